@@ -1,0 +1,206 @@
+"""From torch modules to sparse networks and back."""
+
+from __future__ import annotations
+
+import math
+import operator
+from collections.abc import Mapping, Sequence
+
+import torch
+from torch import Tensor, fx, nn
+
+from sdd_core.sparse.mlp import SparseMLP
+
+_HOOKS = (
+    "_forward_hooks",
+    "_forward_pre_hooks",
+    "_backward_hooks",
+    "_backward_pre_hooks",
+)
+
+
+def supports(module: nn.Module, image_shape: Sequence[int]) -> list[nn.Linear] | None:
+    """The Linear layers of a model that `SparseMLP` trains exactly, first to last, else None.
+
+    Such a model takes a batch of images of `image_shape` (without the batch), flattens them, and
+    is Linear, ReLU, Linear, ..., Linear from there, in training and in evaluation. It is
+    recognised by tracing it (torch.fx), so it may be written in any way; whatever the trace shows
+    besides (dropout, other layers, parameters, buffers, hooks, tied or frozen weights) means None.
+    A forward method whose operations depend on Python state other than `training` escapes it.
+    """
+    if any(getattr(part, hooks, None) for part in module.modules() for hooks in _HOOKS):
+        return None
+    modes = [(part, part.training) for part in module.modules()]
+    try:
+        found = []
+        for training in (True, False):
+            module.train(training)
+            found.append(_chain(module, image_shape))
+    finally:
+        for part, training in modes:
+            part.training = training
+    linears, in_evaluation = found
+    if linears is None or linears != in_evaluation:
+        return None
+    tensors = [tensor for linear in linears for tensor in linear.parameters()]
+    own = {id(tensor) for tensor in module.parameters()}
+    first = tensors[0].dtype
+    trainable = all(
+        tensor.requires_grad
+        and tensor.dtype == first
+        and tensor.device.type == "cpu"
+        and not tensor._backward_hooks
+        and not tensor._post_accumulate_grad_hooks
+        for tensor in tensors
+    )
+    if (
+        not trainable
+        or first not in (torch.float32, torch.float64)
+        or len(own) != len(tensors)
+        or any(True for _ in module.buffers())
+    ):
+        return None
+    return linears
+
+
+def load(
+    linears: Sequence[nn.Linear],
+    masks: Sequence[Tensor | None],
+    *,
+    momentum: float,
+    weight_decay: float,
+    momenta: Mapping[Tensor, Tensor] | None = None,
+    kernels: Sequence[str] | None = None,
+) -> SparseMLP:
+    """A sparse network with copies of the layers' parameters.
+
+    Args:
+        masks: for each layer bool [outputs, inputs], or None to keep all.
+        momenta: SGD's momentum buffer of each parameter (None: no step taken yet).
+        momentum, weight_decay, kernels: as in `SparseMLP`.
+    """
+
+    def arrays(of: Mapping[Tensor, Tensor] | None, name: str) -> list:
+        tensors = [getattr(linear, name) for linear in linears]
+        return [
+            None if tensor is None else (tensor if of is None else of[tensor]).detach().numpy()
+            for tensor in tensors
+        ]
+
+    return SparseMLP(
+        arrays(None, "weight"),
+        arrays(None, "bias"),
+        [
+            torch.ones_like(linear.weight, dtype=torch.bool).numpy()
+            if mask is None
+            else mask.bool().numpy()
+            for linear, mask in zip(linears, masks, strict=True)
+        ],
+        momentum=momentum,
+        weight_decay=weight_decay,
+        weight_momenta=None if momenta is None else arrays(momenta, "weight"),
+        bias_momenta=None if momenta is None else arrays(momenta, "bias"),
+        kernels=kernels,
+    )
+
+
+@torch.no_grad()
+def save(network: SparseMLP, linears: Sequence[nn.Linear]) -> dict[Tensor, Tensor]:
+    """Copy the network's parameters into the layers; return the momentum buffer of each."""
+    momenta: dict[Tensor, Tensor] = {}
+    for linear, weight, bias, weight_momentum, bias_momentum in zip(
+        linears,
+        network.weights(),
+        network.biases(),
+        network.weight_momenta(),
+        network.bias_momenta(),
+        strict=True,
+    ):
+        linear.weight.copy_(torch.from_numpy(weight))
+        momenta[linear.weight] = torch.from_numpy(weight_momentum)
+        if bias is not None and bias_momentum is not None:
+            linear.bias.copy_(torch.from_numpy(bias))
+            momenta[linear.bias] = torch.from_numpy(bias_momentum)
+    return momenta
+
+
+def _chain(module: nn.Module, image_shape: Sequence[int]) -> list[nn.Linear] | None:
+    try:
+        traced = fx.symbolic_trace(module)
+    except Exception:  # the tracer raises what the model's own code raises when met by a proxy
+        return None
+    nodes = list(traced.graph.nodes)
+    inputs = [node for node in nodes if node.op == "placeholder"]
+    if len(inputs) != 1:
+        return None
+    features = math.prod(image_shape)
+    current, kinds, linears = inputs[0], [], []
+    for node in nodes:
+        if node.op == "placeholder" or _is_batch_size(node, inputs[0]):
+            continue
+        if node.op == "output":
+            if node.args != (current,):
+                return None
+            continue
+        if not node.args or node.args[0] is not current:
+            return None
+        part = module.get_submodule(str(node.target)) if node.op == "call_module" else None
+        if type(part) is nn.Linear and part not in linears and len(node.args) == 1:
+            if part.in_features != features:
+                return None
+            kinds.append("linear")
+            linears.append(part)
+            features = part.out_features
+        elif _is_relu(node, part):
+            kinds.append("relu")
+        elif current is inputs[0] and _flattens(node, part, inputs[0], features):
+            kinds.append("flatten")
+        else:
+            return None
+        current = node
+    if kinds[:1] == ["flatten"]:
+        kinds = kinds[1:]
+    elif len(image_shape) != 1:
+        return None
+    alternating = ["linear", "relu"] * len(linears)
+    return linears if linears and kinds == alternating[:-1] else None
+
+
+def _is_relu(node: fx.Node, part: nn.Module | None) -> bool:
+    if node.op == "call_function":
+        return node.target in (torch.relu, torch.relu_, nn.functional.relu)
+    if node.op == "call_method":
+        return node.target in ("relu", "relu_")
+    return type(part) is nn.ReLU
+
+
+def _is_batch_size(node: fx.Node, images: fx.Node) -> bool:
+    """x.size(0), x.shape or x.shape[0]; they have no effect but through `_flattens`."""
+    if node.op == "call_method" and node.target == "size":
+        return node.args == (images, 0) and not node.kwargs
+    if node.op != "call_function":
+        return False
+    if node.target is getattr:
+        return node.args == (images, "shape")
+    if node.target is not operator.getitem or not isinstance(node.args[0], fx.Node):
+        return False
+    return node.args[0].args == (images, "shape") and node.args[1:] == (0,)
+
+
+def _flattens(node: fx.Node, part: nn.Module | None, images: fx.Node, features: int) -> bool:
+    if type(part) is nn.Flatten:
+        return (part.start_dim, part.end_dim) == (1, -1)
+    arguments = node.args[1:]
+    if node.target is torch.flatten or (node.op == "call_method" and node.target == "flatten"):
+        return (arguments, node.kwargs) in (((1,), {}), ((), {"start_dim": 1}), ((1, -1), {}))
+    if node.target is torch.reshape or (
+        node.op == "call_method" and node.target in ("view", "reshape")
+    ):
+        shape = arguments[0] if len(arguments) == 1 else arguments
+        if node.kwargs or not isinstance(shape, tuple | list) or len(shape) != 2:
+            return False
+        rows, columns = shape
+        if isinstance(rows, fx.Node):
+            return _is_batch_size(rows, images) and columns in (-1, features)
+        return (rows, columns) == (-1, features)
+    return False

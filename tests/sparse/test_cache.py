@@ -1,0 +1,56 @@
+"""Compiled code is kept between processes, wherever the package lies."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import sdd_core.sparse
+
+PROGRAM = """
+import numpy as np
+from sdd_core.sparse import SparseMLP, kernels
+random = np.random.default_rng(0)
+weight = random.standard_normal((3, 20)).astype(np.float32)
+network = SparseMLP(
+    [weight], [None], [np.ones((3, 20), bool)], momentum=0.9, weight_decay=0.0
+)
+images = random.standard_normal((8, 20)).astype(np.float32)
+network.train_epoch(images, np.zeros(8, np.int64), np.arange(8), 8, [0.1])
+print(sum(kernels.train.stats.cache_hits.values()), kernels.train.stats.cache_path)
+"""
+
+
+def _run(package: Path, home: Path) -> tuple[str, Path]:
+    environment = {
+        "PATH": os.environ["PATH"],
+        "PYTHONPATH": str(package),
+        "HOME": str(home),
+        "XDG_CACHE_HOME": str(home / "cache"),
+        "PYTHONDONTWRITEBYTECODE": "1",
+    }
+    output = subprocess.run(
+        [sys.executable, "-c", PROGRAM],
+        env=environment,
+        cwd=home,
+        check=True,
+        capture_output=True,
+        text=True,
+    ).stdout.split()
+    return output[0], Path(output[1])
+
+
+def test_a_second_process_compiles_nothing_though_the_package_cannot_be_written(tmp_path):
+    source = Path(sdd_core.sparse.__file__).parents[1]
+    package, home = tmp_path / "site-packages", tmp_path / "home"
+    home.mkdir()
+    shutil.copytree(source, package / "sdd_core", ignore=shutil.ignore_patterns("__pycache__"))
+    # A file in the place of __pycache__ keeps even root from writing there.
+    (package / "sdd_core" / "sparse" / "__pycache__").touch()
+    hits, path = _run(package, home)
+    assert hits == "0"
+    assert path.is_relative_to(home)
+    assert _run(package, home) == ("1", path)
