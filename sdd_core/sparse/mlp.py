@@ -142,7 +142,7 @@ class SparseMLP:
 
     def _buffer(self, tile: Tile) -> NDArray:
         if tile not in self._units:
-            self._units[tile] = _aligned(self._plan.units * tile.width, self._dtype)
+            self._units[tile] = aligned(self._plan.units * tile.width, self._dtype)
         return self._units[tile]
 
     def _check_data(self, images: NDArray, labels: NDArray) -> None:
@@ -173,7 +173,7 @@ def _tile(batch_size: int) -> Tile:
     return Tile(min((128, 64, 32), key=lambda width: -(-batch_size // width) * (width + 16)))
 
 
-def _aligned(size: int, dtype: type[np.floating]) -> NDArray:
+def aligned(size: int, dtype: type[np.floating]) -> NDArray:
     """Zeros that begin a cache line: vector loads across two lines take twice as long."""
     spare = 64 // np.dtype(dtype).itemsize
     array = np.zeros(size + spare, dtype)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import operator
 from collections.abc import Mapping, Sequence
+from itertools import pairwise
 
 import torch
 from torch import Tensor, fx, nn
@@ -126,44 +127,42 @@ def save(network: SparseMLP, linears: Sequence[nn.Linear]) -> dict[Tensor, Tenso
 
 def _chain(module: nn.Module, image_shape: Sequence[int]) -> list[nn.Linear] | None:
     try:
-        traced = fx.symbolic_trace(module)
+        nodes = list(fx.symbolic_trace(module).graph.nodes)
     except Exception:  # the tracer raises what the model's own code raises when met by a proxy
         return None
-    nodes = list(traced.graph.nodes)
-    inputs = [node for node in nodes if node.op == "placeholder"]
-    if len(inputs) != 1:
+    images = nodes[0]
+    nodes = [node for node in nodes if not _is_batch_size(node, images)]
+    in_line = all(node.args[:1] == (before,) for before, node in pairwise(nodes))
+    if images.op != "placeholder" or not in_line:
         return None
     features = math.prod(image_shape)
-    current, kinds, linears = inputs[0], [], []
-    for node in nodes:
-        if node.op == "placeholder" or _is_batch_size(node, inputs[0]):
-            continue
-        if node.op == "output":
-            if node.args != (current,):
-                return None
-            continue
-        if not node.args or node.args[0] is not current:
-            return None
-        part = module.get_submodule(str(node.target)) if node.op == "call_module" else None
-        if type(part) is nn.Linear and part not in linears and len(node.args) == 1:
-            if part.in_features != features:
-                return None
-            kinds.append("linear")
-            linears.append(part)
-            features = part.out_features
-        elif _is_relu(node, part):
-            kinds.append("relu")
-        elif current is inputs[0] and _flattens(node, part, inputs[0], features):
-            kinds.append("flatten")
-        else:
-            return None
-        current = node
-    if kinds[:1] == ["flatten"]:
-        kinds = kinds[1:]
+    steps = [_step(module, node, images, features) for node in nodes[1:-1]]
+    if steps[:1] == ["flatten"]:
+        steps = steps[1:]
     elif len(image_shape) != 1:
         return None
-    alternating = ["linear", "relu"] * len(linears)
-    return linears if linears and kinds == alternating[:-1] else None
+    linears = [step for step in steps[::2] if isinstance(step, nn.Linear)]
+    if 2 * len(linears) - 1 != len(steps) or set(steps[1::2]) - {"relu"}:
+        return None
+    widths = [features, *(linear.out_features for linear in linears)]
+    if [linear.in_features for linear in linears] != widths[:-1] or len(set(linears)) < len(
+        linears
+    ):
+        return None
+    return linears
+
+
+def _step(
+    module: nn.Module, node: fx.Node, images: fx.Node, features: int
+) -> nn.Linear | str | None:
+    part = module.get_submodule(str(node.target)) if node.op == "call_module" else None
+    if type(part) is nn.Linear and len(node.args) == 1:
+        return part
+    if _is_relu(node, part):
+        return "relu"
+    if node.args[0] is images and _flattens(node, part, images, features):
+        return "flatten"
+    return None
 
 
 def _is_relu(node: fx.Node, part: nn.Module | None) -> bool:

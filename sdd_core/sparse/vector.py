@@ -1,3 +1,4 @@
+# ruff: noqa: PLR0917 (compiled functions take no keywords)
 """Vectors of one number per example, held in registers.
 
 The kernels keep activations as units x examples. A `Tile` fixes how many examples one vector
@@ -222,8 +223,8 @@ def transpose_block(typingctx, images, examples, start, feature, units, unit, ti
 
         rows = []
         for lane in range(BLOCK):
-            lane = builder.add(start, ir.Constant(start.type, lane))
-            number = builder.load(builder.gep(numbers.data, [lane]))
+            position = builder.add(start, ir.Constant(start.type, lane))
+            number = builder.load(builder.gep(numbers.data, [position]))
             begin = builder.add(builder.mul(number, features), feature)
             begin = builder.bitcast(builder.gep(source.data, [begin]), row.as_pointer())
             rows.append(builder.load(begin, align=images.dtype.bitwidth // 8))

@@ -81,7 +81,7 @@ def test_float32_differs_by_rounding(density):
     biased=st.booleans(),
     seed=st.integers(0, 1000),
 )
-def test_any_shape_and_mask(sizes, densities, kernels, batch_size, biased, seed):
+def test_any_shape_and_mask(*, sizes, densities, kernels, batch_size, biased, seed):
     layers = len(sizes) - 1
     case = make_case(sizes, densities[:layers], biased=biased, seed=seed)
     network, reference = case.sparse(kernels=kernels[:layers]), Reference(case)
@@ -101,7 +101,8 @@ def test_unit_without_inputs_trains_its_bias_and_disconnected_weights_decay():
     network = case.sparse(kernels=["sparse", "sparse"])
     network.train_epoch(case.images, case.labels, np.arange(200), 200, [0.1])
     bias = network.biases()[0]
-    assert bias is not None and abs(bias[0] - (1 - 0.1 * 1e-2)) > 1e-4
+    assert bias is not None
+    assert abs(bias[0] - (1 - 0.1 * 1e-2)) > 1e-4
     np.testing.assert_allclose(network.weights()[0][1], case.weights[0][1] * (1 - 0.1 * 1e-2))
 
 
@@ -112,7 +113,9 @@ def test_relu_has_no_gradient_at_zero():
     network = case.sparse()
     network.train_epoch(case.images, case.labels, np.arange(100), 100, [0.1])
     bias = network.biases()[0]
-    assert bias is not None and not bias.any() and not network.weights()[0].any()
+    assert bias is not None
+    assert not bias.any()
+    assert not network.weights()[0].any()
 
 
 @pytest.mark.parametrize("density", [0.05, 0.9])
