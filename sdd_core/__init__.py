@@ -1,0 +1,65 @@
+"""sdd: what pruning does to generalisation.
+
+The names below are the public interface. They are imported when they are first used, so that
+`sdd --help` need not wait for torch.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+import pluggy
+
+if TYPE_CHECKING:
+    from sdd_core.data import Augmentation, Dataset, Split
+    from sdd_core.engine import run
+    from sdd_core.errors import SddError
+    from sdd_core.experiment import Experiment, Train
+    from sdd_core.level import Epoch, LevelView
+    from sdd_core.phases import Phases, find_phases
+    from sdd_core.plugin import DataSource, LabelNoise, Metric, Model, Plugin, Pruner, Schedule
+    from sdd_core.plugin_manager import Plugins, load_plugins
+    from sdd_core.result import LevelResult, Result
+    from sdd_core.retraining import Dense, Retraining
+
+__version__ = "0.1.0"
+
+hookimpl = pluggy.HookimplMarker("sdd")
+"""Marks a function as an implementation of one of the hooks in `sdd_core.hookspecs`."""
+
+_HOMES = {
+    "Augmentation": "data",
+    "DataSource": "plugin",
+    "Dataset": "data",
+    "Dense": "retraining",
+    "Epoch": "level",
+    "Experiment": "experiment",
+    "LabelNoise": "plugin",
+    "LevelResult": "result",
+    "LevelView": "level",
+    "Metric": "plugin",
+    "Model": "plugin",
+    "Phases": "phases",
+    "Plugin": "plugin",
+    "Plugins": "plugin_manager",
+    "Pruner": "plugin",
+    "Result": "result",
+    "Retraining": "retraining",
+    "Schedule": "plugin",
+    "SddError": "errors",
+    "Split": "data",
+    "Train": "experiment",
+    "find_phases": "phases",
+    "load_plugins": "plugin_manager",
+    "run": "engine",
+}
+
+__all__ = [  # noqa: PLE0604, RUF022 (the lazy names are in _HOMES)
+    "hookimpl",
+    *_HOMES,
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module 'sdd_core' has no attribute {name!r}")
+    return getattr(import_module(f"sdd_core.{_HOMES[name]}"), name)

@@ -1,0 +1,107 @@
+"""Images and labels that live in memory as tensors."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor
+
+from sdd_core.errors import SddError
+
+
+@dataclass(frozen=True)
+class Split:
+    """Examples and their labels.
+
+    images: uint8 `[N, C, H, W]`, or float32 of any shape `[N, ...]`.
+    labels: int64 `[N]`, the labels that training sees.
+    true_labels: int64 `[N]`, the labels before noise; the same tensor where there is none.
+    """
+
+    images: Tensor
+    labels: Tensor
+    true_labels: Tensor = field(default=None)  # type: ignore[assignment]
+
+    def __post_init__(self) -> None:
+        if self.true_labels is None:
+            object.__setattr__(self, "true_labels", self.labels)
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    @property
+    def mislabelled(self) -> Tensor:
+        """bool `[N]`: where noise changed the label."""
+        return self.labels != self.true_labels
+
+
+@dataclass(frozen=True)
+class Augmentation:
+    """What happens to a training batch: a random crop after padding with zeros by `pad` pixels on
+    every side, and a left-right flip of half of the images."""
+
+    pad: int = 0
+    flip: bool = False
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """Everything an experiment knows about its data.
+
+    A network sees `(images / scale - mean) / std`, with `mean` and `std` per channel; float images
+    are taken as they are when `mean` and `std` are empty.
+
+    confusions: class -> the class that annotators take it for (asymmetric noise).
+    superclasses: for every class the number of its superclass, where there are any.
+    """
+
+    name: str
+    train: Split
+    test: Split
+    num_classes: int
+    mean: tuple[float, ...] = ()
+    std: tuple[float, ...] = ()
+    scale: float = 255.0
+    augmentation: Augmentation | None = None
+    confusions: Mapping[int, int] = field(default_factory=dict)
+    superclasses: tuple[int, ...] = ()
+
+    @property
+    def input_shape(self) -> tuple[int, ...]:
+        """Shape of one example, `(C, H, W)` for images."""
+        return tuple(self.train.images.shape[1:])
+
+    def check(self) -> "Dataset":
+        """Itself, if it can be trained on.
+
+        Raises SddError: a split is empty, images and labels differ in number, labels are not
+        integers or lie outside the classes, train and test images differ in shape.
+        """
+        for part, split in (("training", self.train), ("test", self.test)):
+            where = f"data {self.name!r}: the {part} split"
+            if len(split.labels) == 0:
+                raise SddError(f"{where} is empty; it needs at least one example")
+            if len(split.images) != len(split.labels):
+                raise SddError(
+                    f"{where} has {len(split.images)} images but {len(split.labels)} labels; "
+                    "give one label for each image"
+                )
+            if split.labels.dtype != torch.int64:
+                raise SddError(
+                    f"{where} has labels of type {split.labels.dtype}; expected whole numbers "
+                    "(torch.int64)"
+                )
+            low, high = int(split.labels.min()), int(split.labels.max())
+            if low < 0 or high >= self.num_classes:
+                raise SddError(
+                    f"{where} has labels from {low} to {high}; with {self.num_classes} classes "
+                    f"they must lie between 0 and {self.num_classes - 1}"
+                )
+        if self.train.images.shape[1:] != self.test.images.shape[1:]:
+            raise SddError(
+                f"data {self.name!r}: training images are {list(self.train.images.shape[1:])}, "
+                f"test images {list(self.test.images.shape[1:])}; they must have one shape"
+            )
+        if self.num_classes < 2:
+            raise SddError(f"data {self.name!r} has one class; at least two are needed")
+        return self

@@ -1,0 +1,102 @@
+"""What can be extended: the hooks that `sdd` calls.
+
+A plugin is a module (or any object) that an entry point of the group `sdd` names. It marks the
+hooks it implements with `sdd_core.hookimpl`, under the names below:
+
+    from sdd_core import Pruner, hookimpl
+
+    class Snip(Pruner):
+        "Connection sensitivity |g * w|."
+        name = "snip"
+        def scores(self, level): ...
+
+    @hookimpl
+    def sdd_pruners():
+        return [Snip]
+
+The first six hooks return classes, so that registering is atomic and each class can be tested
+without `sdd`. The others are for observers (progress, trackers, reports): what they return is
+ignored, and one that fails is reported by name while the run and the other observers go on.
+An implementation may leave out arguments that it does not need.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pluggy
+
+from sdd_core.plugin import DataSource, LabelNoise, Metric, Model, Pruner, Schedule
+
+if TYPE_CHECKING:
+    from sdd_core.level import Epoch
+    from sdd_core.result import LevelResult, Result
+    from sdd_core.run_folder import Run
+
+hookspec = pluggy.HookspecMarker("sdd")
+
+
+@hookspec
+def sdd_pruners() -> list[type[Pruner]]:
+    """Pruners: which of the remaining weights go."""
+    raise NotImplementedError
+
+
+@hookspec
+def sdd_schedules() -> list[type[Schedule]]:
+    """Retraining schedules: from which weights, at which step and how a level trains."""
+    raise NotImplementedError
+
+
+@hookspec
+def sdd_metrics() -> list[type[Metric]]:
+    """Metrics: what is measured on a trained level."""
+    raise NotImplementedError
+
+
+@hookspec
+def sdd_label_noise() -> list[type[LabelNoise]]:
+    """Label noise: which training labels are wrong."""
+    raise NotImplementedError
+
+
+@hookspec
+def sdd_data_sources() -> list[type[DataSource]]:
+    """Data sets."""
+    raise NotImplementedError
+
+
+@hookspec
+def sdd_models() -> list[type[Model]]:
+    """Models."""
+    raise NotImplementedError
+
+
+@hookspec
+def sdd_run_start(run: Run) -> None:
+    """A run begins, or goes on: `run` has the experiment and its folder."""
+
+
+@hookspec
+def sdd_level_start(run: Run, level: int, epochs: int) -> None:
+    """Training of `level` begins and will take `epochs`. Not called for a level that exists."""
+
+
+@hookspec
+def sdd_epoch_start(run: Run, level: int, epoch: int) -> None:
+    """Epoch `epoch` (counted from 1) of `level` begins."""
+
+
+@hookspec
+def sdd_epoch_end(run: Run, level: int, epoch: Epoch) -> None:
+    """An epoch of `level` has been trained and tested."""
+
+
+@hookspec
+def sdd_level_end(run: Run, level: LevelResult) -> None:
+    """A level is there with its metrics, just trained or found in the store."""
+
+
+@hookspec
+def sdd_run_end(run: Run, result: Result) -> None:
+    """All levels are there."""

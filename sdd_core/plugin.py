@@ -1,0 +1,151 @@
+"""The base classes of everything that can be plugged in.
+
+A plugin is a class. Its options are its pydantic fields, so that one definition gives validation,
+`--help`, the schema of experiment files and the record in the run. Subclass the kind you need,
+set `name`, write a docstring whose first line says what it is, and return the class from the
+hook of its kind (see `sdd_core.hookspecs`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar
+
+from pydantic import BaseModel, ConfigDict, Field, model_serializer
+
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor, nn
+
+    from sdd_core.data import Dataset
+    from sdd_core.level import LevelView
+    from sdd_core.retraining import Dense, Retraining
+
+Fraction = Annotated[float, Field(gt=0, lt=1, allow_inf_nan=False)]
+Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+NonNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+
+
+class Frozen(BaseModel):
+    """A validated value: unknown fields are refused, nothing can be changed afterwards."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+
+class Plugin(Frozen):
+    """What all kinds have in common.
+
+    name: what users type and what records hold. Never renamed, never taken over.
+    revision: raise it when the same options no longer give the same results: levels that an
+        earlier revision made are then trained again instead of being reused.
+    source: the paper the method comes from, with the equation or section.
+    """
+
+    kind: ClassVar[str]
+    name: ClassVar[str]
+    revision: ClassVar[int] = 1
+    source: ClassVar[str] = ""
+
+    @model_serializer(mode="wrap")
+    def _with_name(self, handler: Any) -> dict[str, Any]:
+        return {"name": self.name, **handler(self)}
+
+
+class Pruner(Plugin):
+    """Says which of the remaining weights go.
+
+    A subclass gives scores; which weights that removes, with exempt layers, scope, exact counts,
+    ties and nesting, is worked out by the engine, once and the same for all.
+    """
+
+    kind: ClassVar[str] = "pruner"
+
+    fraction: Fraction = Field(0.2, description="fraction of the remaining weights a level prunes")
+    sparsity: Fraction | None = Field(
+        None, description="prune once, to this sparsity, instead of a fraction per level"
+    )
+    scope: str = Field(
+        "global",
+        pattern="^(global|layer)$",
+        description="where scores compete: 'global' over all layers, 'layer' within each",
+    )
+    exempt: tuple[str, ...] | None = Field(
+        None,
+        description="patterns (fnmatch) of layers that are never pruned; "
+        "not given: what the model's authors exempt",
+    )
+
+    def scores(self, level: LevelView) -> Mapping[str, Tensor]:
+        """A score for every weight of every layer in `level.prunable`; the lowest go first.
+
+        Each tensor has the shape of its layer's weight and is finite. Scores of weights that are
+        pruned already are ignored.
+        """
+        raise NotImplementedError
+
+
+class Schedule(Plugin):
+    """A retraining schedule: from which weights, at which step, with which learning rates and
+    for how long a level trains after it has been pruned."""
+
+    kind: ClassVar[str] = "schedule"
+
+    def retraining(self, dense: Dense) -> Retraining:
+        """The retraining of a level, as data. `dense` is what the dense network's training was:
+        its learning rate at every step and the number of steps in an epoch."""
+        raise NotImplementedError
+
+
+class Metric(Plugin):
+    """A number, several, or a number for each layer, measured on a trained level."""
+
+    kind: ClassVar[str] = "metric"
+
+    def measure(self, level: LevelView) -> Mapping[str, Any]:
+        """Named values: floats, integers, None, or a mapping from layer to float."""
+        raise NotImplementedError
+
+
+class LabelNoise(Plugin):
+    """Which training labels are wrong. The true labels are kept beside them by the engine."""
+
+    kind: ClassVar[str] = "noise"
+
+    rate: float = Field(0.4, ge=0, le=1, description="fraction of training labels that is drawn")
+
+    def corrupt(self, labels: Tensor, data: Dataset, generator: torch.Generator) -> Tensor:
+        """The noisy labels, int64 `[N]`, for the true `labels`, int64 `[N]`, of the whole
+        training set. `generator` is the only source of randomness. Do not change `labels`."""
+        raise NotImplementedError
+
+
+class DataSource(Plugin):
+    """Where images and labels come from."""
+
+    kind: ClassVar[str] = "data"
+
+    def load(self, root: Path | None) -> Dataset:
+        """The data, on the CPU. `root` is the folder of `--data-root`, or None where none was
+        given. Raises SddError when files are missing or damaged."""
+        raise NotImplementedError
+
+
+class Model(Plugin):
+    """A family of networks."""
+
+    kind: ClassVar[str] = "model"
+
+    def build(self, input_shape: tuple[int, ...], num_classes: int) -> nn.Module:
+        """A freshly initialised network for examples of `input_shape`, with `num_classes`
+        outputs. torch's global generator has been seeded for it."""
+        raise NotImplementedError
+
+    def exempt(self) -> tuple[str, ...]:
+        """Patterns of the layers that its authors never prune."""
+        return ()
+
+
+KINDS: dict[str, type[Plugin]] = {
+    kind.kind: kind for kind in (Pruner, Schedule, Metric, LabelNoise, DataSource, Model)
+}

@@ -1,0 +1,85 @@
+"""What a run found: its levels, and the phases that they fall into."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from sdd_core.experiment import Experiment
+from sdd_core.phases import Phases, find_phases
+
+
+@dataclass(frozen=True)
+class LevelResult:
+    """What was measured on a level.
+
+    sparsity, density: fraction of the weights pruned and kept, over the layers that may be pruned.
+    metrics: names to floats, integers, None (not a number), or a mapping from layer to float.
+    epochs: what was measured after each epoch, oldest first, as in `sdd_core.level.Epoch`.
+    """
+
+    level: int
+    key: str
+    sparsity: float
+    density: float
+    diverged: bool
+    metrics: Mapping[str, Any]
+    epochs: tuple[Mapping[str, Any], ...] = ()
+
+    def number(self, metric: str) -> float:
+        """The metric as a float; NaN where it was not measured or is no number."""
+        value = self.metrics.get(metric)
+        return float(value) if isinstance(value, int | float) else math.nan
+
+
+@dataclass(frozen=True)
+class Result:
+    """A run's levels in order, from the dense network (level 0) on."""
+
+    run: str
+    folder: Path
+    experiment: Experiment
+    levels: tuple[LevelResult, ...]
+    test_examples: int
+
+    def curve(self, metric: str) -> list[float]:
+        """The metric at every level; NaN where a level has none."""
+        return [level.number(metric) for level in self.levels]
+
+    @property
+    def sparsity(self) -> list[float]:
+        """The sparsity of every level."""
+        return [level.sparsity for level in self.levels]
+
+    @cached_property
+    def phases(self) -> Phases:
+        """Where test accuracy is level, falls, rises and collapses as sparsity grows."""
+        return find_phases(self.sparsity, self.curve("test_accuracy"), self.test_examples)
+
+    def to_json(self) -> dict[str, Any]:
+        """The document that `sdd run --json` prints."""
+        levels = [
+            {
+                "level": level.level,
+                "sparsity": level.sparsity,
+                "density": level.density,
+                "diverged": level.diverged,
+                "metrics": dict(level.metrics),
+            }
+            for level in self.levels
+        ]
+        return {
+            "run": self.run,
+            "folder": str(self.folder),
+            "levels": levels,
+            "phases": asdict(self.phases),
+        }
+
+    def _repr_html_(self) -> str:
+        from sdd_core.report.table import html_table  # noqa: PLC0415 (a notebook's need alone)
+
+        return html_table(self)
