@@ -10,15 +10,15 @@ import torch
 from torch import Tensor, nn
 
 from sdd_core.data import Dataset
+from sdd_core.evaluation import loss_gradients, predict
 from sdd_core.randomness import generator
-from sdd_core.training import loss_gradients, predict
 
 
 @dataclass(frozen=True)
 class Epoch:
     """What was measured after an epoch of training, in evaluation mode.
 
-    number: counted from 1. step: of the schedule, after the epoch.
+    number: of the schedule, counted from 1. step: of the schedule, after the epoch.
     train_loss, train_accuracy: on the noisy training labels without augmentation; measured where
         the test accuracy is the best so far and after the last epoch, None elsewhere.
     """
@@ -39,7 +39,8 @@ class Level:
     index: 0 is the dense network; level k has been pruned k times.
     masks: bool tensors, True where a weight is kept, for every prunable weight (exempt ones too).
     state: the network's state_dict on the CPU; pruned weights are exactly zero.
-    diverged: training met NaN or infinity; `state` is then the last finite one.
+    diverged: training met NaN or infinity; `state` is then what the level started from.
+    kernels: how each layer was trained, where that was chosen: part of what decides the bits.
     """
 
     index: int
@@ -47,6 +48,7 @@ class Level:
     state: Mapping[str, Tensor]
     epochs: tuple[Epoch, ...]
     diverged: bool = False
+    kernels: tuple[str, ...] = ()
 
 
 class LevelView:

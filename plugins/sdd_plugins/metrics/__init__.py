@@ -1,0 +1,12 @@
+"""Metrics: what is measured on a trained level."""
+
+from sdd_core import Metric, hookimpl
+from sdd_plugins.metrics.accuracy import Accuracy
+from sdd_plugins.metrics.learning_distance import LearningDistance
+from sdd_plugins.metrics.memorisation import Memorisation
+from sdd_plugins.metrics.sparsity import Sparsity
+
+
+@hookimpl
+def sdd_metrics() -> list[type[Metric]]:
+    return [Accuracy, LearningDistance, Memorisation, Sparsity]

@@ -1,0 +1,22 @@
+from collections.abc import Mapping
+from typing import Any
+
+from sdd_core import LevelView, Metric
+
+
+class Sparsity(Metric):
+    """Sparsity and density of every prunable layer, and over all of them, exempt ones too."""
+
+    name = "sparsity"
+    source = "counting"
+
+    def measure(self, level: LevelView) -> Mapping[str, Any]:
+        kept = {name: int(mask.sum()) for name, mask in level.masks.items()}
+        size = {name: mask.numel() for name, mask in level.masks.items()}
+        overall = sum(kept.values()) / sum(size.values())
+        return {
+            "overall_sparsity": 1 - overall,
+            "overall_density": overall,
+            "sparsity_by_layer": {name: 1 - kept[name] / size[name] for name in kept},
+            "density_by_layer": {name: kept[name] / size[name] for name in kept},
+        }

@@ -1,0 +1,24 @@
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor
+
+from sdd_core import LevelView, Pruner
+
+
+class Random(Pruner):
+    """Random pruning: every remaining weight is as likely to go.
+
+    The control for a pruner that looks at the weights.
+    """
+
+    name = "random"
+    source = "He et al., 2022, arXiv:2206.08684, sec. 3"
+
+    def scores(self, level: LevelView) -> Mapping[str, Tensor]:
+        draw = level.generator("random pruning")
+        # float64: among millions of float32 draws many would be equal, and ties are not random.
+        return {
+            name: torch.rand(level.masks[name].shape, generator=draw, dtype=torch.float64)
+            for name in level.prunable
+        }

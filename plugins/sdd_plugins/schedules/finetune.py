@@ -1,0 +1,22 @@
+import numpy as np
+from pydantic import Field
+
+from sdd_core import Dense, Retraining, Schedule
+
+
+class Finetune(Schedule):
+    """Finetuning: go on from the weights that were pruned, with a small constant learning rate."""
+
+    name = "finetune"
+    source = "Han et al., 2015, arXiv:1506.02626; lr 0.001 in He et al., 2022, arXiv:2206.08684"
+
+    lr: float = Field(0.001, gt=0, allow_inf_nan=False, description="constant learning rate")
+    epochs: int | None = Field(
+        None, ge=1, description="how long; not given: as long as the dense network trained"
+    )
+
+    def retraining(self, dense: Dense) -> Retraining:
+        steps = len(dense.learning_rates)
+        if self.epochs is not None:
+            steps = self.epochs * dense.steps_per_epoch
+        return Retraining("previous", np.full(steps, self.lr))

@@ -1,0 +1,30 @@
+from pydantic import Field
+
+from sdd_core import Dense, Retraining, Schedule, SddError
+
+
+class Rewind(Schedule):
+    """Weight rewinding: kept weights and schedule go back to an early step of dense training.
+
+    At step 0, the initialisation, the level is a lottery ticket. Time is counted in steps
+    (iterations) or in epochs.
+    """
+
+    name = "rewind"
+    source = (
+        "Frankle & Carbin, 2019, arXiv:1803.03635, sec. 2; "
+        "Frankle et al., 2020, arXiv:1912.05671; Renda et al., 2020, arXiv:2003.02389, sec. 3"
+    )
+
+    to: int = Field(0, ge=0, description="the step (or epoch) of dense training to go back to")
+    unit: str = Field("step", pattern="^(step|epoch)$", description="what `to` counts")
+
+    def retraining(self, dense: Dense) -> Retraining:
+        """Raises SddError when the dense training is not longer than `to`."""
+        step = self.to * (dense.steps_per_epoch if self.unit == "epoch" else 1)
+        if step >= len(dense.learning_rates):
+            raise SddError(
+                f"retrain.to: cannot rewind to step {step}, the dense network trains only "
+                f"{len(dense.learning_rates)} steps; choose an earlier one"
+            )
+        return Retraining("rewind point", dense.learning_rates[step:], first_step=step)

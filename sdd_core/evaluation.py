@@ -1,0 +1,93 @@
+"""What a network says: logits, loss and accuracy in evaluation mode, and gradients."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import cross_entropy
+
+from sdd_core.data import Dataset
+from sdd_core.errors import SddError
+from sdd_core.resident import normalise
+
+# Numbers in a batch of inputs: large enough to keep the device busy, small enough for activations.
+BATCH_NUMBERS = 1 << 22
+
+
+def evaluation_batches(images: Tensor) -> list[slice]:
+    """Slices of the images that are evaluated at once."""
+    size = min(8192, max(64, BATCH_NUMBERS // max(1, images[0].numel())))
+    return [slice(first, first + size) for first in range(0, len(images), size)]
+
+
+@torch.inference_mode()
+def predict(network: nn.Module, data: Dataset, images: Tensor) -> Tensor:
+    """Logits `[N, classes]` on the CPU, for images as the data set holds them."""
+    network.eval()
+    device = next(network.parameters()).device
+    parts = [network(normalise(images[rows].to(device), data)) for rows in
+             evaluation_batches(images)]
+    return torch.cat(parts).float().cpu()
+
+
+@torch.inference_mode()
+def evaluate(network: nn.Module, inputs: Tensor, labels: Tensor, data: Dataset) -> tuple[
+    float, float
+]:
+    """Mean cross-entropy (nats) and accuracy (0 to 1), in evaluation mode.
+
+    inputs: what the network sees, or uint8 images, on its device.
+    """
+    network.eval()
+    loss = torch.zeros((), dtype=torch.float64, device=labels.device)
+    correct = torch.zeros((), dtype=torch.int64, device=labels.device)
+    for rows in evaluation_batches(inputs):
+        batch = inputs[rows]
+        logits = network(batch if batch.is_floating_point() else normalise(batch, data))
+        loss += cross_entropy(logits, labels[rows], reduction="sum")
+        correct += (logits.argmax(1) == labels[rows]).sum()
+    return loss.item() / len(labels), correct.item() / len(labels)
+
+
+def loss_gradients(
+    network: nn.Module, data: Dataset, batches: int, batch_size: int, draw: torch.Generator
+) -> dict[str, Tensor]:
+    """Gradient of the mean training loss over random batches, by parameter, on the CPU.
+
+    The network is in training mode; its batch-norm statistics change. Examples are drawn without
+    replacement; with fewer than `batches * batch_size` of them, all are used once.
+    """
+    network.train()
+    device = next(network.parameters()).device
+    order = torch.randperm(len(data.train), generator=draw)[: batches * batch_size]
+    for chosen in order.split(batch_size):
+        inputs = normalise(data.train.images[chosen].to(device), data)
+        labels = data.train.labels[chosen].to(device)
+        loss = cross_entropy(network(inputs), labels, reduction="sum") / len(order)
+        loss.backward()
+    return {
+        name: torch.zeros_like(p).cpu() if p.grad is None else p.grad.detach().cpu()
+        for name, p in network.named_parameters()
+        if p.requires_grad
+    }
+
+
+def check_output(network: nn.Module, data: Dataset, device: torch.device, model: str) -> None:
+    """Raises SddError unless the network turns images into one number for each class."""
+    images = data.train.images[:2].to(device)
+    try:
+        with torch.no_grad():
+            output = network.eval()(normalise(images, data))
+    except Exception as error:
+        reason = " ".join(str(error).split())
+        raise SddError(
+            f"model {model!r} cannot take images of {data.name!r}, shape "
+            f"{list(data.input_shape)}: {type(error).__name__}: {reason}"
+        ) from error
+    expected = [len(images), data.num_classes]
+    if not isinstance(output, Tensor) or list(output.shape) != expected:
+        got = list(output.shape) if isinstance(output, Tensor) else type(output).__name__
+        raise SddError(
+            f"model {model!r} gives {got} for {len(images)} images; expected {expected}, one "
+            f"number for each of the {data.num_classes} classes of {data.name!r}"
+        )

@@ -1,0 +1,211 @@
+"""The experiment: a frozen value with everything that decides a result."""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import tomli_w
+from pydantic import (
+    BeforeValidator,
+    Field,
+    SerializeAsAny,
+    ValidationError,
+    ValidationInfo,
+    model_validator,
+)
+
+from sdd_core.errors import SddError
+from sdd_core.imported import ImportedModel
+from sdd_core.plugin import (
+    KINDS,
+    DataSource,
+    Fraction,
+    Frozen,
+    LabelNoise,
+    Metric,
+    Model,
+    NonNegative,
+    Plugin,
+    Positive,
+    Pruner,
+    Schedule,
+)
+from sdd_core.plugin_manager import Plugins, load_plugins
+
+
+class Train(Frozen):
+    """How the dense network trains: SGD, with steps in the learning rate."""
+
+    epochs: int = Field(60, ge=1, description="passes over the training set")
+    batch_size: int = Field(128, ge=1, description="examples in a batch")
+    lr: Positive = Field(0.1, description="learning rate at the start")
+    momentum: float = Field(0.9, ge=0, lt=1, description="of SGD")
+    weight_decay: NonNegative = Field(0.0, description="l2 penalty, as torch.optim.SGD applies it")
+    milestones: tuple[Fraction, ...] = Field(
+        (0.5, 0.75), description="fractions of the training after which the learning rate drops"
+    )
+    gamma: Positive = Field(0.1, description="factor of each drop")
+    augment: bool = Field(True, description="use the data set's augmentation, where it has one")
+
+    @model_validator(mode="after")
+    def _milestones_grow(self) -> Train:
+        if list(self.milestones) != sorted(set(self.milestones)):
+            raise ValueError(f"milestones {list(self.milestones)} must grow")
+        return self
+
+
+def _chosen(kind: str) -> BeforeValidator:
+    """A field that takes a plugin, its name, or a table with its name and options."""
+
+    def validate(value: Any, info: ValidationInfo) -> Any:
+        if isinstance(value, Plugin):
+            return value
+        if isinstance(value, str):
+            value = {"name": value}
+        if not isinstance(value, Mapping) or not isinstance(value.get("name"), str):
+            raise ValueError(f"expected a {kind}'s name, or a table with `name` and its options")
+        options = {key: option for key, option in value.items() if key != "name"}
+        plugins = (info.context or {}).get("plugins") or load_plugins()
+        name = value["name"]
+        if kind == "model" and ":" in name and not plugins.named(name):
+            return ImportedModel.named(name, options)
+        try:
+            plugin = plugins.get(kind, name)
+        except SddError as error:
+            raise ValueError(str(error)) from None
+        return plugin.model_validate(options)
+
+    return BeforeValidator(validate)
+
+
+class Experiment(Frozen):
+    """Everything that decides a result. Equal experiments give equal results.
+
+    A section that names a plugin takes an instance, its name, or a table of its name and options:
+    `Experiment(pruner="imp", noise={"name": "symmetric", "rate": 0.2})`.
+    """
+
+    seed: int = Field(0, ge=0, lt=2**63, description="of every stream of randomness")
+    data: Annotated[SerializeAsAny[DataSource], _chosen("data")] = Field(
+        "digits", validate_default=True, description="the data set"
+    )  # type: ignore[assignment]
+    noise: Annotated[SerializeAsAny[LabelNoise], _chosen("noise")] = Field(
+        "symmetric", validate_default=True, description="wrong training labels"
+    )  # type: ignore[assignment]
+    model: Annotated[SerializeAsAny[Model], _chosen("model")] = Field(
+        "mlp", validate_default=True, description="the network"
+    )  # type: ignore[assignment]
+    train: Train = Field(default_factory=Train, description="how the dense network trains")
+    pruner: Annotated[SerializeAsAny[Pruner], _chosen("pruner")] = Field(
+        "imp", validate_default=True, description="which weights go"
+    )  # type: ignore[assignment]
+    retrain: Annotated[SerializeAsAny[Schedule], _chosen("schedule")] = Field(
+        "rewind", validate_default=True, description="how a pruned level trains"
+    )  # type: ignore[assignment]
+    levels: int = Field(
+        default_factory=lambda made: 1 if getattr(made.get("pruner"), "sparsity", None) else 25,
+        ge=0,
+        le=10_000,
+        description="how often to prune; 1 where pruner.sparsity prunes once",
+    )
+    metrics: tuple[Annotated[SerializeAsAny[Metric], _chosen("metric")], ...] | None = Field(
+        None, description="what to measure; not given: every installed metric"
+    )
+    engine: Literal["auto", "reference"] = Field(
+        "auto", description="'reference' trains with plain dense arithmetic and masks"
+    )
+
+    @model_validator(mode="after")
+    def _one_shot_is_one_level(self) -> Experiment:
+        if self.pruner.sparsity is not None and self.levels > 1:
+            raise ValueError(
+                f"pruner.sparsity prunes once, but levels is {self.levels}; set levels=1, "
+                "or leave pruner.sparsity out and set pruner.fraction"
+            )
+        return self
+
+    @classmethod
+    def make(
+        cls, settings: Mapping[str, Any] | None = None, plugins: Plugins | None = None
+    ) -> Experiment:
+        """An experiment from nested settings, as a TOML file has them.
+
+        Raises SddError that names the first field that is unknown or impossible.
+        """
+        try:
+            return cls.model_validate(dict(settings or {}), context={"plugins": plugins})
+        except ValidationError as error:
+            raise SddError(_first_error(error)) from None
+
+    def to_dict(self) -> dict[str, Any]:
+        """Nested settings that `make` turns into an equal experiment; what is None is left out."""
+        return _without_none(self.model_dump(mode="json"))
+
+    def to_toml(self) -> str:
+        """The experiment as a TOML file that `sdd run` takes."""
+        return tomli_w.dumps(self.to_dict())
+
+
+def read_toml(path: Path) -> dict[str, Any]:
+    """The settings in an experiment file. Raises SddError when it cannot be read."""
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError) as error:
+        raise SddError(f"cannot read experiment file {path}: {error}") from None
+    except tomllib.TOMLDecodeError as error:
+        raise SddError(f"experiment file {path} is not valid TOML: {error}") from None
+
+
+def override(settings: Mapping[str, Any], changes: Iterable[tuple[str, Any]]) -> dict[str, Any]:
+    """Settings with dotted fields set, `("train.epochs", 30)`. Choosing another plugin for a
+    section drops the options of the one before, which are not its own."""
+    merged: dict[str, Any] = {k: dict(v) if isinstance(v, Mapping) else v
+                              for k, v in settings.items()}
+    # Names first: `pruner.batches=4` belongs to the pruner that is chosen beside it.
+    for field, value in sorted(changes, key=lambda change: not change[0].endswith(".name")):
+        section, _, option = field.partition(".")
+        if not option:
+            merged[section] = value
+            continue
+        current = merged.get(section, {})
+        current = {"name": current} if isinstance(current, str) else dict(current)
+        if option == "name" and current.get("name", value) != value:
+            current = {}
+        current[option] = value
+        merged[section] = current
+    return merged
+
+
+def parse_value(text: str) -> Any:
+    """What a value on the command line means: TOML where it is TOML, else the text itself."""
+    try:
+        return tomllib.loads(f"value = {text}")["value"]
+    except tomllib.TOMLDecodeError:
+        return text
+
+
+def sections() -> dict[str, type[Plugin]]:
+    """The sections of an experiment that name one plugin, with the kind each takes."""
+    kinds = {"data": "data", "noise": "noise", "model": "model", "pruner": "pruner"}
+    return {section: KINDS[kind] for section, kind in {**kinds, "retrain": "schedule"}.items()}
+
+
+def _first_error(error: ValidationError) -> str:
+    first = error.errors()[0]
+    field = ".".join(str(part) for part in first["loc"])
+    what = first["msg"].removeprefix("Value error, ")
+    if first["type"] == "extra_forbidden":
+        what = "there is no such setting; `sdd show` and `sdd run --help` list what there is"
+    got = "" if first["type"] in {"value_error", "extra_forbidden"} else f" (got {first['input']!r})"
+    more = len(error.errors()) - 1
+    also = f" (and {more} more)" if more else ""
+    return (f"{field}: " if field else "") + what[:1].lower() + what[1:] + got + also
+
+
+def _without_none(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _without_none(item) for key, item in value.items() if item is not None}
+    return value

@@ -1,0 +1,105 @@
+"""Files that exist entirely or not at all, whenever the machine stops."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from sdd_core.errors import SddError
+
+SUMS = "SHA256SUMS"
+
+
+@contextmanager
+def disk_errors(path: Path) -> Iterator[None]:
+    """Turns a full disk or an unwritable folder into one clear line."""
+    try:
+        yield
+    except OSError as error:
+        # safetensors and others bury the system's words in their own
+        reason = error.strerror or " ".join(str(error).split())
+        raise SddError(f"cannot write {path}: {reason}; free some space, or choose another place "
+                       "with --store") from error
+
+
+def write_atomic(path: Path, content: bytes | str) -> None:
+    """Write a file at once: readers see the old one or the new one. Raises SddError."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    with disk_errors(path):
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            temporary.write_bytes(content.encode() if isinstance(content, str) else content)
+            _sync(temporary)
+            temporary.replace(path)
+            _sync(path.parent)
+        finally:
+            temporary.unlink(missing_ok=True)
+
+
+def write_entry(folder: Path, write: Callable[[Path], None]) -> None:
+    """Make a folder at once, with the checksum of every file that `write` puts into it.
+
+    The caller holds the entry's lock: what an earlier attempt left behind is thrown away.
+    Raises SddError.
+    """
+    partial = folder.with_name(f"{folder.name}.partial")
+    with disk_errors(folder):
+        try:
+            shutil.rmtree(partial, ignore_errors=True)
+            partial.mkdir(parents=True)
+            write(partial)
+            files = sorted(partial.iterdir())
+            sums = "".join(f"{sha256(file)}  {file.name}\n" for file in files)
+            (partial / SUMS).write_text(sums)
+            for file in (*files, partial / SUMS, partial):
+                _sync(file)
+            partial.rename(folder)
+            _sync(folder.parent)
+        finally:
+            shutil.rmtree(partial, ignore_errors=True)
+
+
+def damaged_file(folder: Path) -> str | None:
+    """The name of the first file in an entry that is not what was written, or None."""
+    try:
+        lines = (folder / SUMS).read_text().splitlines()
+        for line in lines:
+            expected, _, name = line.partition("  ")
+            if sha256(folder / name) != expected:
+                return name
+    except (OSError, UnicodeDecodeError, ValueError) as error:
+        return getattr(error, "filename", None) or SUMS
+    return None if lines else SUMS
+
+
+def sha256(file: Path) -> str:
+    """Hexadecimal SHA-256 of a file's content."""
+    with file.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def link_or_copy(source: Path, target: Path) -> None:
+    """Make `target` the same file as `source`; a copy where the file system has no hard links."""
+    if target.exists() and target.samefile(source):
+        return
+    temporary = target.with_name(f".{target.name}.{os.getpid()}")
+    with disk_errors(target):
+        target.parent.mkdir(parents=True, exist_ok=True)
+        temporary.unlink(missing_ok=True)
+        try:
+            os.link(source, temporary)
+        except OSError:
+            shutil.copyfile(source, temporary)
+        temporary.replace(target)
+
+
+def _sync(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,61 @@
+"""Keys: equal inputs, equal key, equal level."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from typing import Any
+
+from sdd_core.experiment import Experiment
+from sdd_core.plugin import Plugin
+
+FORMAT = 1
+"""Of levels and run folders on disk; another one is never mixed up with this."""
+
+
+def digest(value: Any) -> str:
+    """40 hexadecimal digits that depend on a JSON value's content alone."""
+    text = json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False)
+    return hashlib.sha256(text.encode()).hexdigest()[:40]
+
+
+def identity(plugin: Plugin) -> dict[str, Any]:
+    """What a result owes to a plugin: the class, its revision and its options."""
+    made_by = f"{type(plugin).__module__}.{type(plugin).__qualname__}"
+    return {"class": made_by, "revision": plugin.revision, "options": plugin.model_dump(mode="json")}
+
+
+def dense_key(experiment: Experiment) -> str:
+    """Of level 0: all that the dense network depends on, and nothing that comes after it."""
+    return digest(
+        {
+            "format": FORMAT,
+            "seed": experiment.seed,
+            "data": identity(experiment.data),
+            "noise": identity(experiment.noise),
+            "model": identity(experiment.model),
+            "train": experiment.train.model_dump(mode="json"),
+            "engine": experiment.engine,
+        }
+    )
+
+
+def level_keys(experiment: Experiment) -> list[str]:
+    """The key of every level: each depends on the level before it, the pruner and the schedule."""
+    keys = [dense_key(experiment)]
+    step = {"pruner": identity(experiment.pruner), "retrain": identity(experiment.retrain)}
+    # What the model exempts is decided by the model, which is in the dense key already.
+    for level in range(1, experiment.levels + 1):
+        keys.append(digest({"parent": keys[-1], "level": level, **step}))
+    return keys
+
+
+def run_name(experiment: Experiment) -> str:
+    """The name of the run's folder. More levels or other metrics make it the same run."""
+    fields = experiment.model_copy(update={"levels": 0, "metrics": None}).to_dict()
+    plugins = [experiment.data, experiment.model, experiment.pruner, experiment.retrain]
+    # A model or data set may be named by a path or `module:function`.
+    words = [str(plugin.model_dump()["name"]) for plugin in plugins]
+    readable = "-".join("".join(c if c.isalnum() else "_" for c in word) for word in words)
+    key = digest({"dense": dense_key(experiment), "run": fields})
+    return f"{readable}-seed{experiment.seed}-{key[:8]}"

@@ -1,0 +1,142 @@
+"""Masks: which weights are kept, and which go next.
+
+A mask is a bool tensor for each prunable weight, True where the weight is kept.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping
+from decimal import Decimal
+from fnmatch import fnmatchcase
+
+import torch
+from torch import Tensor, nn
+
+from sdd_core.errors import SddError
+
+PRUNABLE = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d)
+
+Masks = Mapping[str, Tensor]
+
+
+def prunable_weights(network: nn.Module) -> dict[str, nn.Parameter]:
+    """The weights of every linear and convolutional layer, in the network's order; a weight that
+    two layers share comes once. Raises SddError when there is none."""
+    names = {id(p): name for name, p in network.named_parameters() if p.requires_grad}
+    weights = {
+        names[id(module.weight)]: module.weight
+        for module in network.modules()
+        if isinstance(module, PRUNABLE) and id(module.weight) in names
+    }
+    if not weights:
+        raise SddError(
+            f"{type(network).__name__} has no prunable layers; expected at least one trainable "
+            "Linear, Conv1d, Conv2d or Conv3d"
+        )
+    return weights
+
+
+def exempt_weights(names: Iterable[str], patterns: Iterable[str]) -> frozenset[str]:
+    """The weights whose name, or whose layer's name, matches one of the patterns (fnmatch).
+
+    Raises SddError when a pattern matches nothing or when nothing is left to prune.
+    """
+    names = list(names)
+    exempt: set[str] = set()
+    for pattern in patterns:
+        found = {n for n in names if fnmatchcase(n, pattern) or fnmatchcase(_layer(n), pattern)}
+        if not found:
+            raise SddError(f"pruner.exempt: {pattern!r} matches no layer; there are "
+                           + ", ".join(_layer(name) for name in names))
+        exempt |= found
+    if len(exempt) == len(names):
+        raise SddError("pruner.exempt leaves no layer to prune; exempt fewer layers")
+    return frozenset(exempt)
+
+
+def full_masks(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Masks that keep everything."""
+    return {
+        name: torch.ones(weight.shape, dtype=torch.bool) for name, weight in weights.items()
+    }
+
+
+def density(masks: Masks, names: Iterable[str] | None = None) -> float:
+    """Fraction of the weights that are kept, over the layers `names` (all, if not given)."""
+    chosen = [masks[name] for name in (masks if names is None else names)]
+    return sum(int(mask.sum()) for mask in chosen) / sum(mask.numel() for mask in chosen)
+
+
+def prune_fraction(masks: Masks, scores: Masks, fraction: float, scope: str) -> dict[str, Tensor]:
+    """Masks without a fraction of the weights that are still kept, lowest scores first.
+
+    The number that goes is the smallest whole number that is at least `fraction` of those kept,
+    as in the authors' code, but over the layers in `scores` alone; so repeated pruning reaches
+    zero. Layers without scores keep their masks. Ties go in the order of layers and of positions
+    within them. With scope 'layer' each layer loses its own share.
+    """
+    return _prune(masks, scores, scope, lambda kept, _: _ceil(fraction, kept))
+
+
+def prune_to(masks: Masks, scores: Masks, sparsity: float, scope: str) -> dict[str, Tensor]:
+    """Masks pruned to a sparsity, counted over the layers in `scores`, lowest scores first."""
+    return _prune(
+        masks, scores, scope, lambda kept, size: max(0, _ceil(sparsity, size) - (size - kept))
+    )
+
+
+def _prune(masks: Masks, scores: Masks, scope: str, count) -> dict[str, Tensor]:
+    pruned = {name: mask.clone() for name, mask in masks.items()}
+    groups = [list(scores)] if scope == "global" else [[name] for name in scores]
+    for names in groups:
+        kept = torch.cat([masks[name].flatten() for name in names])
+        ranked = torch.cat([scores[name].flatten() for name in names])
+        positions = kept.nonzero().squeeze(1)
+        gone = positions[_lowest(ranked[positions], count(len(positions), len(kept)))]
+        kept[gone] = False
+        for name, part in zip(names, kept.split([masks[n].numel() for n in names]), strict=True):
+            pruned[name] = part.view(masks[name].shape)
+    return pruned
+
+
+def _lowest(scores: Tensor, count: int) -> Tensor:
+    """Positions of the `count` lowest scores; of equal ones the first. Selection, not sorting:
+    it must not take longer than an epoch on a network of many millions of weights."""
+    if count == 0:
+        return torch.empty(0, dtype=torch.int64)
+    threshold = scores.kthvalue(count).values
+    below = (scores < threshold).nonzero().squeeze(1)
+    tied = (scores == threshold).nonzero().squeeze(1)
+    return torch.cat([below, tied[: count - len(below)]])
+
+
+def check_scores(scores: Masks, masks: Masks, prunable: list[str], pruner: str) -> Masks:
+    """The scores on the CPU, in the network's order.
+
+    Raises SddError: a layer is missing or unknown, a shape differs, a kept weight's score is NaN.
+    """
+    if not isinstance(scores, Mapping):
+        raise SddError(f"pruner {pruner!r} returned {type(scores).__name__}; expected a mapping "
+                       "from layer to scores")
+    if set(scores) != set(prunable):
+        wrong = sorted(set(prunable) ^ set(scores))[0]
+        problem = "gave no scores for" if wrong in prunable else "scored an unknown layer"
+        raise SddError(f"pruner {pruner!r} {problem} {wrong!r}; expected {', '.join(prunable)}")
+    for name in prunable:
+        if not isinstance(scores[name], Tensor) or scores[name].shape != masks[name].shape:
+            shape = list(getattr(scores[name], "shape", []))
+            raise SddError(f"pruner {pruner!r}: scores of {name!r} have shape {shape}; "
+                           f"expected {list(masks[name].shape)}")
+        if scores[name].detach().cpu()[masks[name]].isnan().any():
+            raise SddError(f"pruner {pruner!r}: scores of {name!r} are not a number (NaN)")
+    return {name: scores[name].detach().cpu() for name in prunable}
+
+
+def _ceil(fraction: float, count: int) -> int:
+    # Decimal: 0.2 of 49,200 is 9,840, where floats would say 9,840.000000000002 and take one more.
+    return math.ceil(Decimal(repr(fraction)) * count)
+
+
+def _layer(weight: str) -> str:
+    return weight.rpartition(".")[0]

@@ -1,0 +1,255 @@
+"""Finds plugins, checks them one by one, and keeps those that fail apart from those that work."""
+
+from __future__ import annotations
+
+import difflib
+import inspect
+import os
+import sys
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import cache
+from importlib.metadata import EntryPoint, entry_points
+from typing import Any, Literal
+
+import pluggy
+
+from sdd_core import hookspecs
+from sdd_core.errors import SddError
+from sdd_core.plugin import KINDS, Plugin
+
+GROUP = "sdd"
+BLOCK_VARIABLE = "SDD_NO_PLUGIN"
+
+REGISTRATION_HOOKS = {
+    "sdd_pruners": "pruner",
+    "sdd_schedules": "schedule",
+    "sdd_metrics": "metric",
+    "sdd_label_noise": "noise",
+    "sdd_data_sources": "data",
+    "sdd_models": "model",
+}
+
+
+@dataclass(frozen=True)
+class Row:
+    """A plugin as `sdd list-plugins` shows it.
+
+    entry_point: the name under which its distribution announces it.
+    status: 'ok', 'blocked' (by the user) or 'failed'; `reason` says why it is not 'ok'.
+    """
+
+    kind: str
+    name: str
+    description: str
+    distribution: str
+    version: str
+    entry_point: str
+    status: Literal["ok", "blocked", "failed"] = "ok"
+    reason: str = ""
+    plugin: type[Plugin] | None = None
+
+
+class Plugins:
+    """The plugins that are there, by kind and name."""
+
+    def __init__(self, blocked: Iterable[str] = ()) -> None:
+        self.hooks = pluggy.PluginManager("sdd")
+        self.hooks.add_hookspecs(hookspecs)
+        self.rows: list[Row] = []
+        self._blocked = set(blocked)
+        self._unused_blocks = set(self._blocked)
+
+    def load(self, found: Iterable[EntryPoint]) -> None:
+        """Load entry points, each on its own. This distribution's come first, the others in
+        order of their distribution's and their own name, so that nothing depends on the order
+        in which they were installed."""
+        for entry_point in sorted(found, key=_load_order):
+            dist = entry_point.dist
+            origin = (dist.name if dist else "?", dist.version if dist else "?", entry_point.name)
+            if entry_point.name in self._blocked or f"{origin[0]}:{origin[2]}" in self._blocked:
+                self._unused_blocks -= {entry_point.name, f"{origin[0]}:{origin[2]}"}
+                self._add("", entry_point.name, "", origin, "blocked", "blocked by the user")
+                continue
+            try:
+                module = entry_point.load()
+            except (Exception, SystemExit) as error:
+                self._add("", entry_point.name, "", origin, "failed", f"import failed: {_say(error)}")
+                continue
+            self.register(module, *origin)
+
+    def register(self, module: object, distribution: str, version: str, entry_point: str) -> None:
+        """Take in a module of hook implementations and the plugin classes it returns."""
+        origin = (distribution, version, entry_point)
+        identity = f"{distribution}:{entry_point}"
+        try:
+            self.hooks.register(module, name=identity)
+            self.hooks.check_pending()
+        except (pluggy.PluginValidationError, ValueError) as error:
+            if self.hooks.has_plugin(identity):
+                self.hooks.unregister(name=identity)
+            self._add("", entry_point, "", origin, "failed", _say(error))
+            return
+        implemented = {caller.name: caller for caller in self.hooks.get_hookcallers(module) or []}
+        for hook in sorted(implemented.keys() & REGISTRATION_HOOKS.keys()):
+            function = next(
+                impl.function for impl in implemented[hook].get_hookimpls() if impl.plugin is module
+            )
+            self._take_classes(REGISTRATION_HOOKS[hook], hook, function, origin)
+        if implemented.keys() - REGISTRATION_HOOKS.keys():
+            self._add("observer", entry_point, _first_line(module), origin)
+        if not implemented:
+            reason = "has no hook of sdd's; mark its functions with sdd_core.hookimpl"
+            self._add("", entry_point, "", origin, "failed", reason)
+
+    def _take_classes(
+        self, kind: str, hook: str, function: Any, origin: tuple[str, str, str]
+    ) -> None:
+        try:
+            classes = list(function())
+        except Exception as error:
+            self._add(kind, origin[2], "", origin, "failed", f"{hook} failed: {_say(error)}")
+            return
+        for plugin in classes:
+            fault = _fault(plugin, kind)
+            name = getattr(plugin, "name", None) or getattr(plugin, "__name__", repr(plugin))
+            spellings = {name, f"{kind}:{name}", f"{origin[0]}:{name}"}
+            if fault:
+                self._add(kind, str(name), "", origin, "failed", f"{hook}: {fault}")
+            elif spellings & self._blocked:
+                self._unused_blocks -= spellings
+                self._add(kind, name, _first_line(plugin), origin, "blocked", "blocked by the user")
+            else:
+                taken = next(
+                    (r for r in self.rows if (r.kind, r.name, r.status) == (kind, name, "ok")), None
+                )
+                self._add(kind, name, _first_line(plugin), origin, plugin=plugin)
+                if taken:
+                    reason = (
+                        f"the name {name!r} is taken by {taken.distribution}; "
+                        f"ask for this one as {origin[0]}:{name}"
+                    )
+                    self.rows[-1] = Row(
+                        **{**self.rows[-1].__dict__, "status": "failed", "reason": reason}
+                    )
+
+    def _add(
+        self,
+        kind: str,
+        name: str,
+        description: str,
+        origin: tuple[str, str, str],
+        status: Literal["ok", "blocked", "failed"] = "ok",
+        reason: str = "",
+        plugin: type[Plugin] | None = None,
+    ) -> None:
+        distribution, version, entry_point = origin
+        row = Row(
+            kind, name, description, distribution, version, entry_point, status, reason, plugin
+        )
+        self.rows.append(row)
+
+    @property
+    def problems(self) -> list[str]:
+        """One line for each plugin that failed and each block that named nothing."""
+        failed = [
+            f"plugin {row.name!r} of {row.distribution} {row.version}: {row.reason}"
+            for row in self.rows
+            if row.status == "failed"
+        ]
+        unused = [f"no plugin is called {name!r}, so none was blocked" for name in
+                  sorted(self._unused_blocks)]
+        return failed + unused
+
+    def named(self, name: str) -> list[Row]:
+        """Rows that `name`, or `kind:name`, or `distribution:name` means, of any kind."""
+        return [row for row in self.rows if row.plugin and name in _spellings(row)]
+
+    def get(self, kind: str, name: str) -> type[Plugin]:
+        """The plugin class `name` of `kind`; `distribution:name` always works.
+
+        Two strangers with one name: the first in order of distribution has the bare name, and
+        only where this distribution's own plugins are not meant is it an error to use it.
+        Raises SddError: unknown (with the nearest names), blocked, failed or ambiguous.
+        """
+        rows = [r for r in self.rows if r.kind == kind and r.plugin]
+        exact = [r for r in rows if f"{r.distribution}:{r.name}" == name]
+        bare = [r for r in rows if r.name == name]
+        if exact:
+            return exact[0].plugin  # type: ignore[return-value]
+        if len(bare) > 1 and bare[0].distribution != GROUP:
+            choices = " or ".join(f"{r.distribution}:{r.name}" for r in bare)
+            raise SddError(f"{kind} {name!r} comes from {len(bare)} packages; say {choices}")
+        if bare:
+            return bare[0].plugin  # type: ignore[return-value]
+        why = next(
+            (f"; {r.name!r} of {r.distribution} is {r.status}: {r.reason}"
+             for r in self.rows
+             if r.status != "ok" and name in {r.name, r.entry_point, f"{r.distribution}:{r.name}"}),
+            "",
+        )
+        if not why:
+            # A plugin that never loaded cannot say which names it would have had.
+            broken = [r.entry_point for r in self.rows if r.status == "failed" and not r.plugin]
+            why = f" (plugins that failed to load: {', '.join(broken)})" if broken else ""
+        names = sorted({r.name for r in rows})
+        near = difflib.get_close_matches(name, names, n=3, cutoff=0.5)
+        hint = f"did you mean {' or '.join(near)}?" if near else f"there are: {', '.join(names)}"
+        raise SddError(f"unknown {kind} {name!r}; {hint}{why}")
+
+    def names(self, kind: str) -> list[str]:
+        """Names of the usable plugins of a kind."""
+        return sorted({r.name for r in self.rows if r.kind == kind and r.status == "ok"})
+
+    def origin(self, plugin: type[Plugin]) -> dict[str, str]:
+        """Distribution and version that a plugin class comes from, for records."""
+        row = next((r for r in self.rows if r.plugin is plugin), None)
+        if row is None:
+            return {"distribution": plugin.__module__, "version": "?"}
+        return {"distribution": row.distribution, "version": row.version}
+
+
+@cache
+def load_plugins(blocked: tuple[str, ...] = ()) -> Plugins:
+    """All installed plugins but those named in `blocked` or, separated by commas, in the
+    environment variable SDD_NO_PLUGIN. Loaded once for each choice."""
+    variable = os.environ.get(BLOCK_VARIABLE, "")
+    plugins = Plugins({*blocked, *filter(None, (name.strip() for name in variable.split(",")))})
+    plugins.load(entry_points(group=GROUP))
+    return plugins
+
+
+def warn_of_problems(plugins: Plugins) -> None:
+    """Say on standard error what is wrong with the installed plugins."""
+    for problem in plugins.problems:
+        print(f"sdd: warning: {problem}", file=sys.stderr)
+
+
+def _load_order(entry_point: EntryPoint) -> tuple[bool, str, str]:
+    distribution = entry_point.dist.name if entry_point.dist else "?"
+    return distribution != GROUP, distribution, entry_point.name
+
+
+def _fault(plugin: Any, kind: str) -> str:
+    """What keeps a class from being a plugin of `kind`, or nothing."""
+    base = KINDS[kind]
+    if not (inspect.isclass(plugin) and issubclass(plugin, base)):
+        return f"returned {plugin!r}; expected subclasses of sdd_core.{base.__name__}"
+    name = getattr(plugin, "name", None)
+    if not isinstance(name, str) or not name or any(c in name for c in ":, \t\n="):
+        return f"{plugin.__name__} needs a class attribute `name` without spaces, commas or colons"
+    return ""
+
+
+def _spellings(row: Row) -> set[str]:
+    return {row.name, f"{row.kind}:{row.name}", f"{row.distribution}:{row.name}"}
+
+
+def _first_line(plugin: Any) -> str:
+    # vars(): a class without a docstring must not show its base's
+    doc = vars(plugin).get("__doc__") if isinstance(plugin, type) else plugin.__doc__
+    return (doc or "").strip().split("\n")[0].rstrip(".")
+
+
+def _say(error: BaseException) -> str:
+    return f"{type(error).__name__}: {' '.join(str(error).split())}"

@@ -1,0 +1,109 @@
+"""Data that stays in the memory of the device, and whole batches made from it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from sdd_core.data import Dataset
+from sdd_core.randomness import generator
+
+# Beyond this, images stay uint8 and are normalised batch by batch.
+NORMALISED_BYTES = 2 << 30
+
+
+@dataclass(frozen=True)
+class Crops:
+    """How each image of an epoch is augmented, int64 and bool `[N]`, in the order of training."""
+
+    top: Tensor
+    left: Tensor
+    flip: Tensor
+
+
+class Resident:
+    """A data set on a device: normalised once where that fits, as uint8 where it does not.
+
+    With augmentation, training images are kept as uint8 with their padding, so that a random crop
+    of a whole batch is one indexing of a strided view.
+    """
+
+    def __init__(self, data: Dataset, device: torch.device, augment: bool) -> None:
+        self.data = data
+        self.device = device
+        images = data.train.images
+        # Only images, [N, C, H, W], can be cropped and flipped.
+        self.augmentation = data.augmentation if augment and images.dim() == 4 else None
+        self.train_labels = data.train.labels.to(device)
+        self.test_labels = data.test.labels.to(device)
+        self.test_images = self._keep(data.test.images)
+        self.train_images = self._keep(images)
+        self._padded = None
+        if self.augmentation:
+            pad = (self.augmentation.pad,) * 4
+            self._padded = torch.nn.functional.pad(images.to(device), pad)
+
+    def __len__(self) -> int:
+        return len(self.train_labels)
+
+    def _keep(self, images: Tensor) -> Tensor:
+        images = images.to(self.device)
+        fits = images.numel() * 4 <= NORMALISED_BYTES
+        return normalise(images, self.data) if fits else images
+
+    def inputs(self, images: Tensor) -> Tensor:
+        """What the network sees of some of this data set's images, float32."""
+        return images if images.is_floating_point() else normalise(images, self.data)
+
+    def order(self, seed: int, level: int, epoch: int) -> Tensor:
+        """int64 `[N]`: the order in which an epoch trains on the examples."""
+        order = torch.randperm(len(self), generator=generator(seed, "order", level, epoch))
+        return order.to(self.device)
+
+    def crops(self, seed: int, level: int, epoch: int) -> Crops | None:
+        """An epoch's augmentation, drawn at once; None where there is none."""
+        if self.augmentation is None:
+            return None
+        draw = generator(seed, "augmentation", level, epoch)
+        span, count = 2 * self.augmentation.pad + 1, len(self)
+        top, left = torch.randint(span, (2, count), generator=draw).to(self.device)
+        flip = torch.rand(count, generator=draw) < (0.5 if self.augmentation.flip else 0.0)
+        return Crops(top, left, flip.to(self.device))
+
+    def batch(self, order: Tensor, crops: Crops | None, rows: slice, out: Tensor) -> Tensor:
+        """The inputs for the examples `order[rows]`, `[batch, ...]`; may be written into `out`,
+        a buffer that `buffer` made."""
+        chosen = order[rows]
+        if crops is None or self._padded is None:
+            if not self.train_images.is_floating_point():
+                return self.inputs(self.train_images[chosen])
+            return torch.index_select(self.train_images, 0, chosen, out=out[: len(chosen)])
+        images = crop(self._padded, chosen, crops, rows, self.data.input_shape)
+        return self.inputs(images)
+
+    def buffer(self, batch_size: int) -> Tensor:
+        """Room for one batch of inputs."""
+        return torch.empty((batch_size, *self.data.input_shape), device=self.device)
+
+
+def crop(
+    padded: Tensor, chosen: Tensor, crops: Crops, rows: slice, shape: tuple[int, ...]
+) -> Tensor:
+    """Random crops `[batch, C, H, W]` of the `chosen` padded images, flipped where asked."""
+    _, height, width = shape
+    windows = padded.unfold(2, height, 1).unfold(3, width, 1)
+    images = windows[chosen, :, crops.top[rows], crops.left[rows]]
+    return torch.where(crops.flip[rows, None, None, None], images.flip(-1), images)
+
+
+def normalise(images: Tensor, data: Dataset) -> Tensor:
+    """float32 inputs: `(images / scale - mean) / std` by channel; floats without mean stay."""
+    if not data.mean:
+        return images.float() if images.is_floating_point() else images.float() / data.scale
+    shape = (-1,) + (1,) * (images.dim() - 2)
+    mean = torch.tensor(data.mean, device=images.device).view(shape) * data.scale
+    std = torch.tensor(data.std, device=images.device).view(shape) * data.scale
+    return images.float().sub_(mean).div_(std)
+

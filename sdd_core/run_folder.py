@@ -1,0 +1,152 @@
+"""A run's folder: the experiment, what it ran on, its levels and what was measured on them.
+
+    <store>/<run>/experiment.toml        the resolved experiment; `sdd run` takes it
+    <store>/<run>/record.json            versions of everything that matters, and the data's sizes
+    <store>/<run>/metrics.jsonl          one JSON object a level
+    <store>/<run>/levels/00/             weights, masks and epochs, the same files as in the store
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import platform
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from sdd_core.errors import SddError
+from sdd_core.experiment import Experiment, read_toml
+from sdd_core.files import link_or_copy, write_atomic
+from sdd_core.keys import FORMAT, run_name
+from sdd_core.plugin_manager import Plugins
+from sdd_core.result import LevelResult, Result
+
+VERSIONS_OF = ("sdd", "torch", "torchvision", "numpy", "numba", "pydantic", "pluggy", "safetensors")
+
+
+@dataclass(frozen=True)
+class Run:
+    """One experiment being carried out, with its place on disk."""
+
+    name: str
+    folder: Path
+    experiment: Experiment
+
+    @classmethod
+    def of(cls, experiment: Experiment, store: Path) -> Run:
+        """The run of an experiment in a store. Raises SddError: a folder of another version."""
+        name = run_name(experiment)
+        run = cls(name, store / name, experiment)
+        if (run.folder / "record.json").exists():
+            check_format(run.folder)
+        return run
+
+    def begin(self, plugins: Plugins, device: str, sizes: Mapping[str, int]) -> None:
+        """Write down the experiment and what it runs on. Raises SddError."""
+        levels = self.experiment.levels
+        file = self.folder / "experiment.toml"
+        if file.exists():
+            # A run that once had more levels keeps them.
+            levels = max(levels, read_toml(file).get("levels", 0))
+        experiment = self.experiment.model_copy(update={"levels": levels})
+        write_atomic(file, experiment.to_toml())
+        chosen = {
+            "data": experiment.data,
+            "noise": experiment.noise,
+            "model": experiment.model,
+            "pruner": experiment.pruner,
+            "retrain": experiment.retrain,
+        }
+        origins = {section: plugins.origin(type(plugin)) for section, plugin in chosen.items()}
+        record = {
+            "format": FORMAT,
+            "device": device,
+            "python": platform.python_version(),
+            "platform": platform.platform(),
+            "versions": {name: version(name) for name in VERSIONS_OF},
+            "plugins": origins,
+            "data": dict(sizes),
+        }
+        write_atomic(self.folder / "record.json", json.dumps(record, indent=1) + "\n")
+
+    def known(self) -> dict[int, dict[str, Any]]:
+        """The rows of `metrics.jsonl`, by level."""
+        try:
+            lines = (self.folder / "metrics.jsonl").read_text().splitlines()
+        except FileNotFoundError:
+            return {}
+        rows = [json.loads(line) for line in lines]
+        return {row["level"]: row for row in rows}
+
+    def keep(self, row: Mapping[str, Any], level_files: Mapping[str, Path]) -> None:
+        """Add a level's row and its files to the folder. Raises SddError."""
+        for name, file in level_files.items():
+            link_or_copy(file, self.folder / "levels" / f"{row['level']:02d}" / name)
+        rows = {**self.known(), row["level"]: dict(row)}
+        text = "".join(json.dumps(rows[level], allow_nan=False) + "\n" for level in sorted(rows))
+        write_atomic(self.folder / "metrics.jsonl", text)
+
+    def result(self) -> Result:
+        """What has been measured so far, up to the experiment's number of levels."""
+        record = json.loads((self.folder / "record.json").read_text())
+        levels = tuple(
+            replace(level_result(row), epochs=self._epochs(row["level"]))
+            for level, row in sorted(self.known().items())
+            if level <= self.experiment.levels
+        )
+        return Result(
+            self.name, self.folder, self.experiment, levels, record["data"]["test_examples"]
+        )
+
+    def _epochs(self, level: int) -> tuple[dict[str, Any], ...]:
+        file = self.folder / "levels" / f"{level:02d}" / "epochs.jsonl"
+        return tuple(json.loads(line) for line in file.read_text().splitlines())
+
+
+def open_run(folder: Path, plugins: Plugins) -> Run:
+    """The run in a folder. Raises SddError when there is none or it is of another version."""
+    if not (folder / "experiment.toml").is_file():
+        raise SddError(f"{folder} is no run folder (it has no experiment.toml); `sdd runs` lists "
+                       "the runs in the store")
+    check_format(folder)
+    experiment = Experiment.make(read_toml(folder / "experiment.toml"), plugins)
+    return Run(folder.name, folder, experiment)
+
+
+def check_format(folder: Path) -> None:
+    """Raises SddError when a run folder was written by another version of sdd."""
+    try:
+        found = json.loads((folder / "record.json").read_text())["format"]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise SddError(f"{folder / 'record.json'} is missing or damaged ({error}); run the "
+                       "experiment again with another --store, or delete the folder") from None
+    if found != FORMAT:
+        raise SddError(f"{folder} has format {found}, this version of sdd reads {FORMAT}; use "
+                       "another --store, or the version of sdd that made it")
+
+
+def level_result(row: Mapping[str, Any]) -> LevelResult:
+    """A row of `metrics.jsonl` as a value."""
+    return LevelResult(
+        row["level"],
+        row["key"],
+        row["sparsity"],
+        row["density"],
+        row["diverged"],
+        row["metrics"],
+    )
+
+
+def plain(value: Any) -> Any:
+    """A metric's value as JSON has it: what is not a finite number is None."""
+    if isinstance(value, Mapping):
+        return {str(key): plain(item) for key, item in value.items()}
+    if isinstance(value, bool | int | str) or value is None:
+        return value
+    if isinstance(value, list | tuple):
+        return [plain(item) for item in value]
+    number = float(value)
+    return number if math.isfinite(number) else None

@@ -1,0 +1,193 @@
+"""The store: levels by their key, shared by all runs that have them in common.
+
+    <store>/.shared/levels/<key>/       a trained level
+    <store>/.shared/points/<key>/       the dense network after some steps (0: its initialisation)
+    <store>/.shared/checkpoints/        levels in the middle of their training
+    <store>/.shared/locks/
+    <store>/<run>/                      one folder a run, see `sdd_core.run_folder`
+
+A level's weights are stored as its kept weights and a bit for each weight, so that a sparse level
+is small. No pickle is written or read.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+import shutil
+import sys
+from collections.abc import Mapping
+from contextlib import AbstractContextManager
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from filelock import FileLock
+from safetensors import safe_open
+from safetensors.torch import load_file, save, save_file
+from torch import Tensor
+
+from sdd_core.files import damaged_file, disk_errors, write_atomic, write_entry
+from sdd_core.level import Epoch, Level
+from sdd_core.training import Checkpoint
+
+LEVEL_FILES = ("level.json", "weights.safetensors", "masks.safetensors", "epochs.jsonl")
+
+
+class Store:
+    """Levels, rewind points and checkpoints in a folder that several processes may share."""
+
+    def __init__(self, folder: Path) -> None:
+        """Raises SddError when the folder cannot be made or written."""
+        self.folder = folder
+        self._shared = folder / ".shared"
+        with disk_errors(folder):
+            for part in ("levels", "points", "checkpoints", "locks"):
+                (self._shared / part).mkdir(parents=True, exist_ok=True)
+            probe = self._shared / "locks" / ".writable"
+            probe.touch()
+
+    def lock(self, key: str) -> AbstractContextManager[Any]:
+        """Held while a level is made. The system frees it when the process dies."""
+        return FileLock(self._shared / "locks" / f"{key}.lock")
+
+    def level_folder(self, key: str) -> Path:
+        """Where a level is, or would be."""
+        return self._shared / "levels" / key
+
+    def load_level(self, key: str) -> Level | None:
+        """The level, or None when it has to be trained: it is not there, or it is damaged."""
+        folder = self.level_folder(key)
+        if not self._whole(folder):
+            return None
+        record = json.loads((folder / "level.json").read_text())
+        masks = _unpack(folder / "masks.safetensors")
+        state = load_file(folder / "weights.safetensors")
+        for name, mask in masks.items():
+            full = torch.zeros(mask.shape, dtype=state[name].dtype)
+            full[mask] = state[name]
+            state[name] = full
+        epochs = tuple(_epoch(line) for line in (folder / "epochs.jsonl").read_text().splitlines())
+        kernels = tuple(record["kernels"])
+        return Level(record["level"], masks, state, epochs, record["diverged"], kernels)
+
+    def save_level(self, key: str, level: Level) -> None:
+        """Keep a level; it is there entirely or not at all. Raises SddError: a full disk."""
+
+        def write(folder: Path) -> None:
+            kept = {
+                name: tensor[level.masks[name]] if name in level.masks else tensor.contiguous()
+                for name, tensor in level.state.items()
+            }
+            (folder / "weights.safetensors").write_bytes(save(kept))
+            (folder / "masks.safetensors").write_bytes(_pack(level.masks))
+            epochs = "".join(json.dumps(asdict(epoch)) + "\n" for epoch in level.epochs)
+            (folder / "epochs.jsonl").write_text(epochs)
+            record = {
+                "key": key,
+                "level": level.index,
+                "diverged": level.diverged,
+                "kernels": level.kernels,
+                "torch": str(torch.__version__),
+                "threads": torch.get_num_threads(),
+            }
+            (folder / "level.json").write_text(json.dumps(record, indent=1) + "\n")
+
+        write_entry(self.level_folder(key), write)
+        for file in self._checkpoints(key):
+            file.unlink(missing_ok=True)
+
+    def load_point(self, key: str) -> dict[str, Tensor] | None:
+        """A state of the dense network, or None when it is not there or damaged."""
+        folder = self._shared / "points" / key
+        return load_file(folder / "weights.safetensors") if self._whole(folder) else None
+
+    def save_point(self, key: str, state: Mapping[str, Tensor]) -> None:
+        """Keep a state of the dense network. Raises SddError: a full disk."""
+
+        def write(folder: Path) -> None:
+            save_file(dict(state), folder / "weights.safetensors")
+
+        write_entry(self._shared / "points" / key, write)
+
+    def load_checkpoint(self, key: str) -> Checkpoint | None:
+        """The latest whole checkpoint of a level, or None. One that is damaged is not used."""
+        for file in self._checkpoints(key):
+            content = file.read_bytes()
+            if hashlib.sha256(content).hexdigest()[:16] != file.stem.split("-")[2]:
+                _say(f"checkpoint {file.name} is damaged and will not be used")
+                file.unlink(missing_ok=True)
+                continue
+            tensors = load_file(file)
+            with safe_open(file, "pt") as opened:
+                epochs = json.loads(opened.metadata()["epochs"])
+            parts: dict[str, dict[str, Tensor]] = {"state": {}, "momenta": {}, "random": {}}
+            for name, tensor in tensors.items():
+                part, _, rest = name.partition("/")
+                parts[part][rest] = tensor
+            taken = int(file.stem.split("-")[1])
+            made = tuple(Epoch(**epoch) for epoch in epochs)
+            return Checkpoint(taken, made, parts["state"], parts["momenta"], parts["random"])
+        return None
+
+    def save_checkpoint(self, key: str, checkpoint: Checkpoint) -> None:
+        """Keep a checkpoint in place of the one before. Its name has its checksum.
+
+        Raises SddError: a full disk."""
+        parts = {
+            "state": checkpoint.state,
+            "momenta": checkpoint.momenta,
+            "random": checkpoint.random_state,
+        }
+        tensors = {f"{part}/{name}": t for part, ts in parts.items() for name, t in ts.items()}
+        content = save(tensors, {"epochs": json.dumps([asdict(e) for e in checkpoint.epochs])})
+        name = f"{key}-{checkpoint.taken}-{hashlib.sha256(content).hexdigest()[:16]}.safetensors"
+        before = self._checkpoints(key)
+        write_atomic(self._shared / "checkpoints" / name, content)
+        for file in before:
+            if file.name != name:
+                file.unlink(missing_ok=True)
+
+    def _checkpoints(self, key: str) -> list[Path]:
+        """A level's checkpoints, the latest first."""
+        files = (self._shared / "checkpoints").glob(f"{key}-*-*.safetensors")
+        return sorted(files, key=lambda file: -int(file.stem.split("-")[1]))
+
+    def _whole(self, folder: Path) -> bool:
+        if not folder.is_dir():
+            return False
+        damaged = damaged_file(folder)
+        if damaged:
+            _say(f"{folder.parent.name[:-1]} {folder.name[:12]} is damaged ({damaged} is not what "
+                 "was written); it is made again")
+            with disk_errors(folder):
+                shutil.rmtree(folder)
+        return not damaged
+
+
+def _pack(masks: Mapping[str, Tensor]) -> bytes:
+    """Masks as safetensors, a bit for each weight; their shapes stand in the header."""
+    bits = {name: torch.from_numpy(np.packbits(mask.numpy())) for name, mask in masks.items()}
+    shapes = {name: list(mask.shape) for name, mask in masks.items()}
+    return save(bits, {"shapes": json.dumps(shapes)})
+
+
+def _unpack(file: Path) -> dict[str, Tensor]:
+    # The header keeps the order of the network's layers, which safetensors itself does not.
+    with safe_open(file, "np") as opened:
+        masks = {}
+        for name, shape in json.loads(opened.metadata()["shapes"]).items():
+            bits = np.unpackbits(opened.get_tensor(name), count=math.prod(shape))
+            masks[name] = torch.from_numpy(bits.astype(bool)).view(shape)
+        return masks
+
+
+def _epoch(line: str) -> Epoch:
+    return Epoch(**json.loads(line))
+
+
+def _say(problem: str) -> None:
+    print(f"sdd: warning: {problem}", file=sys.stderr)

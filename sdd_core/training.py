@@ -1,0 +1,134 @@
+"""Trains a level: epochs, what is measured after each, checkpoints in between."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from sdd_core.experiment import Train
+from sdd_core.level import Epoch
+from sdd_core.resident import Resident
+from sdd_core.retraining import Retraining
+from sdd_core.trainer import Trainer
+
+# Steps between two looks at the clock: an epoch may take hours.
+CHUNK = 250
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """A level in the middle of its training; from here it ends as if it had never stopped.
+
+    taken: steps that have been trained. random_state: of torch's global generators.
+    """
+
+    taken: int
+    epochs: tuple[Epoch, ...]
+    state: Mapping[str, Tensor]
+    momenta: Mapping[str, Tensor]
+    random_state: Mapping[str, Tensor]
+
+
+def dense_learning_rates(train: Train, steps_per_epoch: int) -> np.ndarray:
+    """float64 `[steps]`: the learning rate of every step of the dense network's training."""
+    steps = train.epochs * steps_per_epoch
+    drops = [round(milestone * steps) for milestone in train.milestones]
+    passed = np.searchsorted(drops, np.arange(steps), side="right")
+    return train.lr * train.gamma ** passed.astype(np.float64)
+
+
+def train_level(
+    trainer: Trainer,
+    data: Resident,
+    retraining: Retraining,
+    *,
+    seed: int,
+    level: int,
+    batch_size: int,
+    resume: Checkpoint | None = None,
+    keep: Callable[[Checkpoint], None] | None = None,
+    every: float = math.inf,
+    on_start: Callable[[int], None] = lambda epoch: None,
+    on_end: Callable[[Epoch], None] = lambda epoch: None,
+    measure: bool = True,
+) -> tuple[tuple[Epoch, ...], bool]:
+    """Take the steps of `retraining`; returns what was measured and whether training diverged.
+
+    resume: go on from this checkpoint. keep: called with a checkpoint every `every` seconds.
+    on_start, on_end: called around each epoch. measure: evaluate after each epoch.
+    """
+    steps_per_epoch = math.ceil(len(data) / batch_size)
+    first, total = retraining.first_step, len(retraining.learning_rates)
+    taken, epochs = (resume.taken, list(resume.epochs)) if resume else (0, [])
+    if resume:
+        restore_random_state(resume.random_state)
+    saved = time.monotonic()
+    while taken < total:
+        epoch, batch = divmod(first + taken, steps_per_epoch)
+        on_start(epoch + 1)
+        order = data.order(seed, level, epoch)
+        crops = data.crops(seed, level, epoch)
+        left = min(steps_per_epoch - batch, total - taken)
+        while left:
+            count = min(left, CHUNK)
+            rates = retraining.learning_rates[taken : taken + count]
+            trainer.steps(order, crops, batch, rates)
+            taken, batch, left = taken + count, batch + count, left - count
+            if left and keep and time.monotonic() - saved >= every:
+                keep(_checkpoint(trainer, taken, epochs))
+                saved = time.monotonic()
+        if not measure:
+            continue
+        measured = _measure(trainer, epoch + 1, first + taken, rates[-1], epochs, taken == total)
+        if not math.isfinite(measured.test_loss):
+            return tuple(epochs), True
+        epochs.append(measured)
+        on_end(measured)
+        if taken < total and keep and time.monotonic() - saved >= every:
+            keep(_checkpoint(trainer, taken, epochs))
+            saved = time.monotonic()
+    return tuple(epochs), False
+
+
+def best_epoch(epochs: tuple[Epoch, ...] | list[Epoch]) -> Epoch | None:
+    """The epoch with the highest test accuracy; of equal ones the first."""
+    return max(epochs, key=lambda epoch: epoch.test_accuracy, default=None)
+
+
+def _measure(
+    trainer: Trainer, number: int, step: int, rate: float, before: list[Epoch], last: bool
+) -> Epoch:
+    test_loss, test_accuracy = trainer.evaluate("test")
+    best = best_epoch(before)
+    # The paper plots the best epoch too. The training set is larger than the test set, so it is
+    # measured only where the epoch may turn out to be the best, and at the end.
+    wanted = last or best is None or test_accuracy > best.test_accuracy
+    train_loss, train_accuracy = trainer.evaluate("train") if wanted else (None, None)
+    return Epoch(number, step, float(rate), test_loss, test_accuracy, train_loss, train_accuracy)
+
+
+def _checkpoint(trainer: Trainer, taken: int, epochs: list[Epoch]) -> Checkpoint:
+    return Checkpoint(taken, tuple(epochs), trainer.state(), trainer.momenta(), random_state())
+
+
+def random_state() -> dict[str, Tensor]:
+    """The states of torch's global generators, which layers such as dropout draw from."""
+    states = {"cpu": torch.get_rng_state()}
+    if torch.cuda.is_available():
+        states |= {f"cuda:{n}": state for n, state in enumerate(torch.cuda.get_rng_state_all())}
+    return states
+
+
+def restore_random_state(states: Mapping[str, Tensor]) -> None:
+    """Set torch's global generators to what `random_state` returned."""
+    torch.set_rng_state(states["cpu"])
+    if torch.cuda.is_available():
+        for name, state in states.items():
+            if name != "cpu":
+                torch.cuda.set_rng_state(state, name)
