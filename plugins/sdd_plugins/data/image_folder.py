@@ -1,0 +1,76 @@
+"""A user's own images."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+from pydantic import Field
+
+from sdd_core import Augmentation, Dataset, DataSource, SddError, Split
+from sdd_plugins.data.images import decode, statistics
+
+
+class ImageFolder(DataSource):
+    """Any folder of images laid out as `train/CLASS/IMAGE` and `test/CLASS/IMAGE`.
+
+    Classes are numbered in alphabetical order, as torchvision.datasets.ImageFolder does it.
+    Images become RGB and are normalised with the training images' own mean and deviation.
+    """
+
+    name = "image-folder"
+
+    path: str = Field(
+        min_length=1,
+        description="the folder; a relative one lies in --data-root, "
+        "or where there is none in the current folder",
+    )
+    train: str = Field("train", description="the folder in it with the training images")
+    test: str = Field("test", description="the folder in it with the test images")
+    size: int | None = Field(
+        None,
+        ge=1,
+        description="pixels on each side, to which images are brought; not given: "
+        "all have one size",
+    )
+    pad: int = Field(0, ge=0, description="augmentation: shift by up to so many pixels")
+    flip: bool = Field(False, description="augmentation: flip half of the images left to right")
+
+    def load(self, root: Path | None) -> Dataset:
+        """Decodes every image once."""
+        folder = (root or Path()) / Path(self.path).expanduser()
+        classes, train_samples = _list(folder / self.train)
+        test_classes, test_samples = _list(folder / self.test)
+        if classes != test_classes:
+            odd = sorted(set(classes) ^ set(test_classes))
+            raise SddError(
+                f"{folder}: {self.train} and {self.test} must have the same classes, but only one "
+                f"of them has {', '.join(odd[:5])}{', ...' if len(odd) > 5 else ''}"
+            )
+        # Listed together: the test images must have the size of the training images.
+        paths, labels = zip(*train_samples, *test_samples, strict=True)
+        images, numbers = decode([Path(path) for path in paths], self.size), torch.tensor(labels)
+        count = len(train_samples)
+        mean, std = statistics(images[:count])
+        return Dataset(
+            name=self.name,
+            train=Split(images[:count], numbers[:count]),
+            test=Split(images[count:], numbers[count:]),
+            num_classes=len(classes),
+            mean=mean,
+            std=std,
+            augmentation=Augmentation(self.pad, self.flip) if self.pad or self.flip else None,
+        )
+
+
+def _list(folder: Path) -> tuple[list[str], list[tuple[str, int]]]:
+    """The classes of a folder, and its images with the numbers of their classes."""
+    from torchvision import datasets  # noqa: PLC0415 (takes seconds)
+
+    try:
+        listing = datasets.ImageFolder(folder)
+    except OSError as error:
+        raise SddError(
+            f"data 'image-folder': {error}; expected {folder}/CLASS/IMAGE for each class"
+        ) from None
+    return listing.classes, listing.samples

@@ -1,0 +1,21 @@
+"""How the paper's networks start."""
+
+from typing import Literal
+
+from torch import nn
+
+NormScale = Literal["uniform", "one"]
+
+
+def initialise(network: nn.Module, norm_scale: NormScale = "uniform") -> None:
+    """Draw the weights from torch's global generator.
+
+    Weights of linear and convolutional layers are Kaiming normal (He et al., 2015, eq. 10, over
+    the inputs). Biases stay as torch draws them and batch normalisations' shifts at 0. Their
+    scales are uniform on [0, 1) as in the paper's code, or 1.
+    """
+    for module in network.modules():
+        if isinstance(module, nn.Conv2d | nn.Linear):
+            nn.init.kaiming_normal_(module.weight)
+        elif isinstance(module, nn.BatchNorm2d) and norm_scale == "uniform":
+            nn.init.uniform_(module.weight)
