@@ -58,7 +58,7 @@ def sparse_forward(layer, index, parameters, units, last, tile):
         total = fill(bias(layer, parameters, row), tile)
         for k in range(starts[row], starts[row + 1]):
             total = add_scaled(total, weights[k], load(units, layer.source + columns[k], tile))
-        store(units, layer.target + row, total if last else relu(total))
+        store(units, layer.target + row, total if last else relu(total), tile)
 
 
 @compiled
@@ -74,15 +74,15 @@ def dense_forward(layer, parameters, units, last, tile):
             source = load(units, layer.source + column, tile)
             first = add_scaled(first, upper[column], source)
             second = add_scaled(second, lower[column], source)
-        store(units, layer.target + row, first if last else relu(first))
-        store(units, layer.target + row + 1, second if last else relu(second))
+        store(units, layer.target + row, first if last else relu(first), tile)
+        store(units, layer.target + row + 1, second if last else relu(second), tile)
     if layer.outputs % 2:
         row = layer.outputs - 1
         weights = parameters[layer.weights + row * size :]
         total = fill(bias(layer, parameters, row), tile)
         for column in range(size):
             total = add_scaled(total, weights[column], load(units, layer.source + column, tile))
-        store(units, layer.target + row, total if last else relu(total))
+        store(units, layer.target + row, total if last else relu(total), tile)
 
 
 @compiled
@@ -109,7 +109,7 @@ def sparse_backward(layer, index, parameters, gradients, units, first, tile):
                 target = load(units, layer.target + rows[k], tile)
                 total = add_scaled(total, weights[positions[k]], target)
                 gradients[positions[k]] += dot(source, target)
-            store(units, layer.source + column, relu_gradient(source, total))
+            store(units, layer.source + column, relu_gradient(source, total), tile)
 
 
 @compiled
@@ -134,7 +134,7 @@ def dense_backward(layer, parameters, gradients, units, first, tile):
             total = add_scaled(total, weights[row * size + column], target)
             gradients[row * size + column] += dot(source, target)
         if not first:
-            store(units, layer.source + column, relu_gradient(source, total))
+            store(units, layer.source + column, relu_gradient(source, total), tile)
         column += 1
 
 
@@ -169,7 +169,7 @@ def cross_entropy(logits, classes, labels, examples, scale, tile):
     top = load(logits, 0, tile)
     for c in range(1, classes):
         top = maximum(load(logits, c, tile), top)
-    store(logits, classes, top)
+    store(logits, classes, top, tile)
     loss = 0.0
     hits = 0
     for lane in range(examples.size):
@@ -184,11 +184,11 @@ def cross_entropy(logits, classes, labels, examples, scale, tile):
     for c in range(classes):
         share = exponential(subtract(load(logits, c, tile), top))
         total = add_scaled(total, logits.dtype.type(1), share)
-        store(logits, c, share)
-    store(logits, classes + 1, total)
+        store(logits, c, share, tile)
+    store(logits, classes + 1, total, tile)
     factor = divide(fill(scale, tile), total)
     for c in range(classes):
-        store(logits, c, multiply(load(logits, c, tile), factor))
+        store(logits, c, multiply(load(logits, c, tile), factor), tile)
     for lane in range(examples.size):
         loss += math.log(logits[(classes + 1) * lanes + lane])
         logits[labels[examples[lane]] * lanes + lane] -= scale

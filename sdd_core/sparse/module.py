@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import math
 import operator
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from itertools import pairwise
+from typing import TypeVar
 
 import torch
 from torch import Tensor, fx, nn
 
 from sdd_core.sparse.mlp import SparseMLP
+
+T = TypeVar("T")
 
 _HOOKS = (
     "_forward_hooks",
@@ -29,39 +32,45 @@ def supports(module: nn.Module, image_shape: Sequence[int]) -> list[nn.Linear] |
     besides (dropout, other layers, parameters, buffers, hooks, tied or frozen weights) means None.
     A forward method whose operations depend on Python state other than `training` escapes it.
     """
+    linears = same_in_both_modes(module, lambda: _chain(module, image_shape))
+    if linears is None or any(True for _ in module.buffers()):
+        return None
+    tensors = [tensor for linear in linears for tensor in linear.parameters()]
+    return linears if is_trainable(module, tensors) else None
+
+
+def same_in_both_modes(module: nn.Module, read: Callable[[], T | None]) -> T | None:
+    """What `read` finds, if it is the same in training and in evaluation and no hook is about."""
     if any(getattr(part, hooks, None) for part in module.modules() for hooks in _HOOKS):
         return None
     modes = [(part, part.training) for part in module.modules()]
     try:
-        found = []
-        for training in (True, False):
-            module.train(training)
-            found.append(_chain(module, image_shape))
+        module.eval()
+        in_evaluation = read()
+        module.train()
+        in_training = read()
     finally:
         for part, training in modes:
             part.training = training
-    linears, in_evaluation = found
-    if linears is None or linears != in_evaluation:
-        return None
-    tensors = [tensor for linear in linears for tensor in linear.parameters()]
+    return in_training if in_training == in_evaluation else None
+
+
+def is_trainable(module: nn.Module, tensors: Sequence[Tensor]) -> bool:
+    """Whether these are all the module's parameters, and such as the kernels can train."""
     own = {id(tensor) for tensor in module.parameters()}
-    first = tensors[0].dtype
-    trainable = all(
-        tensor.requires_grad
-        and tensor.dtype == first
-        and tensor.device.type == "cpu"
-        and not tensor._backward_hooks
-        and not tensor._post_accumulate_grad_hooks
-        for tensor in tensors
+    return (
+        len(own) == len(tensors)
+        and own == {id(tensor) for tensor in tensors}
+        and tensors[0].dtype in (torch.float32, torch.float64)
+        and all(
+            tensor.requires_grad
+            and tensor.dtype == tensors[0].dtype
+            and tensor.device.type == "cpu"
+            and not tensor._backward_hooks
+            and not tensor._post_accumulate_grad_hooks
+            for tensor in tensors
+        )
     )
-    if (
-        not trainable
-        or first not in (torch.float32, torch.float64)
-        or len(own) != len(tensors)
-        or any(True for _ in module.buffers())
-    ):
-        return None
-    return linears
 
 
 def load(
@@ -145,11 +154,8 @@ def _chain(module: nn.Module, image_shape: Sequence[int]) -> list[nn.Linear] | N
     if 2 * len(linears) - 1 != len(steps) or set(steps[1::2]) - {"relu"}:
         return None
     widths = [features, *(linear.out_features for linear in linears)]
-    if [linear.in_features for linear in linears] != widths[:-1] or len(set(linears)) < len(
-        linears
-    ):
-        return None
-    return linears
+    fits = [linear.in_features for linear in linears] == widths[:-1]
+    return linears if fits and len(set(linears)) == len(linears) else None
 
 
 def _step(
@@ -158,14 +164,14 @@ def _step(
     part = module.get_submodule(str(node.target)) if node.op == "call_module" else None
     if type(part) is nn.Linear and len(node.args) == 1:
         return part
-    if _is_relu(node, part):
+    if is_relu(node, part):
         return "relu"
     if node.args[0] is images and _flattens(node, part, images, features):
         return "flatten"
     return None
 
 
-def _is_relu(node: fx.Node, part: nn.Module | None) -> bool:
+def is_relu(node: fx.Node, part: nn.Module | None) -> bool:
     if node.op == "call_function":
         return node.target in (torch.relu, torch.relu_, nn.functional.relu)
     if node.op == "call_method":
@@ -186,20 +192,27 @@ def _is_batch_size(node: fx.Node, images: fx.Node) -> bool:
     return node.args[0].args == (images, "shape") and node.args[1:] == (0,)
 
 
-def _flattens(node: fx.Node, part: nn.Module | None, images: fx.Node, features: int) -> bool:
+def is_flatten(node: fx.Node, part: nn.Module | None) -> bool:
+    """Flatten everything but the batch."""
     if type(part) is nn.Flatten:
         return (part.start_dim, part.end_dim) == (1, -1)
-    arguments = node.args[1:]
     if node.target is torch.flatten or (node.op == "call_method" and node.target == "flatten"):
-        return (arguments, node.kwargs) in (((1,), {}), ((), {"start_dim": 1}), ((1, -1), {}))
-    if node.target is torch.reshape or (
-        node.op == "call_method" and node.target in ("view", "reshape")
-    ):
-        shape = arguments[0] if len(arguments) == 1 else arguments
-        if node.kwargs or not isinstance(shape, tuple | list) or len(shape) != 2:
-            return False
-        rows, columns = shape
-        if isinstance(rows, fx.Node):
-            return _is_batch_size(rows, images) and columns in (-1, features)
-        return (rows, columns) == (-1, features)
+        options = (node.args[1:], node.kwargs)
+        return options in (((1,), {}), ((), {"start_dim": 1}), ((1, -1), {}))
     return False
+
+
+def _flattens(node: fx.Node, part: nn.Module | None, images: fx.Node, features: int) -> bool:
+    if is_flatten(node, part):
+        return True
+    is_method = node.op == "call_method" and node.target in ("view", "reshape")
+    if node.kwargs or not (is_method or node.target is torch.reshape):
+        return False
+    arguments = node.args[1:]
+    shape = arguments[0] if len(arguments) == 1 else arguments
+    if not isinstance(shape, tuple | list) or len(shape) != 2:
+        return False
+    rows, columns = shape
+    if isinstance(rows, fx.Node):
+        return _is_batch_size(rows, images) and columns in (-1, features)
+    return (rows, columns) == (-1, features)

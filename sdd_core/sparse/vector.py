@@ -32,9 +32,13 @@ BLOCK = 16
 
 @dataclass(frozen=True)
 class Tile:
-    """How many examples a vector holds; its width is part of its compiled type."""
+    """How many numbers a vector holds, and how far apart (in numbers) vectors begin.
+
+    Both are part of its compiled type. Vectors overlap where `step` is less than `width`.
+    """
 
     width: int
+    step: int = 0  # 0: as `width`
 
 
 @functools.cache
@@ -43,11 +47,12 @@ def _source_digest() -> int:
 
 
 class TileType(types.Type):
-    def __init__(self, width: int) -> None:
+    def __init__(self, width: int, step: int) -> None:
         self.width = width
+        self.step = step or width
         # numba's cache looks for changes only in the file of the function that is cached: this
         # file's digest in the type keeps it from running code built from an older version of it.
-        super().__init__(name=f"Tile({width}, {_source_digest()})")
+        super().__init__(name=f"Tile({width}, {self.step}, {_source_digest()})")
 
 
 class VectorType(types.Type):
@@ -69,7 +74,7 @@ class VectorModel(models.PrimitiveModel):
 
 @typeof_impl.register(Tile)
 def _typeof_tile(value, context):
-    return TileType(value.width)
+    return TileType(value.width, value.step)
 
 
 @unbox(TileType)
@@ -91,20 +96,20 @@ def load(typingctx, units, unit, tile):
     vector = VectorType(units.dtype, tile.width)
 
     def build(context, builder, signature, arguments):
-        pointer = _pointer(context, builder, units, arguments[0], arguments[1], vector)
+        pointer = _pointer(context, builder, units, arguments[0], arguments[1], vector, tile)
         return builder.load(pointer, align=units.dtype.bitwidth // 8)
 
     return vector(units, types.intp, tile), build
 
 
 @intrinsic
-def store(typingctx, units, unit, vector):
+def store(typingctx, units, unit, vector, tile):
     def build(context, builder, signature, arguments):
-        pointer = _pointer(context, builder, units, arguments[0], arguments[1], vector)
+        pointer = _pointer(context, builder, units, arguments[0], arguments[1], vector, tile)
         builder.store(arguments[2], pointer, align=units.dtype.bitwidth // 8)
         return context.get_dummy_value()
 
-    return types.void(units, types.intp, vector), build
+    return types.void(units, types.intp, vector, tile), build
 
 
 @intrinsic
@@ -165,6 +170,7 @@ def _elementwise(operate):
     return function
 
 
+add = _elementwise(ir.IRBuilder.fadd)
 subtract = _elementwise(ir.IRBuilder.fsub)
 multiply = _elementwise(ir.IRBuilder.fmul)
 divide = _elementwise(ir.IRBuilder.fdiv)
@@ -256,9 +262,9 @@ def relu_gradient(typingctx, activation, gradient):
     return gradient(activation, gradient), build
 
 
-def _pointer(context, builder, array_type, array, unit, vector):
+def _pointer(context, builder, array_type, array, unit, vector, tile):
     data = context.make_array(array_type)(context, builder, array).data
-    offset = builder.mul(unit, ir.Constant(unit.type, vector.llvm.count))
+    offset = builder.mul(unit, ir.Constant(unit.type, tile.step))
     return builder.bitcast(builder.gep(data, [offset]), vector.llvm.as_pointer())
 
 

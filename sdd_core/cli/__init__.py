@@ -1,0 +1,60 @@
+"""The command line. Commands are imported when they are used: `sdd --help` waits for nothing."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import Any
+
+import click
+
+from sdd_core import __version__
+from sdd_core.errors import SddError
+
+# name: (module and object, what `sdd --help` says of it)
+COMMANDS = {
+    "run": ("run:run", "Run an experiment, or go on with it."),
+    "resume": ("run:resume", "Go on with a run that was interrupted."),
+    "runs": ("runs:runs", "List the runs in the store."),
+    "report": ("runs:report", "Table, figure and CSV of a run."),
+    "list-plugins": ("plugins:list_plugins", "List the installed plugins."),
+    "show": ("plugins:show", "Show a plugin's options and where its method comes from."),
+}
+
+
+class Refusal(click.ClickException):
+    """An SddError as click shows it: one line on standard error, exit code 2."""
+
+    exit_code = 2
+
+
+class LazyGroup(click.Group):
+    """A group that imports a command when it is used."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in COMMANDS:
+            return None
+        module, _, name = COMMANDS[cmd_name][0].partition(":")
+        return getattr(import_module(f"sdd_core.cli.{module}"), name)
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, text) for name, (_, text) in COMMANDS.items()])
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except SddError as error:
+            raise Refusal(str(error)) from error
+
+
+@click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="sdd")
+def main() -> None:
+    """Find out what pruning does to generalisation.
+
+    `sdd run` draws a sparse double descent curve in a minute; `sdd run --help` lists what can be
+    changed.
+    """

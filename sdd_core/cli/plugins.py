@@ -1,0 +1,148 @@
+"""`sdd list-plugins` and `sdd show`."""
+
+from __future__ import annotations
+
+import difflib
+import inspect
+import json
+from typing import Any
+
+import click
+from pydantic.fields import FieldInfo
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from sdd_core.cli.run import no_plugin_option
+from sdd_core.cli.settings import type_name
+from sdd_core.errors import SddError
+from sdd_core.experiment import sections
+from sdd_core.plugin import KINDS, Plugin
+from sdd_core.plugin_manager import Plugins, Row, load_plugins, warn_of_problems
+
+
+@click.command("list-plugins")
+@click.option("--kind", type=click.Choice([*KINDS, "observer"]), help="Only plugins of this kind.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
+@no_plugin_option
+def list_plugins(kind: str | None, as_json: bool, no_plugin: tuple[str, ...]) -> None:
+    """List the installed plugins, and those that failed or are blocked with the reason."""
+    plugins = load_plugins(no_plugin)
+    order = [*KINDS, "observer", ""]
+    rows = sorted(plugins.rows, key=lambda row: order.index(row.kind))
+    rows = [row for row in rows if kind is None or row.kind in {kind, ""}]
+    if as_json:
+        fields = ("kind", "name", "description", "distribution", "version", "entry_point",
+                  "status", "reason")
+        document = [{field: getattr(row, field) for field in fields} for row in rows]
+        click.echo(json.dumps(document))
+        return
+    warn_of_problems(plugins)
+    table = Table("kind", "name", "description", "distribution", "version", box=None,
+                  header_style="bold")
+    for row in rows:
+        text = row.description if row.status == "ok" else f"{row.status.upper()}: {row.reason}"
+        style = {"ok": "", "blocked": "dim", "failed": "red"}[row.status]
+        cells = (row.kind or "?", row.name, text, row.distribution, row.version)
+        table.add_row(*(escape(cell) for cell in cells), style=style)
+    Console().print(table)
+
+
+@click.command()
+@click.argument("name")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
+@no_plugin_option
+def show(name: str, as_json: bool, no_plugin: tuple[str, ...]) -> None:
+    """Show a plugin's options, with types, defaults and bounds, and its source.
+
+    NAME may be written kind:name or distribution:name.
+    """
+    plugins = load_plugins(no_plugin)
+    rows = [row for row in plugins.named(name) if row.status == "ok" or ":" in name]
+    if not rows:
+        raise SddError(_unknown(name, plugins))
+    if as_json:
+        click.echo(json.dumps([_document(row) for row in rows]))
+        return
+    console = Console()
+    for row in rows:
+        _print(row, console)
+
+
+def _unknown(name: str, plugins: Plugins) -> str:
+    names = sorted({row.name for row in plugins.rows if row.status == "ok"})
+    why = next((f"; it is {row.status}: {row.reason}" for row in plugins.rows
+                if name in {row.name, row.entry_point} and row.status != "ok"), "")
+    near = difflib.get_close_matches(name, names, n=3, cutoff=0.5)
+    hint = f"; did you mean {' or '.join(near)}?" if near and not why else ""
+    return f"no plugin is called {name!r}{why}{hint or '; `sdd list-plugins` lists them'}"
+
+
+def _print(row: Row, console: Console) -> None:
+    plugin = row.plugin
+    assert plugin is not None
+    console.print(f"[bold]{row.name}[/bold], a {row.kind} of {escape(row.distribution)} "
+                  f"{row.version}", highlight=False)
+    console.print(escape(inspect.cleandoc(plugin.__doc__ or "")), highlight=False)
+    if plugin.source:
+        console.print(f"\nSource: {escape(plugin.source)}", highlight=False)
+    if plugin.model_fields:
+        table = Table("option", "type", "default", "bounds", "", box=None, header_style="bold")
+        for option, info in plugin.model_fields.items():
+            cells = (_option(row, option), type_name(info.annotation), _default(info),
+                     bounds(info), info.description or "")
+            table.add_row(*(escape(cell) for cell in cells))
+        console.print()
+        console.print(table)
+    if section := _section(row):
+        console.print(f"\nExample: sdd run --{section}={row.name}", highlight=False)
+    console.print()
+
+
+def _document(row: Row) -> dict[str, Any]:
+    plugin = row.plugin
+    assert plugin is not None
+    return {
+        "kind": row.kind,
+        "name": row.name,
+        "distribution": row.distribution,
+        "version": row.version,
+        "description": inspect.cleandoc(plugin.__doc__ or ""),
+        "source": plugin.source,
+        "options": plugin.model_json_schema()["properties"] if plugin.model_fields else {},
+    }
+
+
+def _section(row: Row) -> str:
+    return next((s for s, kind in sections().items() if kind.kind == row.kind), "")
+
+
+def _option(row: Row, option: str) -> str:
+    section = _section(row)
+    return f"{section}.{option}" if section else option
+
+
+def _default(info: FieldInfo) -> str:
+    if info.is_required():
+        return "(required)"
+    value = info.get_default()
+    return "(none)" if value is None else str(value)
+
+
+def bounds(info: FieldInfo) -> str:
+    """A field's limits, as `> 0, < 1`."""
+    signs = {"gt": ">", "ge": ">=", "lt": "<", "le": "<=", "pattern": "matches"}
+    return ", ".join(
+        f"{sign} {getattr(limit, name)}"
+        for limit in _limits(info)
+        for name, sign in signs.items()
+        if getattr(limit, name, None) is not None
+    )
+
+
+def _limits(info: FieldInfo) -> list[Any]:
+    # Optional fields carry their limits one level down: Annotated[float, Gt(0)] | None.
+    inner = [limit for part in getattr(info.annotation, "__args__", ())
+             for limit in getattr(part, "__metadata__", ())]
+    nested = [limit for one in (*info.metadata, *inner) for limit in getattr(one, "metadata", [one])]
+    return nested

@@ -1,0 +1,103 @@
+"""`sdd runs` and `sdd report`: what is in the store."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import click
+from rich.console import Console
+from rich.table import Table
+
+from sdd_core.cli.run import no_plugin_option, store_option
+from sdd_core.errors import SddError
+from sdd_core.plugin_manager import Plugins, load_plugins, warn_of_problems
+from sdd_core.report import result_table, write_report
+from sdd_core.result import Result
+from sdd_core.run_folder import Run, open_run
+
+
+def find_run(name: str, store: Path, plugins: Plugins) -> Run:
+    """The run that a name, the beginning of one, or a folder means. Raises SddError."""
+    if Path(name).is_dir():
+        return open_run(Path(name), plugins)
+    folders = [folder for folder in run_folders(store) if folder.name.startswith(name)]
+    exact = [folder for folder in folders if folder.name == name]
+    if len(exact or folders) == 1:
+        return open_run((exact or folders)[0], plugins)
+    if folders:
+        raise SddError(f"{name!r} begins the names of {len(folders)} runs in {store}; give more "
+                       f"of it: {', '.join(folder.name for folder in folders[:4])}")
+    raise SddError(f"no run {name!r} in {store}; `sdd runs --store {store}` lists what is there")
+
+
+def run_folders(store: Path) -> list[Path]:
+    """The folders of the runs in a store, in order of their names."""
+    if not store.is_dir():
+        return []
+    return sorted(file.parent for file in store.glob("*/experiment.toml"))
+
+
+@click.command()
+@store_option
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
+@no_plugin_option
+def runs(store: Path, as_json: bool, no_plugin: tuple[str, ...]) -> None:
+    """List the runs in the store."""
+    plugins = load_plugins(no_plugin)
+    rows = []
+    for folder in run_folders(store):
+        try:
+            run = open_run(folder, plugins)
+            result = run.result()
+        except SddError as error:
+            rows.append({"run": folder.name, "levels": None, "of": None, "verdict": str(error)})
+            continue
+        done, wanted = len(result.levels), run.experiment.levels + 1
+        rows.append({"run": folder.name, "levels": done, "of": wanted,
+                     "verdict": result.phases.verdict})
+    if as_json:
+        click.echo(json.dumps(rows, allow_nan=False))
+        return
+    if not rows:
+        click.echo(f"no runs in {store}; `sdd run` makes one")
+        return
+    table = Table("run", "levels", "what was found", box=None, header_style="bold")
+    for row in rows:
+        levels = "?" if row["levels"] is None else f"{row['levels']}/{row['of']}"
+        table.add_row(row["run"], levels, row["verdict"])
+    Console().print(table)
+
+
+@click.command()
+@click.argument("name", metavar="RUN")
+@store_option
+@click.option("--output", type=click.Path(path_type=Path, file_okay=False),
+              help="Where to write; the run's own folder if not given.")
+@click.option("--json", "as_json", is_flag=True, help="Print the result as one JSON document.")
+@no_plugin_option
+def report(
+    name: str, store: Path, output: Path | None, as_json: bool, no_plugin: tuple[str, ...]
+) -> None:
+    """Table, figure (PNG, SVG) and CSV of RUN: a name that `sdd runs` lists, or a folder."""
+    plugins = load_plugins(no_plugin)
+    warn_of_problems(plugins)
+    result = find_run(name, store, plugins).result()
+    if not result.levels:
+        raise SddError(f"run {result.run} has no finished level yet; `sdd resume {result.run}` "
+                       "goes on with it")
+    files = write_report(result, output or result.folder / "report")
+    if as_json:
+        click.echo(json.dumps(result.to_json(), allow_nan=False))
+    else:
+        print_result(result, files)
+
+
+def print_result(result: Result, files: list[Path]) -> None:
+    """The table, the phases and where the files are, on standard output."""
+    console = Console()
+    console.print(result_table(result))
+    console.print(result.phases.verdict, style="bold", highlight=False)
+    for file in files:
+        click.echo(f"wrote {file}")
+    click.echo(f"run folder {result.folder}")

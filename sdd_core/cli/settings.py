@@ -1,0 +1,137 @@
+"""Options of the command line that come from the experiment and the chosen plugins."""
+
+from __future__ import annotations
+
+import types
+import typing
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import click
+from pydantic import BaseModel
+from pydantic.fields import FieldInfo
+
+from sdd_core.errors import SddError
+from sdd_core.experiment import Train, override, parse_value, read_toml, sections
+from sdd_core.plugin_manager import Plugins, load_plugins
+
+# Sections' defaults, for their options to be shown where the user has not chosen.
+CHOICES = {"data": "digits", "noise": "symmetric", "model": "mlp", "pruner": "imp",
+           "retrain": "rewind"}
+_SEPARATOR = "__"
+
+
+class ExperimentCommand(click.Command):
+    """A command with a typed option for every field of the chosen plugins, `--pruner.batches`."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        peek = click.Context(self, ignore_unknown_options=True, allow_extra_args=True)
+        # Not resilient parsing: a mistake is told by the real parser below.
+        try:
+            seen, rest, _ = self.make_parser(peek).parse_args(list(args))
+        except click.UsageError:
+            return super().parse_args(ctx, args)
+        plugins = load_plugins(tuple(seen.get("no_plugin") or ()))
+        file = next((Path(word) for word in (seen.get("file"), *rest)
+                     if word and str(word).endswith(".toml")), None)
+        fields = read_toml(file) if file and file.is_file() else {}
+        fields = override(fields, changes(seen))
+        static = self.params
+        self.params = [*static, *_options(fields, plugins)]
+        try:
+            return super().parse_args(ctx, args)
+        except click.NoSuchOption as error:
+            # click's guess may be another plugin's option
+            raise click.UsageError(f"{error.format_message()} The chosen plugins' options are in "
+                                   "--help.", ctx) from None
+
+    def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        groups: dict[str, list[tuple[str, str]]] = {}
+        for param in self.get_params(ctx):
+            record = param.get_help_record(ctx)
+            if record:
+                group = getattr(param, "group", "Options")
+                groups.setdefault(group, []).append(record)
+        for group, records in groups.items():
+            with formatter.section(group):
+                formatter.write_dl(records)
+
+
+class _FieldOption(click.Option):
+    """An option that stands for a field of the experiment."""
+
+    def __init__(self, section: str, field: str, info: FieldInfo, group: str) -> None:
+        default = info.get_default(call_default_factory=False)
+        note = info.description or ""
+        if default is not None and not info.is_required():
+            shown = ",".join(map(str, default)) if isinstance(default, tuple) else default
+            note += f"  [default: {shown}]"
+        self.group = group
+        super().__init__(
+            [f"--{section}.{field}", f"{section}{_SEPARATOR}{field}"],
+            metavar=type_name(info.annotation).upper(),
+            help=note,
+        )
+
+
+def _options(fields: Mapping[str, Any], plugins: Plugins) -> list[click.Parameter]:
+    options: list[click.Parameter] = [
+        _FieldOption("train", name, info, "Training") for name, info in Train.model_fields.items()
+    ]
+    for section, kind in sections().items():
+        chosen = fields.get(section, CHOICES[section])
+        name = chosen.get("name", CHOICES[section]) if isinstance(chosen, Mapping) else chosen
+        try:
+            plugin: type[BaseModel] = plugins.get(kind.kind, str(name))
+        except SddError:
+            continue  # an unknown name is told, with the nearest ones, when the value is made
+        options += [
+            _FieldOption(section, field, info, f"Options of {section} {name}")
+            for field, info in plugin.model_fields.items()
+        ]
+    return options
+
+
+def changes(values: Mapping[str, Any]) -> list[tuple[str, Any]]:
+    """The settings among parsed options, as dotted fields; `--set` comes before the others."""
+    made: list[tuple[str, Any]] = []
+    for text in values.get("set_") or ():
+        field, equals, value = text.partition("=")
+        if not equals or not field.strip():
+            raise SddError(f"--set {text!r} is no setting; expected FIELD=VALUE, for example "
+                           "--set train.epochs=30")
+        made.append((field.strip(), parse_value(value.strip())))
+    for name, value in values.items():
+        if value is None:
+            continue
+        if name in CHOICES:
+            made.append((f"{name}.name", value))
+        elif name in {"seed", "levels", "engine"}:
+            made.append((name, value))
+        elif _SEPARATOR in name:
+            made.append((name.replace(_SEPARATOR, ".", 1), parse_list(value)))
+    return made
+
+
+def parse_list(text: str) -> Any:
+    """`300,100` as a list, everything else as `parse_value` has it."""
+    if "," in text and not text.lstrip().startswith(("[", "{", '"')):
+        return [parse_value(part.strip()) for part in text.split(",") if part.strip()]
+    return parse_value(text)
+
+
+def type_name(annotation: Any) -> str:
+    """A field's type as a reader sees it: `integer`, `number`, `text`, `numbers`, ..."""
+    origin, arguments = typing.get_origin(annotation), typing.get_args(annotation)
+    if origin is typing.Annotated:
+        return type_name(arguments[0])
+    if origin in {typing.Union, types.UnionType}:
+        names = [type_name(one) for one in arguments if one is not type(None)]
+        return " or ".join(dict.fromkeys(names))
+    if origin is typing.Literal:
+        return "|".join(map(str, arguments))
+    if origin in {tuple, list}:
+        return f"{type_name(arguments[0])} list"
+    plain = {int: "integer", float: "number", bool: "boolean", str: "text", Path: "path"}
+    return plain.get(annotation, getattr(annotation, "__name__", str(annotation)).lower())

@@ -1,0 +1,185 @@
+"""Sparse convolutional networks against the dense-masked reference, and against themselves."""
+
+from __future__ import annotations
+
+import copy
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import nn
+
+from sdd_core.sparse.convmodule import (
+    ConvPlan,
+    load_convolution,
+    save_convolution,
+    supports_convolution,
+)
+
+from .residual import ResNet, masks_of, train
+
+SGD: dict[str, Any] = {"momentum": 0.9, "weight_decay": 1e-2}
+
+
+def data(examples: int, size: int = 16) -> tuple[torch.Tensor, torch.Tensor]:
+    random = torch.Generator().manual_seed(0)
+    images = torch.randn(examples, 3, size, size, generator=random, dtype=torch.float64)
+    return images, torch.randint(5, (examples,), generator=random)
+
+
+def plan_of(model: nn.Module, size: int = 16) -> ConvPlan:
+    plan = supports_convolution(model, (3, size, size))
+    assert plan is not None
+    return plan
+
+
+def make(widths: tuple[int, ...] = (6, 8, 12), blocks: int = 2, seed: int = 0) -> ResNet:
+    torch.manual_seed(seed)
+    model = ResNet(widths, blocks).double()
+    for part in model.modules():
+        if isinstance(part, nn.BatchNorm2d):
+            nn.init.normal_(part.weight)
+            nn.init.normal_(part.bias)
+    return model
+
+
+def compare(model, masks, *, examples, batch_size, passes, tolerance, size=16) -> None:
+    """Train both ways; parameters, momenta and statistics must agree."""
+    images, labels = data(examples, size)
+    ours = copy.deepcopy(model)
+    twins = dict(zip(model.parameters(), ours.parameters(), strict=True))
+    plan = plan_of(ours, size)
+    network = load_convolution(plan, {twins[p]: mask for p, mask in masks.items()}, **SGD)
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.02, **SGD)
+    steps = -(-examples // batch_size)
+    for _ in range(passes):
+        expected = train(model, masks, optimizer, images, labels, batch_size=batch_size)
+        loss = network.train_epoch(
+            images.numpy(), labels.numpy(), np.arange(examples), batch_size, [0.02] * steps
+        )
+        assert loss == pytest.approx(expected, abs=tolerance)
+    momenta = save_convolution(network, plan)
+    for parameter, twin in twins.items():
+        torch.testing.assert_close(twin, parameter, rtol=tolerance, atol=tolerance)
+        buffer = optimizer.state[parameter]["momentum_buffer"]
+        torch.testing.assert_close(momenta[twin], buffer, rtol=tolerance, atol=tolerance)
+        if parameter in masks:
+            assert not twin[~masks[parameter]].any()
+    for ours_buffer, buffer in zip(ours.buffers(), model.buffers(), strict=True):
+        torch.testing.assert_close(ours_buffer, buffer, rtol=tolerance, atol=tolerance)
+    model.eval()
+    with torch.inference_mode():
+        logits = model(images)
+    result = network.evaluate(images.numpy(), labels.numpy())
+    np.testing.assert_allclose(result.logits, logits.numpy(), rtol=tolerance, atol=tolerance)
+    assert result.accuracy == (logits.argmax(1) == labels).double().mean().item()
+
+
+@pytest.mark.parametrize("density", [1.0, 0.3, 0.05, 0.01, 0.0])
+@pytest.mark.parametrize("passes", [1, 10])
+def test_follows_the_reference(density, passes):
+    model = make()
+    masks = masks_of(model, density, 0)
+    compare(model, masks, examples=37 + 20, batch_size=37, passes=passes, tolerance=1e-8)
+
+
+def test_channels_without_inputs_or_outputs():
+    model = make()
+    masks = masks_of(model, 0.4, 0)
+    for convolution, channel in ((model.conv, 1), (model.blocks[0].conv1, 2)):
+        masks[convolution.weight][channel] = False
+    for convolution in (model.blocks[0].conv2, model.blocks[1].conv1, model.blocks[2].conv1):
+        masks[convolution.weight][:, :3] = False
+    masks[model.blocks[2].shortcut[0].weight][:, :3] = False
+    for parameter, mask in masks.items():
+        parameter.data *= mask
+    compare(model, masks, examples=40, batch_size=20, passes=5, tolerance=1e-8)
+
+
+@settings(max_examples=15, deadline=None)
+@given(
+    widths=st.lists(st.integers(1, 9), min_size=1, max_size=2).map(tuple),
+    blocks=st.integers(1, 2),
+    density=st.sampled_from([0.02, 0.1, 0.5]),
+    examples=st.integers(2, 40),
+    size=st.sampled_from([8, 24]),
+    seed=st.integers(0, 100),
+)
+def test_any_width_and_mask(*, widths, blocks, density, examples, size, seed):
+    model = make(widths, blocks, seed)
+    masks = masks_of(model, density, seed)
+    compare(
+        model, masks, examples=examples, batch_size=examples, passes=2, tolerance=1e-7, size=size
+    )
+
+
+def test_threads_and_splits_change_no_bit():
+    model = make().float()
+    masks = masks_of(model, 0.2, 0)
+    images, labels = data(100)
+    arrays = images.float().numpy(), labels.numpy()
+    order, rates = np.random.default_rng(0).permutation(100), [0.05] * 5
+    results = []
+    for threads in (1, 2, 1):
+        network = load_convolution(plan_of(model), masks, threads=threads, **SGD)
+        network.train_epoch(*arrays, order, 20, rates)
+        results.append(network.parameters())
+
+    resumed = copy.deepcopy(model)
+    twins = dict(zip(model.parameters(), resumed.parameters(), strict=True))
+    kept = {twins[p]: mask for p, mask in masks.items()}
+    plan = plan_of(resumed)
+    part = load_convolution(plan, kept, **SGD)
+    part.train_epoch(*arrays, order[:40], 20, rates[:2])
+    rest = load_convolution(plan, kept, momenta=save_convolution(part, plan), **SGD)
+    rest.train_epoch(*arrays, order[40:], 20, rates[2:])
+    results.append(rest.parameters())
+    for other in results[1:]:
+        for one, two in zip(results[0], other, strict=True):
+            np.testing.assert_array_equal(one, two)
+
+
+class Changed(ResNet):
+    def __init__(self, change) -> None:
+        super().__init__()
+        change(self)
+
+
+def replace(name: str, part: nn.Module):
+    return lambda model: model.set_submodule(name, part)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        replace("conv", nn.Conv2d(3, 6, 3, 1, 1)),  # bias
+        replace("conv", nn.Conv2d(3, 6, 5, 1, 2, bias=False)),
+        replace("conv", nn.Conv2d(3, 6, 3, 1, 1, groups=3, bias=False)),
+        replace("conv", nn.Conv2d(3, 6, 3, 1, 1, bias=False, padding_mode="reflect")),
+        replace("conv", nn.Conv2d(3, 6, 3, 1, 2, dilation=2, bias=False)),
+        replace("bn", nn.GroupNorm(2, 6)),
+        replace("bn", nn.Identity()),
+        replace("bn", nn.BatchNorm2d(6, momentum=None)),
+        replace("bn", nn.BatchNorm2d(6, affine=False)),
+        replace("bn", nn.BatchNorm2d(6, track_running_stats=False)),
+        replace("linear", nn.Linear(12, 5, bias=False)),
+        replace("linear", nn.Sequential(nn.Dropout(0.1), nn.Linear(12, 5))),
+        replace("blocks", nn.Sequential(nn.Conv2d(6, 12, 3, 1, 1, bias=False), nn.ReLU())),
+        lambda model: model.bn.weight.requires_grad_(False),
+        lambda model: model.register_buffer("count", torch.zeros(1)),
+        lambda model: model.blocks[1].set_submodule("conv2", model.blocks[1].conv1),
+        lambda model: model.conv.register_forward_hook(lambda module, inputs, output: -output),
+    ],
+)
+def test_refuses_what_it_does_not_train_exactly(change):
+    assert supports_convolution(ResNet(), (3, 16, 16)) is not None
+    assert supports_convolution(Changed(change), (3, 16, 16)) is None
+
+
+@pytest.mark.parametrize("shape", [(3, 18, 18), (3, 16, 32), (768,), (1, 16, 16), (3, 8, 8)])
+def test_refuses_images_that_do_not_fit(shape):
+    model = ResNet() if shape != (3, 8, 8) else ResNet((4, 4, 4))
+    assert supports_convolution(model, shape) is None
