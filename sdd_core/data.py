@@ -75,7 +75,8 @@ class Dataset:
         """Itself, if it can be trained on.
 
         Raises SddError: a split is empty, images and labels differ in number, labels are not
-        integers or lie outside the classes, train and test images differ in shape.
+        integers or lie outside the classes, train and test images differ in shape, `mean` and
+        `std` do not fit the images.
         """
         for part, split in (("training", self.train), ("test", self.test)):
             where = f"data {self.name!r}: the {part} split"
@@ -104,4 +105,16 @@ class Dataset:
             )
         if self.num_classes < 2:
             raise SddError(f"data {self.name!r} has one class; at least two are needed")
+        channels = self.train.images.shape[1] if self.train.images.dim() > 1 else 1
+        if {len(self.mean), len(self.std)} not in ({0}, {channels}):
+            raise SddError(
+                f"data {self.name!r} has {len(self.mean)} mean(s) and {len(self.std)} standard "
+                f"deviation(s) for images of {channels} channel(s); give one of each for each "
+                "channel, or none"
+            )
+        if not all(std > 0 for std in self.std):
+            raise SddError(
+                f"data {self.name!r} has standard deviations {list(self.std)}; they must be "
+                "above 0"
+            )
         return self

@@ -48,7 +48,7 @@ def exempt_weights(names: Iterable[str], patterns: Iterable[str]) -> frozenset[s
         found = {n for n in names if fnmatchcase(n, pattern) or fnmatchcase(_layer(n), pattern)}
         if not found:
             raise SddError(f"pruner.exempt: {pattern!r} matches no layer; there are "
-                           + ", ".join(_layer(name) for name in names))
+                           + ", ".join(_layer(name) or name for name in names))
         exempt |= found
     if len(exempt) == len(names):
         raise SddError("pruner.exempt leaves no layer to prune; exempt fewer layers")
@@ -114,7 +114,8 @@ def _lowest(scores: Tensor, count: int) -> Tensor:
 def check_scores(scores: Masks, masks: Masks, prunable: list[str], pruner: str) -> Masks:
     """The scores on the CPU, in the network's order.
 
-    Raises SddError: a layer is missing or unknown, a shape differs, a kept weight's score is NaN.
+    Raises SddError: a layer is missing or unknown, a shape differs, a score is no real number or,
+    where the weight is kept, NaN.
     """
     if not isinstance(scores, Mapping):
         raise SddError(f"pruner {pruner!r} returned {type(scores).__name__}; expected a mapping "
@@ -128,6 +129,9 @@ def check_scores(scores: Masks, masks: Masks, prunable: list[str], pruner: str) 
             shape = list(getattr(scores[name], "shape", []))
             raise SddError(f"pruner {pruner!r}: scores of {name!r} have shape {shape}; "
                            f"expected {list(masks[name].shape)}")
+        if scores[name].dtype == torch.bool or scores[name].is_complex():
+            raise SddError(f"pruner {pruner!r}: scores of {name!r} are {scores[name].dtype}; "
+                           "expected real numbers")
         if scores[name].detach().cpu()[masks[name]].isnan().any():
             raise SddError(f"pruner {pruner!r}: scores of {name!r} are not a number (NaN)")
     return {name: scores[name].detach().cpu() for name in prunable}

@@ -50,12 +50,9 @@ class Resident:
 
     def _keep(self, images: Tensor) -> Tensor:
         images = images.to(self.device)
-        fits = images.numel() * 4 <= NORMALISED_BYTES
+        # Float images are no larger when they are normalised.
+        fits = images.is_floating_point() or images.numel() * 4 <= NORMALISED_BYTES
         return normalise(images, self.data) if fits else images
-
-    def inputs(self, images: Tensor) -> Tensor:
-        """What the network sees of some of this data set's images, float32."""
-        return images if images.is_floating_point() else normalise(images, self.data)
 
     def order(self, seed: int, level: int, epoch: int) -> Tensor:
         """int64 `[N]`: the order in which an epoch trains on the examples."""
@@ -78,10 +75,10 @@ class Resident:
         chosen = order[rows]
         if crops is None or self._padded is None:
             if not self.train_images.is_floating_point():
-                return self.inputs(self.train_images[chosen])
+                return normalise(self.train_images[chosen], self.data)
             return torch.index_select(self.train_images, 0, chosen, out=out[: len(chosen)])
         images = crop(self._padded, chosen, crops, rows, self.data.input_shape)
-        return self.inputs(images)
+        return normalise(images, self.data)
 
     def buffer(self, batch_size: int) -> Tensor:
         """Room for one batch of inputs."""
@@ -105,5 +102,5 @@ def normalise(images: Tensor, data: Dataset) -> Tensor:
     shape = (-1,) + (1,) * (images.dim() - 2)
     mean = torch.tensor(data.mean, device=images.device).view(shape) * data.scale
     std = torch.tensor(data.std, device=images.device).view(shape) * data.scale
-    return images.float().sub_(mean).div_(std)
-
+    # A copy: float images must not be changed where the data set keeps them.
+    return images.to(torch.float32, copy=True).sub_(mean).div_(std)

@@ -51,7 +51,10 @@ class TinyImageNet(DataSource):
 
 def _classes(folder: Path) -> list[str]:
     """The classes' names (WordNet ids) in alphabetical order, which numbers them."""
-    return sorted(_read(folder, "wnids.txt").split())
+    names = sorted(_read(folder, "wnids.txt").split())
+    if not names:
+        raise SddError(f"{folder / 'wnids.txt'} is empty; unpack {URL} again")
+    return names
 
 
 def _training(folder: Path, classes: dict[str, int]) -> list[tuple[Path, int]]:
