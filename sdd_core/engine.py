@@ -278,7 +278,7 @@ class _Engine:
             return self.experiment.model.build(self.data.input_shape, self.data.num_classes)
 
     @cached_property
-    def _prunable(self) -> dict[str, nn.Parameter]:
+    def _prunable(self) -> dict[str, Tensor]:
         return masking.prunable_weights(self._build(0))
 
     @cached_property

@@ -57,19 +57,31 @@ class Train(Frozen):
         return self
 
 
+DEFAULTS = {
+    "data": "digits",
+    "noise": "symmetric",
+    "model": "mlp",
+    "pruner": "imp",
+    "retrain": "rewind",
+}
+"""The plugins of the default experiment, by section."""
+
+
 def _chosen(kind: str) -> BeforeValidator:
-    """A field that takes a plugin, its name, or a table with its name and options."""
+    """A field that takes a plugin, its name, or a table with options and, unless it is the
+    default one, its name."""
 
     def validate(value: Any, info: ValidationInfo) -> Any:
         if isinstance(value, Plugin):
             return value
         if isinstance(value, str):
             value = {"name": value}
-        if not isinstance(value, Mapping) or not isinstance(value.get("name"), str):
+        default = DEFAULTS.get(info.field_name or "")
+        if not isinstance(value, Mapping) or not isinstance(value.get("name", default), str):
             raise ValueError(f"expected a {kind}'s name, or a table with `name` and its options")
         options = {key: option for key, option in value.items() if key != "name"}
         plugins = (info.context or {}).get("plugins") or load_plugins()
-        name = value["name"]
+        name = value.get("name", default)
         if kind == "model" and ":" in name and not plugins.named(name):
             return ImportedModel.named(name, options)
         try:
@@ -90,21 +102,21 @@ class Experiment(Frozen):
 
     seed: int = Field(0, ge=0, lt=2**63, description="of every stream of randomness")
     data: Annotated[SerializeAsAny[DataSource], _chosen("data")] = Field(
-        "digits", validate_default=True, description="the data set"
-    )  # type: ignore[assignment]
+        DEFAULTS["data"], validate_default=True, description="the data set"
+    )
     noise: Annotated[SerializeAsAny[LabelNoise], _chosen("noise")] = Field(
-        "symmetric", validate_default=True, description="wrong training labels"
-    )  # type: ignore[assignment]
+        DEFAULTS["noise"], validate_default=True, description="wrong training labels"
+    )
     model: Annotated[SerializeAsAny[Model], _chosen("model")] = Field(
-        "mlp", validate_default=True, description="the network"
-    )  # type: ignore[assignment]
+        DEFAULTS["model"], validate_default=True, description="the network"
+    )
     train: Train = Field(default_factory=Train, description="how the dense network trains")
     pruner: Annotated[SerializeAsAny[Pruner], _chosen("pruner")] = Field(
-        "imp", validate_default=True, description="which weights go"
-    )  # type: ignore[assignment]
+        DEFAULTS["pruner"], validate_default=True, description="which weights go"
+    )
     retrain: Annotated[SerializeAsAny[Schedule], _chosen("schedule")] = Field(
-        "rewind", validate_default=True, description="how a pruned level trains"
-    )  # type: ignore[assignment]
+        DEFAULTS["retrain"], validate_default=True, description="how a pruned level trains"
+    )
     levels: int = Field(
         default_factory=lambda made: 1 if getattr(made.get("pruner"), "sparsity", None) else 25,
         ge=0,
@@ -199,7 +211,8 @@ def _first_error(error: ValidationError) -> str:
     what = first["msg"].removeprefix("Value error, ")
     if first["type"] == "extra_forbidden":
         what = "there is no such setting; `sdd show` and `sdd run --help` list what there is"
-    got = "" if first["type"] in {"value_error", "extra_forbidden"} else f" (got {first['input']!r})"
+    said_already = first["type"] in {"value_error", "extra_forbidden"}
+    got = "" if said_already else f" (got {first['input']!r})"
     more = len(error.errors()) - 1
     also = f" (and {more} more)" if more else ""
     return (f"{field}: " if field else "") + what[:1].lower() + what[1:] + got + also

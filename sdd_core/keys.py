@@ -22,7 +22,8 @@ def digest(value: Any) -> str:
 def identity(plugin: Plugin) -> dict[str, Any]:
     """What a result owes to a plugin: the class, its revision and its options."""
     made_by = f"{type(plugin).__module__}.{type(plugin).__qualname__}"
-    return {"class": made_by, "revision": plugin.revision, "options": plugin.model_dump(mode="json")}
+    options = plugin.model_dump(mode="json")
+    return {"class": made_by, "revision": plugin.revision, "options": options}
 
 
 def dense_key(experiment: Experiment) -> str:

@@ -20,7 +20,7 @@ PRUNABLE = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d)
 Masks = Mapping[str, Tensor]
 
 
-def prunable_weights(network: nn.Module) -> dict[str, nn.Parameter]:
+def prunable_weights(network: nn.Module) -> dict[str, Tensor]:
     """The weights of every linear and convolutional layer, in the network's order; a weight that
     two layers share comes once. Raises SddError when there is none."""
     names = {id(p): name for name, p in network.named_parameters() if p.requires_grad}

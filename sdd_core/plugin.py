@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_serializer
 
@@ -65,9 +65,8 @@ class Pruner(Plugin):
     sparsity: Fraction | None = Field(
         None, description="prune once, to this sparsity, instead of a fraction per level"
     )
-    scope: str = Field(
+    scope: Literal["global", "layer"] = Field(
         "global",
-        pattern="^(global|layer)$",
         description="where scores compete: 'global' over all layers, 'layer' within each",
     )
     exempt: tuple[str, ...] | None = Field(

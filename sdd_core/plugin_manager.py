@@ -112,7 +112,7 @@ class Plugins:
             return
         for plugin in classes:
             fault = _fault(plugin, kind)
-            name = getattr(plugin, "name", None) or getattr(plugin, "__name__", repr(plugin))
+            name = str(getattr(plugin, "name", None) or getattr(plugin, "__name__", repr(plugin)))
             spellings = {name, f"{kind}:{name}", f"{origin[0]}:{name}"}
             if fault:
                 self._add(kind, str(name), "", origin, "failed", f"{hook}: {fault}")

@@ -58,7 +58,7 @@ class FlatTrainer:
         momenta: Mapping[str, Tensor] | None = None,
     ) -> None:
         if data.device.type in {"cpu", "cuda"} and data.data.train.images.dim() == 4:
-            network = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+            network = network.to(memory_format=torch.channels_last)
         self.network = network
         self._data = data
         self._train = train

@@ -15,9 +15,10 @@ from rich.table import Table
 
 from sdd_core.cli.run import no_plugin_option
 from sdd_core.cli.settings import type_name
+from sdd_core.cli.terminal import console
 from sdd_core.errors import SddError
 from sdd_core.experiment import sections
-from sdd_core.plugin import KINDS, Plugin
+from sdd_core.plugin import KINDS
 from sdd_core.plugin_manager import Plugins, Row, load_plugins, warn_of_problems
 
 
@@ -45,7 +46,7 @@ def list_plugins(kind: str | None, as_json: bool, no_plugin: tuple[str, ...]) ->
         style = {"ok": "", "blocked": "dim", "failed": "red"}[row.status]
         cells = (row.kind or "?", row.name, text, row.distribution, row.version)
         table.add_row(*(escape(cell) for cell in cells), style=style)
-    Console().print(table)
+    console().print(table)
 
 
 @click.command()
@@ -64,9 +65,9 @@ def show(name: str, as_json: bool, no_plugin: tuple[str, ...]) -> None:
     if as_json:
         click.echo(json.dumps([_document(row) for row in rows]))
         return
-    console = Console()
+    output = console()
     for row in rows:
-        _print(row, console)
+        _print(row, output)
 
 
 def _unknown(name: str, plugins: Plugins) -> str:
@@ -78,25 +79,25 @@ def _unknown(name: str, plugins: Plugins) -> str:
     return f"no plugin is called {name!r}{why}{hint or '; `sdd list-plugins` lists them'}"
 
 
-def _print(row: Row, console: Console) -> None:
+def _print(row: Row, output: Console) -> None:
     plugin = row.plugin
     assert plugin is not None
-    console.print(f"[bold]{row.name}[/bold], a {row.kind} of {escape(row.distribution)} "
+    output.print(f"[bold]{row.name}[/bold], a {row.kind} of {escape(row.distribution)} "
                   f"{row.version}", highlight=False)
-    console.print(escape(inspect.cleandoc(plugin.__doc__ or "")), highlight=False)
+    output.print(escape(inspect.cleandoc(plugin.__doc__ or "")), highlight=False)
     if plugin.source:
-        console.print(f"\nSource: {escape(plugin.source)}", highlight=False)
+        output.print(f"\nSource: {escape(plugin.source)}", highlight=False)
     if plugin.model_fields:
         table = Table("option", "type", "default", "bounds", "", box=None, header_style="bold")
         for option, info in plugin.model_fields.items():
             cells = (_option(row, option), type_name(info.annotation), _default(info),
                      bounds(info), info.description or "")
             table.add_row(*(escape(cell) for cell in cells))
-        console.print()
-        console.print(table)
+        output.print()
+        output.print(table)
     if section := _section(row):
-        console.print(f"\nExample: sdd run --{section}={row.name}", highlight=False)
-    console.print()
+        output.print(f"\nExample: sdd run --{section}={row.name}", highlight=False)
+    output.print()
 
 
 def _document(row: Row) -> dict[str, Any]:
@@ -144,5 +145,5 @@ def _limits(info: FieldInfo) -> list[Any]:
     # Optional fields carry their limits one level down: Annotated[float, Gt(0)] | None.
     inner = [limit for part in getattr(info.annotation, "__args__", ())
              for limit in getattr(part, "__metadata__", ())]
-    nested = [limit for one in (*info.metadata, *inner) for limit in getattr(one, "metadata", [one])]
-    return nested
+    limits = (*info.metadata, *inner)
+    return [limit for one in limits for limit in getattr(one, "metadata", [one])]

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import click
-from rich.console import Console
 from rich.table import Table
 
 from sdd_core.cli.run import no_plugin_option, store_option
+from sdd_core.cli.terminal import console
 from sdd_core.errors import SddError
 from sdd_core.plugin_manager import Plugins, load_plugins, warn_of_problems
-from sdd_core.report import result_table, write_report
+from sdd_core.report import phase_table, result_table, write_report
 from sdd_core.result import Result
 from sdd_core.run_folder import Run, open_run
 
@@ -45,7 +46,7 @@ def run_folders(store: Path) -> list[Path]:
 def runs(store: Path, as_json: bool, no_plugin: tuple[str, ...]) -> None:
     """List the runs in the store."""
     plugins = load_plugins(no_plugin)
-    rows = []
+    rows: list[dict[str, Any]] = []
     for folder in run_folders(store):
         try:
             run = open_run(folder, plugins)
@@ -62,11 +63,14 @@ def runs(store: Path, as_json: bool, no_plugin: tuple[str, ...]) -> None:
     if not rows:
         click.echo(f"no runs in {store}; `sdd run` makes one")
         return
-    table = Table("run", "levels", "what was found", box=None, header_style="bold")
+    table = Table(box=None, header_style="bold")
+    table.add_column("run", no_wrap=True)
+    table.add_column("levels", no_wrap=True)
+    table.add_column("what was found")
     for row in rows:
         levels = "?" if row["levels"] is None else f"{row['levels']}/{row['of']}"
         table.add_row(row["run"], levels, row["verdict"])
-    Console().print(table)
+    console().print(table)
 
 
 @click.command()
@@ -95,9 +99,10 @@ def report(
 
 def print_result(result: Result, files: list[Path]) -> None:
     """The table, the phases and where the files are, on standard output."""
-    console = Console()
-    console.print(result_table(result))
-    console.print(result.phases.verdict, style="bold", highlight=False)
+    output = console()
+    output.print(result_table(result), "")
+    output.print(phase_table(result), "")
+    output.print(result.phases.verdict, style="bold", highlight=False, soft_wrap=True)
     for file in files:
         click.echo(f"wrote {file}")
     click.echo(f"run folder {result.folder}")

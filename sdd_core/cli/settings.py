@@ -13,12 +13,9 @@ from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
 from sdd_core.errors import SddError
-from sdd_core.experiment import Train, override, parse_value, read_toml, sections
+from sdd_core.experiment import DEFAULTS, Train, override, parse_value, read_toml, sections
 from sdd_core.plugin_manager import Plugins, load_plugins
 
-# Sections' defaults, for their options to be shown where the user has not chosen.
-CHOICES = {"data": "digits", "noise": "symmetric", "model": "mlp", "pruner": "imp",
-           "retrain": "rewind"}
 _SEPARATOR = "__"
 
 
@@ -80,8 +77,8 @@ def _options(fields: Mapping[str, Any], plugins: Plugins) -> list[click.Paramete
         _FieldOption("train", name, info, "Training") for name, info in Train.model_fields.items()
     ]
     for section, kind in sections().items():
-        chosen = fields.get(section, CHOICES[section])
-        name = chosen.get("name", CHOICES[section]) if isinstance(chosen, Mapping) else chosen
+        chosen = fields.get(section, DEFAULTS[section])
+        name = chosen.get("name", DEFAULTS[section]) if isinstance(chosen, Mapping) else chosen
         try:
             plugin: type[BaseModel] = plugins.get(kind.kind, str(name))
         except SddError:
@@ -105,7 +102,7 @@ def changes(values: Mapping[str, Any]) -> list[tuple[str, Any]]:
     for name, value in values.items():
         if value is None:
             continue
-        if name in CHOICES:
+        if name in DEFAULTS:
             made.append((f"{name}.name", value))
         elif name in {"seed", "levels", "engine"}:
             made.append((name, value))

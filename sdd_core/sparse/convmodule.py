@@ -5,6 +5,7 @@ from __future__ import annotations
 import operator
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import torch
 from torch import Tensor, fx, nn
@@ -172,7 +173,7 @@ class _Reader:
             value = None
         return value
 
-    def _map(self, source: int, *rest: int | None) -> int:
+    def _map(self, source: int, *rest: Any) -> int:
         self._plan.sizes.append(self._plan.sizes[source])
         target = len(self._plan.sizes) - 1
         self._plan.operations.append(Normalisation(target, source, *rest))

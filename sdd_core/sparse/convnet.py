@@ -262,14 +262,14 @@ class SparseConvNet:
             gamma, beta = self._norm(self._parameters, norm)
             scales.append(gamma * inverse)
             shift += beta - mean * scales[-1]
-        source = batch.maps[operation.source]
+        inputs = batch.maps[operation.source]
         other = target[:0] if operation.other is None else batch.maps[operation.other]
         factor = scales[1] if len(scales) > 1 else np.ones(channels)
         factors = [values.astype(self._dtype) for values in (scales[0], shift, factor)]
 
         def work(half: slice) -> None:
             compiled.normalise(
-                source[half], *factors[:2], other[half], factors[2], target[half],
+                inputs[half], *factors[:2], other[half], factors[2], target[half],
                 self._read[operation.target], batch.present[half], size, _tile(size),
             )  # fmt: skip
 

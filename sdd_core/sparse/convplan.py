@@ -87,7 +87,7 @@ def reach(
     for operation in reversed(operations):
         source, target = operation.source, operation.target
         if isinstance(operation, Convolution):
-            taps = masks[operation.layer].any(axis=(2, 3))
+            taps = np.any(masks[operation.layer], axis=(2, 3))
             read[source] |= taps.any(axis=0)
             reached[source] |= taps[reached[target]].any(axis=0)
             continue

@@ -18,8 +18,8 @@ class Accuracy(Metric):
     def measure(self, level: LevelView) -> Mapping[str, Any]:
         values = ("train_loss", "train_accuracy", "test_loss", "test_accuracy")
         if level.diverged or not level.epochs:
-            best = {f"best_{value}": None for value in values}
-            return {**dict.fromkeys(values), "best_epoch": None, **best}
+            names = (*values, "best_epoch", *(f"best_{value}" for value in values))
+            return dict.fromkeys(names)
         last = level.epochs[-1]
         best = max(level.epochs, key=lambda epoch: epoch.test_accuracy)
         return {

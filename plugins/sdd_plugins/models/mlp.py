@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from math import prod
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import Field
 from torch import nn
@@ -25,6 +25,11 @@ class Mlp(Model):
     widths: tuple[Annotated[int, Field(ge=1)], ...] = Field(
         (300, 100), description="units in each hidden layer"
     )
+    init: Literal["torch", "kaiming"] = Field(
+        "torch",
+        description="initial weights: uniform, as torch draws them, or Kaiming normal as in the "
+        "paper's code, which are larger, so that they drown the distance that is travelled",
+    )
 
     def build(self, input_shape: tuple[int, ...], num_classes: int) -> nn.Module:
         layers: OrderedDict[str, nn.Module] = OrderedDict(flatten=nn.Flatten())
@@ -35,7 +40,8 @@ class Mlp(Model):
             inputs = width
         layers["output"] = nn.Linear(inputs, num_classes)
         network = nn.Sequential(layers)
-        initialise(network)
+        if self.init == "kaiming":
+            initialise(network)
         return network
 
     def exempt(self) -> tuple[str, ...]:

@@ -1,3 +1,5 @@
+from typing import Literal
+
 from pydantic import Field
 
 from sdd_core import Dense, Retraining, Schedule, SddError
@@ -17,7 +19,7 @@ class Rewind(Schedule):
     )
 
     to: int = Field(0, ge=0, description="the step (or epoch) of dense training to go back to")
-    unit: str = Field("step", pattern="^(step|epoch)$", description="what `to` counts")
+    unit: Literal["step", "epoch"] = Field("step", description="what `to` counts")
 
     def retraining(self, dense: Dense) -> Retraining:
         """Raises SddError when the dense training is not longer than `to`."""

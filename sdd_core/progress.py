@@ -1,0 +1,111 @@
+"""What a user sees while a run is going on."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, TextIO
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+from sdd_core import hookimpl
+
+if TYPE_CHECKING:
+    from sdd_core.level import Epoch
+    from sdd_core.result import LevelResult
+    from sdd_core.run_folder import Run
+
+
+class _Silent:
+    """Shows nothing."""
+
+
+class _Lines:
+    """One plain line a level, for pipes and log files."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+        self._trained_since: float | None = None
+
+    @hookimpl
+    def sdd_run_start(self, run: Run) -> None:
+        self.levels = run.experiment.levels
+        print(f"run {run.name}", file=self._stream, flush=True)
+
+    @hookimpl
+    def sdd_level_start(self) -> None:
+        self._trained_since = time.monotonic()
+
+    @hookimpl
+    def sdd_level_end(self, level: LevelResult) -> None:
+        since, self._trained_since = self._trained_since, None
+        how = "already there" if since is None else f"{time.monotonic() - since:.1f} s"
+        print(f"{line(level, self.levels)} ({how})", file=self._stream, flush=True)
+
+
+class _Live:
+    """A bar that grows with every epoch, and below it what was measured last."""
+
+    def __init__(self, console: Console) -> None:
+        self.progress = Progress(
+            TextColumn("[bold]level"),
+            MofNCompleteColumn(),
+            BarColumn(),
+            TextColumn("{task.description}"),
+            TimeElapsedColumn(),
+            console=console,
+            transient=True,
+        )
+
+    @hookimpl
+    def sdd_run_start(self, run: Run) -> None:
+        self.levels = run.experiment.levels
+        self.progress.console.print(f"run [bold]{run.name}[/bold]", highlight=False)
+        self._task = self.progress.add_task("", total=self.levels)
+
+    @hookimpl
+    def sdd_level_start(self, level: int, epochs: int) -> None:
+        self._epochs, self._done = epochs, 0
+        self.progress.update(self._task, completed=level)
+
+    @hookimpl
+    def sdd_epoch_end(self, level: int, epoch: Epoch) -> None:
+        self._done += 1
+        text = f"epoch {self._done}/{self._epochs}  test {epoch.test_accuracy:.3f}"
+        self.progress.update(self._task, description=text)
+
+    @hookimpl
+    def sdd_level_end(self, level: LevelResult) -> None:
+        self.progress.update(self._task, completed=level.level)
+        self.progress.console.print(line(level, self.levels), highlight=False)
+
+
+@contextmanager
+def progress_for(stream: TextIO, quiet: bool) -> Iterator[object]:
+    """An observer that shows a run's progress on `stream`: live on a terminal, plain lines in a
+    pipe, nothing where `quiet`."""
+    console = Console(file=stream)
+    if quiet:
+        yield _Silent()
+    elif not console.is_terminal:
+        yield _Lines(stream)
+    else:
+        live = _Live(console)
+        with live.progress:
+            yield live
+
+
+def line(level: LevelResult, levels: int) -> str:
+    """A level in one line."""
+    parts = [f"level {level.level:>{len(str(levels))}}/{levels}",
+             f"sparsity {100 * level.sparsity:6.2f} %"]
+    if level.diverged:
+        parts.append("training diverged")
+    for title, metric in (("test", "test_accuracy"), ("train", "train_accuracy"),
+                          ("distance", "learning_distance")):
+        value = level.metrics.get(metric)
+        if isinstance(value, float):
+            parts.append(f"{title} {value:.3f}")
+    return "  ".join(parts)

@@ -1,0 +1,99 @@
+"""Figures in the style of the paper's Figure 1."""
+
+from __future__ import annotations
+
+import math
+from itertools import pairwise
+from typing import IO, TYPE_CHECKING, Any
+
+import matplotlib as mpl
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+if TYPE_CHECKING:
+    from sdd_core.phases import Phases
+    from sdd_core.result import Result
+
+PHASE_COLOURS = {
+    "light": "#dfe9f5",
+    "critical": "#f8d7cf",
+    "sweet": "#d9efd3",
+    "collapsed": "#e6e6e6",
+}
+TEST, TRAIN, DISTANCE, DENSE = "#c0392b", "#2c6fbb", "#6c3483", "#555555"
+
+# No timestamps and no random identifiers: the same numbers give the same file.
+STYLE: dict[Any, Any] = {
+    "svg.hashsalt": "sdd",
+    "svg.fonttype": "none",
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.titlesize": 11,
+    "axes.titlelocation": "left",
+    "legend.frameon": False,
+    "font.size": 10,
+}
+
+
+def save_figure(figure: Figure, file: IO[bytes], form: str) -> None:
+    """Write a figure as 'png', 'svg' or 'pdf', the same bytes for the same figure."""
+    dates: dict[str, Any] = {"png": {}, "svg": {"Date": None}, "pdf": {"CreationDate": None}}
+    with mpl.rc_context(STYLE):
+        figure.savefig(file, format=form, dpi=150, metadata=dates[form])
+
+
+def result_figure(result: Result) -> Figure:
+    """Test and training accuracy over sparsity with the phases shaded; below it the learning
+    distance."""
+    with mpl.rc_context(STYLE):
+        figure = Figure(figsize=(7.2, 5.6), layout="constrained")
+        upper, lower = figure.subplots(2, 1, sharex=True, height_ratios=[2, 1])
+        x = [place(value) for value in result.sparsity]
+        shade(upper, result.phases, x, named=True)
+        shade(lower, result.phases, x, named=False)
+        test = result.curve("test_accuracy")
+        upper.plot(x, test, color=TEST, marker="o", markersize=3.5, label="test")
+        upper.plot(x, result.curve("train_accuracy"), color=TRAIN, marker="o", markersize=2,
+                   linewidth=1, label="training, as labelled")
+        if not math.isnan(test[0]):
+            upper.axhline(test[0], color=DENSE, linewidth=0.8, linestyle=":", label="dense test")
+        upper.set_ylabel("accuracy")
+        upper.legend(loc="best", fontsize=9)
+        upper.set_title(result.phases.verdict, wrap=True)
+        lower.plot(x, result.curve("learning_distance"), color=DISTANCE, marker="o", markersize=3)
+        lower.set_ylabel("learning distance")
+        sparsity_axis(lower, result.sparsity)
+        return figure
+
+
+def place(sparsity: float) -> float:
+    """Where a sparsity lies on the axis: the logarithm of one over the density, so that equal
+    fractions of the remaining weights are equal steps. The empty network lies beyond 99.999 %."""
+    return -math.log(max(1 - sparsity, 1e-5))
+
+
+def sparsity_axis(axes: Axes, sparsity: list[float]) -> None:
+    """Label the axis with sparsities that were measured."""
+    chosen: list[float] = []
+    width = max(place(sparsity[-1]) - place(sparsity[0]), 1e-9)
+    for value in sparsity:
+        if not chosen or place(value) - place(chosen[-1]) > width / 12:
+            chosen.append(value)
+    axes.set_xticks(
+        [place(value) for value in chosen],
+        [f"{100 * value:.1f}" if value else "0" for value in chosen],
+    )
+    axes.set_xlabel("sparsity, %")
+
+
+def shade(axes: Axes, phases: Phases, x: list[float], *, named: bool) -> None:
+    """Shade the phases, each up to half-way to the next level."""
+    edges = [x[0], *((a + b) / 2 for a, b in pairwise(x)), x[-1]]
+    for name, (first, last) in phases.named().items():
+        axes.axvspan(edges[first], edges[last + 1], color=PHASE_COLOURS[name], linewidth=0,
+                     zorder=0)
+        if named:
+            axes.text((edges[first] + edges[last + 1]) / 2, 0.02, name, ha="center", va="bottom",
+                      fontsize=9, color=DENSE, transform=axes.get_xaxis_transform())
+    if edges[-1] > edges[0]:
+        axes.set_xlim(edges[0], edges[-1])

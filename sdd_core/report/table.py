@@ -1,0 +1,125 @@
+"""A run's levels as a table: on a terminal, in a notebook, as CSV."""
+
+from __future__ import annotations
+
+import csv
+import html
+import io
+from typing import TYPE_CHECKING, Any
+
+from rich.table import Table
+
+if TYPE_CHECKING:
+    from sdd_core.result import LevelResult, Result
+
+COLUMNS = {
+    "test": "test_accuracy",
+    "best test": "best_test_accuracy",
+    "train": "train_accuracy",
+    "clean": "train_accuracy_clean",
+    "mislabelled": "train_accuracy_mislabelled",
+    "distance": "learning_distance",
+}
+"""Titles on screen, and the metrics below them."""
+
+STYLES = {"light": "", "critical": "red", "sweet": "green", "collapsed": "dim"}
+
+
+def result_table(result: Result) -> Table:
+    """The levels with the metrics that people look at first, and their phases."""
+    shown = _shown(result)
+    table = Table("level", "sparsity %", *shown, "phase", box=None, header_style="bold")
+    for column in table.columns[:-1]:
+        column.justify = "right"
+    for level in result.levels:
+        phase = phase_of(result, level.level)
+        table.add_row(*_cells(level, shown), phase, style=STYLES[phase])
+    return table
+
+
+def phase_table(result: Result) -> Table:
+    """Where each of the four phases lies, and how test accuracy moves in it."""
+    table = Table("phase", "levels", "sparsity %", "test accuracy", box=None, header_style="bold")
+    spans, test = result.phases.named(), result.curve("test_accuracy")
+    for name, style in STYLES.items():
+        if name in spans:
+            first, last = spans[name]
+            cells = (f"{first} to {last}",
+                     f"{100 * result.sparsity[first]:.2f} to {100 * result.sparsity[last]:.2f}",
+                     f"{test[first]:.3f} to {test[last]:.3f}")
+        else:
+            # A collapse that was not reached is one that deeper levels would show.
+            reached = name == "collapsed" and result.levels
+            cells = ("", f"beyond {100 * result.sparsity[-1]:.2f}" if reached else "none", "")
+        table.add_row(name, *cells, style=style)
+    return table
+
+
+def html_table(result: Result) -> str:
+    """The same for a notebook."""
+    shown = _shown(result)
+    head = "".join(f"<th>{title}</th>" for title in ("level", "sparsity %", *shown, "phase"))
+    rows = "".join(
+        "<tr>" + "".join(f"<td>{cell}</td>" for cell in cells) + "</tr>"
+        for cells in (
+            (*_cells(level, shown), phase_of(result, level.level)) for level in result.levels
+        )
+    )
+    verdict = html.escape(result.phases.verdict)
+    return f"<p>{verdict}</p><table><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table>"
+
+
+def csv_table(result: Result) -> str:
+    """Every number of every level; a metric with a value for each layer has a column for each."""
+    rows = [
+        {
+            "level": level.level,
+            "sparsity": level.sparsity,
+            "density": level.density,
+            "phase": phase_of(result, level.level),
+            "diverged": level.diverged,
+            **flat(level.metrics),
+        }
+        for level in result.levels
+    ]
+    columns = list(dict.fromkeys(name for row in rows for name in row))
+    text = io.StringIO()
+    writer = csv.DictWriter(text, columns, lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    return text.getvalue()
+
+
+def phase_of(result: Result, level: int) -> str:
+    """The name of the phase that a level lies in."""
+    return next(
+        name for name, (first, last) in result.phases.named().items() if first <= level <= last
+    )
+
+
+def flat(metrics: Any) -> dict[str, Any]:
+    """Metrics with a mapping from layer to number spread out, `sparsity_by_layer/fc.weight`."""
+    spread: dict[str, Any] = {}
+    for name, value in metrics.items():
+        if isinstance(value, dict):
+            spread |= {f"{name}/{layer}": number for layer, number in value.items()}
+        else:
+            spread[name] = value
+    return spread
+
+
+def _shown(result: Result) -> dict[str, str]:
+    return {
+        title: metric
+        for title, metric in COLUMNS.items()
+        if any(level.metrics.get(metric) is not None for level in result.levels)
+    }
+
+
+def _cells(level: LevelResult, shown: dict[str, str]) -> list[str]:
+    cells = [str(level.level), f"{100 * level.sparsity:.2f}"]
+    for metric in shown.values():
+        value = level.metrics.get(metric)
+        cells.append("diverged" if level.diverged and value is None else
+                     "-" if value is None else f"{value:.3f}")
+    return cells
