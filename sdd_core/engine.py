@@ -152,7 +152,9 @@ class _Engine:
             masks,
             self.resident,
             self.experiment,
-            resume.momenta if resume else None,
+            momenta=resume.momenta if resume else None,
+            kernels=resume.kernels if resume else None,
+            costs=self.store.kernel_costs(),
         )
         epochs, diverged = train_level(
             trainer,
@@ -212,7 +214,8 @@ class _Engine:
     def _replay(self, network: nn.Module, steps: int) -> nn.Module:
         torch.manual_seed(stream_seed(self.experiment.seed, "training", 0))
         masks = masking.full_masks(self._prunable)
-        trainer = make_trainer(network.to(self.device), masks, self.resident, self.experiment)
+        trainer = make_trainer(network.to(self.device), masks, self.resident, self.experiment,
+                               costs=self.store.kernel_costs())
         first = Retraining("initialisation", self.dense.learning_rates[:steps])
         size = self.experiment.train.batch_size
         train_level(trainer, self.resident, first, seed=self.experiment.seed, level=0,

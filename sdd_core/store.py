@@ -4,6 +4,7 @@
     <store>/.shared/points/<key>/       the dense network after some steps (0: its initialisation)
     <store>/.shared/checkpoints/        levels in the middle of their training
     <store>/.shared/locks/
+    <store>/.shared/kernels.json        what `sdd fit-kernels` measured, where it was used
     <store>/<run>/                      one folder a run, see `sdd_core.run_folder`
 
 A level's weights are stored as its kept weights and a bit for each weight, so that a sparse level
@@ -30,6 +31,7 @@ from safetensors import safe_open
 from safetensors.torch import load_file, save, save_file
 from torch import Tensor
 
+from sdd_core.errors import SddError
 from sdd_core.files import damaged_file, disk_errors, write_atomic, write_entry
 from sdd_core.level import Epoch, Level
 from sdd_core.training import Checkpoint
@@ -123,14 +125,17 @@ class Store:
                 continue
             tensors = load_file(file)
             with safe_open(file, "pt") as opened:
-                epochs = json.loads(opened.metadata()["epochs"])
+                record = opened.metadata()
             parts: dict[str, dict[str, Tensor]] = {"state": {}, "momenta": {}, "random": {}}
             for name, tensor in tensors.items():
                 part, _, rest = name.partition("/")
                 parts[part][rest] = tensor
             taken = int(file.stem.split("-")[1])
-            made = tuple(Epoch(**epoch) for epoch in epochs)
-            return Checkpoint(taken, made, parts["state"], parts["momenta"], parts["random"])
+            epochs = tuple(Epoch(**epoch) for epoch in json.loads(record["epochs"]))
+            kernels = tuple(json.loads(record["kernels"]))
+            return Checkpoint(
+                taken, epochs, parts["state"], parts["momenta"], parts["random"], kernels
+            )
         return None
 
     def save_checkpoint(self, key: str, checkpoint: Checkpoint) -> None:
@@ -143,13 +148,35 @@ class Store:
             "random": checkpoint.random_state,
         }
         tensors = {f"{part}/{name}": t for part, ts in parts.items() for name, t in ts.items()}
-        content = save(tensors, {"epochs": json.dumps([asdict(e) for e in checkpoint.epochs])})
+        record = {"epochs": [asdict(epoch) for epoch in checkpoint.epochs],
+                  "kernels": checkpoint.kernels}
+        content = save(tensors, {name: json.dumps(value) for name, value in record.items()})
         name = f"{key}-{checkpoint.taken}-{hashlib.sha256(content).hexdigest()[:16]}.safetensors"
         before = self._checkpoints(key)
         write_atomic(self._shared / "checkpoints" / name, content)
         for file in before:
             if file.name != name:
                 file.unlink(missing_ok=True)
+
+    def kernel_costs(self) -> dict[str, float]:
+        """The costs that choose the sparse kernels, as fields of KernelCosts; empty: the defaults.
+
+        They belong to the store, so that all that share its levels choose alike. Raises SddError
+        when the file holds something else.
+        """
+        file = self._shared / "kernels.json"
+        if not file.exists():
+            return {}
+        try:
+            return {str(name): float(cost) for name, cost in json.loads(file.read_text()).items()}
+        except (ValueError, TypeError, AttributeError):
+            raise SddError(f"{file} is not a table of kernel costs; run `sdd fit-kernels` again, "
+                           "or delete it to use the defaults") from None
+
+    def save_kernel_costs(self, costs: Mapping[str, float]) -> None:
+        """Use these costs for all levels that are yet to be trained. Raises SddError."""
+        content = json.dumps(dict(costs), indent=1) + "\n"
+        write_atomic(self._shared / "kernels.json", content.encode())
 
     def _checkpoints(self, key: str) -> list[Path]:
         """A level's checkpoints, the latest first."""

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 
 from torch import Tensor, nn
 
+from sdd_core.errors import SddError
 from sdd_core.experiment import Experiment
 from sdd_core.resident import Resident
 from sdd_core.trainer import FlatTrainer, Trainer
@@ -16,7 +17,44 @@ def make_trainer(
     masks: Mapping[str, Tensor],
     data: Resident,
     experiment: Experiment,
+    *,
     momenta: Mapping[str, Tensor] | None = None,
+    kernels: tuple[str, ...] | None = None,
+    costs: Mapping[str, float] | None = None,
 ) -> Trainer:
-    """The trainer for a network under its masks; `momenta` are those of a checkpoint."""
-    return FlatTrainer(network, masks, data, experiment.train, momenta)
+    """The trainer for a network under its masks.
+
+    Sparse kernels where they know all layers and gain, on a CPU that has numba; else the general
+    path. Everything else that the choice depends on is in the arguments.
+
+    Args:
+        momenta, kernels: those of a checkpoint, to go on from bit for bit.
+        costs: fields of KernelCosts; those that are not given have their defaults.
+
+    Raises:
+        SddError: a checkpoint was trained with sparse kernels, and numba is not there.
+    """
+    train = experiment.train
+    if experiment.engine == "auto" and data.device.type == "cpu" and kernels != ():
+        if _numba_is_there():
+            from sdd_core.sparse import KernelCosts  # noqa: PLC0415 (imports numba)
+            from sdd_core.sparse_trainer import sparse_trainer  # noqa: PLC0415
+
+            trainer = sparse_trainer(
+                network, masks, data, train,
+                momenta=momenta, kernels=kernels, costs=KernelCosts(**(costs or {})),
+            )  # fmt: skip
+            if trainer is not None:
+                return trainer
+        elif kernels:
+            raise SddError("a level was interrupted that trained with sparse kernels, and they "
+                           "need numba to go on with it; pip install numba")
+    return FlatTrainer(network, masks, data, train, momenta)
+
+
+def _numba_is_there() -> bool:
+    try:
+        import numba  # noqa: F401, PLC0415 (takes a second, and may be missing)
+    except ImportError:
+        return False
+    return True

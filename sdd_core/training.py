@@ -26,6 +26,7 @@ class Checkpoint:
     """A level in the middle of its training; from here it ends as if it had never stopped.
 
     taken: steps that have been trained. random_state: of torch's global generators.
+    kernels: how each layer is trained, as in `Level`; it goes on with the same.
     """
 
     taken: int
@@ -33,6 +34,7 @@ class Checkpoint:
     state: Mapping[str, Tensor]
     momenta: Mapping[str, Tensor]
     random_state: Mapping[str, Tensor]
+    kernels: tuple[str, ...] = ()
 
 
 def dense_learning_rates(train: Train, steps_per_epoch: int) -> np.ndarray:
@@ -86,7 +88,7 @@ def train_level(
         if not measure:
             continue
         measured = _measure(trainer, epoch + 1, first + taken, rates[-1], epochs, taken == total)
-        if not math.isfinite(measured.test_loss):
+        if not all(map(math.isfinite, (measured.test_loss, measured.train_loss or 0.0))):
             return tuple(epochs), True
         epochs.append(measured)
         on_end(measured)
@@ -114,7 +116,9 @@ def _measure(
 
 
 def _checkpoint(trainer: Trainer, taken: int, epochs: list[Epoch]) -> Checkpoint:
-    return Checkpoint(taken, tuple(epochs), trainer.state(), trainer.momenta(), random_state())
+    return Checkpoint(
+        taken, tuple(epochs), trainer.state(), trainer.momenta(), random_state(), trainer.kernels
+    )
 
 
 def random_state() -> dict[str, Tensor]:

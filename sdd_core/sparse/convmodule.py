@@ -38,6 +38,11 @@ class ConvPlan:
         affine = [tensor for norm in self.norms for tensor in (norm.weight, norm.bias)]
         return [*weights, *affine, self.linear.weight, self.linear.bias]
 
+    def pixels(self) -> list[int]:
+        """How many pixels the result of each convolution has."""
+        made = [part.target for part in self.operations if isinstance(part, Convolution)]
+        return [self.sizes[target][1] ** 2 for target in made]
+
 
 def supports_convolution(module: nn.Module, image_shape: Sequence[int]) -> ConvPlan | None:
     """The plan of a model that `SparseConvNet` trains exactly, else None.
@@ -109,6 +114,7 @@ def save_convolution(network: SparseConvNet, plan: ConvPlan) -> dict[Tensor, Ten
         norm.running_mean.copy_(torch.from_numpy(state.mean))
         norm.running_var.copy_(torch.from_numpy(state.variance))
         norm.num_batches_tracked += network.steps
+    network.steps = 0
     return momenta
 
 

@@ -51,6 +51,9 @@ class SparseConvNet:
         norms: the normalisations' running statistics, changed in place by training.
         momenta: buffers to go on from, shaped as the parameters (None: zeros).
         threads: 1 or 2; the results are the same bit for bit.
+
+    Attributes:
+        steps: taken since the network was made, or since `save_convolution` wrote it to a model.
     """
 
     def __init__(

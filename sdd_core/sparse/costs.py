@@ -8,29 +8,51 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+Masks = Sequence[NDArray[np.bool_]]
+
 
 @dataclass(frozen=True, kw_only=True)
 class KernelCosts:
     """Nanoseconds that a weight costs in one training step with 128 examples.
 
     A sparse layer pays for its kept weights, a dense one for all. The first layer is apart
-    because it needs no gradient of its inputs. Only the ratios matter for the choice; the
-    defaults are those of an AVX-512 machine; `fit_costs` measures them anew.
+    because it needs no gradient of its inputs. The general path (torch) pays for all weights, and
+    `general_step` for any step. Convolutions pay for each pixel of their results: a kept weight
+    `sparse_pixel`, on the general path every weight `general_pixel`. Only the ratios matter for
+    the choice; the defaults are those of an AVX-512 machine; `fit_costs` measures them anew.
     """
 
     sparse_first: float = 10.1
     dense_first: float = 5.4
     sparse_inner: float = 11.4
     dense_inner: float = 8.3
+    general_weight: float = 5.0
+    general_step: float = 500_000.0
+    sparse_pixel: float = 13.0
+    general_pixel: float = 7.0
 
-    def choose(self, masks: Sequence[NDArray[np.bool_]]) -> tuple[str, ...]:
-        """`"sparse"` or `"dense"` for each layer, first to last."""
-        return tuple(self._choose(mask, first=i == 0) for i, mask in enumerate(masks))
+    def choose(self, masks: Masks) -> tuple[str, ...]:
+        """`"sparse"` or `"dense"` for each layer of a perceptron, first to last."""
+        return tuple(
+            min(("dense", "sparse"), key=lambda kernel: self._layer(mask, kernel, first=i == 0))
+            for i, mask in enumerate(masks)
+        )
 
-    def _choose(self, mask: NDArray[np.bool_], *, first: bool) -> str:
-        kept = int(mask.sum())
+    def gains(self, masks: Masks) -> bool:
+        """Whether a perceptron's layers, each with its kernel, beat the general path."""
+        layers = enumerate(zip(masks, self.choose(masks), strict=True))
+        own = sum(self._layer(mask, kernel, first=i == 0) for i, (mask, kernel) in layers)
+        return own < self.general_step + self.general_weight * sum(mask.size for mask in masks)
+
+    def gains_convolution(self, masks: Masks, pixels: Sequence[int]) -> bool:
+        """Whether sparse convolutions, whose results have so many pixels, beat the general path."""
+        layers = list(zip(masks, pixels, strict=True))
+        own = sum(int(mask.sum()) * count for mask, count in layers) * self.sparse_pixel
+        return own < sum(mask.size * count for mask, count in layers) * self.general_pixel
+
+    def _layer(self, mask: NDArray[np.bool_], kernel: str, *, first: bool) -> float:
+        if kernel == "sparse":
+            return int(mask.sum()) * (self.sparse_first if first else self.sparse_inner)
         if first:
-            live = int(mask.any(axis=0).sum())
-            dense = mask.shape[0] * live * self.dense_first
-            return "dense" if dense < kept * self.sparse_first else "sparse"
-        return "dense" if mask.size * self.dense_inner < kept * self.sparse_inner else "sparse"
+            return mask.shape[0] * int(mask.any(axis=0).sum()) * self.dense_first
+        return mask.size * self.dense_inner

@@ -110,13 +110,14 @@ class SparseMLP:
         return loss / len(order)
 
     def evaluate(self, images: NDArray, labels: NDArray[np.int64]) -> Evaluation:
-        """Loss, accuracy and logits on `images` [examples, features]."""
+        """Loss, accuracy and logits on `images` [examples, features]; threads may share it."""
         self._check_data(images, labels)
         tile = _tile(128)
+        units = aligned(self._plan.units * tile.width, self._dtype)
         logits = np.empty((len(images), self._classes), self._dtype)
         loss, hits = compiled.evaluate(
             self._plan.layers, self._plan.index, self._plan.live, self._parameters,
-            self._buffer(tile), images, labels, logits, tile,
+            units, images, labels, logits, tile,
         )  # fmt: skip
         return Evaluation(loss / len(images), hits / len(images), logits)
 

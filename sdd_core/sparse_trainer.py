@@ -1,0 +1,177 @@
+"""Trains networks of known layers by sparse kernels, behind the same face as any trainer.
+
+Imports numba; `sdd_core.trainers` looks first whether there is one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from sdd_core.evaluation import evaluation_batches
+from sdd_core.experiment import Train
+from sdd_core.resident import Crops, Resident, normalise
+from sdd_core.sparse import KernelCosts, SparseMLP, load, save, supports
+from sdd_core.sparse.convmodule import (
+    ConvPlan,
+    load_convolution,
+    save_convolution,
+    supports_convolution,
+)
+from sdd_core.sparse.convnet import SparseConvNet
+
+Own = SparseMLP | SparseConvNet
+Masks = Mapping[Tensor, Tensor]
+Kernels = tuple[str, ...] | None
+Made = tuple[Own, Callable[[], dict[Tensor, Tensor]], tuple[str, ...]]
+
+# Batches that are made at once, where images are augmented or kept as bytes.
+BATCHES = 8
+
+
+class SparseTrainer:
+    """Masked SGD by sparse kernels; see Trainer.
+
+    The kernels hold their own copy of the parameters: `save` writes it to the network, and
+    returns the parameters' momenta.
+    """
+
+    def __init__(
+        self,
+        network: nn.Module,
+        own: Own,
+        save: Callable[[], dict[Tensor, Tensor]],
+        kernels: tuple[str, ...],
+        *,
+        data: Resident,
+        batch_size: int,
+    ) -> None:
+        self.kernels = kernels
+        self._network = network
+        self._own = own
+        self._save = save
+        self._data = data
+        self._batch_size = batch_size
+
+    def steps(
+        self, order: Tensor, crops: Crops | None, first: int, learning_rates: np.ndarray
+    ) -> None:
+        """See Trainer."""
+        data, size, last = self._data, self._batch_size, first + len(learning_rates)
+        if crops is None and data.train_images.is_floating_point():
+            images, labels = self._array(data.train_images), data.train_labels.numpy()
+            chosen = order[first * size : last * size].numpy()
+            self._own.train_epoch(images, labels, chosen, size, learning_rates)
+            return
+        for start in range(first, last, BATCHES):
+            stop = min(start + BATCHES, last)
+            rows = slice(start * size, stop * size)
+            images = self._array(data.batch(order, crops, rows, data.buffer(0)))
+            labels = data.train_labels[order[rows]].numpy()
+            rates = learning_rates[start - first : stop - first]
+            self._own.train_epoch(images, labels, np.arange(len(images)), size, rates)
+
+    def evaluate(self, part: str) -> tuple[float, float]:
+        """See Trainer."""
+        data = self._data
+        images = data.train_images if part == "train" else data.test_images
+        labels = data.train_labels if part == "train" else data.test_labels
+
+        def measure(rows: slice) -> tuple[float, float]:
+            batch = images[rows]
+            inputs = batch if batch.is_floating_point() else normalise(batch, data.data)
+            result = self._own.evaluate(self._array(inputs), labels[rows].numpy())
+            return result.loss * len(batch), result.accuracy * len(batch)
+
+        batches = evaluation_batches(images)
+        # A convolutional network has threads of its own.
+        threads = torch.get_num_threads() if isinstance(self._own, SparseMLP) else 1
+        if threads > 1 and len(batches) > 1:
+            with ThreadPoolExecutor(threads) as pool:
+                parts = list(pool.map(measure, batches))
+        else:
+            parts = [measure(rows) for rows in batches]
+        loss, hits = (sum(values) for values in zip(*parts, strict=True))
+        return loss / len(labels), round(hits) / len(labels)
+
+    def state(self) -> dict[str, Tensor]:
+        """See Trainer."""
+        self._save()
+        return {
+            name: tensor.detach().clone(memory_format=torch.contiguous_format)
+            for name, tensor in self._network.state_dict().items()
+        }
+
+    def momenta(self) -> dict[str, Tensor]:
+        """See Trainer."""
+        momenta = self._save()
+        return {name: momenta[p].contiguous() for name, p in self._network.named_parameters()}
+
+    def _array(self, images: Tensor) -> NDArray[np.float32]:
+        """Images as the kernels take them; no copy where they lie in memory so already."""
+        flat = images.flatten(1) if isinstance(self._own, SparseMLP) else images
+        return flat.contiguous().numpy()
+
+
+def sparse_trainer(
+    network: nn.Module,
+    masks: Mapping[str, Tensor],
+    data: Resident,
+    train: Train,
+    *,
+    momenta: Mapping[str, Tensor] | None,
+    kernels: tuple[str, ...] | None,
+    costs: KernelCosts,
+) -> SparseTrainer | None:
+    """A trainer with sparse kernels, or None where the general path has to train, or is faster.
+
+    kernels: those of a checkpoint, which decide alone; None: `costs` decide.
+    """
+    parameters = dict(network.named_parameters())
+    if any(p.dtype != torch.float32 for p in parameters.values()):
+        return None
+    kept: dict[Tensor, Tensor] = {
+        parameters[name]: mask for name, mask in masks.items() if not mask.all()
+    }
+    before = None if momenta is None else {parameters[n]: m for n, m in momenta.items()}
+    sgd = {"momentum": train.momentum, "weight_decay": train.weight_decay, "momenta": before}
+    shape = data.data.input_shape
+    if linears := supports(network, shape):
+        made = _perceptron(linears, kept, kernels, costs, sgd)
+    elif plan := supports_convolution(network, shape):
+        made = _convolutional(plan, kept, kernels, costs, sgd)
+    else:
+        return None
+    return made and SparseTrainer(network, *made, data=data, batch_size=train.batch_size)
+
+
+def _perceptron(
+    linears: Sequence[nn.Linear], kept: Masks, kernels: Kernels, costs: KernelCosts, sgd: Any
+) -> Made | None:
+    masks = [_array(kept, linear.weight) for linear in linears]
+    only_weights = set(map(id, kept)) <= {id(linear.weight) for linear in linears}
+    if not only_weights or (kernels is None and not costs.gains(masks)):
+        return None
+    layers = [kept.get(linear.weight) for linear in linears]
+    own = load(linears, layers, kernels=kernels or costs.choose(masks), **sgd)
+    return own, lambda: save(own, linears), own.kernels
+
+
+def _convolutional(
+    plan: ConvPlan, kept: Masks, kernels: Kernels, costs: KernelCosts, sgd: Any
+) -> Made | None:
+    masks = [_array(kept, convolution.weight) for convolution in plan.convolutions]
+    if kernels is None and not costs.gains_convolution(masks, plan.pixels()):
+        return None
+    own = load_convolution(plan, kept, threads=min(2, torch.get_num_threads()), **sgd)
+    return own, lambda: save_convolution(own, plan), ("sparse",) * len(masks)
+
+
+def _array(kept: Masks, weight: Tensor) -> NDArray[np.bool_]:
+    return kept[weight].numpy() if weight in kept else np.ones(weight.shape, bool)
