@@ -52,6 +52,11 @@ class Plugin(Frozen):
         return {"name": self.name, **handler(self)}
 
 
+def label(plugin: Plugin) -> str:
+    """A plugin's name as a user wrote it; that of an imported model is its path."""
+    return str(plugin.model_dump()["name"])
+
+
 class Pruner(Plugin):
     """Says which of the remaining weights go.
 
