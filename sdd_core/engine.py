@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import math
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from copy import copy
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
@@ -19,10 +20,11 @@ from sdd_core.data import Dataset
 from sdd_core.errors import SddError
 from sdd_core.evaluation import check_output
 from sdd_core.experiment import Experiment
+from sdd_core.guard import DataChanged, Guard
 from sdd_core.keys import dense_key, digest, identity, level_keys
 from sdd_core.level import Level, LevelView
 from sdd_core.observers import Observers
-from sdd_core.plugin import Metric
+from sdd_core.plugin import Metric, label
 from sdd_core.plugin_manager import Plugins, load_plugins
 from sdd_core.randomness import generator, stream_seed
 from sdd_core.resident import Resident
@@ -77,7 +79,9 @@ class _Engine:
         self.experiment = experiment
         self.plugins = plugins
         self.device = device
+        self.guard = Guard(experiment.seed)
         self.data = self._load(root)
+        self.guard.watch(self.data)
         self.resident = Resident(self.data, device, experiment.train.augment)
         steps_per_epoch = math.ceil(len(self.data.train) / experiment.train.batch_size)
         rates = dense_learning_rates(experiment.train, steps_per_epoch)
@@ -86,7 +90,7 @@ class _Engine:
     def check(self) -> None:
         """Raises SddError for what can be known before anything is trained or written."""
         check_output(self._build(0).to(self.device), self.data, self.device,
-                     str(self.experiment.model.model_dump()["name"]))
+                     label(self.experiment.model))
         _ = self.exempt
         self._retraining(1)
 
@@ -121,16 +125,9 @@ class _Engine:
         """The masks of the next level."""
         pruner = self.experiment.pruner
         view = self._view(level)
-        try:
+        with self.guard.asking(pruner, "pruner", level.index):
             scores = pruner.scores(view)
-        except SddError:
-            raise
-        except Exception as error:
-            raise SddError(
-                f"pruner {pruner.name!r} failed at level {level.index}: "
-                f"{type(error).__name__}: {error}"
-            ) from error
-        scores = masking.check_scores(scores, level.masks, view.prunable, pruner.name)
+            scores = masking.check_scores(scores, level.masks, view.prunable, pruner.name)
         if pruner.sparsity is not None:
             return masking.prune_to(level.masks, scores, pruner.sparsity, pruner.scope)
         return masking.prune_fraction(level.masks, scores, pruner.fraction, pruner.scope)
@@ -169,18 +166,21 @@ class _Engine:
             on_start=lambda epoch: self._call("sdd_epoch_start", level=index, epoch=epoch),
             on_end=lambda epoch: self._call("sdd_epoch_end", level=index, epoch=epoch),
         )
-        state = masked(start, masks) if diverged else trainer.state()
+        state = trainer.state()
+        trained = [name for name, p in network.named_parameters() if p.requires_grad]
+        if diverged or not finite(state, trained):
+            # Of no use to the next level, which goes on from where this one began.
+            diverged = True
+            state = masked(start if finite(start, trained) else self._dense_after(0), masks)
         return Level(index, dict(masks), state, epochs, diverged, trainer.kernels)
 
     def _retraining(self, index: int) -> Retraining:
         if index == 0:
             return Retraining("initialisation", self.dense.learning_rates)
         schedule = self.experiment.retrain
-        retraining = schedule.retraining(self.dense)
-        if len(retraining.learning_rates) == 0:
-            raise SddError(f"retraining schedule {schedule.name!r} leaves no step to train; the "
-                           f"dense network trains {len(self.dense.learning_rates)} steps")
-        return retraining
+        dense = replace(self.dense, learning_rates=self.dense.learning_rates.copy())
+        with self.guard.asking(schedule, "schedule", index):
+            return schedule.retraining(dense).check(schedule.name, self.dense)
 
     def _start(
         self, retraining: Retraining, index: int, before: Level | None
@@ -207,7 +207,8 @@ class _Engine:
                 network = self._build(0)
                 if steps:
                     network = self._replay(network, steps)
-                state = {n: t.detach().cpu().contiguous() for n, t in network.state_dict().items()}
+                state = {name: tensor.detach().cpu().clone(memory_format=torch.contiguous_format)
+                         for name, tensor in network.state_dict().items()}
                 self.store.save_point(key, state)
         return state
 
@@ -232,29 +233,39 @@ class _Engine:
             view = self._view(level)
             density = masking.density(level.masks, view.prunable)
             values: dict[str, Any] = {}
+            whole = True
             for metric in metrics:
-                values |= self._values(metric, view)
+                found = self._values(metric, view)
+                whole = whole and found is not None
+                for name, value in (found or {metric.name: None}).items():
+                    # Of two values with one name the first stays; built-in metrics come first.
+                    values.setdefault(name, value)
             row = {
                 "level": level.index,
                 "key": key,
-                "measured_by": measured_by,
+                # What failed is measured again when the run goes on.
+                "measured_by": measured_by if whole else None,
                 "sparsity": 1 - density,
                 "density": density,
                 "diverged": level.diverged,
                 "metrics": values,
             }
-            folder = self.store.level_folder(key)
-            self.folder.keep(row, {name: folder / name for name in LEVEL_FILES})
+            self.folder.keep(row)
+        folder = self.store.level_folder(key)
+        self.folder.link(level.index, {name: folder / name for name in LEVEL_FILES})
         self._call("sdd_level_end", level=level_result(row))
 
-    def _values(self, metric: Metric, view: LevelView) -> dict[str, Any]:
+    def _values(self, metric: Metric, view: LevelView) -> dict[str, Any] | None:
         """A metric's values; None, and a word to the user, where it failed."""
         try:
-            return {name: plain(value) for name, value in metric.measure(view).items()}
-        except Exception as error:
-            print(f"sdd: warning: metric {metric.name!r} failed at level {view.level}: "
-                  f"{type(error).__name__}: {error}", file=sys.stderr)
-            return {metric.name: None}
+            with self.guard.asking(metric, "metric", metric.name, view.level):
+                # A shallow copy: what one metric does to the tensors it sees, no other one sees.
+                return {str(n): plain(value) for n, value in metric.measure(copy(view)).items()}
+        except DataChanged:
+            raise
+        except SddError as error:
+            print(f"sdd: warning: level {view.level}: {error}", file=sys.stderr)
+            return None
 
     def _view(self, level: Level) -> LevelView:
         return LevelView(
@@ -269,16 +280,23 @@ class _Engine:
 
     def _load(self, root: Path | None) -> Dataset:
         """The data with its label noise."""
-        clean = self.experiment.data.load(root).check()
-        draw = generator(self.experiment.seed, "label noise")
-        noisy = self.experiment.noise.corrupt(clean.train.labels.clone(), clean, draw)
-        return replace(clean, train=replace(clean.train, labels=noisy)).check()
+        source, noise, seed = self.experiment.data, self.experiment.noise, self.experiment.seed
+        with self.guard.asking(source, "data"):
+            clean = source.load(root).check()
+        with self.guard.asking(noise, "noise"):
+            draw = generator(seed, "label noise")
+            noisy = noise.corrupt(clean.train.labels.clone(), clean, draw)
+            return replace(clean, train=replace(clean.train, labels=noisy)).check()
 
     def _build(self, level: int) -> nn.Module:
         """The network as it is initialised for a level: 0 the dense one, else a fresh one."""
-        with torch.random.fork_rng():
-            torch.manual_seed(stream_seed(self.experiment.seed, "initialisation", level))
-            return self.experiment.model.build(self.data.input_shape, self.data.num_classes)
+        model = self.experiment.model
+        with self.guard.asking(model, "initialisation", level):
+            network = model.build(self.data.input_shape, self.data.num_classes)
+        if not isinstance(network, nn.Module):
+            raise SddError(f"model {label(model)!r} returned {type(network).__name__}; expected a "
+                           "torch.nn.Module")
+        return network
 
     @cached_property
     def _prunable(self) -> dict[str, Tensor]:
@@ -287,16 +305,16 @@ class _Engine:
     @cached_property
     def exempt(self) -> frozenset[str]:
         """The weights that are never pruned."""
-        asked = self.experiment.pruner.exempt
-        patterns = self.experiment.model.exempt() if asked is None else asked
+        asked, model = self.experiment.pruner.exempt, self.experiment.model
+        with self.guard.asking(model, "exempt"):
+            patterns = tuple(model.exempt() if asked is None else asked)
         return masking.exempt_weights(self._prunable, patterns)
 
     @cached_property
     def _metrics(self) -> tuple[Metric, ...]:
         if self.experiment.metrics is not None:
             return self.experiment.metrics
-        names = self.plugins.names("metric")
-        return tuple(self.plugins.get("metric", name)() for name in names)  # type: ignore[misc]
+        return self.plugins.default_metrics()
 
     def _call(self, hook: str, **arguments: Any) -> None:
         self.observers.call(hook, run=self.folder, **arguments)
@@ -305,9 +323,14 @@ class _Engine:
 def masked(state: Mapping[str, Tensor], masks: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """A state_dict whose pruned weights are zero."""
     return {
-        name: tensor.cpu().masked_fill(~masks[name], 0.0) if name in masks else tensor.cpu()
+        name: tensor.cpu().masked_fill(~masks[name], 0.0) if name in masks else tensor.cpu().clone()
         for name, tensor in state.items()
     }
+
+
+def finite(state: Mapping[str, Tensor], names: Iterable[str]) -> bool:
+    """Whether these tensors of a state_dict hold numbers only, no NaN and no infinity."""
+    return all(bool(state[name].isfinite().all()) for name in names)
 
 
 def _device(wanted: torch.device | str | None) -> torch.device:

@@ -7,7 +7,7 @@ import json
 from typing import Any
 
 from sdd_core.experiment import Experiment
-from sdd_core.plugin import Plugin
+from sdd_core.plugin import Plugin, label
 
 FORMAT = 1
 """Of levels and run folders on disk; another one is never mixed up with this."""
@@ -15,8 +15,17 @@ FORMAT = 1
 
 def digest(value: Any) -> str:
     """40 hexadecimal digits that depend on a JSON value's content alone."""
-    text = json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False)
+    text = json.dumps(_whole(value), sort_keys=True, separators=(",", ":"), allow_nan=False)
     return hashlib.sha256(text.encode()).hexdigest()[:40]
+
+
+def _whole(value: Any) -> Any:
+    # 1.0 and 1 are equal, as are -0.0 and 0; their texts would not be.
+    if isinstance(value, dict):
+        return {key: _whole(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_whole(item) for item in value]
+    return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
 def identity(plugin: Plugin) -> dict[str, Any]:
@@ -36,19 +45,36 @@ def dense_key(experiment: Experiment) -> str:
             "noise": identity(experiment.noise),
             "model": identity(experiment.model),
             "train": experiment.train.model_dump(mode="json"),
+            "loss": _loss(experiment, with_teacher=False),
             "engine": experiment.engine,
         }
     )
 
 
 def level_keys(experiment: Experiment) -> list[str]:
-    """The key of every level: each depends on the level before it, the pruner and the schedule."""
+    """The key of every level: each depends on the level it prunes, the pruner and the schedule."""
     keys = [dense_key(experiment)]
-    step = {"pruner": identity(experiment.pruner), "retrain": identity(experiment.retrain)}
+    step = {
+        "pruner": identity(experiment.pruner),
+        "retrain": identity(experiment.retrain),
+        "loss": _loss(experiment, with_teacher=True),
+    }
     # What the model exempts is decided by the model, which is in the dense key already.
     for level in range(1, experiment.levels + 1):
-        keys.append(digest({"parent": keys[-1], "level": level, **step}))
+        parent = keys[0] if experiment.pruner.from_dense else keys[-1]
+        keys.append(digest({"parent": parent, "level": level, **step}))
     return keys
+
+
+def ablated_key(key: str, ablation: Ablation) -> str:
+    """Of a level under an ablation."""
+    return digest({"of": key, "ablation": identity(ablation)})
+
+
+def _loss(experiment: Experiment, *, with_teacher: bool) -> dict[str, Any] | None:
+    """The loss, if it has a teacher (which the dense network does not have), or if it has none."""
+    loss = experiment.loss
+    return identity(loss) if loss and (loss.teacher is not None) == with_teacher else None
 
 
 def run_name(experiment: Experiment) -> str:
@@ -56,7 +82,7 @@ def run_name(experiment: Experiment) -> str:
     fields = experiment.model_copy(update={"levels": 0, "metrics": None}).to_dict()
     plugins = [experiment.data, experiment.model, experiment.pruner, experiment.retrain]
     # A model or data set may be named by a path or `module:function`.
-    words = [str(plugin.model_dump()["name"]) for plugin in plugins]
+    words = [label(plugin) for plugin in plugins]
     readable = "-".join("".join(c if c.isalnum() else "_" for c in word) for word in words)
     key = digest({"dense": dense_key(experiment), "run": fields})
     return f"{readable}-seed{experiment.seed}-{key[:8]}"

@@ -52,7 +52,8 @@ class Level:
 
 
 class LevelView:
-    """What a pruner or a metric sees: copies, so that nothing it does can reach the run.
+    """What a pruner or a metric sees: copies, so that nothing it does can reach the run. The data
+    set alone is no copy; changing it in place is refused.
 
     level: the level's index. device: where `network()` and the data are.
     """
@@ -78,6 +79,8 @@ class LevelView:
         self._build = build
         self._exempt = exempt
         self._seed = seed
+        # Shared by copies of this view: the same logits need not be computed for each metric.
+        self._logits: dict[str, Tensor] = {}
 
     @cached_property
     def weights(self) -> dict[str, Tensor]:
@@ -107,7 +110,8 @@ class LevelView:
 
     def generator(self, purpose: str) -> torch.Generator:
         """A source of randomness for one purpose, the same whenever this level is looked at."""
-        return generator(self._seed, purpose, self.level)
+        # "plugin": whatever the purpose is called, it is none of the engine's streams.
+        return generator(self._seed, "plugin", purpose, self.level)
 
     def gradients(self, batches: int, batch_size: int) -> dict[str, Tensor]:
         """Gradient of the mean training loss over `batches` random batches, for every trainable
@@ -119,12 +123,17 @@ class LevelView:
     @cached_property
     def train_logits(self) -> Tensor:
         """float32 `[N, classes]`, evaluation mode, without augmentation."""
-        return predict(self.network(), self.data, self.data.train.images)
+        return self._predicted("train", self.data.train.images)
 
     @cached_property
     def test_logits(self) -> Tensor:
         """float32 `[N, classes]`, evaluation mode."""
-        return predict(self.network(), self.data, self.data.test.images)
+        return self._predicted("test", self.data.test.images)
+
+    def _predicted(self, part: str, images: Tensor) -> Tensor:
+        if part not in self._logits:
+            self._logits[part] = predict(self.network(), self.data, images)
+        return self._logits[part].clone()
 
     @cached_property
     def _parameter_names(self) -> list[str]:

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import pluggy
+import torch
 
 from sdd_core import hookspecs
 from sdd_core.errors import SddError
@@ -23,18 +24,30 @@ class Observers:
                 own.register(observer)
                 own.check_pending()
             except (pluggy.PluginValidationError, ValueError) as error:
-                raise SddError(f"observer {observer!r}: {error}") from None
+                reason = " ".join(str(error).split())
+                raise SddError(f"observer {_name(observer)}: {reason}") from None
+            if not own.get_hookcallers(observer):
+                raise SddError(f"observer {_name(observer)} has no hook of sdd's; mark its methods "
+                               "with sdd_core.hookimpl")
         self._managers = (installed, own)
 
     def call(self, hook: str, **arguments: Any) -> None:
         """Call every implementation of a life-cycle hook. One that fails is reported by name on
-        standard error; the run and the other observers go on."""
+        standard error; the run and the other observers go on. What it draws from torch's global
+        generators, the run does not notice."""
         for manager in self._managers:
             for implementation in getattr(manager.hook, hook).get_hookimpls():
                 wanted = {name: arguments[name] for name in implementation.argnames}
                 try:
-                    implementation.function(**wanted)
+                    with torch.random.fork_rng():
+                        implementation.function(**wanted)
                 except Exception as error:
-                    reason = f"{type(error).__name__}: {error}"
-                    print(f"sdd: warning: {implementation.plugin_name} failed in {hook}: {reason}",
+                    reason = " ".join(f"{type(error).__name__}: {error}".split())
+                    given = manager is not self._managers[0]
+                    name = _name(implementation.plugin) if given else implementation.plugin_name
+                    print(f"sdd: warning: observer {name} failed in {hook}: {reason}",
                           file=sys.stderr)
+
+
+def _name(observer: object) -> str:
+    return getattr(observer, "__name__", type(observer).__qualname__)

@@ -16,7 +16,7 @@ import pluggy
 
 from sdd_core import hookspecs
 from sdd_core.errors import SddError
-from sdd_core.plugin import KINDS, Plugin
+from sdd_core.plugin import KINDS, Metric, Plugin
 
 GROUP = "sdd"
 BLOCK_VARIABLE = "SDD_NO_PLUGIN"
@@ -28,6 +28,8 @@ REGISTRATION_HOOKS = {
     "sdd_label_noise": "noise",
     "sdd_data_sources": "data",
     "sdd_models": "model",
+    "sdd_losses": "loss",
+    "sdd_ablations": "ablation",
 }
 
 
@@ -196,6 +198,16 @@ class Plugins:
         near = difflib.get_close_matches(name, names, n=3, cutoff=0.5)
         hint = f"did you mean {' or '.join(near)}?" if near else f"there are: {', '.join(names)}"
         raise SddError(f"unknown {kind} {name!r}; {hint}{why}")
+
+    def default_metrics(self) -> tuple[Metric, ...]:
+        """Every usable metric, built-in ones first; one with an option that has no default has
+        to be asked for."""
+        classes = [r.plugin for r in self.rows if r.kind == "metric" and r.status == "ok"]
+        return tuple(
+            plugin()  # type: ignore[misc]
+            for plugin in classes
+            if plugin and not any(info.is_required() for info in plugin.model_fields.values())
+        )
 
     def names(self, kind: str) -> list[str]:
         """Names of the usable plugins of a kind."""

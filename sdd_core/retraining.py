@@ -1,11 +1,18 @@
 """How a level trains, as data."""
 
-from dataclasses import dataclass
-from typing import Literal
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Literal, get_args
 
 import numpy as np
 
+from sdd_core.errors import SddError
+
 Start = Literal["initialisation", "rewind point", "previous", "fresh"]
+
+LARGEST_RATE = 1e30
+"""What float32 arithmetic takes without an overflow before training even begins."""
 
 
 @dataclass(frozen=True)
@@ -30,8 +37,34 @@ class Retraining:
     learning_rates: float64 `[steps]`, one for each step that is trained.
     first_step: the step of the dense training that the first of them repeats; it decides which
         epoch's order of examples comes first.
+    masked_steps: how many steps pruned weights stay where they are; after that all weights train
+        (None: always).
     """
 
     start: Start
     learning_rates: np.ndarray
     first_step: int = 0
+    masked_steps: int | None = None
+
+    def check(self, schedule: str, dense: Dense) -> Retraining:
+        """Itself, if a level can train so.
+
+        Raises SddError: no step to train, a learning rate that is negative or no number, an
+        unknown start, a first step outside the dense training.
+        """
+        which = f"retraining schedule {schedule!r}"
+        rates, steps = np.asarray(self.learning_rates, np.float64), len(dense.learning_rates)
+        if rates.ndim != 1 or len(rates) == 0:
+            raise SddError(f"{which} leaves no step to train; the dense network trains {steps}")
+        if not ((rates >= 0) & (rates <= LARGEST_RATE)).all():
+            raise SddError(f"{which} gives a learning rate that is not between 0 and "
+                           f"{LARGEST_RATE:g}; expected one such number for each step")
+        if self.start not in get_args(Start):
+            raise SddError(f"{which} starts from {self.start!r}; expected one of "
+                           + ", ".join(map(repr, get_args(Start))))
+        if self.masked_steps is not None and not 0 <= self.masked_steps <= len(rates):
+            raise SddError(f"{which} masks {self.masked_steps} of {len(rates)} steps")
+        if not 0 <= self.first_step <= steps:
+            raise SddError(f"{which} starts at step {self.first_step}; the dense network trains "
+                           f"steps 0 to {steps}")
+        return replace(self, learning_rates=rates)

@@ -11,19 +11,24 @@ from __future__ import annotations
 import json
 import math
 import platform
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+from filelock import FileLock
+
 from sdd_core.errors import SddError
 from sdd_core.experiment import Experiment, read_toml
-from sdd_core.files import link_or_copy, write_atomic
+from sdd_core.files import disk_errors, link_or_copy, write_atomic
 from sdd_core.keys import FORMAT, run_name
 from sdd_core.plugin_manager import Plugins
 from sdd_core.result import LevelResult, Result
 
+# What a row of metrics.jsonl consists of.
+ROW = ("level", "key", "measured_by", "sparsity", "density", "diverged", "metrics")
 VERSIONS_OF = ("sdd", "torch", "torchvision", "numpy", "numba", "pydantic", "pluggy", "safetensors")
 
 
@@ -73,21 +78,34 @@ class Run:
         write_atomic(self.folder / "record.json", json.dumps(record, indent=1) + "\n")
 
     def known(self) -> dict[int, dict[str, Any]]:
-        """The rows of `metrics.jsonl`, by level."""
+        """The whole rows of `metrics.jsonl`, by level; a word to the user about others."""
+        file = self.folder / "metrics.jsonl"
         try:
-            lines = (self.folder / "metrics.jsonl").read_text().splitlines()
+            lines = file.read_text(encoding="utf-8", errors="replace").splitlines()
         except FileNotFoundError:
             return {}
-        rows = [json.loads(line) for line in lines]
-        return {row["level"]: row for row in rows}
+        rows = {}
+        for number, line in enumerate(lines, start=1):
+            try:
+                row = json.loads(line)
+                rows[row["level"]] = {name: row[name] for name in ROW}
+            except (ValueError, KeyError, TypeError):
+                print(f"sdd: warning: line {number} of {file} is damaged; `sdd resume "
+                      f"{self.name}` measures that level again", file=sys.stderr)
+        return rows
 
-    def keep(self, row: Mapping[str, Any], level_files: Mapping[str, Path]) -> None:
-        """Add a level's row and its files to the folder. Raises SddError."""
-        for name, file in level_files.items():
-            link_or_copy(file, self.folder / "levels" / f"{row['level']:02d}" / name)
-        rows = {**self.known(), row["level"]: dict(row)}
-        text = "".join(json.dumps(rows[level], allow_nan=False) + "\n" for level in sorted(rows))
-        write_atomic(self.folder / "metrics.jsonl", text)
+    def keep(self, row: Mapping[str, Any]) -> None:
+        """Add a level's row to the folder. Raises SddError."""
+        # Locked, for another process may be carrying out the same run.
+        with disk_errors(self.folder), FileLock(self.folder / ".lock"):
+            rows = {**self.known(), row["level"]: dict(row)}
+            lines = [json.dumps(rows[level], allow_nan=False) + "\n" for level in sorted(rows)]
+            write_atomic(self.folder / "metrics.jsonl", "".join(lines))
+
+    def link(self, level: int, files: Mapping[str, Path]) -> None:
+        """Make the store's files of a level the folder's. Raises SddError."""
+        for name, file in files.items():
+            link_or_copy(file, self.folder / "levels" / f"{level:02d}" / name)
 
     def result(self) -> Result:
         """What has been measured so far, up to the experiment's number of levels."""
@@ -103,7 +121,11 @@ class Run:
 
     def _epochs(self, level: int) -> tuple[dict[str, Any], ...]:
         file = self.folder / "levels" / f"{level:02d}" / "epochs.jsonl"
-        return tuple(json.loads(line) for line in file.read_text().splitlines())
+        try:
+            return tuple(json.loads(line) for line in file.read_text().splitlines())
+        except (OSError, ValueError) as error:
+            raise SddError(f"{file} is missing or damaged ({error}); `sdd resume {self.name}` "
+                           "makes it again") from None
 
 
 def open_run(folder: Path, plugins: Plugins) -> Run:
@@ -142,6 +164,8 @@ def level_result(row: Mapping[str, Any]) -> LevelResult:
 
 def plain(value: Any) -> Any:
     """A metric's value as JSON has it: what is not a finite number is None."""
+    if hasattr(value, "tolist"):  # a number or an array of numpy's or torch's
+        value = value.tolist()
     if isinstance(value, Mapping):
         return {str(key): plain(item) for key, item in value.items()}
     if isinstance(value, bool | int | str) or value is None:

@@ -1,0 +1,57 @@
+"""What stands between a run and the plugins that take part in it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
+
+from sdd_core.data import Dataset
+from sdd_core.errors import SddError
+from sdd_core.plugin import Plugin, label
+from sdd_core.randomness import stream_seed
+
+
+class DataChanged(SddError):
+    """A plugin changed the data set, with which the run cannot go on."""
+
+
+class Guard:
+    """Keeps what a plugin does to itself: its draws, its mistakes, its hands off the data."""
+
+    def __init__(self, seed: int) -> None:
+        self._seed = seed
+        self._data: Dataset | None = None
+        self._versions: list[int] = []
+
+    def watch(self, data: Dataset) -> None:
+        """From now on refuse changes to `data`; it is too large for a copy to each plugin."""
+        self._data, self._versions = data, _versions(data)
+
+    @contextmanager
+    def asking(self, plugin: Plugin, *stream: str | int) -> Iterator[None]:
+        """While a plugin does its part.
+
+        What it draws from torch's global generators depends on the seed and `stream` alone, and
+        changes nothing outside. Raises SddError, one line, for whatever the plugin raises, and
+        DataChanged.
+        """
+        with torch.random.fork_rng():
+            torch.manual_seed(stream_seed(self._seed, *stream))
+            try:
+                yield
+            except SddError:
+                raise
+            except Exception as error:
+                reason = " ".join(f"{type(error).__name__}: {error}".split())
+                raise SddError(f"{plugin.kind} {label(plugin)!r} failed: {reason}") from error
+        if self._data is not None and _versions(self._data) != self._versions:
+            raise DataChanged(f"{plugin.kind} {label(plugin)!r} changed the data set in place; "
+                              "it has to work on a copy of its tensors")
+
+
+def _versions(data: Dataset) -> list[int]:
+    # torch counts how often a tensor has been changed in place.
+    splits = (data.train, data.test)
+    return [t._version for s in splits for t in (s.images, s.labels, s.true_labels)]
