@@ -34,20 +34,21 @@ from sdd_core.plugin import (
     Schedule,
 )
 from sdd_core.plugin_manager import Plugins, load_plugins
+from sdd_core.retraining import LARGEST_RATE
 
 
 class Train(Frozen):
     """How the dense network trains: SGD, with steps in the learning rate."""
 
-    epochs: int = Field(60, ge=1, description="passes over the training set")
+    epochs: int = Field(60, ge=1, le=100_000, description="passes over the training set")
     batch_size: int = Field(128, ge=1, description="examples in a batch")
-    lr: Positive = Field(0.1, description="learning rate at the start")
+    lr: Positive = Field(0.1, le=LARGEST_RATE, description="learning rate at the start")
     momentum: float = Field(0.9, ge=0, lt=1, description="of SGD")
-    weight_decay: NonNegative = Field(0.0, description="l2 penalty, as torch.optim.SGD applies it")
+    weight_decay: NonNegative = Field(0.0, le=LARGEST_RATE, description="l2 penalty, as torch.optim.SGD applies it")
     milestones: tuple[Fraction, ...] = Field(
         (0.5, 0.75), description="fractions of the training after which the learning rate drops"
     )
-    gamma: Positive = Field(0.1, description="factor of each drop")
+    gamma: Positive = Field(0.1, le=1, description="factor of each drop")
     augment: bool = Field(True, description="use the data set's augmentation, where it has one")
 
     @model_validator(mode="after")
@@ -82,7 +83,8 @@ def _chosen(kind: str) -> BeforeValidator:
         options = {key: option for key, option in value.items() if key != "name"}
         plugins = (info.context or {}).get("plugins") or load_plugins()
         name = value.get("name", default)
-        if kind == "model" and ":" in name and not plugins.named(name):
+        distributions = {row.distribution for row in plugins.rows}
+        if kind == "model" and ":" in name and name.partition(":")[0] not in {kind, *distributions}:
             return ImportedModel.named(name, options)
         try:
             plugin = plugins.get(kind, name)
@@ -206,14 +208,16 @@ def sections() -> dict[str, type[Plugin]]:
 
 
 def _first_error(error: ValidationError) -> str:
-    first = error.errors()[0]
+    # A default that is made from other fields cannot be made when those are wrong.
+    errors = [one for one in error.errors() if one["type"] != "default_factory_not_called"]
+    first = errors[0]
     field = ".".join(str(part) for part in first["loc"])
     what = first["msg"].removeprefix("Value error, ")
     if first["type"] == "extra_forbidden":
         what = "there is no such setting; `sdd show` and `sdd run --help` list what there is"
     said_already = first["type"] in {"value_error", "extra_forbidden"}
     got = "" if said_already else f" (got {first['input']!r})"
-    more = len(error.errors()) - 1
+    more = len(errors) - 1
     also = f" (and {more} more)" if more else ""
     return (f"{field}: " if field else "") + what[:1].lower() + what[1:] + got + also
 
