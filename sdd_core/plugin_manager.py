@@ -76,7 +76,8 @@ class Plugins:
             try:
                 module = entry_point.load()
             except (Exception, SystemExit) as error:
-                self._add("", entry_point.name, "", origin, "failed", f"import failed: {_say(error)}")
+                reason = f"import failed: {_say(error)}"
+                self._add("", entry_point.name, "", origin, "failed", reason)
                 continue
             self.register(module, *origin)
 
@@ -84,10 +85,14 @@ class Plugins:
         """Take in a module of hook implementations and the plugin classes it returns."""
         origin = (distribution, version, entry_point)
         identity = f"{distribution}:{entry_point}"
+        if self.hooks.has_plugin(identity):
+            reason = f"{distribution} announces {entry_point!r} twice"
+            self._add("", entry_point, "", origin, "failed", reason)
+            return
         try:
             self.hooks.register(module, name=identity)
             self.hooks.check_pending()
-        except (pluggy.PluginValidationError, ValueError) as error:
+        except Exception as error:  # PluginValidationError, and what a strange object may raise
             if self.hooks.has_plugin(identity):
                 self.hooks.unregister(name=identity)
             self._add("", entry_point, "", origin, "failed", _say(error))
@@ -109,7 +114,7 @@ class Plugins:
     ) -> None:
         try:
             classes = list(function())
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             self._add(kind, origin[2], "", origin, "failed", f"{hook} failed: {_say(error)}")
             return
         for plugin in classes:
@@ -174,6 +179,7 @@ class Plugins:
         only where this distribution's own plugins are not meant is it an error to use it.
         Raises SddError: unknown (with the nearest names), blocked, failed or ambiguous.
         """
+        name = name.removeprefix(f"{kind}:")
         rows = [r for r in self.rows if r.kind == kind and r.plugin]
         exact = [r for r in rows if f"{r.distribution}:{r.name}" == name]
         bare = [r for r in rows if r.name == name]
@@ -191,12 +197,15 @@ class Plugins:
             "",
         )
         if not why:
-            # A plugin that never loaded cannot say which names it would have had.
-            broken = [r.entry_point for r in self.rows if r.status == "failed" and not r.plugin]
-            why = f" (plugins that failed to load: {', '.join(broken)})" if broken else ""
+            # A plugin that was not loaded cannot say which names it would have had.
+            absent = [f"{r.distribution}:{r.entry_point} ({r.status})" for r in self.rows
+                      if r.status != "ok" and not r.kind]
+            why = f"; not loaded: {', '.join(absent)}" if absent else ""
         names = sorted({r.name for r in rows})
         near = difflib.get_close_matches(name, names, n=3, cutoff=0.5)
         hint = f"did you mean {' or '.join(near)}?" if near else f"there are: {', '.join(names)}"
+        if not names:
+            hint = "none is installed"
         raise SddError(f"unknown {kind} {name!r}; {hint}{why}")
 
     def default_metrics(self) -> tuple[Metric, ...]:
@@ -221,12 +230,17 @@ class Plugins:
         return {"distribution": row.distribution, "version": row.version}
 
 
-@cache
 def load_plugins(blocked: tuple[str, ...] = ()) -> Plugins:
     """All installed plugins but those named in `blocked` or, separated by commas, in the
     environment variable SDD_NO_PLUGIN. Loaded once for each choice."""
     variable = os.environ.get(BLOCK_VARIABLE, "")
-    plugins = Plugins({*blocked, *filter(None, (name.strip() for name in variable.split(",")))})
+    named = filter(None, (name.strip() for name in variable.split(",")))
+    return _loaded(frozenset({*blocked, *named}))
+
+
+@cache
+def _loaded(blocked: frozenset[str]) -> Plugins:
+    plugins = Plugins(blocked)
     plugins.load(entry_points(group=GROUP))
     return plugins
 

@@ -18,17 +18,16 @@ import json
 import math
 import shutil
 import sys
-from collections.abc import Mapping
-from contextlib import AbstractContextManager
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
-from filelock import FileLock
+from filelock import FileLock, Timeout
 from safetensors import safe_open
-from safetensors.torch import load_file, save, save_file
+from safetensors.torch import load_file, save
 from torch import Tensor
 
 from sdd_core.errors import SddError
@@ -52,9 +51,21 @@ class Store:
             probe = self._shared / "locks" / ".writable"
             probe.touch()
 
-    def lock(self, key: str) -> AbstractContextManager[Any]:
+    @contextmanager
+    def lock(self, key: str) -> Iterator[None]:
         """Held while a level is made. The system frees it when the process dies."""
-        return FileLock(self._shared / "locks" / f"{key}.lock")
+        file = self._shared / "locks" / f"{key}.lock"
+        lock = FileLock(file)
+        with disk_errors(file):
+            try:
+                lock.acquire(timeout=1)
+            except Timeout:
+                _say(f"waiting for another process, which is making {key[:12]}")
+                lock.acquire()
+        try:
+            yield
+        finally:
+            lock.release()
 
     def level_folder(self, key: str) -> Path:
         """Where a level is, or would be."""
@@ -65,6 +76,8 @@ class Store:
         folder = self.level_folder(key)
         if not self._whole(folder):
             return None
+        # Those that a process left when it died between keeping the level and deleting them.
+        self._forget_checkpoints(key)
         record = json.loads((folder / "level.json").read_text())
         masks = _unpack(folder / "masks.safetensors")
         state = load_file(folder / "weights.safetensors")
@@ -99,8 +112,7 @@ class Store:
             (folder / "level.json").write_text(json.dumps(record, indent=1) + "\n")
 
         write_entry(self.level_folder(key), write)
-        for file in self._checkpoints(key):
-            file.unlink(missing_ok=True)
+        self._forget_checkpoints(key)
 
     def load_point(self, key: str) -> dict[str, Tensor] | None:
         """A state of the dense network, or None when it is not there or damaged."""
@@ -111,7 +123,7 @@ class Store:
         """Keep a state of the dense network. Raises SddError: a full disk."""
 
         def write(folder: Path) -> None:
-            save_file(dict(state), folder / "weights.safetensors")
+            (folder / "weights.safetensors").write_bytes(save(dict(state)))
 
         write_entry(self._shared / "points" / key, write)
 
@@ -182,6 +194,12 @@ class Store:
         """A level's checkpoints, the latest first."""
         files = (self._shared / "checkpoints").glob(f"{key}-*-*.safetensors")
         return sorted(files, key=lambda file: -int(file.stem.split("-")[1]))
+
+    def _forget_checkpoints(self, key: str) -> None:
+        # With a dot: what was being written when a process died.
+        for pattern in (f"{key}-*", f".{key}-*"):
+            for file in (self._shared / "checkpoints").glob(pattern):
+                file.unlink(missing_ok=True)
 
     def _whole(self, folder: Path) -> bool:
         if not folder.is_dir():
