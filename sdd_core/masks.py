@@ -64,8 +64,19 @@ def full_masks(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 def density(masks: Masks, names: Iterable[str] | None = None) -> float:
     """Fraction of the weights that are kept, over the layers `names` (all, if not given)."""
+    kept, size = _count(masks, names)
+    return kept / size
+
+
+def sparsity(masks: Masks, names: Iterable[str] | None = None) -> float:
+    """Fraction of the weights that are pruned, over the layers `names` (all, if not given)."""
+    kept, size = _count(masks, names)
+    return (size - kept) / size  # 1 - density would make 0.19999999999999996 of 0.2
+
+
+def _count(masks: Masks, names: Iterable[str] | None) -> tuple[int, int]:
     chosen = [masks[name] for name in (masks if names is None else names)]
-    return sum(int(mask.sum()) for mask in chosen) / sum(mask.numel() for mask in chosen)
+    return sum(int(mask.sum()) for mask in chosen), sum(mask.numel() for mask in chosen)
 
 
 def prune_fraction(masks: Masks, scores: Masks, fraction: float, scope: str) -> dict[str, Tensor]:
@@ -135,6 +146,20 @@ def check_scores(scores: Masks, masks: Masks, prunable: list[str], pruner: str) 
         if scores[name].detach().cpu()[masks[name]].isnan().any():
             raise SddError(f"pruner {pruner!r}: scores of {name!r} are not a number (NaN)")
     return {name: scores[name].detach().cpu() for name in prunable}
+
+
+def check_masks(masks: Masks, like: Masks, ablation: str) -> dict[str, Tensor]:
+    """The masks on the CPU, in the network's order. Raises SddError unless they fit `like`."""
+    fits = isinstance(masks, Mapping) and set(masks) == set(like) and all(
+        isinstance(masks[name], Tensor)
+        and masks[name].dtype == torch.bool
+        and masks[name].shape == mask.shape
+        for name, mask in like.items()
+    )
+    if not fits:
+        raise SddError(f"ablation {ablation!r} did not return a bool mask of the weight's shape "
+                       f"for each of {', '.join(like)}")
+    return {name: masks[name].cpu().clone() for name in like}
 
 
 def _ceil(fraction: float, count: int) -> int:

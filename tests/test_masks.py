@@ -20,6 +20,7 @@ from sdd_core.masks import (
     prunable_weights,
     prune_fraction,
     prune_to,
+    sparsity,
 )
 
 FRACTIONS = st.integers(1, 99).map(lambda percent: percent / 100)
@@ -78,13 +79,13 @@ def test_prune_fraction_is_what_sorting_gives(case, fraction):
 
 @settings(max_examples=80, deadline=None)
 @given(pruning(), FRACTIONS)
-def test_prune_to_is_what_sorting_gives(case, sparsity):
+def test_prune_to_is_what_sorting_gives(case, wanted):
     masks, scores, scope = case
 
     def count(kept, size):
-        return max(0, math.ceil(Fraction(str(sparsity)) * size) - (size - kept))
+        return max(0, math.ceil(Fraction(str(wanted)) * size) - (size - kept))
 
-    pruned = prune_to(masks, scores, sparsity, scope)
+    pruned = prune_to(masks, scores, wanted, scope)
     assert as_lists(pruned) == by_sorting(masks, scores, scope, count)
 
 
@@ -162,10 +163,13 @@ def test_prune_to_a_sparsity_that_is_there_already_changes_nothing():
     assert as_lists(prune_to(masks, {"a": torch.rand(1, 4)}, 0.5, "global")) == as_lists(masks)
 
 
-def test_density_counts_the_layers_that_are_asked_for():
+def test_density_and_sparsity_count_the_layers_that_are_asked_for():
     masks = {"a": torch.tensor([[True, False, False, False]]), "b": torch.tensor([[True, True]])}
-    assert density(masks) == 3 / 6
+    assert density(masks) == sparsity(masks) == 3 / 6
     assert density(masks, ["a"]) == 1 / 4
+    assert sparsity(masks, ["a"]) == 3 / 4
+    # 1 - 0.8 would be 0.19999999999999996
+    assert sparsity({"a": torch.tensor([[False] + [True] * 4])}) == 0.2
     assert density(full_masks({"w": torch.zeros(3, 2)})) == 1
 
 

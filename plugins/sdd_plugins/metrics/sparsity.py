@@ -13,10 +13,11 @@ class Sparsity(Metric):
     def measure(self, level: LevelView) -> Mapping[str, Any]:
         kept = {name: int(mask.sum()) for name, mask in level.masks.items()}
         size = {name: mask.numel() for name, mask in level.masks.items()}
-        overall = sum(kept.values()) / sum(size.values())
+        pruned = {name: size[name] - kept[name] for name in kept}
+        total = sum(size.values())
         return {
-            "overall_sparsity": 1 - overall,
-            "overall_density": overall,
-            "sparsity_by_layer": {name: 1 - kept[name] / size[name] for name in kept},
+            "overall_sparsity": sum(pruned.values()) / total,
+            "overall_density": sum(kept.values()) / total,
+            "sparsity_by_layer": {name: pruned[name] / size[name] for name in kept},
             "density_by_layer": {name: kept[name] / size[name] for name in kept},
         }

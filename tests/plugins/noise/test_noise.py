@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from sdd_core import Dataset, Experiment, SddError, Split
-from sdd_core.engine import _Engine
-from sdd_core.plugin_manager import load_plugins
+from sdd_core import Dataset, Experiment, LevelView, Metric, SddError, Split, Train, run
 from sdd_plugins.data.cifar import Cifar10
+from sdd_plugins.data.digits import Digits
 from sdd_plugins.data.mnist import FashionMnist, Mnist
 from sdd_plugins.noise.asymmetric import Asymmetric, next_in_superclass
 from sdd_plugins.noise.none import NoNoise
@@ -214,15 +215,26 @@ def test_no_noise():
         NoNoise(rate=0.1)
 
 
-def test_in_a_run_test_labels_are_true_and_true_training_labels_are_kept():
-    clean = load_plugins().get("data", "digits")().load(None)
+class Spy(Metric):
+    """Says how many labels are wrong, and keeps what it saw."""
+
+    name = "spy"
+    seen: ClassVar[list[Dataset]] = []
+
+    def measure(self, level: LevelView) -> dict[str, int]:
+        self.seen.append(level.data)
+        return {"wrong": int(level.data.train.mislabelled.sum())}
+
+
+def test_in_a_run_test_labels_are_true_and_true_training_labels_are_kept(tmp_path):
     noise = {"name": "symmetric", "rate": 0.5, "among": "others"}
-    experiment = Experiment(noise=noise)
-    found = _Engine(experiment, load_plugins(), None, torch.device("cpu")).data
+    experiment = Experiment(noise=noise, metrics=(Spy(),), levels=0, train=Train(epochs=1))
+    assert run(experiment, store=tmp_path).curve("wrong") == [500]
+    found, clean = Spy.seen.pop(), Digits().load(None)
     assert torch.equal(found.test.labels, clean.test.labels)
     assert torch.equal(found.test.true_labels, clean.test.labels)
     assert torch.equal(found.train.true_labels, clean.train.labels)
-    assert int(found.train.mislabelled.sum()) == 500
+    assert int((found.train.labels != clean.train.labels).sum()) == 500
 
 
 def test_pairs_survive_the_experiment_file():

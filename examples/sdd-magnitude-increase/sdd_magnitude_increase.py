@@ -1,0 +1,46 @@
+"""What weights did since their initialisation, as a pruner and as a metric."""
+
+from collections.abc import Mapping
+
+from torch import Tensor
+
+from sdd_core import LevelView, Metric, Pruner, hookimpl
+
+
+class MagnitudeIncrease(Pruner):
+    """Magnitude increase: weights whose magnitude grew the least in training go.
+
+    Score |w| - |w_0|, where w_0 is the dense network's initialisation.
+    """
+
+    name = "magnitude-increase"
+    source = "Zhou et al., 2019, arXiv:1905.01067, 'Mask criteria'"
+
+    def scores(self, level: LevelView) -> Mapping[str, Tensor]:
+        return {
+            name: level.weights[name].abs() - level.initial[name].abs() for name in level.prunable
+        }
+
+
+class SignChanges(Metric):
+    """The fraction of kept weights whose sign is not the one of their initialisation."""
+
+    name = "sign_changes"
+    source = "Zhou et al., 2019, arXiv:1905.01067, on signs as all that a ticket needs"
+
+    def measure(self, level: LevelView) -> Mapping[str, float | None]:
+        kept = changed = 0
+        for name, mask in level.masks.items():
+            signs = level.weights[name].sign() != level.initial[name].sign()
+            kept, changed = kept + int(mask.sum()), changed + int(signs[mask].sum())
+        return {"sign_changes": changed / kept if kept else None}
+
+
+@hookimpl
+def sdd_pruners() -> list[type[Pruner]]:
+    return [MagnitudeIncrease]
+
+
+@hookimpl
+def sdd_metrics() -> list[type[Metric]]:
+    return [SignChanges]
