@@ -18,7 +18,8 @@ class Phases:
     double_descent: whether it falls and then rises by more than chance.
     verdict: that in one line.
     light, critical, sweet, collapsed: first and last level of each phase, None where there is
-        none. Without double descent there is a light phase and perhaps a collapsed one.
+        none. Without double descent there is a light phase and perhaps a collapsed one. Every
+        level lies in one of them; levels that diverged at the end have collapsed.
     valley, peak: the levels of the lowest accuracy between the fall and the rise, and of the
         highest after it; None without double descent.
     """
@@ -48,80 +49,118 @@ def find_phases(
 
     The paper reads them off by eye; the rule here is:
 
-    1. The curve is smoothed by running medians of three, so that one odd level decides nothing.
+    1. The curve is smoothed by running medians of three, so that one odd level decides nothing;
+       accuracies in the verdict are those of the smoothed curve.
     2. The valley is the level v that makes the smaller of these two the largest: its fall, from
        the highest accuracy before v down to v, and its rise, from v up to the highest after it.
-       There is double descent if that is more than two standard errors.
+       There is double descent if that is more than chance makes of L levels: sqrt(3 ln L)
+       standard errors, which a flat curve exceeds about once in a hundred times.
     3. The light phase ends at the last level before the valley that is within one standard error
        of the highest before it; the critical phase at the valley; the sweet phase at the last
-       level within one standard error of the peak; what follows has collapsed.
+       level within one standard error of the peak; what follows has collapsed, if it falls
+       below the peak by more than chance.
 
     Args:
         sparsity: of every level, growing.
         accuracy: test accuracy (0 to 1) of every level; NaN where training diverged.
         test_examples: size of the test set; it decides what is chance.
-        standard_error: of an accuracy, where it is known better (say, over seeds); if not given,
-            sqrt(p (1 - p) / test_examples) at the valley.
+        standard_error: of an accuracy, where it is known better (say, over seeds); if not given
+            or 0, sqrt(p (1 - p) / test_examples), the p being that of the lower level.
     """
-    measured = [level for level, value in enumerate(accuracy) if not math.isnan(value)]
-    if not measured:
-        return Phases(False, "no double descent: no level could be measured")
-    curve = _medians([accuracy[level] for level in measured])
-    last = len(sparsity) - 1
-    where = [sparsity[level] for level in measured]
+    last = len(accuracy) - 1
+    levels = [level for level in range(len(accuracy)) if not math.isnan(accuracy[level])]
+    if not levels:
+        what = "training diverged at every level" if accuracy else "there are no levels"
+        return Phases(False, f"no double descent: {what}", collapsed=_rest(-1, last))
+    raw = [accuracy[level] for level in levels]
+    curve = _Curve(_medians(raw), test_examples, standard_error)
+    height = curve.height
+    where = [_percent(sparsity[level]) for level in levels]
 
-    def error(at: float) -> float:
-        return standard_error or math.sqrt(max(at * (1 - at), 1e-4) / max(test_examples, 1))
-
-    highest_before = list(accumulate(curve, max))
-    highest_after = list(accumulate(reversed(curve), max))[::-1]
+    highest_before = list(accumulate(height, max))
+    highest_after = list(accumulate(reversed(height), max))[::-1]
     depth = [
         min(high - at, later - at)
-        for high, at, later in zip(highest_before, curve, highest_after, strict=True)
+        for high, at, later in zip(highest_before, height, highest_after, strict=True)
     ]
-    valley = max(range(len(curve)), key=depth.__getitem__)
-    if depth[valley] <= 2 * error(curve[valley]):
-        return _without(curve, where, measured, last, error)
-    # The raw curve has its lowest and highest levels beside those of the smoothed one.
-    start = highest_before[valley]
-    peak = max(range(valley, len(curve)), key=curve.__getitem__)
-    light = max(i for i in range(valley) if curve[i] >= start - error(start))
-    sweet = max(
-        i for i in range(peak, len(curve)) if curve[i] >= curve[peak] - error(curve[peak])
-    )
+    # Medians repeat: of the levels that share one, the lowest or highest is meant.
+    valley = max(range(len(height)), key=lambda i: (depth[i], -raw[i]))
+    if depth[valley] <= curve.chance(valley):
+        return _without(curve, levels, where, last)
+    start = max(range(valley), key=height.__getitem__)
+    light = curve.last_as_high_as(start, valley)
+    peak = max(range(valley, len(height)), key=lambda i: (height[i], raw[i]))
+    sweet = curve.end_of(peak)
     verdict = (
-        f"sparse double descent: test accuracy {curve[0]:.3f} dense, "
-        f"valley {curve[valley]:.3f} at {_percent(where[valley])}, "
-        f"peak {curve[peak]:.3f} at {_percent(where[peak])} sparsity"
+        f"sparse double descent: test accuracy {height[0]:.3f} dense, "
+        f"valley {height[valley]:.3f} at {where[valley]}, "
+        f"peak {height[peak]:.3f} at {where[peak]} sparsity"
     )
     return Phases(
         True,
         verdict,
-        light=(0, measured[light]),
-        critical=(measured[light] + 1, measured[valley]),
-        sweet=(measured[valley] + 1, measured[sweet]),
-        collapsed=(measured[sweet] + 1, last) if measured[sweet] < last else None,
-        valley=measured[valley],
-        peak=measured[peak],
+        light=(0, levels[light]),
+        critical=(levels[light] + 1, levels[valley]),
+        sweet=(levels[valley] + 1, levels[sweet]),
+        collapsed=_rest(levels[sweet], last),
+        valley=levels[valley],
+        peak=levels[peak],
     )
 
 
-def _without(curve, where, measured, last, error) -> Phases:
+@dataclass(frozen=True)
+class _Curve:
+    """A smoothed curve, and how far chance moves it."""
+
+    height: list[float]
+    test_examples: int
+    standard_error: float | None
+
+    def error(self, at: int) -> float:
+        """The standard error of a level."""
+        p = self.height[at]
+        return self.standard_error or math.sqrt(max(p * (1 - p), 1e-4) / max(self.test_examples, 1))
+
+    def chance(self, at: int) -> float:
+        """How deep chance alone makes the lowest of so many levels."""
+        return math.sqrt(3 * math.log(len(self.height))) * self.error(at)
+
+    def last_as_high_as(self, top: int, end: int) -> int:
+        """The last level before `end` that is within one standard error of level `top`."""
+        least = self.height[top] - self.error(top)
+        return max(i for i in range(top, end) if self.height[i] >= least)
+
+    def end_of(self, peak: int) -> int:
+        """The last level that is as high as the peak; the last of all where the fall after the
+        peak may be chance."""
+        end = len(self.height)
+        lowest = min(range(peak, end), key=self.height.__getitem__)
+        if self.height[peak] - self.height[lowest] <= self.chance(lowest):
+            return end - 1
+        return self.last_as_high_as(peak, end)
+
+
+def _without(curve: _Curve, levels: list[int], where: list[str], last: int) -> Phases:
     """The phases of a curve that does not fall and rise again."""
-    peak = max(range(len(curve)), key=curve.__getitem__)
-    light = max(i for i in range(len(curve)) if curve[i] >= curve[peak] - error(curve[peak]))
-    if curve[peak] - curve[0] > 2 * error(curve[0]):
+    height = curve.height
+    peak = max(range(len(height)), key=height.__getitem__)
+    light = curve.end_of(peak)
+    if height[peak] - height[0] > curve.chance(0):
         what = (
-            f"test accuracy rises from {curve[0]:.3f} to {curve[peak]:.3f} at "
-            f"{_percent(where[peak])} sparsity without falling first"
+            f"test accuracy rises from {height[0]:.3f} to {height[peak]:.3f} at {where[peak]} "
+            "sparsity without falling first"
         )
     else:
-        what = f"test accuracy stays near {curve[peak]:.3f} up to {_percent(where[light])} sparsity"
-    if light < len(curve) - 1:
-        what += f", then falls to {curve[-1]:.3f} at {_percent(where[-1])}"
-    end = measured[light]
-    collapsed = (end + 1, last) if end < last else None
-    return Phases(False, f"no double descent: {what}", light=(0, end), collapsed=collapsed)
+        what = f"test accuracy stays near {height[peak]:.3f} up to {where[light]} sparsity"
+    if light < len(height) - 1:
+        what += f", then falls to {height[-1]:.3f} at {where[-1]}"
+    verdict, end = f"no double descent: {what}", levels[light]
+    return Phases(False, verdict, light=(0, end), collapsed=_rest(end, last))
+
+
+def _rest(end: int, last: int) -> Span | None:
+    """The levels after `end`, if there are any."""
+    return (end + 1, last) if end < last else None
 
 
 def _medians(values: Sequence[float]) -> list[float]:
