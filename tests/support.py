@@ -1,0 +1,125 @@
+"""Small runs, and plugins made by hand, for the tests of the engine."""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+import time
+from collections.abc import Callable
+from importlib.metadata import entry_points
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import sdd_core
+from sdd_core import hookimpl
+from sdd_core.plugin_manager import Plugins
+from sdd_core.result import Result
+
+SMALL: dict[str, Any] = {
+    "model": {"name": "mlp", "widths": [16]},
+    "train": {"epochs": 3},
+    "pruner": {"name": "imp", "fraction": 0.4},
+    "levels": 2,
+}
+"""Settings of a run that takes a fraction of a second."""
+
+
+def small(**changes: Any) -> dict[str, Any]:
+    """SMALL with other sections or values."""
+    return {**SMALL, **changes}
+
+
+def go(settings: dict[str, Any], store: Path, **options: Any) -> Result:
+    """Carry out an experiment in a store."""
+    return sdd_core.run(settings, store=store, device="cpu", **options)
+
+
+def plugins_with(**hooks: list[type]) -> Plugins:
+    """The installed plugins and, from the distribution `stranger`, those of the given hooks."""
+    plugins = Plugins()
+    plugins.load(entry_points(group="sdd"))
+    plugins.register(module(**hooks), "stranger", "1.0", "entry")
+    return plugins
+
+
+def module(**hooks: Any) -> Any:
+    """Something with hooks that return the given lists, or call the given functions."""
+    functions = {
+        name: hookimpl(result if callable(result) else lambda result=result: result)
+        for name, result in hooks.items()
+    }
+    return SimpleNamespace(**functions)
+
+
+class Log:
+    """An observer that notes what happens."""
+
+    def __init__(self) -> None:
+        self.levels: list[int] = []
+        self.epochs: list[tuple[int, int]] = []
+
+    @hookimpl
+    def sdd_level_start(self, level: int) -> None:
+        self.levels.append(level)
+
+    @hookimpl
+    def sdd_epoch_end(self, level: int, epoch: sdd_core.Epoch) -> None:
+        self.epochs.append((level, epoch.number))
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    """The bytes of every file in a folder, by its path; locks are left out."""
+    return {
+        str(file.relative_to(folder)): file.read_bytes()
+        for file in sorted(folder.rglob("*"))
+        if file.is_file() and file.name != ".lock"
+    }
+
+
+def in_child(work: Callable[[], Any], kill_after: float | None = None) -> int:
+    """Do some work in a forked process and return how that ended: 0 when the work was done, 1
+    when it raised, and minus the signal when it was killed, after `kill_after` seconds or by
+    itself."""
+    child = start_child(work)
+    if kill_after is not None:
+        time.sleep(kill_after)
+        os.kill(child, signal.SIGKILL)
+    return end_of(child)
+
+
+def start_child(work: Callable[[], Any]) -> int:
+    """Begin some work in a forked process, and return its number."""
+    child = os.fork()
+    if child == 0:
+        try:
+            work()
+        except BaseException:
+            os._exit(1)
+        os._exit(0)
+    return child
+
+
+def end_of(child: int) -> int:
+    """Wait for a process and return how it ended, as `in_child` does."""
+    _, status = os.waitpid(child, 0)
+    return os.waitstatus_to_exitcode(status)
+
+
+class KillMyself:
+    """Kills its process the n-th time that it is called."""
+
+    def __init__(self, after: int) -> None:
+        self.left = after
+
+    def __call__(self, *_: Any) -> None:
+        self.left -= 1
+        if self.left == 0:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+
+def draws(seed: int, low: int, high: int) -> Callable[[], int]:
+    """Whole numbers from low to high, the same in every run of the tests."""
+    generator = random.Random(seed)
+    return lambda: generator.randint(low, high)

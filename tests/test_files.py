@@ -1,0 +1,198 @@
+"""Files and entries exist entirely or not at all, whenever the process stops."""
+
+import errno
+import os
+import resource
+import signal
+import subprocess
+import sys
+import textwrap
+
+import pytest
+from support import contents, in_child
+
+from sdd_core import SddError, files
+from sdd_core.files import damaged_file, link_or_copy, sha256, write_atomic, write_entry
+
+FULL = OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+
+def two_files(folder):
+    (folder / "a").write_bytes(b"alpha")
+    (folder / "b").write_bytes(b"beta")
+
+
+def test_an_entry_has_its_files_and_their_checksums(tmp_path):
+    write_entry(tmp_path / "entry", two_files)
+    # Computed by sha256sum.
+    alpha = "8ed3f6ad685b959ead7022518e1af76cd816f8e8ec7ccdda1ed4018e8f2223f8"
+    assert (tmp_path / "entry" / "SHA256SUMS").read_text().startswith(f"{alpha}  a\n")
+    assert sha256(tmp_path / "entry" / "a") == alpha
+    assert set(contents(tmp_path)) == {"entry/a", "entry/b", "entry/SHA256SUMS"}
+    assert damaged_file(tmp_path / "entry") is None
+
+
+@pytest.mark.parametrize("error", [RuntimeError("bug"), KeyboardInterrupt()])
+def test_an_entry_whose_writing_fails_is_not_there(tmp_path, error):
+    def write(folder):
+        two_files(folder)
+        raise error
+
+    with pytest.raises(type(error)):
+        write_entry(tmp_path / "entry", write)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_full_disk_is_one_line_and_leaves_nothing(tmp_path):
+    def write(folder):
+        two_files(folder)
+        raise FULL
+
+    with pytest.raises(SddError, match=r"cannot write .*entry: No space left on device; free"):
+        write_entry(tmp_path / "entry", write)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("name", ["a", "b", "SHA256SUMS"])
+@pytest.mark.parametrize("harm", ["flip", "cut", "remove"])
+def test_a_damaged_entry_is_found(tmp_path, name, harm):
+    entry = tmp_path / "entry"
+    write_entry(entry, two_files)
+    file = entry / name
+    content = bytearray(file.read_bytes())
+    if harm == "flip":
+        content[3] ^= 1
+    file.write_bytes(content[: len(content) // 2] if harm == "cut" else content)
+    if harm == "remove":
+        file.unlink()
+    assert damaged_file(entry)
+
+
+def test_a_file_that_nothing_vouches_for_is_found(tmp_path):
+    write_entry(tmp_path / "entry", two_files)
+    sums = tmp_path / "entry" / "SHA256SUMS"
+    sums.write_text(sums.read_text().splitlines(keepends=True)[0])
+    assert damaged_file(tmp_path / "entry") == "b"
+
+
+def test_every_kill_leaves_an_entry_whole_or_absent(tmp_path):
+    """The process dies at each of its calls to the system that make something durable."""
+    for nth in range(1, 20):
+        entry = tmp_path / str(nth) / "entry"
+
+        def work(entry=entry, nth=nth):
+            left = [nth]
+
+            def dying(path, sync=files._sync):
+                left[0] -= 1
+                if left[0] == 0:
+                    os.kill(os.getpid(), signal.SIGKILL)
+                sync(path)
+
+            files._sync = dying
+            write_entry(entry, two_files)
+
+        ended = in_child(work)
+        if entry.exists():
+            assert damaged_file(entry) is None
+        elif ended == -signal.SIGKILL:
+            # What was left behind is in nobody's way.
+            write_entry(entry, two_files)
+        assert set(contents(entry.parent)) == {"entry/a", "entry/b", "entry/SHA256SUMS"}
+        if ended == 0:
+            break
+    else:
+        pytest.fail("the process was killed every time")
+    assert nth > 4
+
+
+def test_a_killed_process_leaves_the_old_file_or_the_new_one(tmp_path):
+    """A real process that only writes, killed while it does."""
+    file = tmp_path / "file"
+    program = """
+        import itertools, sys
+        from pathlib import Path
+        from sdd_core.files import write_atomic
+        for number in itertools.count():
+            write_atomic(Path(sys.argv[1]), str(number % 10) * 200_000)
+            print(number, flush=True)
+    """
+    writer = subprocess.Popen(
+        [sys.executable, "-c", textwrap.dedent(program), str(file)], stdout=subprocess.PIPE
+    )
+    assert writer.stdout is not None
+    for _ in range(5):
+        writer.stdout.readline()
+    writer.kill()
+    writer.wait()
+    writer.stdout.close()
+    text = file.read_text()
+    assert len(text) == 200_000
+    assert len(set(text)) == 1
+
+
+def test_a_file_is_replaced_at_once(tmp_path, monkeypatch):
+    file = tmp_path / "deep" / "file"
+    write_atomic(file, "old")
+    write_atomic(file, b"new")
+    assert contents(tmp_path) == {"deep/file": b"new"}
+
+    def no_space(path):
+        raise FULL
+
+    monkeypatch.setattr(files, "_sync", no_space)
+    with pytest.raises(SddError, match="No space left"):
+        write_atomic(file, "newer")
+    assert contents(tmp_path) == {"deep/file": b"new"}
+
+
+def test_a_disk_that_takes_no_more_bytes(tmp_path):
+    """The system itself refuses, in the middle of a file."""
+    file = tmp_path / "file"
+    write_atomic(file, "old")
+
+    def work():
+        signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000))
+        with pytest.raises(SddError, match="cannot write"):
+            write_atomic(file, "x" * 5000)
+        with pytest.raises(SddError, match="cannot write"):
+            write_entry(tmp_path / "entry", bigger)
+
+    def bigger(folder):
+        (folder / "big").write_bytes(b"x" * 5000)
+
+    assert in_child(work) == 0
+    assert contents(tmp_path) == {"file": b"old"}
+
+
+def test_a_place_that_cannot_be_written_is_one_line(tmp_path):
+    (tmp_path / "file").write_text("a file where a folder is wanted")
+    with pytest.raises(SddError, match=r"cannot write .*choose another place with --store"):
+        write_atomic(tmp_path / "file" / "inside", "x")
+    with pytest.raises(SddError, match="cannot write"):
+        write_entry(tmp_path / "file" / "entry", two_files)
+
+
+def test_a_link_is_the_same_file_and_follows_a_new_one(tmp_path):
+    source, target = tmp_path / "source", tmp_path / "run" / "target"
+    source.write_text("one")
+    link_or_copy(source, target)
+    assert target.samefile(source)
+    write_atomic(source, "two")
+    assert target.read_text() == "one"
+    link_or_copy(source, target)
+    assert target.samefile(source)
+
+
+def test_a_copy_where_there_are_no_hard_links(tmp_path, monkeypatch):
+    def no_links(*_):
+        raise OSError(errno.EPERM, "no hard links here")
+
+    monkeypatch.setattr(os, "link", no_links)
+    source, target = tmp_path / "source", tmp_path / "target"
+    source.write_text("one")
+    link_or_copy(source, target)
+    assert target.read_text() == "one"
+    assert not target.samefile(source)
+    assert set(contents(tmp_path)) == {"source", "target"}

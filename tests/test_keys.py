@@ -1,0 +1,149 @@
+"""Equal experiments, equal keys; what a level does not depend on, its key does not either."""
+
+import json
+import tomllib
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from sdd_core import Experiment
+from sdd_core.keys import dense_key, digest, level_keys, run_name
+
+numbers = st.one_of(st.integers(-(2**31), 2**31), st.floats(allow_nan=False, allow_infinity=False))
+documents = st.recursive(
+    st.one_of(st.none(), st.booleans(), st.text(max_size=5), numbers),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=3), inner),
+    max_leaves=8,
+)
+some_settings = st.fixed_dictionaries(
+    {
+        "seed": st.integers(0, 2**63 - 1),
+        "levels": st.integers(0, 40),
+        "noise": st.fixed_dictionaries(
+            {"name": st.sampled_from(["symmetric", "pair-flip"]), "rate": st.floats(0, 1)}
+        ),
+        "train": st.fixed_dictionaries(
+            {
+                "lr": st.floats(1e-6, 10),
+                "weight_decay": st.sampled_from([0, 0.0, -0.0, 1e-4, 1]),
+                "milestones": st.sampled_from([[], [0.5], [0.25, 0.75]]),
+            }
+        ),
+        "pruner": st.sampled_from(["imp", {"name": "gradient", "batches": 3}, "random"]),
+        "retrain": st.sampled_from(["scratch", {"name": "rewind", "to": 2}, "finetune"]),
+    }
+)
+
+
+@given(documents)
+@settings(max_examples=60, deadline=None)
+def test_a_digest_depends_on_content_alone(document):
+    shuffled = json.loads(json.dumps(document))
+    if isinstance(shuffled, dict):
+        shuffled = dict(reversed(shuffled.items()))
+    assert digest(shuffled) == digest(document)
+
+
+@pytest.mark.parametrize(("one", "other"), [(1, 1.0), (0.0, -0.0), ([2, 1.5], (2.0, 1.5))])
+def test_equal_numbers_have_equal_digests(one, other):
+    assert digest({"x": one}) == digest({"x": other})
+
+
+@pytest.mark.parametrize("other", [True, "1", 1.5, None, [1]])
+def test_unequal_values_have_unequal_digests(other):
+    assert digest({"x": 1}) != digest({"x": other})
+
+
+def test_a_digest_of_no_number_is_refused():
+    with pytest.raises(ValueError, match="JSON"):
+        digest({"x": float("nan")})
+
+
+@given(some_settings)
+@settings(max_examples=40, deadline=None)
+def test_a_toml_file_of_an_experiment_has_its_keys(chosen):
+    experiment = Experiment.make(chosen)
+    again = Experiment.make(tomllib.loads(experiment.to_toml()))
+    assert again == experiment
+    assert level_keys(again) == level_keys(experiment)
+    assert run_name(again) == run_name(experiment)
+
+
+def test_whole_numbers_may_be_written_either_way():
+    one = Experiment.make({"train": {"lr": 1, "epochs": 3.0}, "noise": {"rate": 0}})
+    other = Experiment.make({"train": {"lr": 1.0, "epochs": 3}, "noise": {"rate": -0.0}})
+    assert one == other
+    assert level_keys(one) == level_keys(other)
+    assert run_name(one) == run_name(other)
+
+
+BASE = Experiment.make({"levels": 3})
+
+EVERY_LEVEL = [
+    {"seed": 1},
+    {"data": "cifar10"},
+    {"noise": {"rate": 0.3}},
+    {"noise": "pair-flip"},
+    {"noise": {"among": "others"}},
+    {"model": {"widths": [300]}},
+    {"model": "resnet18"},
+    {"train": {"epochs": 59}},
+    {"train": {"batch_size": 64}},
+    {"train": {"lr": 0.2}},
+    {"train": {"momentum": 0.8}},
+    {"train": {"weight_decay": 1e-4}},
+    {"train": {"milestones": [0.5]}},
+    {"train": {"gamma": 0.2}},
+    {"train": {"augment": False}},
+    {"engine": "reference"},
+]
+PRUNED_LEVELS = [
+    {"pruner": "random"},
+    {"pruner": {"fraction": 0.3}},
+    {"pruner": {"scope": "layer"}},
+    {"pruner": {"exempt": []}},
+    {"retrain": "scratch"},
+    {"retrain": {"to": 4}},
+    {"retrain": {"to": 4, "unit": "epoch"}},
+]
+
+
+@pytest.mark.parametrize("change", EVERY_LEVEL, ids=str)
+def test_what_the_dense_network_depends_on_changes_every_key(change):
+    changed = Experiment.make({"levels": 3, **change})
+    assert not set(level_keys(changed)) & set(level_keys(BASE))
+    assert run_name(changed) != run_name(BASE)
+
+
+@pytest.mark.parametrize("change", PRUNED_LEVELS, ids=str)
+def test_pruner_and_schedule_leave_the_dense_key(change):
+    changed = Experiment.make({"levels": 3, **change})
+    assert dense_key(changed) == dense_key(BASE) == level_keys(changed)[0]
+    assert not set(level_keys(changed)[1:]) & set(level_keys(BASE)[1:])
+    assert run_name(changed) != run_name(BASE)
+
+
+def test_more_levels_and_other_metrics_are_the_same_run():
+    more = Experiment.make({"levels": 5, "metrics": ["sparsity"]})
+    assert level_keys(more)[:4] == level_keys(BASE)
+    assert run_name(more) == run_name(BASE)
+
+
+def test_every_level_has_a_key_of_its_own():
+    assert len(set(level_keys(Experiment.make({"levels": 100})))) == 101
+
+
+def test_a_raised_revision_is_another_method(monkeypatch):
+    before = level_keys(BASE)
+    monkeypatch.setattr(type(BASE.pruner), "revision", 2)
+    after = level_keys(BASE)
+    assert after[0] == before[0]
+    assert not set(after[1:]) & set(before[1:])
+
+
+def test_a_run_folder_has_a_name_that_every_file_system_takes():
+    experiment = Experiment.make({"model": "os.path:join", "seed": 7})
+    name = run_name(experiment)
+    assert name.startswith("digits-os_path_join-imp-rewind-seed7-")
+    assert set(name) <= set("abcdefghijklmnopqrstuvwxyz0123456789_-")
