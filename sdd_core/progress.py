@@ -18,10 +18,6 @@ if TYPE_CHECKING:
     from sdd_core.run_folder import Run
 
 
-class _Silent:
-    """Shows nothing."""
-
-
 class _Lines:
     """One plain line a level, for pipes and log files."""
 
@@ -83,18 +79,18 @@ class _Live:
 
 
 @contextmanager
-def progress_for(stream: TextIO, quiet: bool) -> Iterator[object]:
-    """An observer that shows a run's progress on `stream`: live on a terminal, plain lines in a
-    pipe, nothing where `quiet`."""
+def progress_for(stream: TextIO, quiet: bool) -> Iterator[list[object]]:
+    """Observers that show a run's progress on `stream`: live on a terminal, plain lines in a
+    pipe, nobody where `quiet`."""
     console = Console(file=stream)
     if quiet:
-        yield _Silent()
+        yield []
     elif not console.is_terminal:
-        yield _Lines(stream)
+        yield [_Lines(stream)]
     else:
         live = _Live(console)
         with live.progress:
-            yield live
+            yield [live]
 
 
 def line(level: LevelResult, levels: int) -> str:

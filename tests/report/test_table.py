@@ -1,0 +1,74 @@
+import csv
+import io
+import math
+
+from results import descent, made
+from rich.console import Console
+
+from sdd_core.report.table import csv_table, html_table, phase_of, phase_table, result_table
+
+
+def shown(table) -> str:
+    console = Console(width=200, file=io.StringIO())
+    console.print(table)
+    return console.file.getvalue()
+
+
+def test_csv_holds_every_number_of_every_level_exactly():
+    result = descent()
+    rows = list(csv.DictReader(io.StringIO(csv_table(result))))
+    assert [int(row["level"]) for row in rows] == list(range(9))
+    for row, level in zip(rows, result.levels, strict=True):
+        assert float(row["sparsity"]) == level.sparsity
+        assert float(row["density"]) == level.density
+        for metric in ("test_accuracy", "train_accuracy", "learning_distance"):
+            assert float(row[metric]) == level.metrics[metric]
+        for layer, value in level.metrics["sparsity_by_layer"].items():
+            assert float(row[f"sparsity_by_layer/{layer}"]) == value
+    phases = ["light"] * 3 + ["critical"] * 2 + ["sweet"] * 2 + ["collapsed"] * 2
+    assert [row["phase"] for row in rows] == phases
+
+
+def test_csv_of_a_level_that_diverged_has_empty_cells():
+    rows = list(csv.DictReader(io.StringIO(csv_table(made([0.9, math.nan, 0.9])))))
+    assert [row["diverged"] for row in rows] == ["False", "True", "False"]
+    assert [row["test_accuracy"] for row in rows] == ["0.9", "", "0.9"]
+
+
+def test_table_shows_what_was_measured_and_no_other_column():
+    text = shown(result_table(made([0.9, math.nan], train_accuracy=[0.95, 0.94])))
+    head, dense, pruned = text.splitlines()
+    assert head.split() == ["level", "sparsity", "%", "test", "train", "phase"]
+    assert dense.split() == ["0", "0.00", "0.900", "0.950", "light"]
+    assert pruned.split() == ["1", "20.00", "diverged", "0.940", "collapsed"]
+
+
+def test_phase_table_names_the_four_phases_with_their_levels_and_accuracies():
+    rows = [line.split("  ") for line in shown(phase_table(descent())).splitlines()[1:]]
+    cells = [[cell.strip() for cell in row if cell.strip()] for row in rows]
+    assert cells == [
+        ["light", "0 to 2", "0.00 to 36.00", "0.700 to 0.700"],
+        ["critical", "3 to 4", "48.80 to 59.04", "0.600 to 0.590"],
+        ["sweet", "5 to 6", "67.23 to 73.79", "0.800 to 0.810"],
+        ["collapsed", "7 to 8", "79.03 to 83.22", "0.400 to 0.300"],
+    ]
+
+
+def test_phase_table_says_where_a_collapse_was_not_reached():
+    lines = shown(phase_table(made([0.9] * 4))).splitlines()
+    assert [line.split() for line in lines[2:]] == [
+        ["critical", "none"], ["sweet", "none"], ["collapsed", "beyond", "48.80"],
+    ]
+
+
+def test_every_level_has_a_phase_even_where_all_diverged():
+    result = made([math.nan] * 3)
+    assert [phase_of(result, level) for level in range(3)] == ["collapsed"] * 3
+
+
+def test_a_notebook_shows_the_verdict_and_all_levels():
+    page = descent()._repr_html_()
+    assert page == html_table(descent())
+    assert page.count("<tr>") == 1 + 9
+    assert "valley" in page
+    assert "<td>0.590</td>" in page

@@ -1,0 +1,76 @@
+"""What a user sees while a run is going on: lines in a pipe, a bar on a terminal, or nothing."""
+
+import io
+import math
+from pathlib import Path
+
+import pytest
+from results import made
+from rich.console import Console
+
+from sdd_core import Epoch, Experiment, progress
+from sdd_core.observers import Observers
+from sdd_core.plugin_manager import Plugins
+from sdd_core.progress import line, progress_for
+from sdd_core.run_folder import Run
+
+RESULT = made([0.7, math.nan, 0.8], train_accuracy=[1.0, 1.0, 0.9])
+
+
+class Terminal(io.StringIO):
+    """A stream that says it is a terminal."""
+
+    def isatty(self) -> bool:
+        return True
+
+
+def carried_out(stream: io.StringIO, quiet: bool = False) -> str:
+    """What a run of three levels shows; level 0 was there already."""
+    run = Run("a-run", Path("a-run"), Experiment(levels=2))
+    with progress_for(stream, quiet) as shown:
+        observers = Observers(Plugins().hooks, shown)
+        observers.call("sdd_run_start", run=run)
+        observers.call("sdd_level_end", run=run, level=RESULT.levels[0])
+        for level in RESULT.levels[1:]:
+            observers.call("sdd_level_start", run=run, level=level.level, epochs=2)
+            for number in (1, 2):
+                observers.call("sdd_epoch_start", run=run, level=level.level, epoch=number)
+                epoch = Epoch(number, 8 * number, 0.1, 1.0, 0.25 * number)
+                observers.call("sdd_epoch_end", run=run, level=level.level, epoch=epoch)
+            observers.call("sdd_level_end", run=run, level=level)
+        observers.call("sdd_run_end", run=run, result=RESULT)
+    return stream.getvalue()
+
+
+def test_a_pipe_gets_one_plain_line_a_level():
+    lines = carried_out(io.StringIO()).splitlines()
+    assert lines[0] == "run a-run"
+    assert lines[1] == ("level 0/2  sparsity   0.00 %  test 0.700  train 1.000 (already there)")
+    assert lines[2].startswith("level 1/2  sparsity  20.00 %  training diverged  train 1.000 (")
+    assert lines[3].startswith("level 2/2  sparsity  36.00 %  test 0.800  train 0.900 (")
+    assert lines[3].endswith(" s)")
+    assert len(lines) == 4
+    assert "\x1b" not in "".join(lines)
+
+
+def test_a_terminal_gets_a_bar_with_every_epoch(monkeypatch):
+    # Every change is drawn at once, so that the test sees them all.
+    monkeypatch.setattr(progress, "Console", lambda file: Console(
+        file=file, force_terminal=True, width=120, _environ={"TERM": "xterm"}))
+    drawn_by = progress.Progress
+    monkeypatch.setattr(progress, "Progress", lambda *columns, **options: drawn_by(
+        *columns, **options, auto_refresh=False))
+    update = drawn_by.update
+    monkeypatch.setattr(drawn_by, "update",
+                        lambda self, *a, **o: (update(self, *a, **o), self.refresh()))
+    text = carried_out(Terminal())
+    for words in ("epoch 1/2  test 0.250", "epoch 2/2  test 0.500", "0/2", "1/2", "2/2"):
+        assert words in text
+    for level in RESULT.levels:
+        assert line(level, 2) in text
+    assert "\x1b[" in text
+
+
+@pytest.mark.parametrize("stream", [io.StringIO, Terminal])
+def test_quiet_means_nothing(stream):
+    assert carried_out(stream(), quiet=True) == ""
