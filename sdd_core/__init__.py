@@ -16,7 +16,17 @@ if TYPE_CHECKING:
     from sdd_core.experiment import Experiment, Train
     from sdd_core.level import Epoch, LevelView
     from sdd_core.phases import Phases, find_phases
-    from sdd_core.plugin import DataSource, LabelNoise, Metric, Model, Plugin, Pruner, Schedule
+    from sdd_core.plugin import (
+        Ablation,
+        DataSource,
+        LabelNoise,
+        Loss,
+        Metric,
+        Model,
+        Plugin,
+        Pruner,
+        Schedule,
+    )
     from sdd_core.plugin_manager import Plugins, load_plugins
     from sdd_core.result import LevelResult, Result
     from sdd_core.retraining import Dense, Retraining
@@ -27,6 +37,7 @@ hookimpl = pluggy.HookimplMarker("sdd")
 """Marks a function as an implementation of one of the hooks in `sdd_core.hookspecs`."""
 
 _HOMES = {
+    "Ablation": "plugin",
     "Augmentation": "data",
     "DataSource": "plugin",
     "Dataset": "data",
@@ -36,6 +47,7 @@ _HOMES = {
     "LabelNoise": "plugin",
     "LevelResult": "result",
     "LevelView": "level",
+    "Loss": "plugin",
     "Metric": "plugin",
     "Model": "plugin",
     "Phases": "phases",
@@ -53,7 +65,7 @@ _HOMES = {
     "run": "engine",
 }
 
-__all__ = [  # noqa: PLE0604, RUF022 (the lazy names are in _HOMES)
+__all__ = [  # noqa: PLE0604 (the lazy names are in _HOMES)
     "hookimpl",
     *_HOMES,
 ]

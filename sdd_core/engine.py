@@ -2,38 +2,31 @@
 
 from __future__ import annotations
 
-import math
 import sys
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from copy import copy
-from dataclasses import replace
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from sdd_core import masks as masking
-from sdd_core.data import Dataset
 from sdd_core.errors import SddError
-from sdd_core.evaluation import check_output
 from sdd_core.experiment import Experiment
-from sdd_core.guard import DataChanged, Guard
-from sdd_core.keys import dense_key, digest, identity, level_keys
+from sdd_core.guard import DataChanged
+from sdd_core.keys import ablated_key, digest, identity, level_keys
 from sdd_core.level import Level, LevelView
+from sdd_core.levels import Levels
 from sdd_core.observers import Observers
-from sdd_core.plugin import Metric, label
+from sdd_core.parts import Parts
+from sdd_core.plugin import Metric
 from sdd_core.plugin_manager import Plugins, load_plugins
-from sdd_core.randomness import generator, stream_seed
-from sdd_core.resident import Resident
 from sdd_core.result import Result
-from sdd_core.retraining import Dense, Retraining
 from sdd_core.run_folder import Run, level_result, plain
 from sdd_core.store import LEVEL_FILES, Store
-from sdd_core.trainers import make_trainer
-from sdd_core.training import dense_learning_rates, train_level
 
 
 def run(
@@ -64,165 +57,113 @@ def run(
         experiment = Experiment.make(experiment, plugins)
     with _own_randomness():
         root = Path(data_root) if data_root is not None else None
-        engine = _Engine(experiment, plugins, root, _device(device))
-        engine.check()
-        engine.open(Path(store), checkpoint_minutes * 60, observers)
-        return engine.run()
+        parts = Parts(experiment, root, _device(device))
+        engine = _Engine(parts, plugins, Path(store), checkpoint_minutes * 60)
+        return engine.run(observers)
+
+
+def train_levels(
+    experiment: Experiment,
+    *,
+    store: Path,
+    plugins: Plugins,
+    data_root: Path | None = None,
+    device: torch.device | str | None = None,
+    checkpoint_minutes: float = 2.0,
+) -> None:
+    """Train the levels of an experiment that the store does not have yet, for the runs that will
+    share them: no folder, no ablation, nothing measured, no observers. Raises SddError."""
+    plain_levels = experiment.model_copy(update={"ablation": None})
+    with _own_randomness():
+        parts = Parts(plain_levels, data_root, _device(device))
+        for _ in _Engine(parts, plugins, store, checkpoint_minutes * 60).levels():
+            pass
 
 
 class _Engine:
-    """One run: the experiment's parts, made once, and the loop over its levels."""
+    """The loop over the levels of one run."""
 
-    def __init__(
-        self, experiment: Experiment, plugins: Plugins, root: Path | None, device: torch.device
-    ) -> None:
-        self.experiment = experiment
+    def __init__(self, parts: Parts, plugins: Plugins, folder: Path, every: float) -> None:
+        """Opens the store."""
+        self.experiment = parts.experiment
+        self.parts = parts
         self.plugins = plugins
-        self.device = device
-        self.guard = Guard(experiment.seed)
-        self.data = self._load(root)
-        self.guard.watch(self.data)
-        self.resident = Resident(self.data, device, experiment.train.augment)
-        steps_per_epoch = math.ceil(len(self.data.train) / experiment.train.batch_size)
-        rates = dense_learning_rates(experiment.train, steps_per_epoch)
-        self.dense = Dense(rates, steps_per_epoch)
-
-    def check(self) -> None:
-        """Raises SddError for what can be known before anything is trained or written."""
-        check_output(self._build(0).to(self.device), self.data, self.device,
-                     label(self.experiment.model))
-        _ = self.exempt
-        self._retraining(1)
-
-    def open(self, folder: Path, every: float, observers: Sequence[object]) -> None:
-        """Open the store and the run's folder."""
-        self.every = every
-        self.observers = Observers(self.plugins.hooks, observers)
-        run = Run.of(self.experiment, folder)
+        self.observers: Observers | None = None
+        self.folder = Run.of(self.experiment, folder)
         self.store = Store(folder)
-        self.folder = run
-        sizes = {"train_examples": len(self.data.train), "test_examples": len(self.data.test)}
-        run.begin(self.plugins, str(self.device), sizes)
+        self.trainer = Levels(parts, self.store, every, self._call)
 
-    def run(self) -> Result:
-        """The loop: level 0 is the dense network, level k has been pruned k times."""
+    def run(self, observers: Sequence[object]) -> Result:
+        """Train and measure every level, in the run's folder."""
+        self.observers = Observers(self.plugins.hooks, observers)
+        data = self.parts.data
+        sizes = {"train_examples": len(data.train), "test_examples": len(data.test)}
+        self.folder.begin(self.plugins, str(self.parts.device), sizes)
         self._call("sdd_run_start")
-        level = None
-        for index, key in enumerate(level_keys(self.experiment)):
-            with self.store.lock(key):
-                found = self.store.load_level(key)
-                if found is None:
-                    masks = self._prune(level) if level else masking.full_masks(self._prunable)
-                    found = self._train(index, key, masks, level)
-                    self.store.save_level(key, found)
-            level = found
-            self._measure(level, key)
+        for found in self.levels():
+            self._measure(*self._ablated(*found))
         result = self.folder.result()
         self._call("sdd_run_end", result=result)
         return result
 
-    def _prune(self, level: Level) -> dict[str, Tensor]:
-        """The masks of the next level."""
-        pruner = self.experiment.pruner
-        view = self._view(level)
-        with self.guard.asking(pruner, "pruner", level.index):
-            scores = pruner.scores(view)
-            scores = masking.check_scores(scores, level.masks, view.prunable, pruner.name)
-        if pruner.sparsity is not None:
-            return masking.prune_to(level.masks, scores, pruner.sparsity, pruner.scope)
-        return masking.prune_fraction(level.masks, scores, pruner.fraction, pruner.scope)
+    def levels(self) -> Iterator[tuple[Level, str, Level | None, Level]]:
+        """Every level with its key, the level that it was pruned from, and the dense one.
 
-    def _train(
-        self, index: int, key: str, masks: Mapping[str, Tensor], before: Level | None
-    ) -> Level:
-        """Train a level from where its schedule starts it, or from its last checkpoint."""
-        retraining = self._retraining(index)
-        resume = self.store.load_checkpoint(key)
-        start = self._start(retraining, index, before)
-        network = self._build(0)
-        network.load_state_dict(dict(resume.state if resume else start))
-        epochs_ahead = math.ceil(len(retraining.learning_rates) / self.dense.steps_per_epoch)
-        self._call("sdd_level_start", level=index, epochs=epochs_ahead)
-        torch.manual_seed(stream_seed(self.experiment.seed, "training", index))
-        trainer = make_trainer(
-            network.to(self.device),
-            masks,
-            self.resident,
-            self.experiment,
-            momenta=resume.momenta if resume else None,
-            kernels=resume.kernels if resume else None,
-            costs=self.store.kernel_costs(),
-        )
-        epochs, diverged = train_level(
-            trainer,
-            self.resident,
-            retraining,
-            seed=self.experiment.seed,
-            level=index,
-            batch_size=self.experiment.train.batch_size,
-            resume=resume,
-            keep=lambda checkpoint: self.store.save_checkpoint(key, checkpoint),
-            every=self.every,
-            on_start=lambda epoch: self._call("sdd_epoch_start", level=index, epoch=epoch),
-            on_end=lambda epoch: self._call("sdd_epoch_end", level=index, epoch=epoch),
-        )
-        state = trainer.state()
-        trained = [name for name, p in network.named_parameters() if p.requires_grad]
-        if diverged or not finite(state, trained):
-            # Of no use to the next level, which goes on from where this one began.
-            diverged = True
-            state = masked(start if finite(start, trained) else self._dense_after(0), masks)
-        return Level(index, dict(masks), state, epochs, diverged, trainer.kernels)
-
-    def _retraining(self, index: int) -> Retraining:
-        if index == 0:
-            return Retraining("initialisation", self.dense.learning_rates)
-        schedule = self.experiment.retrain
-        dense = replace(self.dense, learning_rates=self.dense.learning_rates.copy())
-        with self.guard.asking(schedule, "schedule", index):
-            return schedule.retraining(dense).check(schedule.name, self.dense)
-
-    def _start(
-        self, retraining: Retraining, index: int, before: Level | None
-    ) -> Mapping[str, Tensor]:
-        """The weights a level starts from, before its masks are applied."""
-        if retraining.start == "previous" and before:
-            return before.state
-        if retraining.start == "fresh":
-            return self._build(index).state_dict()
-        if retraining.start == "rewind point":
-            return self._dense_after(retraining.first_step)
-        return self._dense_after(0)
-
-    def _dense_after(self, steps: int) -> dict[str, Tensor]:
-        """The dense network after some steps of its training; 0 is its initialisation.
-
-        It does not depend on the schedule that asks for it, so the dense level need not know
-        which steps anybody will want: the first few are simply trained again, and kept.
+        Level 0 is the dense network, level k has been pruned k times.
         """
-        key = digest({"dense": dense_key(self.experiment), "steps": steps})
-        with self.store.lock(key):
-            state = self.store.load_point(key)
-            if state is None:
-                network = self._build(0)
-                if steps:
-                    network = self._replay(network, steps)
-                state = {name: tensor.detach().cpu().clone(memory_format=torch.contiguous_format)
-                         for name, tensor in network.state_dict().items()}
-                self.store.save_point(key, state)
-        return state
+        dense = before = None
+        for index, key in enumerate(level_keys(self.experiment)):
+            level = self._kept(key, partial(self._next, index, key, before, dense))
+            dense = dense or level
+            yield level, key, before, dense
+            before = dense if self.experiment.pruner.from_dense else level
 
-    def _replay(self, network: nn.Module, steps: int) -> nn.Module:
-        torch.manual_seed(stream_seed(self.experiment.seed, "training", 0))
-        masks = masking.full_masks(self._prunable)
-        trainer = make_trainer(network.to(self.device), masks, self.resident, self.experiment,
-                               costs=self.store.kernel_costs())
-        first = Retraining("initialisation", self.dense.learning_rates[:steps])
-        size = self.experiment.train.batch_size
-        train_level(trainer, self.resident, first, seed=self.experiment.seed, level=0,
-                    batch_size=size, measure=False)
-        network.load_state_dict(trainer.state())
-        return network
+    def _kept(self, key: str, make: Callable[[], Level]) -> Level:
+        """The level with this key from the store; made first, by one process, if it is missing."""
+        with self.store.lock(key):
+            level = self.store.load_level(key)
+            if level is None:
+                level = make()
+                self.store.save_level(key, level)
+        return level
+
+    def _next(self, index: int, key: str, before: Level | None, dense: Level | None) -> Level:
+        """Prune the level before and train what is left."""
+        masks = self._prune(before, index) if before else masking.full_masks(self.parts.prunable)
+        retraining = self.parts.retraining(index)
+        return self.trainer.train(index, key, masks, retraining, before, dense)
+
+    def _prune(self, level: Level, index: int) -> Mapping[str, Tensor]:
+        """The masks of level `index`, pruned from `level`."""
+        pruner, masks = self.experiment.pruner, level.masks
+        view = self._view(level)
+        with self.parts.guard.asking(pruner, "pruner", level.index):
+            scores = pruner.scores(view)
+            scores = masking.check_scores(scores, masks, view.prunable, pruner.name)
+        if pruner.sparsity is not None:
+            return masking.prune_to(masks, scores, pruner.sparsity[index - 1], pruner.scope)
+        for _ in range(level.index, index):
+            # More than once from the dense network, so that each level has its usual count.
+            masks = masking.prune_fraction(masks, scores, pruner.fraction, pruner.scope)
+        return masks
+
+    def _ablated(
+        self, level: Level, key: str, before: Level | None, dense: Level
+    ) -> tuple[Level, str]:
+        """The level under the experiment's ablation, if there is one, and its key."""
+        ablation = self.experiment.ablation
+        if ablation is None or before is None:
+            return level, key
+        own_key = ablated_key(key, ablation)
+
+        def make() -> Level:
+            view = self._view(level)
+            with self.parts.guard.asking(ablation, "ablation", level.index):
+                masks = masking.check_masks(ablation.masks(view), level.masks, ablation.name)
+            retraining = self.parts.ablated_retraining(level.index)
+            return self.trainer.train(level.index, own_key, masks, retraining, before, dense)
+
+        return self._kept(own_key, make), own_key
 
     def _measure(self, level: Level, key: str) -> None:
         """Measure a level, unless this run has done so, and write it down."""
@@ -231,7 +172,6 @@ class _Engine:
         row = self.folder.known().get(level.index)
         if row is None or row["key"] != key or row["measured_by"] != measured_by:
             view = self._view(level)
-            density = masking.density(level.masks, view.prunable)
             values: dict[str, Any] = {}
             whole = True
             for metric in metrics:
@@ -245,8 +185,8 @@ class _Engine:
                 "key": key,
                 # What failed is measured again when the run goes on.
                 "measured_by": measured_by if whole else None,
-                "sparsity": 1 - density,
-                "density": density,
+                "sparsity": masking.sparsity(level.masks, view.prunable),
+                "density": masking.density(level.masks, view.prunable),
                 "diverged": level.diverged,
                 "metrics": values,
             }
@@ -258,7 +198,7 @@ class _Engine:
     def _values(self, metric: Metric, view: LevelView) -> dict[str, Any] | None:
         """A metric's values; None, and a word to the user, where it failed."""
         try:
-            with self.guard.asking(metric, "metric", metric.name, view.level):
+            with self.parts.guard.asking(metric, "metric", metric.name, view.level):
                 # A shallow copy: what one metric does to the tensors it sees, no other one sees.
                 return {str(n): plain(value) for n, value in metric.measure(copy(view)).items()}
         except DataChanged:
@@ -270,45 +210,13 @@ class _Engine:
     def _view(self, level: Level) -> LevelView:
         return LevelView(
             level,
-            initial=self._dense_after(0),
-            build=lambda: self._build(0),
-            data=self.data,
-            exempt=self.exempt,
+            initial=self.trainer.dense_after(0),
+            build=lambda: self.parts.build(0),
+            data=self.parts.data,
+            exempt=self.parts.exempt,
             seed=self.experiment.seed,
-            device=self.device,
+            device=self.parts.device,
         )
-
-    def _load(self, root: Path | None) -> Dataset:
-        """The data with its label noise."""
-        source, noise, seed = self.experiment.data, self.experiment.noise, self.experiment.seed
-        with self.guard.asking(source, "data"):
-            clean = source.load(root).check()
-        with self.guard.asking(noise, "noise"):
-            draw = generator(seed, "label noise")
-            noisy = noise.corrupt(clean.train.labels.clone(), clean, draw)
-            return replace(clean, train=replace(clean.train, labels=noisy)).check()
-
-    def _build(self, level: int) -> nn.Module:
-        """The network as it is initialised for a level: 0 the dense one, else a fresh one."""
-        model = self.experiment.model
-        with self.guard.asking(model, "initialisation", level):
-            network = model.build(self.data.input_shape, self.data.num_classes)
-        if not isinstance(network, nn.Module):
-            raise SddError(f"model {label(model)!r} returned {type(network).__name__}; expected a "
-                           "torch.nn.Module")
-        return network
-
-    @cached_property
-    def _prunable(self) -> dict[str, Tensor]:
-        return masking.prunable_weights(self._build(0))
-
-    @cached_property
-    def exempt(self) -> frozenset[str]:
-        """The weights that are never pruned."""
-        asked, model = self.experiment.pruner.exempt, self.experiment.model
-        with self.guard.asking(model, "exempt"):
-            patterns = tuple(model.exempt() if asked is None else asked)
-        return masking.exempt_weights(self._prunable, patterns)
 
     @cached_property
     def _metrics(self) -> tuple[Metric, ...]:
@@ -317,20 +225,8 @@ class _Engine:
         return self.plugins.default_metrics()
 
     def _call(self, hook: str, **arguments: Any) -> None:
-        self.observers.call(hook, run=self.folder, **arguments)
-
-
-def masked(state: Mapping[str, Tensor], masks: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """A state_dict whose pruned weights are zero."""
-    return {
-        name: tensor.cpu().masked_fill(~masks[name], 0.0) if name in masks else tensor.cpu().clone()
-        for name, tensor in state.items()
-    }
-
-
-def finite(state: Mapping[str, Tensor], names: Iterable[str]) -> bool:
-    """Whether these tensors of a state_dict hold numbers only, no NaN and no infinity."""
-    return all(bool(state[name].isfinite().all()) for name in names)
+        if self.observers:
+            self.observers.call(hook, run=self.folder, **arguments)
 
 
 def _device(wanted: torch.device | str | None) -> torch.device:

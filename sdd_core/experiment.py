@@ -21,10 +21,12 @@ from sdd_core.errors import SddError
 from sdd_core.imported import ImportedModel
 from sdd_core.plugin import (
     KINDS,
+    Ablation,
     DataSource,
     Fraction,
     Frozen,
     LabelNoise,
+    Loss,
     Metric,
     Model,
     NonNegative,
@@ -38,17 +40,40 @@ from sdd_core.retraining import LARGEST_RATE
 
 
 class Train(Frozen):
-    """How the dense network trains: SGD, with steps in the learning rate."""
+    """How the dense network trains, and pruned ones, as far as their schedule leaves it so."""
 
     epochs: int = Field(60, ge=1, le=100_000, description="passes over the training set")
     batch_size: int = Field(128, ge=1, description="examples in a batch")
     lr: Positive = Field(0.1, le=LARGEST_RATE, description="learning rate at the start")
+    optimizer: str = Field(
+        "sgd",
+        pattern="^[A-Za-z]+$",
+        description="'sgd' with momentum, or the name of another in torch.optim, as AdamW",
+    )
     momentum: float = Field(0.9, ge=0, lt=1, description="of SGD")
-    weight_decay: NonNegative = Field(0.0, le=LARGEST_RATE, description="l2 penalty, as torch.optim.SGD applies it")
+    weight_decay: NonNegative = Field(
+        0.0, le=LARGEST_RATE, description="as the optimizer applies it"
+    )
+    distance_penalty: NonNegative = Field(
+        0.0,
+        description="lambda in the penalty lambda^2/2 ||w - w_start||^2 on the distance from where "
+        "a level starts (He et al., 2022, arXiv:2206.08684, sec. 5)",
+    )
+    decay: Literal["steps", "cosine"] = Field(
+        "steps", description="of the learning rate: drops at the milestones, or a half cosine to 0"
+    )
     milestones: tuple[Fraction, ...] = Field(
         (0.5, 0.75), description="fractions of the training after which the learning rate drops"
     )
     gamma: Positive = Field(0.1, le=1, description="factor of each drop")
+    warmup_epochs: NonNegative = Field(
+        0.0, description="epochs in which the learning rate grows linearly to its start"
+    )
+    stop_loss: NonNegative | None = Field(
+        None,
+        description="end a level after the epoch with a training loss of at most this; "
+        "not given: train all epochs",
+    )
     augment: bool = Field(True, description="use the data set's augmentation, where it has one")
 
     @model_validator(mode="after")
@@ -65,7 +90,7 @@ DEFAULTS = {
     "pruner": "imp",
     "retrain": "rewind",
 }
-"""The plugins of the default experiment, by section."""
+"""The plugins of the default experiment, by section; other sections have none."""
 
 
 def _chosen(kind: str) -> BeforeValidator:
@@ -73,11 +98,11 @@ def _chosen(kind: str) -> BeforeValidator:
     default one, its name."""
 
     def validate(value: Any, info: ValidationInfo) -> Any:
-        if isinstance(value, Plugin):
+        default = DEFAULTS.get(info.field_name or "")
+        if isinstance(value, Plugin) or (value is None and default is None):
             return value
         if isinstance(value, str):
             value = {"name": value}
-        default = DEFAULTS.get(info.field_name or "")
         if not isinstance(value, Mapping) or not isinstance(value.get("name", default), str):
             raise ValueError(f"expected a {kind}'s name, or a table with `name` and its options")
         options = {key: option for key, option in value.items() if key != "name"}
@@ -113,17 +138,23 @@ class Experiment(Frozen):
         DEFAULTS["model"], validate_default=True, description="the network"
     )
     train: Train = Field(default_factory=Train, description="how the dense network trains")
+    loss: Annotated[SerializeAsAny[Loss] | None, _chosen("loss")] = Field(
+        None, description="what training minimises; not given: cross-entropy"
+    )
     pruner: Annotated[SerializeAsAny[Pruner], _chosen("pruner")] = Field(
         DEFAULTS["pruner"], validate_default=True, description="which weights go"
     )
     retrain: Annotated[SerializeAsAny[Schedule], _chosen("schedule")] = Field(
         DEFAULTS["retrain"], validate_default=True, description="how a pruned level trains"
     )
+    ablation: Annotated[SerializeAsAny[Ablation] | None, _chosen("ablation")] = Field(
+        None, description="what is changed about each pruned level, beside the levels themselves"
+    )
     levels: int = Field(
-        default_factory=lambda made: 1 if getattr(made.get("pruner"), "sparsity", None) else 25,
+        default_factory=lambda made: len(getattr(made.get("pruner"), "sparsity", None) or ()) or 25,
         ge=0,
         le=10_000,
-        description="how often to prune; 1 where pruner.sparsity prunes once",
+        description="how often to prune; as many as pruner.sparsity has, where it is given",
     )
     metrics: tuple[Annotated[SerializeAsAny[Metric], _chosen("metric")], ...] | None = Field(
         None, description="what to measure; not given: every installed metric"
@@ -133,11 +164,12 @@ class Experiment(Frozen):
     )
 
     @model_validator(mode="after")
-    def _one_shot_is_one_level(self) -> Experiment:
-        if self.pruner.sparsity is not None and self.levels > 1:
+    def _a_sparsity_for_each_level(self) -> Experiment:
+        given = self.pruner.sparsity
+        if given is not None and self.levels > len(given):
             raise ValueError(
-                f"pruner.sparsity prunes once, but levels is {self.levels}; set levels=1, "
-                "or leave pruner.sparsity out and set pruner.fraction"
+                f"pruner.sparsity is given for {len(given)} level(s), but levels is {self.levels}; "
+                "set levels to that, or leave pruner.sparsity out and set pruner.fraction"
             )
         return self
 
@@ -203,8 +235,9 @@ def parse_value(text: str) -> Any:
 
 def sections() -> dict[str, type[Plugin]]:
     """The sections of an experiment that name one plugin, with the kind each takes."""
-    kinds = {"data": "data", "noise": "noise", "model": "model", "pruner": "pruner"}
-    return {section: KINDS[kind] for section, kind in {**kinds, "retrain": "schedule"}.items()}
+    named = {"retrain": "schedule"}
+    order = ("data", "noise", "model", "loss", "pruner", "retrain", "ablation")
+    return {section: KINDS[named.get(section, section)] for section in order}
 
 
 def _first_error(error: ValidationError) -> str:

@@ -14,8 +14,8 @@ hooks it implements with `sdd_core.hookimpl`, under the names below:
     def sdd_pruners():
         return [Snip]
 
-The first six hooks return classes, so that registering is atomic and each class can be tested
-without `sdd`. The others are for observers (progress, trackers, reports): what they return is
+The hooks without arguments return classes, so that registering is atomic and each class can be
+tested without `sdd`. The others are for observers (progress, trackers, reports): what they return is
 ignored, and one that fails is reported by name while the run and the other observers go on.
 An implementation may leave out arguments that it does not need.
 """
@@ -26,7 +26,16 @@ from typing import TYPE_CHECKING
 
 import pluggy
 
-from sdd_core.plugin import DataSource, LabelNoise, Metric, Model, Pruner, Schedule
+from sdd_core.plugin import (
+    Ablation,
+    DataSource,
+    LabelNoise,
+    Loss,
+    Metric,
+    Model,
+    Pruner,
+    Schedule,
+)
 
 if TYPE_CHECKING:
     from sdd_core.level import Epoch
@@ -69,6 +78,18 @@ def sdd_data_sources() -> list[type[DataSource]]:
 @hookspec
 def sdd_models() -> list[type[Model]]:
     """Models."""
+    raise NotImplementedError
+
+
+@hookspec
+def sdd_losses() -> list[type[Loss]]:
+    """Losses: what training minimises."""
+    raise NotImplementedError
+
+
+@hookspec
+def sdd_ablations() -> list[type[Ablation]]:
+    """Ablations: what becomes of a level when one thing about it is changed."""
     raise NotImplementedError
 
 

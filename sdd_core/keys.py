@@ -7,7 +7,7 @@ import json
 from typing import Any
 
 from sdd_core.experiment import Experiment
-from sdd_core.plugin import Plugin, label
+from sdd_core.plugin import Ablation, Plugin, label
 
 FORMAT = 1
 """Of levels and run folders on disk; another one is never mixed up with this."""
@@ -54,15 +54,18 @@ def dense_key(experiment: Experiment) -> str:
 def level_keys(experiment: Experiment) -> list[str]:
     """The key of every level: each depends on the level it prunes, the pruner and the schedule."""
     keys = [dense_key(experiment)]
+    pruner, sparsity = experiment.pruner, experiment.pruner.sparsity
     step = {
-        "pruner": identity(experiment.pruner),
         "retrain": identity(experiment.retrain),
         "loss": _loss(experiment, with_teacher=True),
     }
     # What the model exempts is decided by the model, which is in the dense key already.
     for level in range(1, experiment.levels + 1):
-        parent = keys[0] if experiment.pruner.from_dense else keys[-1]
-        keys.append(digest({"parent": parent, "level": level, **step}))
+        parent = keys[0] if pruner.from_dense else keys[-1]
+        if sparsity is not None:
+            # Sparsities of later levels may be added without training this one again.
+            pruner = pruner.model_copy(update={"sparsity": sparsity[:level]})
+        keys.append(digest({"parent": parent, "level": level, "pruner": identity(pruner), **step}))
     return keys
 
 

@@ -12,7 +12,14 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_serializer
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    field_validator,
+    model_serializer,
+)
 
 if TYPE_CHECKING:
     import torch
@@ -24,6 +31,10 @@ if TYPE_CHECKING:
 
 Fraction = Annotated[float, Field(gt=0, lt=1, allow_inf_nan=False)]
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+PrunedValue = Literal["zero", "initial", "previous", "permuted"]
+"""Where pruned weights are held: at 0, at what the level starts from, at the last value before
+they were pruned, or at those values in another order within each layer."""
+
 NonNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 
 
@@ -57,6 +68,10 @@ def label(plugin: Plugin) -> str:
     return str(plugin.model_dump()["name"])
 
 
+def _several(value: Any) -> Any:
+    return (value,) if isinstance(value, int | float) else value
+
+
 class Pruner(Plugin):
     """Says which of the remaining weights go.
 
@@ -67,8 +82,14 @@ class Pruner(Plugin):
     kind: ClassVar[str] = "pruner"
 
     fraction: Fraction = Field(0.2, description="fraction of the remaining weights a level prunes")
-    sparsity: Fraction | None = Field(
-        None, description="prune once, to this sparsity, instead of a fraction per level"
+    sparsity: Annotated[tuple[Fraction, ...] | None, BeforeValidator(_several)] = Field(
+        None,
+        description="the sparsity of each level, instead of a fraction per level; one number "
+        "prunes once",
+    )
+    from_dense: bool = Field(
+        False,
+        description="one-shot pruning: every level prunes the dense network, not the level before",
     )
     scope: Literal["global", "layer"] = Field(
         "global",
@@ -79,6 +100,13 @@ class Pruner(Plugin):
         description="patterns (fnmatch) of layers that are never pruned; "
         "not given: what the model's authors exempt",
     )
+
+    @field_validator("sparsity")
+    @classmethod
+    def _grows(cls, value: tuple[float, ...] | None) -> tuple[float, ...] | None:
+        if value is not None and (not value or list(value) != sorted(set(value))):
+            raise ValueError(f"sparsities {list(value)} must grow, and be at least one")
+        return value
 
     def scores(self, level: LevelView) -> Mapping[str, Tensor]:
         """A score for every weight of every layer in `level.prunable`; the lowest go first.
@@ -95,9 +123,51 @@ class Schedule(Plugin):
 
     kind: ClassVar[str] = "schedule"
 
+    pruned: PrunedValue = Field(
+        "zero", description="where a level's pruned weights are held while it trains"
+    )
+
     def retraining(self, dense: Dense) -> Retraining:
         """The retraining of a level, as data. `dense` is what the dense network's training was:
         its learning rate at every step and the number of steps in an epoch."""
+        raise NotImplementedError
+
+
+class Ablation(Plugin):
+    """What becomes of a level when one thing about it is changed.
+
+    The levels themselves go on as without it, and are shared with the run that has no ablation:
+    each of them but the dense one is trained once more, changed, and it is that network which is
+    measured.
+    """
+
+    kind: ClassVar[str] = "ablation"
+
+    def masks(self, level: LevelView) -> Mapping[str, Tensor]:
+        """The masks to train under, bool, in place of `level.masks`."""
+        return level.masks
+
+    def retraining(self, dense: Dense, retraining: Retraining) -> Retraining:
+        """How to train, in place of the `retraining` that the schedule asked for."""
+        return retraining
+
+
+class Loss(Plugin):
+    """What training minimises.
+
+    teacher: the network whose logits a pruned level learns from: 'dense', or 'previous' for the
+        level before. Losses with a teacher leave the dense network to cross-entropy.
+    """
+
+    kind: ClassVar[str] = "loss"
+    teacher: ClassVar[Literal["dense", "previous"] | None] = None
+
+    def loss(self, logits: Tensor, labels: Tensor, teacher: Tensor | None) -> Tensor:
+        """The mean loss of a batch, a tensor without dimensions.
+
+        logits: float `[batch, classes]`. labels: int64 `[batch]`. teacher: float
+        `[batch, classes]`, its logits without augmentation; None where there is none.
+        """
         raise NotImplementedError
 
 
@@ -129,6 +199,13 @@ class DataSource(Plugin):
 
     kind: ClassVar[str] = "data"
 
+    examples: int | None = Field(
+        None,
+        ge=1,
+        description="train on so many examples, drawn after the label noise and independently "
+        "of it; not given: all",
+    )
+
     def load(self, root: Path | None) -> Dataset:
         """The data, on the CPU. `root` is the folder of `--data-root`, or None where none was
         given. Raises SddError when files are missing or damaged."""
@@ -151,5 +228,6 @@ class Model(Plugin):
 
 
 KINDS: dict[str, type[Plugin]] = {
-    kind.kind: kind for kind in (Pruner, Schedule, Metric, LabelNoise, DataSource, Model)
+    kind.kind: kind
+    for kind in (Pruner, Schedule, Metric, LabelNoise, DataSource, Model, Loss, Ablation)
 }

@@ -30,6 +30,7 @@ from safetensors import safe_open
 from safetensors.torch import load_file, save
 from torch import Tensor
 
+from sdd_core.costs import KernelCosts
 from sdd_core.errors import SddError
 from sdd_core.files import damaged_file, disk_errors, write_atomic, write_entry
 from sdd_core.level import Epoch, Level
@@ -82,9 +83,10 @@ class Store:
         masks = _unpack(folder / "masks.safetensors")
         state = load_file(folder / "weights.safetensors")
         for name, mask in masks.items():
-            full = torch.zeros(mask.shape, dtype=state[name].dtype)
-            full[mask] = state[name]
-            state[name] = full
+            if state[name].shape != mask.shape:
+                full = torch.zeros(mask.shape, dtype=state[name].dtype)
+                full[mask] = state[name]
+                state[name] = full
         epochs = tuple(_epoch(line) for line in (folder / "epochs.jsonl").read_text().splitlines())
         kernels = tuple(record["kernels"])
         return Level(record["level"], masks, state, epochs, record["diverged"], kernels)
@@ -94,7 +96,8 @@ class Store:
 
         def write(folder: Path) -> None:
             kept = {
-                name: tensor[level.masks[name]] if name in level.masks else tensor.contiguous()
+                name: _kept(tensor, level.masks[name]) if name in level.masks
+                else tensor.contiguous()
                 for name, tensor in level.state.items()
             }
             (folder / "weights.safetensors").write_bytes(save(kept))
@@ -170,25 +173,24 @@ class Store:
             if file.name != name:
                 file.unlink(missing_ok=True)
 
-    def kernel_costs(self) -> dict[str, float]:
-        """The costs that choose the sparse kernels, as fields of KernelCosts; empty: the defaults.
+    def kernel_costs(self) -> KernelCosts:
+        """What chooses the sparse kernels: the defaults, or what `sdd fit-kernels` measured.
 
         They belong to the store, so that all that share its levels choose alike. Raises SddError
         when the file holds something else.
         """
         file = self._shared / "kernels.json"
         if not file.exists():
-            return {}
+            return KernelCosts()
         try:
-            return {str(name): float(cost) for name, cost in json.loads(file.read_text()).items()}
-        except (ValueError, TypeError, AttributeError):
+            return KernelCosts(**json.loads(file.read_text())).check()
+        except (ValueError, TypeError):
             raise SddError(f"{file} is not a table of kernel costs; run `sdd fit-kernels` again, "
                            "or delete it to use the defaults") from None
 
-    def save_kernel_costs(self, costs: Mapping[str, float]) -> None:
+    def save_kernel_costs(self, costs: KernelCosts) -> None:
         """Use these costs for all levels that are yet to be trained. Raises SddError."""
-        content = json.dumps(dict(costs), indent=1) + "\n"
-        write_atomic(self._shared / "kernels.json", content.encode())
+        write_atomic(self._shared / "kernels.json", json.dumps(asdict(costs), indent=1) + "\n")
 
     def _checkpoints(self, key: str) -> list[Path]:
         """A level's checkpoints, the latest first."""
@@ -211,6 +213,11 @@ class Store:
             with disk_errors(folder):
                 shutil.rmtree(folder)
         return not damaged
+
+
+def _kept(weight: Tensor, mask: Tensor) -> Tensor:
+    """The kept weights `[kept]`; all of them where pruned ones are held elsewhere than at zero."""
+    return weight.contiguous() if weight[~mask].any() else weight[mask]
 
 
 def _pack(masks: Mapping[str, Tensor]) -> bytes:

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Mapping
-from typing import Protocol
+from dataclasses import dataclass
+from typing import Any, Protocol
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
+from sdd_core.errors import SddError
 from sdd_core.evaluation import evaluate
 from sdd_core.experiment import Train
+from sdd_core.plugin import Loss
 from sdd_core.resident import Crops, Resident
 
 
@@ -26,7 +30,7 @@ class Trainer(Protocol):
         """One step for each learning rate, on the batches of an epoch from number `first` on."""
 
     def evaluate(self, part: str) -> tuple[float, float]:
-        """Mean loss and accuracy on 'train' or 'test', without augmentation."""
+        """Mean cross-entropy and accuracy on 'train' or 'test', without augmentation."""
         ...
 
     def state(self) -> dict[str, Tensor]:
@@ -34,17 +38,32 @@ class Trainer(Protocol):
         ...
 
     def momenta(self) -> dict[str, Tensor]:
-        """The momentum of each parameter, copied to the CPU."""
+        """What the optimizer remembers, the momentum of each parameter, copied to the CPU."""
         ...
 
 
+@dataclass(frozen=True)
+class Objective:
+    """What is minimised, where it is more than cross-entropy on weights that are zero or trained.
+
+    loss: in place of cross-entropy. teacher: its logits on the training set `[N, classes]`.
+    anchor: where the distance penalty draws each parameter to.
+    held: pruned weights stay where they are instead of at zero.
+    """
+
+    loss: Loss | None = None
+    teacher: Tensor | None = None
+    anchor: Mapping[str, Tensor] | None = None
+    held: bool = False
+
+
 class FlatTrainer:
-    """Masked SGD with momentum on any network.
+    """Masked training of any network, by SGD with momentum or an optimizer of torch.
 
     Parameters, gradients, momenta and masks are one flat buffer each, and the network's tensors
-    are views of them: an update is five operations, however many layers there are. Convolutions
-    are kept channels-last. Masking the gradient keeps the momentum of pruned weights, and so the
-    weights, at exactly zero through momentum and weight decay.
+    are views of them: an update is a few operations, however many layers there are. Convolutions
+    are kept channels-last. Masking the gradient, weight decay included, keeps the momentum of
+    pruned weights at zero, and so the weights exactly where they are.
     """
 
     kernels: tuple[str, ...] = ()
@@ -56,37 +75,45 @@ class FlatTrainer:
         data: Resident,
         train: Train,
         momenta: Mapping[str, Tensor] | None = None,
+        objective: Objective | None = None,
     ) -> None:
         if data.device.type in {"cpu", "cuda"} and data.data.train.images.dim() == 4:
             network = network.to(memory_format=torch.channels_last)
         self.network = network
         self._data = data
         self._train = train
+        self._objective = objective or Objective()
         self._batch = data.buffer(train.batch_size)
         parameters = {n: p for n, p in network.named_parameters() if p.requires_grad}
         size = sum(p.numel() for p in parameters.values())
-        self._weights, self._gradients, self._momenta, mask = torch.zeros(
-            4, size, device=data.device
+        self._weights, self._gradients, self._momenta, mask, anchor = torch.zeros(
+            5, size, device=data.device
         )
+        own_momenta = train.optimizer == "sgd"
+        anchors = self._objective.anchor
         self._momentum_views: dict[str, Tensor] = {}
         offset = 0
         for name, parameter in parameters.items():
-            weight, gradient, momentum, kept = (
+            weight, gradient, momentum, kept, drawn_to = (
                 torch.as_strided(flat, parameter.shape, parameter.stride(),
                                  flat.storage_offset() + offset)
-                for flat in (self._weights, self._gradients, self._momenta, mask)
+                for flat in (self._weights, self._gradients, self._momenta, mask, anchor)
             )
             weight.copy_(parameter.detach())
             kept.copy_(masks[name] if name in masks else torch.ones(()))
-            if momenta is not None:
+            if momenta is not None and own_momenta:
                 momentum.copy_(momenta[name])
+            if anchors is not None:
+                drawn_to.copy_(anchors[name])
             parameter.data, parameter.grad = weight, gradient
             self._momentum_views[name] = momentum
             offset += parameter.numel()
+        self._anchor = None if anchors is None else anchor
         self._mask = None if bool(mask.all()) else mask
-        if self._mask is not None:
+        if self._mask is not None and not self._objective.held:
             # where, not times: a product would leave -0.0
             self._weights.masked_fill_(self._mask == 0, 0.0)
+        self._optimizer = None if own_momenta else self._make_optimizer(momenta)
 
     def steps(
         self, order: Tensor, crops: Crops | None, first: int, learning_rates: np.ndarray
@@ -94,22 +121,58 @@ class FlatTrainer:
         """See Trainer."""
         self.network.train()
         size, labels = self._train.batch_size, self._data.train_labels
+        loss, teacher = self._objective.loss, self._objective.teacher
         for number, learning_rate in enumerate(learning_rates.tolist(), start=first):
             rows = slice(number * size, (number + 1) * size)
             inputs = self._data.batch(order, crops, rows, self._batch)
             self._gradients.zero_()
-            cross_entropy(self.network(inputs), labels[order[rows]]).backward()
+            chosen = order[rows]
+            logits, wanted = self.network(inputs), labels[chosen]
+            if loss is None:
+                cross_entropy(logits, wanted).backward()
+            else:
+                told = None if teacher is None else teacher[chosen]
+                loss.loss(logits, wanted, told).backward()
             self._update(learning_rate)
 
     @torch.no_grad()
     def _update(self, learning_rate: float) -> None:
-        """One step of torch.optim.SGD (no dampening, no Nesterov) on the kept weights."""
+        """One step on the kept weights, by default of torch.optim.SGD without Nesterov."""
+        if self._anchor is not None:
+            # The gradient of lambda^2/2 ||w - w_start||^2 (He et al., 2022, sec. 5)
+            strength = self._train.distance_penalty**2
+            self._gradients.add_(self._weights - self._anchor, alpha=strength)
+        if self._train.weight_decay and self._optimizer is None:
+            self._gradients.add_(self._weights, alpha=self._train.weight_decay)
         if self._mask is not None:
             self._gradients.mul_(self._mask)
-        if self._train.weight_decay:
-            self._gradients.add_(self._weights, alpha=self._train.weight_decay)
-        self._momenta.mul_(self._train.momentum).add_(self._gradients)
-        self._weights.add_(self._momenta, alpha=-learning_rate)
+        if self._optimizer is None:
+            self._momenta.mul_(self._train.momentum).add_(self._gradients)
+            self._weights.add_(self._momenta, alpha=-learning_rate)
+            return
+        before = self._weights.clone() if self._mask is not None else None
+        self._optimizer.param_groups[0]["lr"] = learning_rate
+        self._optimizer.step()
+        if self._mask is not None and before is not None:
+            # Decay that is no part of the gradient would reach weights that are held.
+            self._weights.copy_(torch.where(self._mask == 0, before, self._weights))
+
+    def _make_optimizer(self, memory: Mapping[str, Tensor] | None) -> torch.optim.Optimizer:
+        """torch's optimizer on the flat buffers, with what it remembered at a checkpoint."""
+        self._weights.grad = self._gradients
+        kind = torch_optimizer(self._train.optimizer)
+        optimizer = kind([self._weights], lr=self._train.lr, weight_decay=self._train.weight_decay)
+        if memory is not None:
+            at = self._weights.device
+            optimizer.state[self._weights] = {
+                name: value.to(at) if value.dim() else value.clone()
+                for name, value in memory.items()
+            }
+        return optimizer
+
+    def unmask(self) -> None:
+        """From now on pruned weights train too."""
+        self._mask = None
 
     def evaluate(self, part: str) -> tuple[float, float]:
         """See Trainer."""
@@ -126,8 +189,28 @@ class FlatTrainer:
         }
 
     def momenta(self) -> dict[str, Tensor]:
-        """See Trainer."""
+        """See Trainer. Of an optimizer of torch: its own names, for all parameters in one."""
+        if self._optimizer is not None:
+            memory = self._optimizer.state[self._weights]
+            return {name: torch.as_tensor(value).cpu().clone() for name, value in memory.items()}
         return {
             name: view.cpu().clone(memory_format=torch.contiguous_format)
             for name, view in self._momentum_views.items()
         }
+
+
+def torch_optimizer(name: str) -> Any:
+    """The class of this name in torch.optim.
+
+    Raises SddError: there is none, or it takes no single step from gradients alone.
+    """
+    kinds = {
+        kind.__name__: kind
+        for kind in vars(torch.optim).values()
+        if inspect.isclass(kind) and issubclass(kind, torch.optim.Optimizer)
+        and "weight_decay" in inspect.signature(kind).parameters
+    }
+    if name not in kinds:
+        raise SddError(f"train.optimizer: torch.optim has no {name!r} that takes a learning rate "
+                       f"and weight decay; there are sgd, {', '.join(sorted(kinds))}")
+    return kinds[name]

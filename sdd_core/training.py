@@ -40,9 +40,17 @@ class Checkpoint:
 def dense_learning_rates(train: Train, steps_per_epoch: int) -> np.ndarray:
     """float64 `[steps]`: the learning rate of every step of the dense network's training."""
     steps = train.epochs * steps_per_epoch
-    drops = [round(milestone * steps) for milestone in train.milestones]
-    passed = np.searchsorted(drops, np.arange(steps), side="right")
-    return train.lr * train.gamma ** passed.astype(np.float64)
+    at = np.arange(steps)
+    if train.decay == "cosine":
+        # Loshchilov & Hutter, 2017, arXiv:1608.03983, eq. 5, without restarts
+        rates = train.lr * (1 + np.cos(np.pi * at / steps)) / 2
+    else:
+        drops = [round(milestone * steps) for milestone in train.milestones]
+        passed = np.searchsorted(drops, at, side="right")
+        rates = train.lr * train.gamma ** passed.astype(np.float64)
+    warmup = round(train.warmup_epochs * steps_per_epoch)
+    # Goyal et al., 2017, arXiv:1706.02677, sec. 2.2: a growing share of the rate
+    return rates * np.minimum(1.0, (at + 1) / warmup) if warmup else rates
 
 
 def train_level(
@@ -59,17 +67,24 @@ def train_level(
     on_start: Callable[[int], None] = lambda epoch: None,
     on_end: Callable[[Epoch], None] = lambda epoch: None,
     measure: bool = True,
+    stop_loss: float | None = None,
+    unmask: Callable[[], None] | None = None,
 ) -> tuple[tuple[Epoch, ...], bool]:
     """Take the steps of `retraining`; returns what was measured and whether training diverged.
 
     resume: go on from this checkpoint. keep: called with a checkpoint every `every` seconds.
     on_start, on_end: called around each epoch. measure: evaluate after each epoch.
+    stop_loss: stop after an epoch with a training loss of at most this.
+    unmask: called after `retraining.masked_steps`, and on resuming after them.
     """
     steps_per_epoch = math.ceil(len(data) / batch_size)
     first, total = retraining.first_step, len(retraining.learning_rates)
+    masked = total if retraining.masked_steps is None else retraining.masked_steps
     taken, epochs = (resume.taken, list(resume.epochs)) if resume else (0, [])
     if resume:
         restore_random_state(resume.random_state)
+    if unmask and masked < taken:
+        unmask()
     saved = time.monotonic()
     while taken < total:
         epoch, batch = divmod(first + taken, steps_per_epoch)
@@ -78,7 +93,9 @@ def train_level(
         crops = data.crops(seed, level, epoch)
         left = min(steps_per_epoch - batch, total - taken)
         while left:
-            count = min(left, CHUNK)
+            if unmask and taken == masked < total:
+                unmask()
+            count = min(left, CHUNK, masked - taken if taken < masked else CHUNK)
             rates = retraining.learning_rates[taken : taken + count]
             trainer.steps(order, crops, batch, rates)
             taken, batch, left = taken + count, batch + count, left - count
@@ -87,11 +104,15 @@ def train_level(
                 saved = time.monotonic()
         if not measure:
             continue
-        measured = _measure(trainer, epoch + 1, first + taken, rates[-1], epochs, taken == total)
+        # With a loss to stop at, the training set has to be measured every time.
+        whole = taken == total or stop_loss is not None
+        measured = _measure(trainer, epoch + 1, first + taken, rates[-1], epochs, whole)
         if not all(map(math.isfinite, (measured.test_loss, measured.train_loss or 0.0))):
             return tuple(epochs), True
         epochs.append(measured)
         on_end(measured)
+        if stop_loss is not None and (measured.train_loss or 0.0) <= stop_loss:
+            break
         if taken < total and keep and time.monotonic() - saved >= every:
             keep(_checkpoint(trainer, taken, epochs))
             saved = time.monotonic()
@@ -104,13 +125,13 @@ def best_epoch(epochs: tuple[Epoch, ...] | list[Epoch]) -> Epoch | None:
 
 
 def _measure(
-    trainer: Trainer, number: int, step: int, rate: float, before: list[Epoch], last: bool
+    trainer: Trainer, number: int, step: int, rate: float, before: list[Epoch], whole: bool
 ) -> Epoch:
     test_loss, test_accuracy = trainer.evaluate("test")
     best = best_epoch(before)
     # The paper plots the best epoch too. The training set is larger than the test set, so it is
     # measured only where the epoch may turn out to be the best, and at the end.
-    wanted = last or best is None or test_accuracy > best.test_accuracy
+    wanted = whole or best is None or test_accuracy > best.test_accuracy
     train_loss, train_accuracy = trainer.evaluate("train") if wanted else (None, None)
     return Epoch(number, step, float(rate), test_loss, test_accuracy, train_loss, train_accuracy)
 

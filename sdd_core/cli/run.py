@@ -57,6 +57,8 @@ def place_options(command: Any) -> Any:
 @click.option("--noise", metavar="NAME", help="Label noise.  [default: symmetric]")
 @click.option("--model", metavar="NAME",
               help="Network, or package.module:function.  [default: mlp]")
+@click.option("--loss", metavar="NAME", help="What training minimises.  [default: cross-entropy]")
+@click.option("--ablation", metavar="NAME", help="What is changed about each level.")
 @click.option("--levels", type=int, help="How often to prune.  [default: 25]")
 @click.option("--seed", type=int, help="Of every stream of randomness.  [default: 0]")
 @click.option("--engine", type=click.Choice(["auto", "reference"]),
@@ -105,7 +107,7 @@ def carry_out(experiment: Experiment, plugins: Plugins, **options: Any) -> None:
                 experiment,
                 store=options["store"],
                 plugins=plugins,
-                observers=[progress],
+                observers=progress,
                 data_root=options["data_root"],
                 device=options["device"],
                 checkpoint_minutes=options["checkpoint_minutes"],

@@ -77,8 +77,11 @@ def _options(fields: Mapping[str, Any], plugins: Plugins) -> list[click.Paramete
         _FieldOption("train", name, info, "Training") for name, info in Train.model_fields.items()
     ]
     for section, kind in sections().items():
-        chosen = fields.get(section, DEFAULTS[section])
-        name = chosen.get("name", DEFAULTS[section]) if isinstance(chosen, Mapping) else chosen
+        default = DEFAULTS.get(section)
+        chosen = fields.get(section, default)
+        name = chosen.get("name", default) if isinstance(chosen, Mapping) else chosen
+        if name is None:
+            continue
         try:
             plugin: type[BaseModel] = plugins.get(kind.kind, str(name))
         except SddError:
@@ -102,7 +105,7 @@ def changes(values: Mapping[str, Any]) -> list[tuple[str, Any]]:
     for name, value in values.items():
         if value is None:
             continue
-        if name in DEFAULTS:
+        if name in sections():
             made.append((f"{name}.name", value))
         elif name in {"seed", "levels", "engine"}:
             made.append((name, value))
