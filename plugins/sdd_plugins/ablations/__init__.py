@@ -1,0 +1,11 @@
+"""Ablations: what becomes of a level when one thing about it is changed."""
+
+from sdd_core import Ablation, hookimpl
+from sdd_plugins.ablations.re_dense import ReDense
+from sdd_plugins.ablations.reinit import Reinit
+from sdd_plugins.ablations.shuffle import Shuffle
+
+
+@hookimpl
+def sdd_ablations() -> list[type[Ablation]]:
+    return [Reinit, Shuffle, ReDense]

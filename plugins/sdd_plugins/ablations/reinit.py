@@ -1,0 +1,20 @@
+from dataclasses import replace
+
+import numpy as np
+
+from sdd_core import Ablation, Dense, Retraining
+
+
+class Reinit(Ablation):
+    """Re-initialisation: the level's mask over a fresh initialisation, with the full schedule.
+
+    What a lottery ticket is held against. Unlike retraining from `scratch`, the masks are those
+    of the run itself, found with the ticket's weights.
+    """
+
+    name = "reinit"
+    source = "Frankle & Carbin, 2019, arXiv:1803.03635, sec. 2; He et al., 2022, sec. 5"
+
+    def retraining(self, dense: Dense, retraining: Retraining) -> Retraining:
+        rates = np.asarray(dense.learning_rates)
+        return replace(retraining, start="fresh", learning_rates=rates, first_step=0)
