@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,8 +28,14 @@ class KernelCosts:
     dense_inner: float = 8.3
     general_weight: float = 5.0
     general_step: float = 500_000.0
-    sparse_pixel: float = 13.0
-    general_pixel: float = 7.0
+    sparse_pixel: float = 18.0
+    general_pixel: float = 8.0
+
+    def check(self) -> KernelCosts:
+        """Itself. Raises ValueError or TypeError where a cost is not a number from 0 on."""
+        if not all(0 <= cost < float("inf") for cost in asdict(self).values()):
+            raise ValueError("costs must be finite numbers from 0 on")
+        return self
 
     def choose(self, masks: Masks) -> tuple[str, ...]:
         """`"sparse"` or `"dense"` for each layer of a perceptron, first to last."""

@@ -14,10 +14,11 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from sdd_core.costs import KernelCosts
 from sdd_core.evaluation import evaluation_batches
 from sdd_core.experiment import Train
 from sdd_core.resident import Crops, Resident, normalise
-from sdd_core.sparse import KernelCosts, SparseMLP, load, save, supports
+from sdd_core.sparse import SparseMLP, load, save, supports
 from sdd_core.sparse.convmodule import (
     ConvPlan,
     load_convolution,

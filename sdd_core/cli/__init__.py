@@ -17,6 +17,7 @@ COMMANDS = {
     "runs": ("runs:runs", "List the runs in the store."),
     "report": ("runs:report", "Table, figure and CSV of a run."),
     "list-plugins": ("plugins:list_plugins", "List the installed plugins."),
+    "fit-kernels": ("kernels:fit_kernels", "Measure which sparse kernels are fast here."),
     "show": ("plugins:show", "Show a plugin's options and where its method comes from."),
 }
 

@@ -1,8 +1,7 @@
 """Sparse kernels: networks of known layers, trained at a cost that falls with their density."""
 
-from sdd_core.sparse.costs import KernelCosts
-from sdd_core.sparse.fit import fit_costs
+from sdd_core.costs import KernelCosts
 from sdd_core.sparse.mlp import Evaluation, SparseMLP
 from sdd_core.sparse.module import load, save, supports
 
-__all__ = ["Evaluation", "KernelCosts", "SparseMLP", "fit_costs", "load", "save", "supports"]
+__all__ = ["Evaluation", "KernelCosts", "SparseMLP", "load", "save", "supports"]

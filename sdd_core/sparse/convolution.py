@@ -1,4 +1,3 @@
-# ruff: noqa: PLR0917 (compiled functions take no keywords)
 # pyright: reportCallIssue=false
 # (the functions of `vector` get their first argument, the typing context, from the compiler)
 """Sparse convolution and batch normalisation, compiled.

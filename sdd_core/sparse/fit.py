@@ -2,49 +2,127 @@
 
 from __future__ import annotations
 
-from statistics import median
+from collections.abc import Callable, Mapping
+from functools import partial
 from time import perf_counter
 
 import numpy as np
+import torch
+from torch import Tensor, nn
 
+from sdd_core.costs import KernelCosts
+from sdd_core.data import Dataset, Split
+from sdd_core.experiment import Train
+from sdd_core.resident import Resident
 from sdd_core.sparse import kernels
-from sdd_core.sparse.costs import KernelCosts
+from sdd_core.sparse.convmodule import load_convolution, supports_convolution
 from sdd_core.sparse.mlp import aligned
 from sdd_core.sparse.plan import Plan
 from sdd_core.sparse.vector import Tile
+from sdd_core.trainer import FlatTrainer
+
+EXAMPLES = 128
 
 
 def fit_costs(*, repeats: int = 30) -> KernelCosts:
-    """The costs that `KernelCosts.choose` weighs, as medians of timed layers; takes seconds."""
+    """The costs that the choice of kernels weighs, each the least of some timings: what other
+    programs take is no part of them. Takes seconds, on as many threads as torch would use."""
+    layers = {
+        f"{kernel}_{place}": _layer(kernel, place == "first", repeats)
+        for kernel in ("sparse", "dense")
+        for place in ("first", "inner")
+    }
+    weight, step = _general(repeats)
+    kept_pixel, pixel = _convolution(max(1, repeats // 4))
     return KernelCosts(
-        **{
-            f"{kernel}_{place}": _nanoseconds(kernel, place == "first", repeats)
-            for kernel in ("sparse", "dense")
-            for place in ("first", "inner")
-        }
-    )
+        **layers, general_weight=weight, general_step=step,
+        sparse_pixel=kept_pixel, general_pixel=pixel,
+    )  # fmt: skip
 
 
-def _nanoseconds(kernel: str, first: bool, repeats: int) -> float:
+def _nanoseconds(step: Callable[[], object], repeats: int) -> float:
+    times = []
+    for _ in range(repeats + 1):  # the first one compiles
+        start = perf_counter()
+        step()
+        times.append(perf_counter() - start)
+    return 1e9 * min(times[1:])
+
+
+def _layer(kernel: str, first: bool, repeats: int) -> float:
     """One forward and backward pass of 300 units, over the weights that they touch."""
     random = np.random.default_rng(0)
     mask = random.random((300, 784 if first else 300)) < (0.6 if kernel == "sparse" else 1.0)
     plan = Plan([mask], [True], [kernel])
-    layer, tile = plan.layers[0], Tile(128)
+    layer, tile = plan.layers[0], Tile(EXAMPLES)
     units = aligned(plan.units * tile.width, np.float32)
     units[:] = random.standard_normal(units.size)
     parameters = np.zeros(plan.kept.size, np.float32)
     gradients = np.zeros_like(parameters)
 
-    def step() -> float:
-        start = perf_counter()
+    def step() -> None:
         if kernel == "sparse":
             kernels.sparse_forward(layer, plan.index, parameters, units, False, tile)
             kernels.sparse_backward(layer, plan.index, parameters, gradients, units, first, tile)
         else:
             kernels.dense_forward(layer, parameters, units, False, tile)
             kernels.dense_backward(layer, parameters, gradients, units, first, tile)
-        return perf_counter() - start
 
-    step()  # compiles
-    return 1e9 * median(step() for _ in range(repeats)) / int(mask.sum())
+    return _nanoseconds(step, repeats) / int(mask.sum())
+
+
+def _general(repeats: int) -> tuple[float, float]:
+    """What a weight and a step cost on the general path: from a small and a large perceptron."""
+    sizes, times = [], []
+    for width in (32, 1024):
+        network = nn.Sequential(nn.Linear(784, width), nn.ReLU(), nn.Linear(width, 10))
+        sizes.append(794 * width)
+        times.append(_nanoseconds(_general_step(network, (784,)), repeats))
+    weight = (times[1] - times[0]) / (sizes[1] - sizes[0])
+    return weight, max(0.0, times[0] - weight * sizes[0])
+
+
+def _general_step(network: nn.Module, shape: tuple[int, ...]) -> Callable[[], object]:
+    images, labels = torch.randn(EXAMPLES, *shape), torch.arange(EXAMPLES) % 10
+    split = Split(images, labels)
+    resident = Resident(Dataset("random", split, split, 10), torch.device("cpu"), augment=False)
+    trainer = FlatTrainer(network, {}, resident, Train.model_validate({"batch_size": EXAMPLES}))
+    order, rates = torch.arange(EXAMPLES), np.zeros(1)
+    return lambda: trainer.steps(order, None, 0, rates)
+
+
+def _convolution(repeats: int) -> tuple[float, float]:
+    """What a weight costs for each pixel of its results: a kept one here, any on the general path.
+
+    Everything but the convolutions (normalisation, for one) is taken to cost the same there as
+    here, where it is what would remain if no weight were kept.
+    """
+    shape, channels = (3, 16, 16), 48
+    network = nn.Sequential(
+        nn.Conv2d(3, channels, 3, 1, 1, bias=False), nn.BatchNorm2d(channels), nn.ReLU(),
+        nn.Conv2d(channels, channels, 3, 1, 1, bias=False), nn.BatchNorm2d(channels), nn.ReLU(),
+        nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(channels, 10),
+    )  # fmt: skip
+    plan = supports_convolution(network, shape)
+    assert plan is not None
+    weights = [convolution.weight for convolution in plan.convolutions]
+
+    def work(kept: Mapping[Tensor, Tensor]) -> int:
+        layers = zip(weights, plan.pixels(), strict=True)
+        return sum(int(kept[weight].sum()) * pixels for weight, pixels in layers)
+
+    random = torch.Generator().manual_seed(0)
+    images = torch.randn(EXAMPLES, *shape, generator=random).numpy()
+    labels, order = np.arange(EXAMPLES) % 10, np.arange(EXAMPLES)
+    points = []
+    for density in (0.1, 0.6):
+        masks = {w: torch.rand(w.shape, generator=random) < density for w in weights}
+        threads = min(2, torch.get_num_threads())
+        own = load_convolution(plan, masks, momentum=0.9, weight_decay=0.0, threads=threads)
+        step = partial(own.train_epoch, images, labels, order, EXAMPLES, [0.0])
+        points.append((work(masks), _nanoseconds(step, repeats)))
+    (little, short), (much, long) = points
+    kept = (long - short) / (much - little)
+    rest = short - kept * little
+    everything = work({weight: torch.ones_like(weight) for weight in weights})
+    return kept, (_nanoseconds(_general_step(network, shape), repeats) - rest) / everything

@@ -6,7 +6,7 @@ in the processor's cache. All parameters lie in one flat array, kept weights onl
 sparse, and so do their gradients and momenta. `plan.py` says where everything is.
 """
 
-# ruff: noqa: PLR0917 (compiled functions take no keywords)
+
 # pyright: reportCallIssue=false
 # (the functions of `vector` get their first argument, the typing context, from the compiler)
 

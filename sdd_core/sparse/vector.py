@@ -1,4 +1,3 @@
-# ruff: noqa: PLR0917 (compiled functions take no keywords)
 """Vectors of one number per example, held in registers.
 
 The kernels keep activations as units x examples. A `Tile` fixes how many examples one vector

@@ -1,0 +1,41 @@
+"""`sdd fit-kernels`: measures what the choice of sparse kernels weighs."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from pathlib import Path
+
+import click
+from rich.table import Table
+
+from sdd_core.cli.run import store_option
+from sdd_core.cli.terminal import console
+from sdd_core.costs import KernelCosts
+from sdd_core.errors import SddError
+from sdd_core.store import Store
+
+
+@click.command("fit-kernels")
+@store_option
+@click.option("--repeats", type=click.IntRange(min=1), default=30, show_default=True,
+              help="Timings of each cost, of which the least counts.")
+@click.option("--defaults", is_flag=True, help="Measure nothing; go back to the default costs.")
+def fit_kernels(store: Path, repeats: int, defaults: bool) -> None:
+    """Measure which kernels are fast on this machine, for the levels yet to come in a store.
+
+    Takes seconds; nothing else should run meanwhile. Levels that are trained stay as they are, and
+    one that was interrupted goes on with the kernels it began with. Other kernels round otherwise,
+    so two stores with other costs may differ in the last bits.
+    """
+    try:
+        from sdd_core.sparse.fit import fit_costs  # noqa: PLC0415 (imports numba)
+    except ImportError as error:
+        raise SddError(f"sparse kernels cannot be used here: {error}; pip install numba") from None
+    usual = KernelCosts()
+    costs = usual if defaults else fit_costs(repeats=repeats)
+    table = Table("cost", "nanoseconds", "default", box=None, header_style="bold")
+    for name, cost in asdict(costs).items():
+        table.add_row(name, f"{cost:,.1f}", f"{getattr(usual, name):,.1f}")
+    console().print(table)
+    Store(store).save_kernel_costs(costs)
+    click.echo(f"{store} uses these costs from now on.")
