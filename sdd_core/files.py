@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import glob
 import hashlib
 import os
 import shutil
@@ -28,10 +29,11 @@ def disk_errors(path: Path) -> Iterator[None]:
 
 def write_atomic(path: Path, content: bytes | str) -> None:
     """Write a file at once: readers see the old one or the new one. Raises SddError."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    temporary = _temporary(path)
     with disk_errors(path):
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
+            _remove_orphans(path)
             temporary.write_bytes(content.encode() if isinstance(content, str) else content)
             _sync(temporary)
             temporary.replace(path)
@@ -91,15 +93,31 @@ def link_or_copy(source: Path, target: Path) -> None:
     """Make `target` the same file as `source`; a copy where the file system has no hard links."""
     if target.exists() and target.samefile(source):
         return
-    temporary = target.with_name(f".{target.name}.{os.getpid()}")
+    temporary = _temporary(target)
     with disk_errors(target):
         target.parent.mkdir(parents=True, exist_ok=True)
+        _remove_orphans(target)
         temporary.unlink(missing_ok=True)
         try:
             os.link(source, temporary)
         except OSError:
             shutil.copyfile(source, temporary)
         temporary.replace(target)
+
+
+def _temporary(path: Path) -> Path:
+    return path.with_name(f".{path.name}.{os.getpid()}")
+
+
+def _remove_orphans(path: Path) -> None:
+    """Remove what processes left of a file that died while they wrote it."""
+    for file in path.parent.glob(f".{glob.escape(path.name)}.*"):
+        try:
+            os.kill(int(file.suffix[1:]), 0)
+        except ProcessLookupError:
+            file.unlink(missing_ok=True)
+        except (PermissionError, ValueError):  # of another user, or none of ours
+            continue
 
 
 def _sync(path: Path) -> None:

@@ -146,6 +146,21 @@ def test_a_file_is_replaced_at_once(tmp_path, monkeypatch):
     assert contents(tmp_path) == {"deep/file": b"new"}
 
 
+def test_what_a_dead_process_left_is_removed(tmp_path):
+    file = tmp_path / "file"
+
+    def work():
+        files._sync = lambda path: os.kill(os.getpid(), signal.SIGKILL)
+        write_atomic(file, "unfinished")
+
+    assert in_child(work) == -signal.SIGKILL
+    living = tmp_path / f".file.{os.getppid()}"
+    living.write_text("of a process that still writes")
+    assert len(contents(tmp_path)) == 2
+    write_atomic(file, "new")
+    assert set(contents(tmp_path)) == {"file", living.name}
+
+
 def test_a_disk_that_takes_no_more_bytes(tmp_path):
     """The system itself refuses, in the middle of a file."""
     file = tmp_path / "file"
