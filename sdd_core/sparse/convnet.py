@@ -107,6 +107,7 @@ class SparseConvNet:
         self._maps: dict[int | tuple[int], NDArray] = {}
         self._free: dict[int, list[NDArray]] = {}
 
+    @np.errstate(over="ignore", invalid="ignore")  # the loss says it when training diverges
     def train_epoch(
         self,
         images: NDArray,
@@ -134,6 +135,7 @@ class SparseConvNet:
             self.steps += 1
         return total / len(order)
 
+    @np.errstate(over="ignore", invalid="ignore")
     def evaluate(self, images: NDArray, labels: NDArray[np.int64]) -> Evaluation:
         """Loss, accuracy and logits, normalised by the running statistics."""
         batches = np.array_split(np.arange(len(images)), -(-len(images) // 128))

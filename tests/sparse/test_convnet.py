@@ -86,6 +86,12 @@ def test_follows_the_reference(density, passes):
     compare(model, masks, examples=37 + 20, batch_size=37, passes=passes, tolerance=1e-8)
 
 
+def test_follows_the_reference_for_200_steps():
+    model = make((4, 6), 1)
+    masks = masks_of(model, 0.3, 0)
+    compare(model, masks, examples=24, batch_size=12, passes=100, tolerance=1e-6, size=8)
+
+
 def test_channels_without_inputs_or_outputs():
     model = make()
     masks = masks_of(model, 0.4, 0)

@@ -1,0 +1,138 @@
+"""Networks, masks and random data to train, and the plain way to train them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from itertools import pairwise
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import cross_entropy
+
+from sdd_core import Augmentation, Dataset, Experiment, Split
+from sdd_core.resident import Resident
+from sdd_core.trainer import Trainer
+from sdd_core.trainers import make_trainer
+
+EXAMPLES, BATCH = 100, 32  # the last batch of an epoch is smaller
+SHAPE = (3, 8, 8)
+
+
+def dataset(shape: tuple[int, ...] = SHAPE, *, augmented: bool = False, seed: int = 0) -> Dataset:
+    """Random bytes for images, other floats; labels that a network can learn."""
+    draw = torch.Generator().manual_seed(seed)
+
+    def split() -> Split:
+        labels = torch.randint(5, (EXAMPLES,), generator=draw)
+        noise = torch.randn(EXAMPLES, *shape, generator=draw)
+        values = noise + (labels - 2).view(-1, *(1,) * len(shape))
+        if len(shape) == 3:
+            return Split((values * 32 + 128).clamp(0, 255).byte(), labels)
+        return Split(values, labels)
+
+    augmentation = Augmentation(pad=1, flip=True) if augmented else None
+    mean, std = ((0.5,) * 3, (0.2,) * 3) if len(shape) == 3 else ((), ())
+    return Dataset("random", split(), split(), 5, mean, std, augmentation=augmentation)
+
+
+def resident(data: Dataset) -> Resident:
+    return Resident(data, torch.device("cpu"), augment=True)
+
+
+def perceptron(*widths: int, seed: int = 0) -> nn.Sequential:
+    torch.manual_seed(seed)
+    layers = [nn.Flatten()]
+    for inputs, outputs in pairwise(widths):
+        layers += [nn.Linear(inputs, outputs), nn.ReLU()]
+    return nn.Sequential(*layers[:-1])
+
+
+def random_masks(network: nn.Module, density: float, seed: int = 0) -> dict[str, Tensor]:
+    """A mask for each weight of a linear or convolutional layer."""
+    draw = torch.Generator().manual_seed(seed)
+    return {
+        name: torch.rand(parameter.shape, generator=draw) < density
+        for name, parameter in network.named_parameters()
+        if parameter.dim() > 1
+    }
+
+
+def experiment(engine: str = "auto", **train: object) -> Experiment:
+    settings = {"batch_size": BATCH, "momentum": 0.9, "weight_decay": 1e-3, **train}
+    return Experiment.make({"engine": engine, "train": settings})
+
+
+def trainer(
+    network: nn.Module,
+    masks: Mapping[str, Tensor],
+    data: Dataset,
+    engine: str = "auto",
+    **options,
+) -> Trainer:
+    return make_trainer(network, masks, resident(data), experiment(engine), **options)
+
+
+def take_steps(trainer: Trainer, data: Dataset, first: int, count: int, rate: float = 0.05) -> None:
+    """The steps number `first` to `first + count` of training, epoch after epoch."""
+    source = resident(data)
+    steps_per_epoch = -(-EXAMPLES // BATCH)
+    while count:
+        epoch, batch = divmod(first, steps_per_epoch)
+        taken = min(count, steps_per_epoch - batch)
+        order, crops = source.order(0, 1, epoch), source.crops(0, 1, epoch)
+        trainer.steps(order, crops, batch, np.full(taken, rate))
+        first, count = first + taken, count - taken
+
+
+def plain_steps(
+    network: nn.Module,
+    masks: Mapping[str, Tensor],
+    data: Dataset,
+    count: int,
+    rate: float = 0.05,
+) -> torch.optim.SGD:
+    """The first steps of training as a textbook has them: torch's optimizer, and the masks applied
+    to the weights after each step. Weights that are pruned must start at zero."""
+    source = resident(data)
+    sgd = experiment().train
+    optimizer = torch.optim.SGD(
+        network.parameters(), lr=rate, momentum=sgd.momentum, weight_decay=sgd.weight_decay
+    )
+    weights = dict(network.named_parameters())
+    with torch.no_grad():
+        for name, mask in masks.items():
+            weights[name].mul_(mask)
+    network.train()
+    for epoch in range(count):
+        order = source.order(0, 1, epoch)
+        for chosen in order.split(BATCH):
+            if count == 0:
+                return optimizer
+            optimizer.zero_grad()
+            loss = cross_entropy(network(source.train_images[chosen]), source.train_labels[chosen])
+            loss.backward()
+            optimizer.step()
+            with torch.no_grad():
+                for name, mask in masks.items():
+                    weights[name].mul_(mask)
+            count -= 1
+    return optimizer
+
+
+def gap(one: Mapping[str, Tensor], other: Mapping[str, Tensor]) -> float:
+    """The largest difference between two states, by the largest number of each tensor."""
+    assert list(one) == list(other)
+    differences = [
+        float((a.double() - b.double()).abs().max() / b.double().abs().max().clamp(min=1e-3))
+        for a, b in zip(one.values(), other.values(), strict=True)
+        if a.numel()
+    ]
+    return max(differences)
+
+
+def assert_equal(one: Mapping[str, Tensor], other: Mapping[str, Tensor]) -> None:
+    """Two states agree bit for bit."""
+    assert list(one) == list(other)
+    for name, tensor in one.items():
+        assert torch.equal(tensor, other[name]), name
