@@ -79,7 +79,8 @@ def _general(repeats: int) -> tuple[float, float]:
         sizes.append(794 * width)
         times.append(_nanoseconds(_general_step(network, (784,)), repeats))
     weight = (times[1] - times[0]) / (sizes[1] - sizes[0])
-    return weight, max(0.0, times[0] - weight * sizes[0])
+    # On a busy machine differences of timings may have any sign.
+    return max(0.0, weight), max(0.0, times[0] - weight * sizes[0])
 
 
 def _general_step(network: nn.Module, shape: tuple[int, ...]) -> Callable[[], object]:
@@ -125,4 +126,5 @@ def _convolution(repeats: int) -> tuple[float, float]:
     kept = (long - short) / (much - little)
     rest = short - kept * little
     everything = work({weight: torch.ones_like(weight) for weight in weights})
-    return kept, (_nanoseconds(_general_step(network, shape), repeats) - rest) / everything
+    general = (_nanoseconds(_general_step(network, shape), repeats) - rest) / everything
+    return max(0.0, kept), max(0.0, general)
