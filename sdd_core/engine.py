@@ -177,7 +177,7 @@ class _Engine:
             for metric in metrics:
                 found = self._values(metric, view)
                 whole = whole and found is not None
-                for name, value in (found or {metric.name: None}).items():
+                for name, value in ({metric.name: None} if found is None else found).items():
                     # Of two values with one name the first stays; built-in metrics come first.
                     values.setdefault(name, value)
             row = {

@@ -294,7 +294,7 @@ def test_a_run_reads_no_pickle(tmp_path):
     """Nor do the libraries that it calls, neither fresh nor when it goes on."""
 
     def work():
-        import pickle  # noqa: PLC0415
+        import pickle
 
         def refuse(*_, **__):
             raise AssertionError("a pickle")
