@@ -38,7 +38,8 @@ class Level:
 
     index: 0 is the dense network; level k has been pruned k times.
     masks: bool tensors, True where a weight is kept, for every prunable weight (exempt ones too).
-    state: the network's state_dict on the CPU; pruned weights are exactly zero.
+    state: the network's state_dict on the CPU; pruned weights are exactly zero, or where the
+        schedule holds them, or trained again where the masks were lifted.
     diverged: training met NaN or infinity; `state` is then what the level started from.
     kernels: how each layer was trained, where that was chosen: part of what decides the bits.
     """

@@ -165,7 +165,10 @@ class Levels:
         """What is minimised, where that is more than the sparse kernels know."""
         experiment = self._experiment
         loss, penalty = experiment.loss, experiment.train.distance_penalty
-        held = before is not None and experiment.retrain.pruned != "zero"
+        # Zeroing is for weights that stay pruned: where a checkpoint was taken after the mask was
+        # lifted, they are not. Either way `start` has them where they begin.
+        lifted = retraining.masked_steps is not None
+        held = before is not None and (experiment.retrain.pruned != "zero" or lifted)
         teacher = None
         if loss is not None and loss.teacher is not None:
             taught_by = dense if loss.teacher == "dense" else before
@@ -173,7 +176,7 @@ class Levels:
                 loss = None
             else:
                 teacher = self._logits(taught_by)
-        usual = loss is None and not penalty and not held and retraining.masked_steps is None
+        usual = loss is None and not penalty and not held
         if usual and experiment.train.optimizer == "sgd":
             return None
         return Objective(loss, teacher, start if penalty else None, held)

@@ -165,7 +165,8 @@ class FlatTrainer:
         if memory is not None:
             at = self._weights.device
             optimizer.state[self._weights] = {
-                name: value.to(at) if value.dim() else value.clone()
+                # Numbers, as the count of steps, stay on the CPU.
+                name: value.to(at if value.dim() else "cpu", copy=True)
                 for name, value in memory.items()
             }
         return optimizer
@@ -202,15 +203,19 @@ class FlatTrainer:
 def torch_optimizer(name: str) -> Any:
     """The class of this name in torch.optim.
 
-    Raises SddError: there is none, or it takes no single step from gradients alone.
+    Only those that treat each weight by itself, for all weights are one tensor to them. Raises
+    SddError: it is none of those.
     """
+    # Muon and Adafactor look at whole matrices, L-BFGS at the loss. SGD is ours, with momentum.
+    others = {"Adafactor", "Muon", "SGD"}
     kinds = {
         kind.__name__: kind
         for kind in vars(torch.optim).values()
         if inspect.isclass(kind) and issubclass(kind, torch.optim.Optimizer)
         and "weight_decay" in inspect.signature(kind).parameters
+        and kind.__name__ not in others
     }
     if name not in kinds:
-        raise SddError(f"train.optimizer: torch.optim has no {name!r} that takes a learning rate "
-                       f"and weight decay; there are sgd, {', '.join(sorted(kinds))}")
+        raise SddError(f"train.optimizer: torch.optim has no {name!r} that treats each weight by "
+                       f"itself; there are sgd, {', '.join(sorted(kinds))}")
     return kinds[name]

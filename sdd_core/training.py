@@ -74,7 +74,8 @@ def train_level(
 
     resume: go on from this checkpoint. keep: called with a checkpoint every `every` seconds.
     on_start, on_end: called around each epoch. measure: evaluate after each epoch.
-    stop_loss: stop after an epoch with a training loss of at most this.
+    stop_loss: stop after an epoch with a training loss of at most this, but not before masks are
+        lifted.
     unmask: called after `retraining.masked_steps`, and on resuming after them.
     """
     steps_per_epoch = math.ceil(len(data) / batch_size)
@@ -111,7 +112,8 @@ def train_level(
             return tuple(epochs), True
         epochs.append(measured)
         on_end(measured)
-        if stop_loss is not None and (measured.train_loss or 0.0) <= stop_loss:
+        lifted = retraining.masked_steps is None or taken > masked
+        if stop_loss is not None and lifted and (measured.train_loss or 0.0) <= stop_loss:
             break
         if taken < total and keep and time.monotonic() - saved >= every:
             keep(_checkpoint(trainer, taken, epochs))
