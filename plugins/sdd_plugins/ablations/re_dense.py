@@ -17,13 +17,15 @@ class ReDense(Ablation):
     source = "He et al., 2022, arXiv:2206.08684, appendix; Han et al., 2017, arXiv:1607.04381"
 
     masked_epochs: int | None = Field(
-        None, ge=0, description="epochs under the mask; not given: all that the schedule has"
+        default=None, ge=0,
+        description="epochs under the mask; not given: all that the schedule has",
     )
     epochs: int | None = Field(
-        None, ge=1, description="epochs of all weights; not given: as many as the dense network's"
+        default=None, ge=1,
+        description="epochs of all weights; not given: as many as the dense network's",
     )
     lr: float | None = Field(
-        None, gt=0, allow_inf_nan=False,
+        default=None, gt=0, allow_inf_nan=False,
         description="constant learning rate of all weights; not given: the dense schedule again",
     )
 

@@ -21,7 +21,9 @@ class Shuffle(Ablation):
         "Frankle et al., 2021, arXiv:2009.08576, sec. 4"
     )
 
-    scope: Literal["layer", "global"] = Field("layer", description="where places are exchanged")
+    scope: Literal["layer", "global"] = Field(
+        default="layer", description="where places are exchanged"
+    )
 
     def masks(self, level: LevelView) -> Mapping[str, Tensor]:
         draw = level.generator("shuffled mask")

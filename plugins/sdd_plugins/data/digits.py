@@ -1,6 +1,7 @@
 """Handwritten digits that need no download."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -27,7 +28,7 @@ class Digits(DataSource):
         # Imported here for it takes a second, which no other data set should cost.
         from sklearn.datasets import load_digits  # noqa: PLC0415
 
-        bunch = load_digits()
+        bunch: Any = load_digits()
         images = torch.from_numpy(bunch["images"].astype(np.uint8)).unsqueeze(1)
         labels = torch.from_numpy(bunch["target"].astype(np.int64))
         # numpy promises that RandomState draws the same in every version; torch promises nothing.

@@ -25,16 +25,18 @@ class ImageFolder(DataSource):
         description="the folder; a relative one lies in --data-root, "
         "or where there is none in the current folder",
     )
-    train: str = Field("train", description="the folder in it with the training images")
-    test: str = Field("test", description="the folder in it with the test images")
+    train: str = Field(default="train", description="the folder in it with the training images")
+    test: str = Field(default="test", description="the folder in it with the test images")
     size: int | None = Field(
-        None,
+        default=None,
         ge=1,
         description="pixels on each side, to which images are brought; not given: "
         "all have one size",
     )
-    pad: int = Field(0, ge=0, description="augmentation: shift by up to so many pixels")
-    flip: bool = Field(False, description="augmentation: flip half of the images left to right")
+    pad: int = Field(default=0, ge=0, description="augmentation: shift by up to so many pixels")
+    flip: bool = Field(
+        default=False, description="augmentation: flip half of the images left to right"
+    )
 
     def load(self, root: Path | None) -> Dataset:
         """Decodes every image once."""

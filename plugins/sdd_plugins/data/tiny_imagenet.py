@@ -28,7 +28,7 @@ class TinyImageNet(DataSource):
     name = "tiny-imagenet"
     source = "Le and Yang (2015), Tiny ImageNet visual recognition challenge"
 
-    size: Literal[32, 64] = Field(32, description="pixels on each side; the files have 64")
+    size: Literal[32, 64] = Field(default=32, description="pixels on each side; the files have 64")
 
     def load(self, root: Path | None) -> Dataset:
         """Reads `<root>/tiny-imagenet-200` as it comes out of its archive, decoding each image."""

@@ -21,9 +21,9 @@ class Distillation(Loss):
     )
     teacher: ClassVar[Literal["dense", "previous"] | None] = "dense"
 
-    alpha: float = Field(0.8, ge=0, le=1, description="share of the teacher in the loss")
+    alpha: float = Field(default=0.8, ge=0, le=1, description="share of the teacher in the loss")
     temperature: float = Field(
-        10.0, gt=0, allow_inf_nan=False, description="by which logits are divided"
+        default=10.0, gt=0, allow_inf_nan=False, description="by which logits are divided"
     )
 
     def loss(self, logits: Tensor, labels: Tensor, teacher: Tensor | None) -> Tensor:

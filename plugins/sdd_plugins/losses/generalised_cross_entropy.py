@@ -15,7 +15,7 @@ class GeneralisedCrossEntropy(Loss):
     name = "generalised-cross-entropy"
     source = "Zhang & Sabuncu, 2018, arXiv:1805.07836, eq. 6"
 
-    q: float = Field(0.7, gt=0, le=1, description="how far from cross-entropy")
+    q: float = Field(default=0.7, gt=0, le=1, description="how far from cross-entropy")
 
     def loss(self, logits: Tensor, labels: Tensor, teacher: Tensor | None) -> Tensor:
         log_p = log_softmax(logits, 1).gather(1, labels[:, None]).squeeze(1)

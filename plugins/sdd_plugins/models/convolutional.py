@@ -19,9 +19,10 @@ class ConvolutionalModel(Model):
 
     smallest: ClassVar[int] = 1
 
-    width: int = Field(64, ge=1, description="channels after the first convolution")
+    width: int = Field(default=64, ge=1, description="channels after the first convolution")
     norm_scale: NormScale = Field(
-        "uniform", description="initial scales of batch normalisation: random in [0, 1), or 1"
+        default="uniform",
+        description="initial scales of batch normalisation: random in [0, 1), or 1",
     )
 
     def build(self, input_shape: tuple[int, ...], num_classes: int) -> nn.Module:

@@ -23,10 +23,10 @@ class Mlp(Model):
     source = "LeCun, Bottou, Bengio and Haffner (1998); He et al. (2022), appendix B"
 
     widths: tuple[Annotated[int, Field(ge=1)], ...] = Field(
-        (300, 100), description="units in each hidden layer"
+        default=(300, 100), description="units in each hidden layer"
     )
     init: Literal["torch", "kaiming"] = Field(
-        "torch",
+        default="torch",
         description="initial weights: uniform, as torch draws them, or Kaiming normal as in the "
         "paper's code, which are larger, so that they drown the distance that is travelled",
     )

@@ -63,9 +63,9 @@ class ResNet20(ConvolutionalModel):
 
     depth: ClassVar[int] = 20
 
-    width: int = Field(16, ge=1, description="channels after the first convolution")
+    width: int = Field(default=16, ge=1, description="channels after the first convolution")
     shortcut: Shortcut = Field(
-        "B",
+        default="B",
         description="where a stage changes the size: 'A' takes every second pixel and adds "
         "channels of zeros (as its authors do on CIFAR), 'B' is a 1x1 convolution with batch "
         "normalisation (as most pruning work does)",

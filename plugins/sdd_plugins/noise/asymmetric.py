@@ -32,7 +32,7 @@ class Asymmetric(LabelNoise):
     source = "He et al. (2022), appendix A.3; Patrini et al. (2017), arXiv 1609.03683"
 
     pairs: dict[int, int] | None = Field(
-        None, description="what each class is taken for; not given: what the data set says"
+        default=None, description="what each class is taken for; not given: what the data set says"
     )
 
     def corrupt(self, labels: Tensor, data: Dataset, generator: torch.Generator) -> Tensor:

@@ -12,7 +12,7 @@ class NoNoise(LabelNoise):
 
     name = "none"
 
-    rate: float = Field(0.0, ge=0, le=0, description="0, for no label is wrong")
+    rate: float = Field(default=0.0, ge=0, le=0, description="0, for no label is wrong")
 
     def corrupt(self, labels: Tensor, data: Dataset, generator: torch.Generator) -> Tensor:
         return labels.clone()

@@ -28,7 +28,7 @@ class Symmetric(LabelNoise):
     )
 
     among: Literal["all", "others"] = Field(
-        "all", description="draw from all classes, or from all but the true one"
+        default="all", description="draw from all classes, or from all but the true one"
     )
 
     def corrupt(self, labels: Tensor, data: Dataset, generator: torch.Generator) -> Tensor:

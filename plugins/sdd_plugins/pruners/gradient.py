@@ -19,8 +19,10 @@ class Gradient(Pruner):
         "He et al., 2022, arXiv:2206.08684, sec. 3"
     )
 
-    batches: int = Field(1, ge=1, description="random batches that the gradient is averaged over")
-    batch_size: int = Field(128, ge=1, description="examples in each of them")
+    batches: int = Field(
+        default=1, ge=1, description="random batches that the gradient is averaged over"
+    )
+    batch_size: int = Field(default=128, ge=1, description="examples in each of them")
 
     def scores(self, level: LevelView) -> Mapping[str, Tensor]:
         gradients = level.gradients(self.batches, self.batch_size)

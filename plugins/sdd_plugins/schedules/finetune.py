@@ -10,9 +10,11 @@ class Finetune(Schedule):
     name = "finetune"
     source = "Han et al., 2015, arXiv:1506.02626; lr 0.001 in He et al., 2022, arXiv:2206.08684"
 
-    lr: float = Field(0.001, gt=0, allow_inf_nan=False, description="constant learning rate")
+    lr: float = Field(
+        default=0.001, gt=0, allow_inf_nan=False, description="constant learning rate"
+    )
     epochs: int | None = Field(
-        None, ge=1, description="how long; not given: as long as the dense network trained"
+        default=None, ge=1, description="how long; not given: as long as the dense network trained"
     )
 
     def retraining(self, dense: Dense) -> Retraining:

@@ -18,8 +18,10 @@ class Rewind(Schedule):
         "Frankle et al., 2020, arXiv:1912.05671; Renda et al., 2020, arXiv:2003.02389, sec. 3"
     )
 
-    to: int = Field(0, ge=0, description="the step (or epoch) of dense training to go back to")
-    unit: Literal["step", "epoch"] = Field("step", description="what `to` counts")
+    to: int = Field(
+        default=0, ge=0, description="the step (or epoch) of dense training to go back to"
+    )
+    unit: Literal["step", "epoch"] = Field(default="step", description="what `to` counts")
 
     def retraining(self, dense: Dense) -> Retraining:
         """Raises SddError when the dense training is not longer than `to`."""
