@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from sdd_core.plugin import (
         Ablation,
         DataSource,
+        Executor,
         LabelNoise,
         Loss,
         Metric,
@@ -30,6 +31,8 @@ if TYPE_CHECKING:
     from sdd_core.plugin_manager import Plugins, load_plugins
     from sdd_core.result import LevelResult, Result
     from sdd_core.retraining import Dense, Retraining
+    from sdd_core.sweeps import sweep
+    from sdd_core.tidy import table
 
 __version__ = "0.1.0"
 
@@ -43,6 +46,7 @@ _HOMES = {
     "Dataset": "data",
     "Dense": "retraining",
     "Epoch": "level",
+    "Executor": "plugin",
     "Experiment": "experiment",
     "LabelNoise": "plugin",
     "LevelResult": "result",
@@ -63,6 +67,8 @@ _HOMES = {
     "find_phases": "phases",
     "load_plugins": "plugin_manager",
     "run": "engine",
+    "sweep": "sweeps",
+    "table": "tidy",
 }
 
 __all__ = [  # noqa: PLE0604 (the lazy names are in _HOMES)

@@ -184,7 +184,7 @@ class Experiment(Frozen):
         try:
             return cls.model_validate(dict(settings or {}), context={"plugins": plugins})
         except ValidationError as error:
-            raise SddError(_first_error(error)) from None
+            raise SddError(first_error(error)) from None
 
     def to_dict(self) -> dict[str, Any]:
         """Nested settings that `make` turns into an equal experiment; what is None is left out."""
@@ -240,7 +240,8 @@ def sections() -> dict[str, type[Plugin]]:
     return {section: KINDS[named.get(section, section)] for section in order}
 
 
-def _first_error(error: ValidationError) -> str:
+def first_error(error: ValidationError) -> str:
+    """What is wrong with settings, in one line: the first field that is unknown or impossible."""
     # A default that is made from other fields cannot be made when those are wrong.
     errors = [one for one in error.errors() if one["type"] != "default_factory_not_called"]
     first = errors[0]

@@ -29,6 +29,7 @@ import pluggy
 from sdd_core.plugin import (
     Ablation,
     DataSource,
+    Executor,
     LabelNoise,
     Loss,
     Metric,
@@ -90,6 +91,12 @@ def sdd_losses() -> list[type[Loss]]:
 @hookspec
 def sdd_ablations() -> list[type[Ablation]]:
     """Ablations: what becomes of a level when one thing about it is changed."""
+    raise NotImplementedError
+
+
+@hookspec
+def sdd_executors() -> list[type[Executor]]:
+    """Executors: where the tasks of a sweep are carried out."""
     raise NotImplementedError
 
 

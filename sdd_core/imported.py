@@ -98,3 +98,17 @@ def _module_hash(module: ModuleType) -> str:
     found = hashlib.sha256(source.encode()).hexdigest()
     _LOADED[module.__name__] = (module.__spec__, found)
     return found
+
+
+def option_types(path: str) -> dict[str, Any]:
+    """The types of the parameters of the function at `path`, as far as its annotations or its
+    defaults say them. Raises ValueError when there is no such function."""
+    try:
+        parameters = inspect.signature(_function(path), eval_str=True).parameters
+    except (NameError, TypeError):  # annotations for type checkers only; no signature
+        return {}
+    return {
+        name: type(parameter.default) if parameter.annotation is parameter.empty
+        else parameter.annotation
+        for name, parameter in parameters.items()
+    }

@@ -22,6 +22,8 @@ from pydantic import (
 )
 
 if TYPE_CHECKING:
+    import concurrent.futures
+
     import torch
     from torch import Tensor, nn
 
@@ -227,7 +229,30 @@ class Model(Plugin):
         return ()
 
 
+class Executor(Plugin):
+    """Where the tasks of a sweep are carried out. It is no part of an experiment: the results are
+    the same wherever they are made."""
+
+    kind: ClassVar[str] = "executor"
+
+    workers: int | None = Field(
+        None, ge=1, description="tasks at a time; not given: as many as there are cores for"
+    )
+
+    def open(self, width: int) -> concurrent.futures.Executor:
+        """Workers, of which a sweep keeps at most `width` busy.
+
+        They are handed functions and arguments that can be pickled, and reach the store by its
+        path. A task whose worker dies has to be tried again, it goes on from its checkpoint; when
+        that does not help, its future raises SddError. `shutdown(cancel_futures=True)` ends
+        tasks that are being carried out as well. Raises SddError when there can be no workers.
+        """
+        raise NotImplementedError
+
+
 KINDS: dict[str, type[Plugin]] = {
     kind.kind: kind
-    for kind in (Pruner, Schedule, Metric, LabelNoise, DataSource, Model, Loss, Ablation)
-}
+    for kind in (
+        Pruner, Schedule, Metric, LabelNoise, DataSource, Model, Loss, Ablation, Executor,
+    )
+}  # fmt: skip

@@ -30,6 +30,7 @@ REGISTRATION_HOOKS = {
     "sdd_models": "model",
     "sdd_losses": "loss",
     "sdd_ablations": "ablation",
+    "sdd_executors": "executor",
 }
 
 
@@ -59,7 +60,8 @@ class Plugins:
         self.hooks = pluggy.PluginManager("sdd")
         self.hooks.add_hookspecs(hookspecs)
         self.rows: list[Row] = []
-        self._blocked = set(blocked)
+        self.blocked = tuple(sorted(blocked))
+        self._blocked = set(self.blocked)
         self._unused_blocks = set(self._blocked)
 
     def load(self, found: Iterable[EntryPoint]) -> None:

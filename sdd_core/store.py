@@ -70,7 +70,7 @@ class Store:
 
     def level_folder(self, key: str) -> Path:
         """Where a level is, or would be."""
-        return self._shared / "levels" / key
+        return level_folder(self.folder, key)
 
     def load_level(self, key: str) -> Level | None:
         """The level, or None when it has to be trained: it is not there, or it is damaged."""
@@ -213,6 +213,18 @@ class Store:
             with disk_errors(folder):
                 shutil.rmtree(folder)
         return not damaged
+
+
+def level_folder(store: Path, key: str) -> Path:
+    """Where a level is in the store in a folder, or would be."""
+    return store / ".shared" / "levels" / key
+
+
+def level_is_whole(store: Path, key: str) -> bool:
+    """Whether a level is in the store as it was written. Changes nothing, not even a damaged
+    one, and makes no store where there is none."""
+    folder = level_folder(store, key)
+    return folder.is_dir() and damaged_file(folder) is None
 
 
 def _kept(weight: Tensor, mask: Tensor) -> Tensor:

@@ -14,8 +14,10 @@ from sdd_core.errors import SddError
 COMMANDS = {
     "run": ("run:run", "Run an experiment, or go on with it."),
     "resume": ("run:resume", "Go on with a run that was interrupted."),
+    "sweep": ("sweep:sweep", "Run many experiments: a file with lists of values."),
     "runs": ("runs:runs", "List the runs in the store."),
     "report": ("runs:report", "Table, figure and CSV of a run."),
+    "table": ("table:table", "One tidy table of runs, CSV or Parquet."),
     "list-plugins": ("plugins:list_plugins", "List the installed plugins."),
     "fit-kernels": ("kernels:fit_kernels", "Measure which sparse kernels are fast here."),
     "show": ("plugins:show", "Show a plugin's options and where its method comes from."),

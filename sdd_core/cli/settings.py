@@ -55,7 +55,7 @@ class ExperimentCommand(click.Command):
                 formatter.write_dl(records)
 
 
-class _FieldOption(click.Option):
+class FieldOption(click.Option):
     """An option that stands for a field of the experiment."""
 
     def __init__(self, section: str, field: str, info: FieldInfo, group: str) -> None:
@@ -74,7 +74,7 @@ class _FieldOption(click.Option):
 
 def _options(fields: Mapping[str, Any], plugins: Plugins) -> list[click.Parameter]:
     options: list[click.Parameter] = [
-        _FieldOption("train", name, info, "Training") for name, info in Train.model_fields.items()
+        FieldOption("train", name, info, "Training") for name, info in Train.model_fields.items()
     ]
     for section, kind in sections().items():
         default = DEFAULTS.get(section)
@@ -87,7 +87,7 @@ def _options(fields: Mapping[str, Any], plugins: Plugins) -> list[click.Paramete
         except SddError:
             continue  # an unknown name is told, with the nearest ones, when the value is made
         options += [
-            _FieldOption(section, field, info, f"Options of {section} {name}")
+            FieldOption(section, field, info, f"Options of {section} {name}")
             for field, info in plugin.model_fields.items()
         ]
     return options

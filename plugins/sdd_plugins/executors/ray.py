@@ -1,0 +1,81 @@
+from __future__ import annotations
+
+import os
+from concurrent import futures
+from typing import Any
+
+from pydantic import Field
+
+from sdd_core import Executor, SddError
+from sdd_plugins.executors.local import cores
+
+
+class Ray(Executor):
+    """A Ray cluster, whose machines share the store's folder.
+
+    Which machine does what, and what becomes of a task whose worker or machine dies, is Ray's
+    business. `sdd` and the plugins have to be installed on each machine, and the store, the data
+    and your own modules be found under the same paths.
+    """
+
+    name = "ray"
+    source = "https://docs.ray.io"
+
+    address: str | None = Field(
+        None,
+        description="of a cluster that runs, or 'auto'; not given: RAY_ADDRESS, or a Ray that is "
+        "started on this machine",
+    )
+    cpus: int = Field(1, ge=1, description="cores of each task")
+    retries: int = Field(2, ge=0, description="how often a task is tried again")
+
+    def open(self, width: int) -> futures.Executor:
+        try:
+            import ray  # noqa: PLC0415 (large, and may be missing)
+        except ImportError:
+            raise SddError("executor 'ray' needs Ray, which is not installed; "
+                           "pip install 'sdd[ray]'") from None
+        started = not ray.is_initialized()
+        if started:
+            self._connect(ray)
+        options = {"num_cpus": self.cpus, "max_retries": self.retries}
+        return _Pool(ray, options, self.workers or width, started)
+
+    def _connect(self, ray: Any) -> None:
+        address = self.address or os.environ.get("RAY_ADDRESS")
+        own = {"num_cpus": (self.workers or cores()) * self.cpus, "include_dashboard": False}
+        where = {"address": address} if address else {"address": "local", **own}
+        try:
+            ray.init(**where, logging_level="warning", configure_logging=True)
+        except (ConnectionError, RuntimeError, ValueError) as error:
+            reason = " ".join(str(error).split())
+            raise SddError(f"cannot reach Ray at {where['address']!r}: {reason}") from None
+
+
+class _Pool(futures.ThreadPoolExecutor):
+    """Threads, each of which waits for what Ray does for it."""
+
+    def __init__(self, ray: Any, options: dict[str, Any], workers: int, started: bool) -> None:
+        super().__init__(workers, "sdd-ray")
+        self._ray, self._options, self._started = ray, options, started
+        self._asked: list[Any] = []
+
+    def submit(self, fn: Any, /, *args: Any, **kwargs: Any) -> futures.Future[Any]:
+        return super().submit(self._ask, fn, args, kwargs)
+
+    def _ask(self, fn: Any, args: Any, kwargs: Any) -> Any:
+        task = self._ray.remote(fn).options(**self._options).remote(*args, **kwargs)
+        self._asked.append(task)
+        try:
+            return self._ray.get(task)
+        except self._ray.exceptions.RayError as error:
+            raise SddError(f"Ray: {str(error).splitlines()[0]}") from None
+
+    def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
+        if cancel_futures:
+            super().shutdown(wait=False, cancel_futures=True)
+            for task in self._asked:
+                self._ray.cancel(task, force=True)
+        super().shutdown(wait)
+        if self._started:
+            self._ray.shutdown()

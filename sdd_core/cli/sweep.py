@@ -1,0 +1,145 @@
+"""`sdd sweep`: many experiments at once."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import click
+from rich.table import Table
+
+from sdd_core.cli.run import INTERRUPTED, no_plugin_option, store_option
+from sdd_core.cli.settings import FieldOption, changes
+from sdd_core.cli.terminal import console
+from sdd_core.errors import SddError
+from sdd_core.experiment import override, read_toml
+from sdd_core.plugin_manager import load_plugins, warn_of_problems
+from sdd_core.result import Result
+from sdd_core.sweeps import carry_out_plan, expand, make_executor
+from sdd_core.sweeps.work import Place
+
+_PREFIX = "executor__"
+
+
+class SweepCommand(click.Command):
+    """A command with a typed option for every field of the chosen executor."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        peek = click.Context(self, ignore_unknown_options=True, allow_extra_args=True)
+        try:
+            seen, _, _ = self.make_parser(peek).parse_args(list(args))
+        except click.UsageError:
+            return super().parse_args(ctx, args)
+        plugins = load_plugins(tuple(seen.get("no_plugin") or ()))
+        name = str(seen.get("executor") or "local")
+        fields = plugins.get("executor", name).model_fields
+        self.params = [*self.params, *(
+            FieldOption("executor", field, info, f"Options of executor {name}")
+            for field, info in fields.items() if field != "workers"
+        )]
+        return super().parse_args(ctx, args)
+
+
+@click.command(cls=SweepCommand)
+@click.argument("files", metavar="FILE...", nargs=-1, required=True,
+                type=click.Path(path_type=Path, dir_okay=False))
+@click.option("--set", "set_", multiple=True, metavar="FIELD=VALUE",
+              help="Set any field, also to a list; may be repeated.")
+@click.option("--executor", default="local", metavar="NAME", show_default=True,
+              help="Where to run: `sdd list-plugins --kind executor`.")
+@click.option("--workers", type=click.IntRange(min=1),
+              help="Experiments at a time; one for each core if not given.")
+@click.option("--dry-run", is_flag=True, help="Say what there is to do, and do nothing.")
+@store_option
+@click.option("--data-root", type=click.Path(path_type=Path, file_okay=False),
+              help="Folder where data sets are looked for and downloaded to.")
+@click.option("--device", help="cpu, cuda, cuda:1, ...; a GPU if there is one.")
+@click.option("--checkpoint-minutes", type=click.FloatRange(min=0), default=2.0,
+              show_default=True, help="How much work a crash may cost.")
+@click.option("--quiet", "-q", is_flag=True, help="No progress.")
+@click.option("--json", "as_json", is_flag=True,
+              help="Print the results as one JSON document, a list.")
+@no_plugin_option
+
+
+def sweep(files: tuple[Path, ...], store: Path, no_plugin: tuple[str, ...], **options: Any) -> None:
+    """Run all experiments that FILE stands for, or go on with them.
+
+    In FILE, an experiment file (TOML), any field may have a list: seed = [0, 1, 2]. The
+    experiments are the product of all lists; a field that is itself a list, as model.widths,
+    takes a list of lists. Levels that runs have in common are trained once. Runs that fail are
+    reported at the end, with exit code 1.
+    """
+    plugins = load_plugins(no_plugin)
+    settings = [_settings(file, changes({"set_": options["set_"]})) for file in files]
+    experiments = expand(settings, plugins)
+    executor = make_executor(_executor_options(options), plugins)
+    warn_of_problems(plugins)
+
+    from sdd_core.sweeps.plan import Plan  # noqa: PLC0415 (a mistake is told before torch is there)
+    from sdd_core.sweeps.progress import progress_for  # noqa: PLC0415
+
+    plan = Plan.of(experiments)
+    if options["dry_run"]:
+        whole = len(plan.whole(store))
+        counts = {"runs": len(plan.names), "levels": len(plan.keys), "shared": len(plan.shared),
+                  "there": whole, "to_train": len(plan.keys) - whole}
+        click.echo(json.dumps(counts) if options["as_json"] else _counts(counts))
+        return
+    root = options["data_root"]
+    place = Place(store.absolute(), root and root.absolute(), options["device"],
+                  options["checkpoint_minutes"], plugins.blocked)
+    try:
+        with progress_for(plan, place.store, sys.stderr, options["quiet"]) as progress:
+            failures, results = carry_out_plan(plan, executor, place, progress)
+    except KeyboardInterrupt:
+        click.echo("stopped; the same command goes on from here", err=True)
+        raise click.exceptions.Exit(INTERRUPTED) from None
+    if options["as_json"]:
+        click.echo(json.dumps([result.to_json() for result in results], allow_nan=False))
+    elif options["quiet"]:
+        for result in results:
+            click.echo(result.folder)
+    else:
+        _print(results)
+    for name, reason in failures.items():
+        click.echo(f"sdd: run {name} failed: {reason}", err=True)
+    if failures:
+        click.echo(f"{len(failures)} of {len(plan.names)} runs failed; the same command tries "
+                   "them again", err=True)
+        raise click.exceptions.Exit(1)
+
+
+def _settings(file: Path, changed: list[tuple[str, Any]]) -> dict[str, Any]:
+    settings = read_toml(file)
+    for field, _ in changed:
+        section, dot, _ = field.partition(".")
+        if dot and isinstance(settings.get(section), list):
+            raise SddError(f"--set {field}: {file} has a list for {section}; change it there")
+    return override(settings, changed)
+
+
+def _executor_options(options: dict[str, Any]) -> dict[str, Any]:
+    given = {name.removeprefix(_PREFIX): value for name, value in options.items()
+             if name.startswith(_PREFIX) and value is not None}
+    if options["workers"] is not None:
+        given["workers"] = options["workers"]
+    return {"name": options["executor"], **given}
+
+
+def _counts(counts: dict[str, int]) -> str:
+    return (f"{counts['runs']} runs\n"
+            f"{counts['levels']} levels, {counts['shared']} of them shared by several runs\n"
+            f"{counts['there']} are there already\n"
+            f"{counts['to_train']} to train")
+
+
+def _print(results: list[Result]) -> None:
+    table = Table(box=None, header_style="bold")
+    table.add_column("run", no_wrap=True)
+    table.add_column("what was found")
+    for result in results:
+        table.add_row(result.run, result.phases.verdict)
+    console().print(table)

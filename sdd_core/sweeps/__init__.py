@@ -1,0 +1,117 @@
+"""Sweeps: many experiments, over seeds, noise rates, pruners, schedules, ..."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pydantic import ValidationError
+
+from sdd_core.errors import SddError
+from sdd_core.experiment import first_error, read_toml
+from sdd_core.plugin import Executor
+from sdd_core.plugin_manager import Plugins, load_plugins
+from sdd_core.result import Result
+from sdd_core.run_folder import Run
+from sdd_core.sweeps.settings import expand
+from sdd_core.sweeps.work import Place
+
+if TYPE_CHECKING:
+    from sdd_core.sweeps.plan import Plan
+    from sdd_core.sweeps.scheduler import Progress
+
+__all__ = ["SweepError", "carry_out_plan", "expand", "make_executor", "sweep"]
+
+Settings = Mapping[str, Any] | Path | str
+
+
+class SweepError(SddError):
+    """Runs of a sweep failed.
+
+    failures: the name of each, and the reason in one line. results: of the runs that are done.
+    """
+
+    def __init__(self, failures: Mapping[str, str], results: Sequence[Result]) -> None:
+        self.failures = dict(failures)
+        self.results = list(results)
+        name, reason = next(iter(failures.items()))
+        more = f" (and {len(failures) - 1} more)" if len(failures) > 1 else ""
+        runs = len(failures) + len(results)
+        super().__init__(f"{len(failures)} of {runs} runs failed: {name}: {reason}{more}")
+
+
+def sweep(
+    settings: Settings | Sequence[Settings],
+    *,
+    store: Path | str = "runs",
+    workers: int | None = None,
+    executor: Executor | Mapping[str, Any] | str = "local",
+    plugins: Plugins | None = None,
+    data_root: Path | str | None = None,
+    device: str | None = None,
+    checkpoint_minutes: float = 2.0,
+) -> list[Result]:
+    """Carry out all experiments that settings with lists stand for; levels that they have in
+    common are trained once.
+
+    Args:
+        settings: nested settings or an experiment file, or several of them, in which a field may
+            have a list of values (see `sdd_core.sweeps.settings`).
+        workers: experiments at a time; not given: one for each core.
+        executor: where, as a plugin, its name, or a table of its name and options.
+
+    The others are as in `sdd_core.run`. Workers load the plugins that are installed.
+
+    Returns:
+        The results, in the order of the lists, the last list fastest.
+
+    Raises:
+        SddError: a setting is unknown or impossible; nothing has been run.
+        SweepError: some runs failed; all others have been carried out.
+    """
+    from sdd_core.sweeps.plan import Plan  # noqa: PLC0415 (a mistake is told before torch is there)
+    from sdd_core.sweeps.progress import Silent  # noqa: PLC0415
+
+    plugins = plugins or load_plugins()
+    single = isinstance(settings, Mapping | Path | str)
+    files = [settings] if single else settings
+    read = [one if isinstance(one, Mapping) else read_toml(Path(one)) for one in files]
+    if not isinstance(executor, Executor):
+        named = {"name": executor} if isinstance(executor, str) else dict(executor)
+        if workers is not None:
+            named["workers"] = workers
+        executor = make_executor(named, plugins)
+    root = Path(data_root).absolute() if data_root is not None else None
+    place = Place(Path(store).absolute(), root, device, checkpoint_minutes, plugins.blocked)
+    plan = Plan.of(expand(read, plugins))
+    failures, results = carry_out_plan(plan, executor, place, Silent())
+    if failures:
+        raise SweepError(failures, results)
+    return results
+
+
+def make_executor(options: Mapping[str, Any], plugins: Plugins) -> Executor:
+    """The executor with a name and options. Raises SddError: unknown or impossible ones."""
+    kind = plugins.get("executor", str(options["name"]))
+    assert issubclass(kind, Executor)
+    try:
+        return kind.model_validate({k: v for k, v in options.items() if k != "name"})
+    except ValidationError as error:
+        raise SddError(f"executor.{first_error(error)}") from None
+
+
+def carry_out_plan(
+    plan: Plan, executor: Executor, place: Place, progress: Progress
+) -> tuple[dict[str, str], list[Result]]:
+    """Carry out a plan's runs; the reasons of those that failed by name, and the others' results.
+
+    Raises SddError: a run's folder is of another version, or there can be no workers.
+    """
+    from sdd_core.sweeps.scheduler import carry_out_all  # noqa: PLC0415 (imports torch)
+
+    runs = [Run.of(experiment, place.store) for experiment in plan.experiments]
+    pool = executor.open(len(runs))
+    failed = carry_out_all(plan, pool, place, progress)
+    failures = {plan.names[run]: reason for run, reason in sorted(failed.items())}
+    return failures, [run.result() for position, run in enumerate(runs) if position not in failed]

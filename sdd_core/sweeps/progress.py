@@ -1,0 +1,135 @@
+"""What a user sees while a sweep is going on. Levels are counted in the store, where they arrive
+from whatever worker, on whatever machine."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TextIO
+
+from rich.console import Console
+from rich.markup import escape
+from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn
+from rich.progress import Progress as Bar
+
+from sdd_core.store import level_folder
+from sdd_core.sweeps.plan import Plan
+from sdd_core.sweeps.scheduler import Progress
+
+# Seconds between two lines where nothing but levels has come.
+LINE_EVERY = 30.0
+
+
+class Silent:
+    """Shows nothing."""
+
+    def look(self) -> None: ...
+
+    def ended(self, run: int, reason: str | None) -> None: ...
+
+
+class Count:
+    """How many levels and runs are done, and how long the others will take."""
+
+    def __init__(self, plan: Plan, store: Path) -> None:
+        self.plan, self._store = plan, store
+        self._began = time.monotonic()
+        self._missing = set(plan.keys)
+        self.levels, self.runs, self._trained = len(self._missing), 0, 0
+        self.look()
+        # What was there already says nothing about how fast levels are trained.
+        self._trained = 0
+
+    def look(self) -> None:
+        """Count the levels that have come."""
+        come = {key for key in self._missing if level_folder(self._store, key).is_dir()}
+        self._missing -= come
+        self._trained += len(come)
+
+    @property
+    def done(self) -> int:
+        """Levels that are there."""
+        return self.levels - len(self._missing)
+
+    def __str__(self) -> str:
+        text = f"runs {self.runs}/{len(self.plan.names)}, levels {self.done}/{self.levels}"
+        if self._missing and self._trained:
+            left = (time.monotonic() - self._began) / self._trained * len(self._missing)
+            text += f", about {duration(left)} left"
+        return text
+
+
+class Lines:
+    """Plain lines, for pipes and log files."""
+
+    def __init__(self, count: Count, stream: TextIO) -> None:
+        self._count, self._stream = count, stream
+        self._shown = 0
+        runs = len(count.plan.names)
+        self._say(f"sweep of {runs} run{'s' * (runs != 1)}, {count.levels} levels, "
+                  f"{count.done} of them there already")
+
+    def look(self) -> None:
+        self._count.look()
+        if self._count.done > self._shown and time.monotonic() - self._said > LINE_EVERY:
+            self._say(str(self._count))
+
+    def ended(self, run: int, reason: str | None) -> None:
+        self._count.runs += 1
+        how = f"failed: {reason}" if reason else "done"
+        self._say(f"run {self._count.plan.names[run]} {how} ({self._count})")
+
+    def _say(self, text: str) -> None:
+        self._shown, self._said = self._count.done, time.monotonic()
+        print(text, file=self._stream, flush=True)
+
+
+class Live:
+    """A bar that grows with every level."""
+
+    def __init__(self, count: Count, console: Console) -> None:
+        self._count = count
+        self.bar = Bar(
+            TextColumn("[bold]sweep"),
+            MofNCompleteColumn(),
+            BarColumn(),
+            TextColumn("{task.description}"),
+            TimeElapsedColumn(),
+            console=console,
+            transient=True,
+        )
+        self._task = self.bar.add_task(str(count), total=count.levels, completed=count.done)
+
+    def look(self) -> None:
+        self._count.look()
+        self.bar.update(self._task, completed=self._count.done, description=str(self._count))
+
+    def ended(self, run: int, reason: str | None) -> None:
+        self._count.runs += 1
+        how = f"[red]failed[/red]: {escape(reason)}" if reason else "done"
+        self.bar.console.print(f"run {self._count.plan.names[run]} {how}", highlight=False)
+        self.look()
+
+
+@contextmanager
+def progress_for(plan: Plan, store: Path, stream: TextIO, quiet: bool) -> Iterator[Progress]:
+    """Shows a sweep's progress on `stream`: live on a terminal, plain lines in a pipe, nothing
+    where `quiet`."""
+    console = Console(file=stream)
+    if quiet:
+        yield Silent()
+    elif not console.is_terminal:
+        yield Lines(Count(plan, store), stream)
+    else:
+        live = Live(Count(plan, store), console)
+        with live.bar:
+            yield live
+
+
+def duration(seconds: float) -> str:
+    """A time span as one says it: `40 s`, `3 min`, `2.5 h`."""
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"

@@ -1,0 +1,74 @@
+"""Hands the tasks of a plan to an executor's workers, each when what it needs is there."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from concurrent.futures import FIRST_COMPLETED, Executor, Future, wait
+from typing import Protocol
+
+from sdd_core.store import level_is_whole
+from sdd_core.sweeps.plan import Plan, Task
+from sdd_core.sweeps.work import Place, carry_out, one_line
+
+# Seconds between two looks at the store, which is how progress is known wherever workers are.
+LOOK = 0.5
+
+
+class Progress(Protocol):
+    """Is told how a sweep gets on."""
+
+    def look(self) -> None:
+        """Levels may have come into the store."""
+
+    def ended(self, run: int, reason: str | None) -> None:
+        """A run is done, or it failed for a reason."""
+
+
+def carry_out_all(plan: Plan, pool: Executor, place: Place, progress: Progress) -> dict[int, str]:
+    """Carry out all tasks; returns the runs that failed and the reason of each, in one line.
+
+    A task that fails takes with it only the runs that need its levels. On an interruption the
+    workers are ended; what they have kept in the store stays.
+    """
+    failed: dict[int, str] = {}
+    running: dict[Future[str | None], int] = {}
+
+    def begin(tasks: Iterable[int]) -> None:
+        for position in tasks:
+            task = plan.tasks[position]
+            if _is_done(task, place):
+                begin(children(position))
+                continue
+            settings = plan.experiments[task.run].model_dump(mode="json")
+            running[pool.submit(carry_out, settings, task.levels, place)] = position
+
+    def children(position: int | None) -> list[int]:
+        return [child for child, task in enumerate(plan.tasks) if task.parent == position]
+
+    try:
+        begin(children(None))
+        while running:
+            done, _ = wait(running, timeout=LOOK, return_when=FIRST_COMPLETED)
+            progress.look()
+            for future in sorted(done, key=running.__getitem__):
+                position = running.pop(future)
+                task = plan.tasks[position]
+                error = future.exception()
+                reason = one_line(error) if error else future.result()
+                if reason is None:
+                    begin(children(position))
+                ended = [task.run] if task.levels is None else []
+                for run in plan.runs_after(position) if reason else ended:
+                    if reason:
+                        failed[run] = reason
+                    progress.ended(run, reason)
+    except BaseException:
+        pool.shutdown(wait=False, cancel_futures=True)
+        raise
+    pool.shutdown()
+    return failed
+
+
+def _is_done(task: Task, place: Place) -> bool:
+    """Whether a task need not be begun. A run always is: it has more to do than its levels."""
+    return task.levels is not None and all(level_is_whole(place.store, key) for key in task.keys)

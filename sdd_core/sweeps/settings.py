@@ -1,0 +1,158 @@
+"""One file, many experiments: a list for a field makes an experiment for each of its values.
+
+    seed = [0, 1, 2]
+    noise.rate = [0, 0.2, 0.4]
+    model.widths = [[300, 100], [100, 100]]     # a field that is itself a list: a list of lists
+    train.milestones = [0.5, 0.75]              # one value
+    retrain = ["rewind", "scratch"]
+
+    [[pruner]]                                  # each with its own options, lists among them
+    name = "imp"
+    fraction = [0.2, 0.4]
+    [[pruner]]
+    name = "random"
+
+The experiments are the product of all lists, in the order of the file, the last list fastest; of
+equal ones the first stays. Whether a list is one value or several is decided by the field's type:
+it is several when it is nested deeper than lists of that type are.
+"""
+
+from __future__ import annotations
+
+import inspect
+import types
+import typing
+from collections.abc import Iterable, Mapping
+from collections.abc import Set as AbstractSet
+from itertools import product
+from typing import Any
+
+from pydantic import BaseModel
+
+from sdd_core.errors import SddError
+from sdd_core.experiment import DEFAULTS, Experiment, sections
+from sdd_core.imported import option_types
+from sdd_core.keys import digest, run_name
+from sdd_core.plugin_manager import Plugins
+
+
+def expand(several: Iterable[Mapping[str, Any]], plugins: Plugins) -> list[Experiment]:
+    """The experiments that the settings of one or more files stand for, none of them twice.
+
+    Raises SddError that names the first field that is unknown or impossible.
+    """
+    made: dict[str, Experiment] = {}
+    for settings in several:
+        for chosen in _of_experiment(settings, plugins):
+            experiment = Experiment.make(chosen, plugins)
+            made.setdefault(digest(experiment.to_dict()), experiment)
+    _check_apart(made.values())
+    return list(made.values())
+
+
+def _check_apart(experiments: Iterable[Experiment]) -> None:
+    """Raises SddError for two experiments that would be carried out in one folder."""
+    runs: dict[str, Experiment] = {}
+    for experiment in experiments:
+        other = runs.setdefault(run_name(experiment), experiment)
+        if other is not experiment:
+            field = "levels" if other.levels != experiment.levels else "metrics"
+            raise SddError(f"{field}: experiments that differ in nothing else are one run, which "
+                           f"a sweep cannot do twice; give one value for {field}")
+
+
+def _of_experiment(settings: Mapping[str, Any], plugins: Plugins) -> list[dict[str, Any]]:
+    kinds = sections()
+    fields = {name: info.annotation for name, info in Experiment.model_fields.items()}
+    choices = {
+        field: _of_section(field, value, plugins) if field in kinds
+        else _of_field(field, value, fields.get(field))
+        for field, value in settings.items()
+    }
+    return _product(choices)
+
+
+def _of_section(section: str, value: Any, plugins: Plugins) -> list[Any]:
+    """What a section that names a plugin stands for: names, or tables with one value a field."""
+    parts = _several(section, value) if _is_list(value) else [value]
+    return [one for part in parts for one in _of_plugin(section, part, plugins)]
+
+
+def _of_plugin(section: str, value: Any, plugins: Plugins) -> list[Any]:
+    if not isinstance(value, Mapping):
+        return [value]
+    given = value.get("name", DEFAULTS.get(section))
+    names = _several(f"{section}.name", given) if _is_list(given) else [given]
+    tables: list[Any] = []
+    for name in names:
+        fields = _fields(section, name, plugins)
+        choices = {
+            option: [name] if option == "name"
+            else _of_field(f"{section}.{option}", choice, fields.get(option))
+            for option, choice in value.items()
+        }
+        tables += _product(choices)
+    return tables
+
+
+def _of_field(field: str, value: Any, kind: Any) -> list[Any]:
+    """The values that a field is to take. kind: its type; None where there is no such field,
+    which is refused when the experiment is made."""
+    parts = _several(field, value) if nesting(value) > list_depth(kind) else [value]
+    return [one for part in parts for one in _of_table(field, part, kind)]
+
+
+def _of_table(field: str, value: Any, kind: Any) -> list[Any]:
+    if not (inspect.isclass(kind) and issubclass(kind, BaseModel) and isinstance(value, Mapping)):
+        return [value]
+    infos = kind.model_fields
+    return _product({
+        name: _of_field(f"{field}.{name}", one, infos[name].annotation if name in infos else None)
+        for name, one in value.items()
+    })
+
+
+def _fields(section: str, name: Any, plugins: Plugins) -> Mapping[str, Any]:
+    """The types of the options that a plugin has; nothing where there is no such plugin, which
+    is refused when the experiment is made."""
+    if not isinstance(name, str):
+        return {}
+    try:
+        if section == "model" and ":" in name and not plugins.named(name):
+            return option_types(name)
+        infos = plugins.get(sections()[section].kind, name).model_fields
+    except (SddError, ValueError):
+        return {}
+    return {option: info.annotation for option, info in infos.items()}
+
+
+def list_depth(kind: Any) -> int:
+    """How deep the lists are that a field of this type holds: 1 for `tuple[int, ...] | None`."""
+    origin, arguments = typing.get_origin(kind) or kind, typing.get_args(kind)
+    if origin is typing.Annotated:
+        return list_depth(arguments[0])
+    if origin in {typing.Union, types.UnionType}:
+        return max(map(list_depth, arguments))
+    if inspect.isclass(origin) and issubclass(origin, list | tuple | AbstractSet):
+        return 1 + max(map(list_depth, arguments), default=0)
+    return 0
+
+
+def nesting(value: Any) -> int:
+    """How deep lists are nested in a value: 1 for [], 2 for [0, [1]]."""
+    return 1 + max(map(nesting, value), default=0) if _is_list(value) else 0
+
+
+def _is_list(value: Any) -> bool:
+    return isinstance(value, list | tuple | range)
+
+
+def _several(field: str, values: Iterable[Any]) -> list[Any]:
+    if not (several := list(values)):
+        raise SddError(f"{field}: an empty list leaves nothing to do; give at least one value, "
+                       "or leave the field out")
+    return several
+
+
+def _product(choices: Mapping[str, list[Any]]) -> list[dict[str, Any]]:
+    return [dict(zip(choices, values, strict=True)) for values in product(*choices.values())]

@@ -1,0 +1,59 @@
+"""What a worker of a sweep does."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from sdd_core.errors import SddError
+from sdd_core.experiment import Experiment
+from sdd_core.plugin_manager import load_plugins
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where and how a sweep is carried out, which does not change its results.
+
+    blocked: plugins that are left out. The others as in `sdd_core.run`.
+    """
+
+    store: Path
+    data_root: Path | None = None
+    device: str | None = None
+    checkpoint_minutes: float = 2.0
+    blocked: tuple[str, ...] = ()
+
+
+def carry_out(settings: Mapping[str, Any], levels: int | None, place: Place) -> str | None:
+    """Train an experiment's levels, up to `levels`, or carry out its whole run (None).
+
+    Returns nothing, or in one line the reason why it failed: that of one task is no reason for
+    the others to stop.
+    """
+    from sdd_core.engine import run, train_levels  # noqa: PLC0415 (torch counts cores when it loads)
+
+    try:
+        plugins = load_plugins(place.blocked)
+        experiment = Experiment.make(settings, plugins)
+        where = {
+            "store": place.store,
+            "plugins": plugins,
+            "data_root": place.data_root,
+            "device": place.device,
+            "checkpoint_minutes": place.checkpoint_minutes,
+        }
+        if levels is None:
+            run(experiment, **where)
+        else:
+            train_levels(experiment.model_copy(update={"levels": levels}), **where)
+    except Exception as error:
+        return one_line(error)
+    return None
+
+
+def one_line(error: BaseException) -> str:
+    """What went wrong, in one line; the class too, where no word of ours says it."""
+    text = " ".join(str(error).split())
+    return text if isinstance(error, SddError) else f"{type(error).__name__}: {text}"

@@ -1,0 +1,131 @@
+"""Results as one tidy table: a row for each level of each run, a column for each thing about it."""
+
+from __future__ import annotations
+
+import csv
+import io
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from sdd_core.errors import SddError
+from sdd_core.experiment import sections
+from sdd_core.plugin_manager import Plugins, load_plugins
+from sdd_core.result import Result
+from sdd_core.run_folder import open_run
+
+LEVEL = ("level", "sparsity", "density", "diverged", "phase")
+
+
+def table(source: Path | str | Result | Sequence[Result]) -> list[dict[str, Any]]:
+    """One row for each run and level: `pandas.DataFrame(rows)`, `polars.DataFrame(rows)`.
+
+    source: a store, all of whose runs are meant, or results.
+
+    All rows have the same columns: `run`; every field of the experiment under its dotted name,
+    `train.lr`, where a list is text, `300,100`; `level`, `sparsity`, `density`, `diverged`,
+    `phase`; every metric that is one number. What a row has not is None.
+
+    Raises SddError when there is no store. Runs that cannot be read are left out, with a word on
+    standard error.
+    """
+    if isinstance(source, Result):
+        source = [source]
+    elif isinstance(source, Path | str):
+        source = stored_results(Path(source), load_plugins())
+    rows = [row for result in source for row in _rows(result)]
+    columns = _columns(rows)
+    return [{column: _find(row, column) for column in columns} for row in rows]
+
+
+def stored_results(store: Path, plugins: Plugins) -> list[Result]:
+    """The results of all the runs in a store, in order of their names."""
+    if not store.is_dir():
+        raise SddError(f"there is no store {store}; `sdd run` and `sdd sweep` make one")
+    results = []
+    for file in sorted(store.glob("*/experiment.toml")):
+        try:
+            results.append(open_run(file.parent, plugins).result())
+        except SddError as error:
+            print(f"sdd: warning: run {file.parent.name} is left out: {error}", file=sys.stderr)
+    return results
+
+
+# The three parts that a row is made of, so that equal names in different parts do not collide.
+_Row = tuple[dict[str, Any], dict[str, Any], dict[str, Any]]
+
+
+def _rows(result: Result) -> list[_Row]:
+    fields = {"run": result.run, **_fields(result.experiment.model_dump(mode="json"))}
+    phases = {
+        level: phase
+        for phase, (first, last) in result.phases.named().items()
+        for level in range(first, last + 1)
+    }
+    rows = []
+    for position, level in enumerate(result.levels):
+        known = (level.level, level.sparsity, level.density, level.diverged, phases.get(position))
+        metrics = {n: v for n, v in level.metrics.items() if not isinstance(v, Mapping | list)}
+        rows.append((fields, dict(zip(LEVEL, known, strict=True)), metrics))
+    return rows
+
+
+def _fields(settings: Mapping[str, Any], before: str = "") -> dict[str, Any]:
+    """Nested settings as dotted fields."""
+    fields: dict[str, Any] = {}
+    for name, value in settings.items():
+        field = before + name
+        if isinstance(value, Mapping):
+            fields |= _fields(value, f"{field}.")
+        elif isinstance(value, list):
+            fields[field] = ",".join(str(one["name"] if isinstance(one, Mapping) else one)
+                                     for one in value)
+        else:
+            # A section without a plugin has no options, and its name is what is missing.
+            fields[f"{field}.name" if field in sections() else field] = value
+    return fields
+
+
+def _columns(rows: Sequence[_Row]) -> list[str]:
+    """All columns, in the order of the experiment's fields, of LEVEL and of the metrics."""
+    fields = dict.fromkeys(name for row in rows for name in row[0])
+    # Options of one section belong together, also those that only some of the runs have.
+    order = list(dict.fromkeys(name.partition(".")[0] for name in fields))
+    grouped = sorted(fields, key=lambda name: order.index(name.partition(".")[0]))
+    metrics = dict.fromkeys(name for row in rows for name in row[2])
+    return list(dict.fromkeys([*grouped, *LEVEL, *metrics])) if rows else []
+
+
+def _find(row: _Row, column: str) -> Any:
+    return next((part[column] for part in row if column in part), None)
+
+
+def csv_text(rows: Sequence[Mapping[str, Any]]) -> str:
+    """The rows as CSV; None is an empty cell."""
+    stream = io.StringIO()
+    writer = csv.DictWriter(stream, list(rows[0]) if rows else [], lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    return stream.getvalue()
+
+
+def parquet_bytes(rows: Sequence[Mapping[str, Any]]) -> bytes:
+    """The rows as a Parquet file. Raises SddError when pyarrow is not installed."""
+    try:
+        import pyarrow  # noqa: PLC0415 (may be missing)
+        from pyarrow import parquet  # noqa: PLC0415
+    except ImportError:
+        raise SddError("Parquet needs pyarrow, which is not installed; pip install "
+                       "'sdd[parquet]', or write CSV") from None
+    columns = {}
+    for column in rows[0] if rows else ():
+        values = [row[column] for row in rows]
+        try:
+            columns[column] = pyarrow.array(values)
+        except (pyarrow.ArrowInvalid, pyarrow.ArrowTypeError):
+            # Options of two plugins with one name may be of different types.
+            columns[column] = pyarrow.array([None if v is None else str(v) for v in values])
+    stream = io.BytesIO()
+    parquet.write_table(pyarrow.table(columns), stream)
+    return stream.getvalue()
