@@ -10,7 +10,7 @@ from sdd_core.costs import KernelCosts
 from sdd_core.errors import SddError
 from sdd_core.experiment import Experiment
 from sdd_core.resident import Resident
-from sdd_core.trainer import FlatTrainer, Trainer
+from sdd_core.trainer import FlatTrainer, Objective, Trainer
 
 
 def make_trainer(
@@ -22,6 +22,7 @@ def make_trainer(
     momenta: Mapping[str, Tensor] | None = None,
     kernels: tuple[str, ...] | None = None,
     costs: KernelCosts | None = None,
+    objective: Objective | None = None,
 ) -> Trainer:
     """The trainer for a network under its masks.
 
@@ -31,12 +32,13 @@ def make_trainer(
     Args:
         momenta, kernels: those of a checkpoint, to go on from bit for bit.
         costs: what the choice weighs (None: the defaults).
+        objective: what is minimised, where it is more than the sparse kernels know.
 
     Raises:
         SddError: a checkpoint was trained with sparse kernels, and numba is not there.
     """
     train = experiment.train
-    sparse = experiment.engine == "auto" and data.device.type == "cpu"
+    sparse = experiment.engine == "auto" and data.device.type == "cpu" and objective is None
     if sparse and kernels != ():
         if _numba_is_there():
             from sdd_core.sparse_trainer import sparse_trainer  # noqa: PLC0415 (imports numba)
@@ -50,7 +52,7 @@ def make_trainer(
         elif kernels:
             raise SddError("a level was interrupted that trained with sparse kernels, and they "
                            "need numba to go on with it; pip install numba")
-    return FlatTrainer(network, masks, data, train, momenta)
+    return FlatTrainer(network, masks, data, train, momenta, objective)
 
 
 def _numba_is_there() -> bool:
