@@ -310,7 +310,8 @@ def test_changing_the_data_is_refused(tmp_path, part):
             getattr(getattr(level.data, split), tensor).zero_()
             return {}
 
-    with pytest.raises(SddError, match=r"^metric 'forger' changed the data set in place") as refused:
+    said = r"^metric 'forger' changed the data set in place"
+    with pytest.raises(SddError, match=said) as refused:
         go(small(), tmp_path, plugins=plugins_with(sdd_metrics=[Forger]))
     assert "\n" not in str(refused.value)
 
