@@ -42,39 +42,43 @@ from sdd_core.retraining import LARGEST_RATE
 class Train(Frozen):
     """How the dense network trains, and pruned ones, as far as their schedule leaves it so."""
 
-    epochs: int = Field(60, ge=1, le=100_000, description="passes over the training set")
-    batch_size: int = Field(128, ge=1, description="examples in a batch")
-    lr: Positive = Field(0.1, le=LARGEST_RATE, description="learning rate at the start")
+    epochs: int = Field(default=60, ge=1, le=100_000, description="passes over the training set")
+    batch_size: int = Field(default=128, ge=1, description="examples in a batch")
+    lr: Positive = Field(default=0.1, le=LARGEST_RATE, description="learning rate at the start")
     optimizer: str = Field(
-        "sgd",
+        default="sgd",
         pattern="^[A-Za-z]+$",
         description="'sgd' with momentum, or the name of another in torch.optim, as AdamW",
     )
-    momentum: float = Field(0.9, ge=0, lt=1, description="of SGD")
+    momentum: float = Field(default=0.9, ge=0, lt=1, description="of SGD")
     weight_decay: NonNegative = Field(
-        0.0, le=LARGEST_RATE, description="as the optimizer applies it"
+        default=0.0, le=LARGEST_RATE, description="as the optimizer applies it"
     )
     distance_penalty: NonNegative = Field(
-        0.0,
+        default=0.0,
         description="lambda in the penalty lambda^2/2 ||w - w_start||^2 on the distance from where "
         "a level starts (He et al., 2022, arXiv:2206.08684, sec. 5)",
     )
     decay: Literal["steps", "cosine"] = Field(
-        "steps", description="of the learning rate: drops at the milestones, or a half cosine to 0"
+        default="steps",
+        description="of the learning rate: drops at the milestones, or a half cosine to 0",
     )
     milestones: tuple[Fraction, ...] = Field(
-        (0.5, 0.75), description="fractions of the training after which the learning rate drops"
+        default=(0.5, 0.75),
+        description="fractions of the training after which the learning rate drops",
     )
-    gamma: Positive = Field(0.1, le=1, description="factor of each drop")
+    gamma: Positive = Field(default=0.1, le=1, description="factor of each drop")
     warmup_epochs: NonNegative = Field(
-        0.0, description="epochs in which the learning rate grows linearly to its start"
+        default=0.0, description="epochs in which the learning rate grows linearly to its start"
     )
     stop_loss: NonNegative | None = Field(
-        None,
+        default=None,
         description="end a level after the epoch with a training loss of at most this; "
         "not given: train all epochs",
     )
-    augment: bool = Field(True, description="use the data set's augmentation, where it has one")
+    augment: bool = Field(
+        default=True, description="use the data set's augmentation, where it has one"
+    )
 
     @model_validator(mode="after")
     def _milestones_grow(self) -> Train:
@@ -127,7 +131,7 @@ class Experiment(Frozen):
     `Experiment(pruner="imp", noise={"name": "symmetric", "rate": 0.2})`.
     """
 
-    seed: int = Field(0, ge=0, lt=2**63, description="of every stream of randomness")
+    seed: int = Field(default=0, ge=0, lt=2**63, description="of every stream of randomness")
     data: Annotated[SerializeAsAny[DataSource], _chosen("data")] = Field(
         DEFAULTS["data"], validate_default=True, description="the data set"
     )
@@ -139,7 +143,7 @@ class Experiment(Frozen):
     )
     train: Train = Field(default_factory=Train, description="how the dense network trains")
     loss: Annotated[SerializeAsAny[Loss] | None, _chosen("loss")] = Field(
-        None, description="what training minimises; not given: cross-entropy"
+        default=None, description="what training minimises; not given: cross-entropy"
     )
     pruner: Annotated[SerializeAsAny[Pruner], _chosen("pruner")] = Field(
         DEFAULTS["pruner"], validate_default=True, description="which weights go"
@@ -148,7 +152,8 @@ class Experiment(Frozen):
         DEFAULTS["retrain"], validate_default=True, description="how a pruned level trains"
     )
     ablation: Annotated[SerializeAsAny[Ablation] | None, _chosen("ablation")] = Field(
-        None, description="what is changed about each pruned level, beside the levels themselves"
+        default=None,
+        description="what is changed about each pruned level, beside the levels themselves",
     )
     levels: int = Field(
         default_factory=lambda made: len(getattr(made.get("pruner"), "sparsity", None) or ()) or 25,
@@ -157,10 +162,10 @@ class Experiment(Frozen):
         description="how often to prune; as many as pruner.sparsity has, where it is given",
     )
     metrics: tuple[Annotated[SerializeAsAny[Metric], _chosen("metric")], ...] | None = Field(
-        None, description="what to measure; not given: every installed metric"
+        default=None, description="what to measure; not given: every installed metric"
     )
     engine: Literal["auto", "reference"] = Field(
-        "auto", description="'reference' trains with plain dense arithmetic and masks"
+        default="auto", description="'reference' trains with plain dense arithmetic and masks"
     )
 
     @model_validator(mode="after")
@@ -246,10 +251,12 @@ def first_error(error: ValidationError) -> str:
     errors = [one for one in error.errors() if one["type"] != "default_factory_not_called"]
     first = errors[0]
     field = ".".join(str(part) for part in first["loc"])
-    what = first["msg"].removeprefix("Value error, ")
+    what = first["msg"].removeprefix("Value error, ").replace("valid tuple", "list, such as [1, 2]")
     if first["type"] == "extra_forbidden":
         what = "there is no such setting; `sdd show` and `sdd run --help` list what there is"
-    said_already = first["type"] in {"value_error", "extra_forbidden"}
+    if first["type"] == "missing":
+        what = "has to be given"
+    said_already = first["type"] in {"value_error", "extra_forbidden", "missing"}
     got = "" if said_already else f" (got {first['input']!r})"
     more = len(errors) - 1
     also = f" (and {more} more)" if more else ""

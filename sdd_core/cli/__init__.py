@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib import import_module
 from typing import Any
 
@@ -25,9 +27,21 @@ COMMANDS = {
 
 
 class Refusal(click.ClickException):
-    """An SddError as click shows it: one line on standard error, exit code 2."""
+    """What a user can mend as click shows it: one line on standard error, exit code 2."""
 
     exit_code = 2
+
+
+@contextmanager
+def one_line() -> Iterator[None]:
+    """Turns an SddError, and click's own errors with their three lines, into a Refusal."""
+    try:
+        yield
+    except SddError as error:
+        raise Refusal(str(error)) from error
+    except click.UsageError as error:
+        where = f" (see `{error.ctx.command_path} --help`)" if error.ctx else ""
+        raise Refusal(error.format_message().rstrip(".") + where) from error
 
 
 class LazyGroup(click.Group):
@@ -46,18 +60,27 @@ class LazyGroup(click.Group):
         with formatter.section("Commands"):
             formatter.write_dl([(name, text) for name, (_, text) in COMMANDS.items()])
 
+    def make_context(self, *args: Any, **extra: Any) -> click.Context:
+        with one_line():
+            return super().make_context(*args, **extra)
+
     def invoke(self, ctx: click.Context) -> Any:
-        try:
+        with one_line():
             return super().invoke(ctx)
-        except SddError as error:
-            raise Refusal(str(error)) from error
 
 
-@click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(
+    cls=LazyGroup,
+    invoke_without_command=True,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
 @click.version_option(__version__, prog_name="sdd")
-def main() -> None:
+@click.pass_context
+def main(ctx: click.Context) -> None:
     """Find out what pruning does to generalisation.
 
     `sdd run` draws a sparse double descent curve in a minute; `sdd run --help` lists what can be
     changed.
     """
+    if ctx.invoked_subcommand is None:
+        click.echo(ctx.get_help())

@@ -10,9 +10,11 @@ from typing import Any
 import click
 
 from sdd_core.cli.settings import ExperimentCommand, changes
-from sdd_core.errors import SddError
 from sdd_core.experiment import Experiment, override, read_toml
 from sdd_core.plugin_manager import Plugins, load_plugins, warn_of_problems
+
+INTERRUPTED = 130
+"""The exit code of what Ctrl-C ended, as shells have it."""
 
 store_option = click.option(
     "--store",
@@ -113,7 +115,8 @@ def carry_out(experiment: Experiment, plugins: Plugins, **options: Any) -> None:
                 checkpoint_minutes=options["checkpoint_minutes"],
             )
     except KeyboardInterrupt:
-        raise SddError("stopped; the same command goes on from here") from None
+        click.echo("stopped; the same command goes on from here", err=True)
+        raise click.exceptions.Exit(INTERRUPTED) from None
     files = write_report(result, result.folder / "report")
     if options["as_json"]:
         click.echo(json.dumps(result.to_json(), allow_nan=False))

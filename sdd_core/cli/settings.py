@@ -38,10 +38,8 @@ class ExperimentCommand(click.Command):
         self.params = [*static, *_options(fields, plugins)]
         try:
             return super().parse_args(ctx, args)
-        except click.NoSuchOption as error:
-            # click's guess may be another plugin's option
-            raise click.UsageError(f"{error.format_message()} The chosen plugins' options are in "
-                                   "--help.", ctx) from None
+        finally:
+            self.params = static
 
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         groups: dict[str, list[tuple[str, str]]] = {}
@@ -65,10 +63,15 @@ class FieldOption(click.Option):
             shown = ",".join(map(str, default)) if isinstance(default, tuple) else default
             note += f"  [default: {shown}]"
         self.group = group
+        kind = type_name(info.annotation)
+        parse = {"text": str, "path": str}.get(kind, parse_value)
+        if kind.endswith(" list"):
+            parse = parse_list
         super().__init__(
             [f"--{section}.{field}", f"{section}{_SEPARATOR}{field}"],
-            metavar=type_name(info.annotation).upper(),
+            metavar=kind.upper(),
             help=note,
+            callback=lambda ctx, param, value: None if value is None else parse(value),
         )
 
 
@@ -110,15 +113,15 @@ def changes(values: Mapping[str, Any]) -> list[tuple[str, Any]]:
         elif name in {"seed", "levels", "engine"}:
             made.append((name, value))
         elif _SEPARATOR in name:
-            made.append((name.replace(_SEPARATOR, ".", 1), parse_list(value)))
+            made.append((name.replace(_SEPARATOR, ".", 1), value))
     return made
 
 
 def parse_list(text: str) -> Any:
-    """`300,100` as a list, everything else as `parse_value` has it."""
-    if "," in text and not text.lstrip().startswith(("[", "{", '"')):
-        return [parse_value(part.strip()) for part in text.split(",") if part.strip()]
-    return parse_value(text)
+    """A list as TOML has it, or with commas alone: `300,100`, `300`."""
+    if text.lstrip().startswith("["):
+        return parse_value(text)
+    return [parse_value(part.strip()) for part in text.split(",") if part.strip()]
 
 
 def type_name(annotation: Any) -> str:
