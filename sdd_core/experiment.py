@@ -133,23 +133,23 @@ class Experiment(Frozen):
 
     seed: int = Field(default=0, ge=0, lt=2**63, description="of every stream of randomness")
     data: Annotated[SerializeAsAny[DataSource], _chosen("data")] = Field(
-        DEFAULTS["data"], validate_default=True, description="the data set"
+        default=DEFAULTS["data"], validate_default=True, description="the data set"
     )
     noise: Annotated[SerializeAsAny[LabelNoise], _chosen("noise")] = Field(
-        DEFAULTS["noise"], validate_default=True, description="wrong training labels"
+        default=DEFAULTS["noise"], validate_default=True, description="wrong training labels"
     )
     model: Annotated[SerializeAsAny[Model], _chosen("model")] = Field(
-        DEFAULTS["model"], validate_default=True, description="the network"
+        default=DEFAULTS["model"], validate_default=True, description="the network"
     )
     train: Train = Field(default_factory=Train, description="how the dense network trains")
     loss: Annotated[SerializeAsAny[Loss] | None, _chosen("loss")] = Field(
         default=None, description="what training minimises; not given: cross-entropy"
     )
     pruner: Annotated[SerializeAsAny[Pruner], _chosen("pruner")] = Field(
-        DEFAULTS["pruner"], validate_default=True, description="which weights go"
+        default=DEFAULTS["pruner"], validate_default=True, description="which weights go"
     )
     retrain: Annotated[SerializeAsAny[Schedule], _chosen("schedule")] = Field(
-        DEFAULTS["retrain"], validate_default=True, description="how a pruned level trains"
+        default=DEFAULTS["retrain"], validate_default=True, description="how a pruned level trains"
     )
     ablation: Annotated[SerializeAsAny[Ablation] | None, _chosen("ablation")] = Field(
         default=None,

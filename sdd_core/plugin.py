@@ -83,22 +83,24 @@ class Pruner(Plugin):
 
     kind: ClassVar[str] = "pruner"
 
-    fraction: Fraction = Field(0.2, description="fraction of the remaining weights a level prunes")
+    fraction: Fraction = Field(
+        default=0.2, description="fraction of the remaining weights a level prunes"
+    )
     sparsity: Annotated[tuple[Fraction, ...] | None, BeforeValidator(_several)] = Field(
-        None,
+        default=None,
         description="the sparsity of each level, instead of a fraction per level; one number "
         "prunes once",
     )
     from_dense: bool = Field(
-        False,
+        default=False,
         description="one-shot pruning: every level prunes the dense network, not the level before",
     )
     scope: Literal["global", "layer"] = Field(
-        "global",
+        default="global",
         description="where scores compete: 'global' over all layers, 'layer' within each",
     )
     exempt: tuple[str, ...] | None = Field(
-        None,
+        default=None,
         description="patterns (fnmatch) of layers that are never pruned; "
         "not given: what the model's authors exempt",
     )
@@ -126,7 +128,7 @@ class Schedule(Plugin):
     kind: ClassVar[str] = "schedule"
 
     pruned: PrunedValue = Field(
-        "zero", description="where a level's pruned weights are held while it trains"
+        default="zero", description="where a level's pruned weights are held while it trains"
     )
 
     def retraining(self, dense: Dense) -> Retraining:
@@ -188,7 +190,9 @@ class LabelNoise(Plugin):
 
     kind: ClassVar[str] = "noise"
 
-    rate: float = Field(0.4, ge=0, le=1, description="fraction of training labels that is drawn")
+    rate: float = Field(
+        default=0.4, ge=0, le=1, description="fraction of training labels that is drawn"
+    )
 
     def corrupt(self, labels: Tensor, data: Dataset, generator: torch.Generator) -> Tensor:
         """The noisy labels, int64 `[N]`, for the true `labels`, int64 `[N]`, of the whole
@@ -202,7 +206,7 @@ class DataSource(Plugin):
     kind: ClassVar[str] = "data"
 
     examples: int | None = Field(
-        None,
+        default=None,
         ge=1,
         description="train on so many examples, drawn after the label noise and independently "
         "of it; not given: all",
@@ -236,7 +240,7 @@ class Executor(Plugin):
     kind: ClassVar[str] = "executor"
 
     workers: int | None = Field(
-        None, ge=1, description="tasks at a time; not given: as many as there are cores for"
+        default=None, ge=1, description="tasks at a time; not given: as many as there are cores for"
     )
 
     def open(self, width: int) -> concurrent.futures.Executor:
