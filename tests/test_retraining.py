@@ -1,9 +1,9 @@
-"""The learning rates of the dense network, which every schedule builds on."""
+"""The learning rates of the dense network, and what a schedule may make of them."""
 
 import numpy as np
 import pytest
 
-from sdd_core import Experiment, SddError, Train
+from sdd_core import Dense, Experiment, Retraining, SddError, Train
 from sdd_core.training import dense_learning_rates
 
 
@@ -59,3 +59,42 @@ def test_cosine_and_warm_up(options, steps_per_epoch, expected):
 def test_milestones_that_do_not_grow_within_the_training_are_refused(milestones):
     with pytest.raises(SddError, match=r"milestones"):
         Experiment.make({"train": {"milestones": milestones}})
+
+
+DENSE = Dense(np.full(6, 0.1), steps_per_epoch=3)
+
+
+@pytest.mark.parametrize(
+    "retraining",
+    [
+        Retraining("previous", np.array([0.0])),
+        Retraining("rewind point", np.full(4, 0.1), first_step=2),
+        Retraining("fresh", np.full(9, 0.1), masked_steps=9),
+        Retraining("initialisation", np.full(6, 1), first_step=6, masked_steps=0),
+    ],
+)
+def test_what_can_be_trained_is_itself_in_double_precision(retraining):
+    checked = retraining.check("mine", DENSE)
+    assert checked.learning_rates.dtype == np.float64
+    assert checked.learning_rates.tolist() == retraining.learning_rates.tolist()
+    for field in ("start", "first_step", "masked_steps"):
+        assert getattr(checked, field) == getattr(retraining, field)
+
+
+@pytest.mark.parametrize(
+    ("retraining", "message"),
+    [
+        (Retraining("previous", np.array([])), "leaves no step to train; the dense network trains"),
+        (Retraining("previous", np.ones((2, 2))), "leaves no step to train"),
+        (Retraining("previous", np.array([0.1, -0.1])), "a learning rate that is not between 0"),
+        (Retraining("previous", np.array([0.1, np.nan])), "a learning rate that is not between 0"),
+        (Retraining("previous", np.array([np.inf])), "a learning rate that is not between 0"),
+        (Retraining("end", np.ones(2)), "starts from 'end'; expected one of 'initialisation', "),
+        (Retraining("fresh", np.ones(2), first_step=7), "starts at step 7; .* steps 0 to 6"),
+        (Retraining("fresh", np.ones(2), first_step=-1), "starts at step -1"),
+        (Retraining("fresh", np.ones(2), masked_steps=3), "masks 3 of 2 steps"),
+    ],
+)
+def test_what_cannot_be_trained_is_refused_by_the_schedules_name(retraining, message):
+    with pytest.raises(SddError, match=f"retraining schedule 'mine' .*{message}"):
+        retraining.check("mine", DENSE)
