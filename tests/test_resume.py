@@ -20,6 +20,29 @@ SCHEDULES = [
     {"name": "rewind", "to": 3},
     "scratch",
 ]
+VARIANTS = {
+    "another optimizer": {
+        "train": {"epochs": 2, "optimizer": "AdamW", "lr": 0.01, "weight_decay": 0.1},
+        "retrain": "lr-rewind",
+    },
+    "a teacher and a penalty": {
+        "train": {"epochs": 2, "distance_penalty": 0.3, "decay": "cosine", "warmup_epochs": 0.5},
+        "loss": "sparse-distillation",
+        "ablation": "re-dense",
+    },
+    "held weights": {
+        "train": {"epochs": 3, "stop_loss": 2.0},
+        "retrain": {"name": "scratch", "pruned": "permuted"},
+        "ablation": "shuffle",
+    },
+    "one shot": {
+        "train": {"epochs": 2},
+        "loss": "generalised-cross-entropy",
+        "pruner": {"name": "random", "from_dense": True, "scope": "layer", "exempt": []},
+        "ablation": "reinit",
+        "data": {"name": "digits", "examples": 400},
+    },
+}
 NETWORK = """
     from torch import nn
 
@@ -131,6 +154,23 @@ def test_dropout_and_batch_normalisation_go_on(tmp_path, own_network, monkeypatc
         go(settings, tmp_path / "killed", checkpoint_minutes=0)
 
     assert until_done(work) >= 3
+    assert_same_run(run_folder(tmp_path / "killed"), whole.folder)
+
+
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_every_way_of_training_goes_on(tmp_path, monkeypatch, variant):
+    monkeypatch.setattr(training, "CHUNK", 3)
+    settings = small(**VARIANTS[variant])
+    whole = go(settings, tmp_path / "whole")
+    after = draws(len(variant), 8, 30)
+    moments = [after() for _ in range(80)]
+
+    def work(kills):
+        count, sync = KillMyself(moments[kills]), files._sync
+        files._sync = lambda path: (count(), sync(path))
+        go(settings, tmp_path / "killed", checkpoint_minutes=0)
+
+    assert until_done(work) >= 2
     assert_same_run(run_folder(tmp_path / "killed"), whole.folder)
 
 
