@@ -74,9 +74,10 @@ class Dataset:
     def check(self) -> "Dataset":
         """Itself, if it can be trained on.
 
-        Raises SddError: a split is empty, images and labels differ in number, labels are not
-        integers or lie outside the classes, train and test images differ in shape, `mean` and
-        `std` do not fit the images.
+        Raises SddError: a split is empty, images and labels differ in number, images are neither
+        bytes nor floats or not finite, labels are not integers or lie outside the classes, all
+        training labels are the same, train and test images differ in shape, `mean` and `std` do
+        not fit the images.
         """
         for part, split in (("training", self.train), ("test", self.test)):
             where = f"data {self.name!r}: the {part} split"
@@ -87,11 +88,24 @@ class Dataset:
                     f"{where} has {len(split.images)} images but {len(split.labels)} labels; "
                     "give one label for each image"
                 )
-            if split.labels.dtype != torch.int64:
+            images, labels = split.images, split.labels
+            if images.dtype != torch.uint8 and not images.is_floating_point():
                 raise SddError(
-                    f"{where} has labels of type {split.labels.dtype}; expected whole numbers "
-                    "(torch.int64)"
+                    f"{where} has images of type {images.dtype}; expected bytes (torch.uint8) or "
+                    "floats"
                 )
+            if labels.dtype != torch.int64 or labels.dim() != 1:
+                raise SddError(
+                    f"{where} has labels of type {labels.dtype} and shape {list(labels.shape)}; "
+                    "expected one whole number (torch.int64) for each image"
+                )
+            if images.is_floating_point():
+                finite = images.reshape(len(images), -1).isfinite().all(1)
+                if not finite.all():
+                    raise SddError(
+                        f"{where} has {int((~finite).sum())} example(s) with values that are not "
+                        f"finite, the first is number {int(finite.int().argmin())}; take them out"
+                    )
             low, high = int(split.labels.min()), int(split.labels.max())
             if low < 0 or high >= self.num_classes:
                 raise SddError(
@@ -103,8 +117,12 @@ class Dataset:
                 f"data {self.name!r}: training images are {list(self.train.images.shape[1:])}, "
                 f"test images {list(self.test.images.shape[1:])}; they must have one shape"
             )
-        if self.num_classes < 2:
-            raise SddError(f"data {self.name!r} has one class; at least two are needed")
+        only = self.train.true_labels[0]
+        if self.num_classes < 2 or bool((self.train.true_labels == only).all()):
+            raise SddError(
+                f"data {self.name!r} has one class; at least two are needed (all training labels "
+                f"are {int(only)})"
+            )
         channels = self.train.images.shape[1] if self.train.images.dim() > 1 else 1
         if {len(self.mean), len(self.std)} not in ({0}, {channels}):
             raise SddError(

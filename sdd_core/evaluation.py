@@ -73,21 +73,40 @@ def loss_gradients(
 
 
 def check_output(network: nn.Module, data: Dataset, device: torch.device, model: str) -> None:
-    """Raises SddError unless the network turns images into one number for each class."""
-    images = data.train.images[:2].to(device)
-    try:
-        with torch.no_grad():
-            output = network.eval()(normalise(images, data))
-    except Exception as error:
-        reason = " ".join(str(error).split())
-        raise SddError(
-            f"model {model!r} cannot take images of {data.name!r}, shape "
-            f"{list(data.input_shape)}: {type(error).__name__}: {reason}"
-        ) from error
+    """Raises SddError unless the network, which is of no use afterwards, turns images into one
+    number for each class, in evaluation and in training, and stays what it was."""
+    images = normalise(data.train.images[:2].to(device), data)
     expected = [len(images), data.num_classes]
-    if not isinstance(output, Tensor) or list(output.shape) != expected:
-        got = list(output.shape) if isinstance(output, Tensor) else type(output).__name__
-        raise SddError(
-            f"model {model!r} gives {got} for {len(images)} images; expected {expected}, one "
-            f"number for each of the {data.num_classes} classes of {data.name!r}"
-        )
+    before = _parts(network)
+    # Batch normalisation cannot train on one example.
+    for training in (False, True)[: len(images)]:
+        try:
+            output = network.train(training)(images)
+        except Exception as error:
+            reason = " ".join(str(error).split())
+            raise SddError(
+                f"model {model!r} cannot take images of {data.name!r}, shape "
+                f"{list(data.input_shape)}: {type(error).__name__}: {reason}"
+            ) from error
+        if not isinstance(output, Tensor) or list(output.shape) != expected:
+            got = list(output.shape) if isinstance(output, Tensor) else type(output).__name__
+            raise SddError(
+                f"model {model!r} gives {got} for {len(images)} images; expected {expected}, one "
+                f"number for each of the {data.num_classes} classes of {data.name!r}"
+            )
+        if not output.requires_grad:
+            raise SddError(
+                f"model {model!r} gives outputs without a gradient; its forward must not detach "
+                "them, and some parameter must be trainable"
+            )
+        if changed := sorted(before.items() ^ _parts(network).items()):
+            raise SddError(
+                f"model {model!r} changes {changed[0][0]!r} in forward; layers, parameters and "
+                "buffers must be made once, in __init__"
+            )
+
+
+def _parts(network: nn.Module) -> dict[str, int]:
+    """What must be there before and after: each parameter itself, and a buffer of each name."""
+    parameters = {name: id(p) for name, p in network.named_parameters(remove_duplicate=False)}
+    return dict.fromkeys(network.state_dict(), 0) | parameters

@@ -15,24 +15,42 @@ from torch import Tensor, nn
 
 from sdd_core.errors import SddError
 
-PRUNABLE = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d)
+_PROJECTIONS = ("in_proj_weight", "q_proj_weight", "k_proj_weight", "v_proj_weight")
+PRUNABLE: dict[type[nn.Module], tuple[str, ...]] = {
+    nn.Linear: ("weight",),
+    nn.Conv1d: ("weight",),
+    nn.Conv2d: ("weight",),
+    nn.Conv3d: ("weight",),
+    nn.ConvTranspose1d: ("weight",),
+    nn.ConvTranspose2d: ("weight",),
+    nn.ConvTranspose3d: ("weight",),
+    nn.MultiheadAttention: _PROJECTIONS,  # its output projection is a Linear
+}
+"""The layers whose weights can be pruned, and what those are called there."""
 
 Masks = Mapping[str, Tensor]
 
 
 def prunable_weights(network: nn.Module) -> dict[str, Tensor]:
-    """The weights of every linear and convolutional layer, in the network's order; a weight that
-    two layers share comes once. Raises SddError when there is none."""
+    """The weights of every linear and convolutional layer and attention projection, in the
+    network's order; one that two layers share comes once, and one that is an embedding too is
+    left alone. Raises SddError when there is none."""
     names = {id(p): name for name, p in network.named_parameters() if p.requires_grad}
+    for module in network.modules():
+        if isinstance(module, nn.Embedding | nn.EmbeddingBag):
+            names.pop(id(module.weight), None)
     weights = {
-        names[id(module.weight)]: module.weight
+        names[id(weight)]: weight
         for module in network.modules()
-        if isinstance(module, PRUNABLE) and id(module.weight) in names
+        for kind, attributes in PRUNABLE.items()
+        if isinstance(module, kind)
+        for weight in (getattr(module, attribute, None) for attribute in attributes)
+        if id(weight) in names
     }
     if not weights:
         raise SddError(
             f"{type(network).__name__} has no prunable layers; expected at least one trainable "
-            "Linear, Conv1d, Conv2d or Conv3d"
+            "Linear, Conv1d to Conv3d, ConvTranspose1d to ConvTranspose3d or MultiheadAttention"
         )
     return weights
 

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import torch
 from torch import Tensor, nn
+from torch.nn.parameter import UninitializedParameter
 
 from sdd_core import masks as masking
 from sdd_core.data import Dataset, Split
@@ -46,11 +47,15 @@ class Parts:
     def build(self, level: int) -> nn.Module:
         """The network as it is initialised for a level: 0 the dense one, else a fresh one."""
         model = self.experiment.model
+        make = model.fresh if level else model.build
         with self.guard.asking(model, "initialisation", level):
-            network = model.build(self.data.input_shape, self.data.num_classes)
+            network = make(self.data.input_shape, self.data.num_classes)
         if not isinstance(network, nn.Module):
             raise SddError(f"model {label(model)!r} returned {type(network).__name__}; expected a "
                            "torch.nn.Module")
+        if any(isinstance(p, UninitializedParameter) for p in network.parameters()):
+            raise SddError(f"model {label(model)!r} has lazy layers, whose weights have no shape "
+                           "yet; give their sizes")
         return network
 
     @cached_property
@@ -114,6 +119,8 @@ class Parts:
         if self.experiment.levels == 0:
             return  # only the dense network, which others may share
         _ = self.exempt
-        self.retraining(1)
+        starts = {self.retraining(1).start}
         if self.experiment.ablation is not None:
-            self.ablated_retraining(1)
+            starts.add(self.ablated_retraining(1).start)
+        if "fresh" in starts:
+            self.build(1)

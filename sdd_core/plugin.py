@@ -228,6 +228,10 @@ class Model(Plugin):
         outputs. torch's global generator has been seeded for it."""
         raise NotImplementedError
 
+    def fresh(self, input_shape: tuple[int, ...], num_classes: int) -> nn.Module:
+        """Another network, initialised independently, for levels that start anew."""
+        return self.build(input_shape, num_classes)
+
     def exempt(self) -> tuple[str, ...]:
         """Patterns of the layers that its authors never prune."""
         return ()

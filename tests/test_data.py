@@ -1,5 +1,6 @@
 """Data sets that cannot be trained on are refused in one line."""
 
+import math
 from dataclasses import replace
 
 import pytest
@@ -35,6 +36,12 @@ def test_a_good_one_is_itself():
             {"train": split(1, labels=[0]), "test": split(1, labels=[0]), "num_classes": 1},
             "one class; at least two",
         ),
+        ({"train": split(3, labels=[1, 1, 1])}, r"'mine' has one class.* training labels are 1\)"),
+        ({"test": split(2, labels=[[0, 1], [1, 0]])}, r"test split has labels .* shape \[2, 2\]"),
+        ({"train": Split(torch.zeros(2, 3, dtype=torch.int64), torch.tensor([0, 1]))},
+         "training split has images of type torch.int64; expected bytes"),
+        ({"test": Split(torch.tensor([[0.0], [math.nan], [math.inf]]), torch.tensor([0, 1, 0]))},
+         r"test split has 2 example\(s\) with values that are not finite, the first is number 1"),
         ({"mean": (0.5,) * 3, "std": (0.1,) * 3}, r"3 mean\(s\) and 3 .* images of 1 channel"),
         ({"std": ()}, r"1 mean\(s\) and 0 standard deviation"),
         ({"std": (0.0,)}, r"standard deviations \[0.0\]; they must be above 0"),

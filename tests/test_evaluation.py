@@ -144,3 +144,47 @@ def test_a_network_that_does_not_fit_is_one_line(network, message):
         check_output(network, dataset(), torch.device("cpu"), "some model")
     assert "\n" not in str(refused.value)
     assert "'some model'" in str(refused.value)
+
+
+class Odd(nn.Module):
+    """A linear network with something odd about its forward method."""
+
+    def __init__(self, what):
+        super().__init__()
+        self.fc = nn.Linear(18, 4)
+        self.what = what
+
+    def forward(self, images):
+        logits = self.fc(images.flatten(1))
+        match self.what:
+            case "deletes itself":
+                del self.fc
+            case "new layer":
+                self.fc = nn.Linear(18, 4)
+            case "new buffer":
+                self.register_buffer("cache", logits)
+            case "detached":
+                logits = logits.detach()
+            case "pair in training":
+                logits = (logits, logits) if self.training else logits
+        return logits
+
+
+@pytest.mark.parametrize(
+    ("what", "message"),
+    [
+        ("deletes itself", "'some model' changes 'fc.bias' in forward; .* in __init__"),
+        ("new layer", "'some model' changes 'fc.bias' in forward"),
+        ("new buffer", "'some model' changes 'cache' in forward"),
+        ("detached", "'some model' gives outputs without a gradient"),
+        ("pair in training", r"'some model' gives tuple for 2 images; expected \[2, 4\]"),
+    ],
+)
+def test_a_network_that_changes_in_forward_is_one_line(what, message):
+    with pytest.raises(SddError, match=message) as refused:
+        check_output(Odd(what), dataset(), torch.device("cpu"), "some model")
+    assert "\n" not in str(refused.value)
+
+
+def test_a_plain_network_passes():
+    check_output(Odd("nothing"), dataset(), torch.device("cpu"), "some model")

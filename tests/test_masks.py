@@ -191,6 +191,37 @@ def test_prunable_weights_in_order_and_a_shared_one_once():
     assert weights["one.weight"] is network.twin.weight
 
 
+class Strange(nn.Module):
+    """Layers that nobody has seen together."""
+
+    def __init__(self):
+        super().__init__()
+        self.token = nn.Parameter(torch.zeros(1, 1, 4))
+        self.words = nn.Embedding(5, 4)
+        self.attention = nn.MultiheadAttention(4, 2)
+        self.cross = nn.MultiheadAttention(4, 2, kdim=3, vdim=5)
+        self.norm = nn.LayerNorm(4)
+        self.volume = nn.Conv3d(1, 2, 2)
+        self.up = nn.ConvTranspose2d(2, 1, 2)
+        self.unembed = nn.Linear(4, 5, bias=False)
+        self.unembed.weight = self.words.weight
+
+
+def test_attention_projections_are_prunable_and_embeddings_are_not_even_when_tied():
+    weights = prunable_weights(Strange())
+    assert {name: list(weight.shape) for name, weight in weights.items()} == {
+        "attention.in_proj_weight": [12, 4],
+        "attention.out_proj.weight": [4, 4],
+        "cross.q_proj_weight": [4, 4],
+        "cross.k_proj_weight": [4, 3],
+        "cross.v_proj_weight": [4, 5],
+        "cross.out_proj.weight": [4, 4],
+        "volume.weight": [2, 1, 2, 2, 2],
+        "up.weight": [2, 1, 2, 2],
+    }
+    assert exempt_weights(weights, ["cross"]) == {f"cross.{part}_proj_weight" for part in "qkv"}
+
+
 def test_a_network_without_prunable_layers_is_refused():
     with pytest.raises(SddError, match="Sequential has no prunable layers; expected at least one"):
         prunable_weights(nn.Sequential(nn.BatchNorm2d(3), nn.ReLU()))
