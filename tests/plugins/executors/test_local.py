@@ -1,0 +1,145 @@
+"""Worker processes of this machine: what they answer, how they die, and who ends them."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from concurrent.futures import Executor, wait
+from pathlib import Path
+
+import pytest
+
+from sdd_core import SddError
+from sdd_plugins.executors.local import Local, cores
+
+
+@pytest.fixture
+def pool() -> Iterator[Executor]:
+    with Local(workers=2).open(8) as pool:
+        yield pool
+
+
+def double(number: int) -> int:
+    print("what a plugin prints is no answer")
+    return 2 * number
+
+
+def refuse() -> None:
+    raise SddError("the reason")
+
+
+def unsendable() -> object:
+    return lambda: None
+
+
+def die_until(folder: Path, times: int) -> int:
+    """Die of SIGKILL so many times, then return how often."""
+    (folder / str(os.getpid())).touch()
+    if len(list(folder.iterdir())) <= times:
+        os.kill(os.getpid(), signal.SIGKILL)
+    return len(list(folder.iterdir())) - 1
+
+
+def threads() -> int:
+    return int(os.environ["OMP_NUM_THREADS"])
+
+
+def threads_of_torch() -> tuple[int, int]:
+    import torch
+
+    return os.getpid(), torch.get_num_threads()
+
+
+def sleep(note: Path) -> None:
+    note.write_text(str(os.getpid()))
+    time.sleep(100)
+
+
+def lives(process: int) -> bool:
+    """Whether a process is there and no zombie."""
+    try:
+        return Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except FileNotFoundError:
+        return False
+
+
+def eventually(condition: object, seconds: float = 20) -> bool:
+    end = time.monotonic() + seconds
+    while not condition():  # type: ignore[operator]
+        if time.monotonic() > end:
+            return False
+        time.sleep(0.02)
+    return True
+
+
+def test_answers(pool: Executor) -> None:
+    assert list(pool.map(double, range(5))) == [0, 2, 4, 6, 8]
+
+
+def test_what_is_raised_comes_back_and_the_worker_goes_on(pool: Executor) -> None:
+    assert isinstance(pool.submit(refuse).exception(), SddError)
+    assert "cannot be sent" in str(pool.submit(unsendable).exception())
+    assert pool.submit(double, 4).result() == 8
+
+
+def test_a_task_whose_worker_dies_is_tried_twice_more(
+    pool: Executor, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert pool.submit(die_until, tmp_path, 2).result() == 2
+    assert capsys.readouterr().err.count("died (signal 9)") == 2
+
+
+def test_a_task_that_always_kills_its_worker_fails_alone(pool: Executor, tmp_path: Path) -> None:
+    killer, other = pool.submit(die_until, tmp_path, 99), pool.submit(double, 1)
+    assert other.result() == 2
+    error = killer.exception()
+    assert isinstance(error, SddError)
+    assert "died 3 times" in str(error)
+    assert len(list(tmp_path.iterdir())) == 3
+    assert pool.submit(double, 2).result() == 4
+
+
+def test_the_cores_are_divided_among_the_workers() -> None:
+    for workers, width, expected in ((1, 5, cores()), (None, 1, cores()), (None, 99, 1)):
+        with Local(workers=workers).open(width) as pool:
+            assert pool.submit(threads).result() == expected
+    with Local(workers=1, threads=1).open(2) as pool:
+        process, found = pool.submit(threads_of_torch).result()
+        assert found == 1
+        assert process != os.getpid()
+
+
+def test_an_interruption_ends_what_is_being_done(tmp_path: Path) -> None:
+    pool = Local(workers=1).open(2)
+    note = tmp_path / "note"
+    running, waiting = pool.submit(sleep, note), pool.submit(double, 1)
+    assert eventually(lambda: note.exists() and note.read_text())
+    began = time.monotonic()
+    pool.shutdown(wait=False, cancel_futures=True)
+    wait([running], timeout=10)
+    assert time.monotonic() - began < 5
+    assert waiting.cancelled()
+    assert isinstance(running.exception(), SddError)
+    assert not lives(int(note.read_text()))
+
+
+def test_workers_do_not_outlive_a_sweep_that_was_killed(tmp_path: Path) -> None:
+    script = """
+import sys
+from pathlib import Path
+from plugins.executors.test_local import Local, sleep
+if __name__ == "__main__":
+    Local(workers=1).open(1).submit(sleep, Path(sys.argv[1])).result()
+"""
+    note = tmp_path / "note"
+    path = os.pathsep.join(filter(None, sys.path))
+    parent = subprocess.Popen([sys.executable, "-c", script, str(note)],
+                              env={**os.environ, "PYTHONPATH": path})
+    assert eventually(lambda: note.exists() and note.read_text())
+    worker = int(note.read_text())
+    assert lives(worker)
+    parent.kill()
+    parent.wait()
+    assert eventually(lambda: not lives(worker))
