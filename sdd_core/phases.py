@@ -6,6 +6,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import accumulate
+from statistics import median
 
 Span = tuple[int, int]
 """The first and the last level of a phase."""
@@ -39,33 +40,37 @@ class Phases:
         return {name: span for name, span in spans.items() if span is not None}
 
 
+LONG = 12
+"""Levels from which on a curve shows its own noise."""
+
+
 def find_phases(
-    sparsity: Sequence[float],
-    accuracy: Sequence[float],
-    test_examples: int,
-    standard_error: float | None = None,
+    sparsity: Sequence[float], accuracy: Sequence[float], test_examples: int
 ) -> Phases:
     """The phases of a curve (He et al., 2022, arXiv:2206.08684, sec. 3 and Figure 1).
 
     The paper reads them off by eye; the rule here is:
 
-    1. The curve is smoothed by running medians of three, so that one odd level decides nothing;
-       accuracies in the verdict are those of the smoothed curve.
-    2. The valley is the level v that makes the smaller of these two the largest: its fall, from
+    1. The curve is smoothed by running medians, of five levels where there are 12 or more and of
+       three else, so that one odd level decides nothing. Accuracies in the verdict are smoothed.
+    2. Its noise is measured on the curve itself where there are 12 levels or more: how far each
+       level lies from the middle of its neighbours. (Levels share their test images, so that the
+       binomial standard error of an accuracy, sqrt(p (1 - p) / test_examples), says too much.) It
+       is taken to be a quarter of that error at least, and that error where levels are fewer.
+    3. The valley is the level v that makes the smaller of these two the largest: its fall, from
        the highest accuracy before v down to v, and its rise, from v up to the highest after it.
-       There is double descent if that is more than chance makes of L levels: sqrt(3 ln L)
-       standard errors, which a flat curve exceeds about once in a hundred times.
-    3. The light phase ends at the last level before the valley that is within one standard error
-       of the highest before it; the critical phase at the valley; the sweet phase at the last
-       level within one standard error of the peak; what follows has collapsed, if it falls
-       below the peak by more than chance.
+       There is double descent if that is more than chance makes of L levels: sqrt(3 ln L) times
+       the noise, which flat curves exceed about once in a hundred times.
+    4. The light phase ends at the last level before the valley that is within one binomial
+       standard error of the highest before it; the critical phase at the valley; the sweet phase
+       at the last level within one such error of the peak; what follows has collapsed, if it
+       falls below the peak by more than chance.
 
     Args:
         sparsity: of every level, growing.
-        accuracy: test accuracy (0 to 1) of every level; NaN where training diverged.
-        test_examples: size of the test set; it decides what is chance.
-        standard_error: of an accuracy, where it is known better (say, over seeds); if not given
-            or 0, sqrt(p (1 - p) / test_examples), the p being that of the lower level.
+        accuracy: test accuracy (0 to 1) of every level, or its mean over seeds; NaN where training
+            diverged.
+        test_examples: size of the test set.
     """
     last = len(accuracy) - 1
     levels = [level for level in range(len(accuracy)) if not math.isnan(accuracy[level])]
@@ -73,7 +78,7 @@ def find_phases(
         what = "training diverged at every level" if accuracy else "there are no levels"
         return Phases(False, f"no double descent: {what}", collapsed=_rest(-1, last))
     raw = [accuracy[level] for level in levels]
-    curve = _Curve(_medians(raw), test_examples, standard_error)
+    curve = _Curve(_medians(raw), _noise(raw), test_examples)
     height = curve.height
     where = [_percent(sparsity[level]) for level in levels]
 
@@ -113,17 +118,19 @@ class _Curve:
     """A smoothed curve, and how far chance moves it."""
 
     height: list[float]
+    noise: float | None
     test_examples: int
-    standard_error: float | None
 
     def error(self, at: int) -> float:
-        """The standard error of a level."""
+        """The binomial standard error of a level."""
         p = self.height[at]
-        return self.standard_error or math.sqrt(max(p * (1 - p), 1e-4) / max(self.test_examples, 1))
+        return math.sqrt(max(p * (1 - p), 1e-4) / max(self.test_examples, 1))
 
     def chance(self, at: int) -> float:
         """How deep chance alone makes the lowest of so many levels."""
-        return math.sqrt(3 * math.log(len(self.height))) * self.error(at)
+        error = self.error(at)
+        noise = error if self.noise is None else max(self.noise, error / 4)
+        return math.sqrt(3 * math.log(len(self.height))) * noise
 
     def last_as_high_as(self, top: int, end: int) -> int:
         """The last level before `end` that is within one standard error of level `top`."""
@@ -164,9 +171,23 @@ def _rest(end: int, last: int) -> Span | None:
 
 
 def _medians(values: Sequence[float]) -> list[float]:
-    """Running medians of three; the ends stay as they are."""
-    inner = [sorted(values[i - 1 : i + 2])[1] for i in range(1, len(values) - 1)]
-    return [values[0], *inner, values[-1]] if len(values) > 2 else list(values)
+    """Running medians; the window shrinks towards the ends, which stay as they are."""
+    most = 2 if len(values) >= LONG else 1
+    reach = [min(most, i, len(values) - 1 - i) for i in range(len(values))]
+    return [median(values[i - r : i + r + 1]) for i, r in enumerate(reach)]
+
+
+def _noise(values: Sequence[float]) -> float | None:
+    """The standard deviation of a long curve's noise, None of a short one.
+
+    Second differences of independent noise have sqrt(6) times its deviation, and 68.3 % of them
+    are smaller than that; a trend, a bend or a collapse changes few of them.
+    """
+    if len(values) < LONG:
+        return None
+    bends = sorted(abs(a - 2 * b + c)
+                   for a, b, c in zip(values, values[1:], values[2:], strict=False))
+    return bends[math.ceil(0.683 * len(bends)) - 1] / math.sqrt(6)
 
 
 def _percent(sparsity: float) -> str:

@@ -32,31 +32,53 @@ def covered(phases, levels: int) -> list[int]:
 
 
 def test_double_descent_is_cut_where_the_rule_says():
-    # one standard error at 0.7 is 0.0046, at 0.9 it is 0.003
-    phases = find_phases(SPARSITY, descend_twice().tolist(), 10_000)
+    # Medians of three: .70 .71 .70 .60 .60 .79 .80 .40 .30; one standard error is about .005.
+    curve = [0.70, 0.71, 0.71, 0.60, 0.59, 0.80, 0.79, 0.40, 0.30]
+    phases = find_phases(SPARSITY[:9], curve, 10_000)
     assert phases.double_descent
     assert phases.named() == {
-        "light": (0, 4), "critical": (5, 10), "sweet": (11, 20), "collapsed": (21, 25),
+        "light": (0, 2), "critical": (3, 4), "sweet": (5, 6), "collapsed": (7, 8),
     }
-    # A median of three takes the tip off a valley and off a peak.
-    assert (phases.valley, phases.peak) == (10, 20)
+    # Two smoothed levels share the valley's height; the lower one is meant. So with the peak.
+    assert (phases.valley, phases.peak) == (4, 5)
     assert phases.verdict == (
-        "sparse double descent: test accuracy 0.700 dense, valley 0.617 at 89.3 %, "
-        "peak 0.870 at 98.8 % sparsity"
+        "sparse double descent: test accuracy 0.700 dense, valley 0.600 at 59.0 %, "
+        "peak 0.790 at 67.2 % sparsity"
     )
 
 
-def test_double_descent_that_is_not_deep_enough_for_its_test_set_is_chance():
-    # 0.1 deep; sqrt(3 ln 26) sqrt(0.617 * 0.383 / n) is 0.09 at n = 280 and 0.17 at n = 80
-    curve = descend_twice().tolist()
-    assert find_phases(SPARSITY, curve, 400).double_descent
-    assert not find_phases(SPARSITY, curve, 80).double_descent
-    assert not find_phases(SPARSITY, curve, 10_000, standard_error=0.05).double_descent
+def test_a_long_curve_is_cut_where_the_rule_says():
+    phases = find_phases(SPARSITY, descend_twice().tolist(), 10_000)
+    # Medians of five: .700 to level 4, .683 .667 .650 .633 .630 .630 at levels 5 to 10; from
+    # level 19 on .84 .84 .80 .70 .60 .50 .40. One standard error at .84 is .0037.
+    assert phases.named() == {
+        "light": (0, 4), "critical": (5, 10), "sweet": (11, 20), "collapsed": (21, 25),
+    }
+    assert (phases.valley, phases.peak) == (10, 20)
+
+
+@pytest.mark.parametrize(("test_examples", "double"), [(100, False), (80, False), (300, True)])
+def test_a_short_curve_that_is_not_deep_enough_for_its_test_set_is_chance(test_examples, double):
+    # 0.11 deep; sqrt(3 ln 9) sqrt(.6 * .4 / n) is 0.126 at n = 100 and 0.073 at n = 300
+    curve = [0.70, 0.71, 0.71, 0.60, 0.60, 0.80, 0.80, 0.80, 0.80]
+    assert find_phases(SPARSITY[:9], curve, test_examples).double_descent is double
+
+
+def test_a_long_curve_shows_its_own_noise():
+    smooth = np.interp(range(LEVELS), [0, 4, 12, 20, 25], [0.7, 0.7, 0.67, 0.7, 0.7])
+    # 0.03 deep and smooth: sqrt(3 ln 26) times a quarter of sqrt(.67 * .33 / 800) is 0.013
+    assert find_phases(SPARSITY, smooth.tolist(), 800).double_descent
+    # Levels that lie in turn above and below show a noise of 4 * 0.01 / sqrt(6) = 0.016.
+    rough = smooth + 0.01 * np.resize([1, -1], LEVELS)
+    assert not find_phases(SPARSITY, rough.tolist(), 800).double_descent
+    # A short curve cannot tell, and the binomial error of its accuracies decides.
+    assert not find_phases(SPARSITY[:11], smooth[6:17].tolist(), 800).double_descent
 
 
 def test_no_collapse_while_the_curve_still_rises():
     phases = find_phases(SPARSITY[:21], descend_twice()[:21].tolist(), 10_000)
     assert phases.sweet == (11, 20)
+    assert phases.peak == 20
     assert phases.collapsed is None
 
 
@@ -136,13 +158,13 @@ def test_chance_makes_no_collapse(shape):
     assert collapsed <= 30
 
 
-@pytest.mark.parametrize("test_examples", [797, 10_000])
-def test_double_descent_is_found_in_spite_of_chance(test_examples):
+@pytest.mark.parametrize(("test_examples", "least"), [(797, 85), (10_000, 100)])
+def test_double_descent_is_found_in_spite_of_chance(test_examples, least):
     found = [
         find_phases(SPARSITY, measured(descend_twice(), test_examples, seed), test_examples)
         for seed in range(100)
     ]
-    assert sum(phases.double_descent for phases in found) >= 98
+    assert sum(phases.double_descent for phases in found) >= least
     valleys = [phases.valley for phases in found if phases.double_descent]
     peaks = [phases.peak for phases in found if phases.double_descent]
     assert abs(np.median(valleys) - 10) <= 1
@@ -172,14 +194,3 @@ def test_a_larger_test_set_never_takes_double_descent_away(curve, test_examples,
     assert large.double_descent or not small.double_descent
     if small.double_descent:
         assert (small.valley, small.peak) == (large.valley, large.peak)
-
-
-@settings(max_examples=50, deadline=None)
-@given(st.lists(st.floats(0.2, 0.5), min_size=3, max_size=30), st.floats(0.001, 0.05),
-       st.floats(0, 0.4))
-def test_only_differences_count_where_the_standard_error_is_known(curve, error, shift):
-    sparsity = [1 - 0.8**k for k in range(len(curve))]
-    one = find_phases(sparsity, curve, 1000, standard_error=error)
-    # Twice as high and twice as uncertain: powers of two change no rounding.
-    other = find_phases(sparsity, [2 * value for value in curve], 1000, standard_error=2 * error)
-    assert (one.named(), one.valley, one.peak) == (other.named(), other.valley, other.peak)
