@@ -1,4 +1,4 @@
-"""A user's own network, named as `package.module:function`."""
+"""A user's own network or data, named as `package.module:function`."""
 
 from __future__ import annotations
 
@@ -8,24 +8,27 @@ import inspect
 import json
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import TYPE_CHECKING, Any, Self
 
 import tomli_w
 from pydantic import ConfigDict, model_serializer
 
-from sdd_core.plugin import Model
+from sdd_core.errors import SddError
+from sdd_core.errors import SddError
+from sdd_core.plugin import DataSource, Model, Plugin
+
+if TYPE_CHECKING:
+    from sdd_core.data import Dataset
 
 _LOADED: dict[str, tuple[Any, str]] = {}
 """Module name -> the spec it was loaded by, and the hash of its source then."""
 
 
-class ImportedModel(Model):
-    """A network that `package.module:function` makes; extra options are its keyword arguments.
-
-    A function that has parameters `input_shape` or `num_classes` is given them.
-    """
+class _Imported(Plugin):
+    """What `package.module:function` makes; extra options are its keyword arguments."""
 
     model_config = ConfigDict(extra="allow")
 
@@ -34,8 +37,8 @@ class ImportedModel(Model):
     source_hash: str
 
     @classmethod
-    def named(cls, path: str, options: dict[str, Any]) -> ImportedModel:
-        """The model at `path`. Raises ValueError when there is no such function."""
+    def named(cls, path: str, options: dict[str, Any]) -> Self:
+        """What the function at `path` makes. Raises ValueError when there is none."""
         options.pop("source_hash", None)
         if "path" in options:
             raise ValueError("an option cannot be called `path`; rename the function's parameter")
@@ -52,13 +55,50 @@ class ImportedModel(Model):
         fields = handler(self)
         return {"name": fields.pop("path"), **fields}
 
+    def _call(self, **given: Any) -> Any:
+        return call(_function(self.path), given, self.model_extra or {})
+
+
+class ImportedModel(_Imported, Model):
+    """A network that `package.module:function` makes.
+
+    A function that has parameters `input_shape` or `num_classes` is given them.
+    """
+
     def build(self, input_shape: tuple[int, ...], num_classes: int) -> Any:
         """What the function returns."""
-        function = _function(self.path)
-        given = {"input_shape": input_shape, "num_classes": num_classes}
+        return self._call(input_shape=input_shape, num_classes=num_classes)
+
+
+class ImportedData(_Imported, DataSource):
+    """Data that `package.module:function` makes: a Dataset, or training and test data as
+    `Dataset.of` takes them. A function that has a parameter `root` is given the folder of
+    `--data-root`. Files that it reads are not part of the levels' keys: another name, or another
+    option, has to tell other contents apart.
+    """
+
+    def load(self, root: Path | None) -> Dataset:
+        """What the function returns."""
+        from sdd_core.data import Dataset  # noqa: PLC0415 (torch, which settings do without)
+
+        made = self._call(root=root)
+        if isinstance(made, Dataset):
+            return made
+        if not isinstance(made, tuple | list) or len(made) != 2:
+            raise SddError(f"data {self.path!r} returned {type(made).__name__}; expected a "
+                           "sdd_core.Dataset, or a pair of training and test data")
+        return Dataset.of(*made, name=self.path)
+
+
+def call(
+    function: Callable[..., Any], given: Mapping[str, Any], options: Mapping[str, Any]
+) -> Any:
+    """Call a function with those of the `given` arguments that it has parameters for."""
+    try:
         wanted = inspect.signature(function).parameters
-        options = {k: v for k, v in given.items() if k in wanted} | (self.model_extra or {})
-        return function(**options)
+    except ValueError:  # built in
+        wanted = {}
+    return function(**{k: v for k, v in given.items() if k in wanted}, **options)
 
 
 def _function(path: str) -> Callable[..., Any]:
@@ -81,11 +121,11 @@ def _source_hash(path: str) -> str:
     function = _function(path)
     named = sys.modules[path.partition(":")[0]]
     defining = inspect.getmodule(function) or named
-    hashes = [_module_hash(module) for module in dict.fromkeys((named, defining))]
+    hashes = [module_hash(module) for module in dict.fromkeys((named, defining))]
     return hashlib.sha256("".join(hashes).encode()).hexdigest()[:16]
 
 
-def _module_hash(module: ModuleType) -> str:
+def module_hash(module: ModuleType) -> str:
     """Of the source that was loaded: a file that changes afterwards, while a notebook still runs
     the old code, must not count before it is loaded again, which gives the module a new spec."""
     spec, known = _LOADED.get(module.__name__, (None, ""))

@@ -21,7 +21,7 @@ from typing import Any
 from filelock import FileLock
 
 from sdd_core.errors import SddError
-from sdd_core.experiment import Experiment, read_toml
+from sdd_core.experiment import Experiment, read_toml, sections
 from sdd_core.files import disk_errors, link_or_copy, write_atomic
 from sdd_core.keys import FORMAT, run_name
 from sdd_core.plugin_manager import Plugins
@@ -51,21 +51,12 @@ class Run:
 
     def begin(self, plugins: Plugins, device: str, sizes: Mapping[str, int]) -> None:
         """Write down the experiment and what it runs on. Raises SddError."""
-        levels = self.experiment.levels
         file = self.folder / "experiment.toml"
-        if file.exists():
-            # A run that once had more levels keeps them.
-            levels = max(levels, read_toml(file).get("levels", 0))
+        # A run that once had more levels keeps them.
+        levels = max(self.experiment.levels, _levels_in(file))
         experiment = self.experiment.model_copy(update={"levels": levels})
-        write_atomic(file, experiment.to_toml())
-        chosen = {
-            "data": experiment.data,
-            "noise": experiment.noise,
-            "model": experiment.model,
-            "pruner": experiment.pruner,
-            "retrain": experiment.retrain,
-        }
-        origins = {section: plugins.origin(type(plugin)) for section, plugin in chosen.items()}
+        chosen = {section: getattr(experiment, section) for section in sections()}
+        origins = {s: plugins.origin(type(plugin)) for s, plugin in chosen.items() if plugin}
         record = {
             "format": FORMAT,
             "device": device,
@@ -76,6 +67,8 @@ class Run:
             "data": dict(sizes),
         }
         write_atomic(self.folder / "record.json", json.dumps(record, indent=1) + "\n")
+        # Last, for it is what makes a folder a run.
+        write_atomic(file, experiment.to_toml())
 
     def known(self) -> dict[int, dict[str, Any]]:
         """The whole rows of `metrics.jsonl`, by level; a word to the user about others."""
@@ -136,6 +129,14 @@ def open_run(folder: Path, plugins: Plugins) -> Run:
     check_format(folder)
     experiment = Experiment.make(read_toml(folder / "experiment.toml"), plugins)
     return Run(folder.name, folder, experiment)
+
+
+def _levels_in(file: Path) -> int:
+    try:
+        levels = read_toml(file).get("levels")
+    except SddError:
+        return 0  # not there yet, or damaged, and then it is written anew
+    return levels if isinstance(levels, int) else 0
 
 
 def check_format(folder: Path) -> None:

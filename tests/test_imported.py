@@ -8,8 +8,10 @@ import textwrap
 import pytest
 from support import Log, go, small
 
-from sdd_core import Experiment, SddError
+from sdd_core import Experiment, SddError, load_plugins
+from sdd_core.experiment import read_toml
 from sdd_core.keys import dense_key
+from sdd_core.run_folder import open_run
 
 SOURCE = """
     import math
@@ -118,9 +120,28 @@ def test_the_module_that_defines_the_function_counts(own, tmp_path):
     sys.modules.pop("facade")
 
 
-def test_a_run_can_be_repeated_from_its_toml(own):
-    experiment = Experiment.make({"model": {"name": "own_networks:mlp", "width": 5}})
+def test_a_run_can_be_repeated_from_its_toml(own, tmp_path):
+    experiment = Experiment.make(small(model={"name": "own_networks:mlp", "width": 5}))
     assert Experiment.make(experiment.to_dict()) == experiment
+    first = go(experiment.to_dict(), tmp_path / "store")
+    log = Log()
+    go(read_toml(first.folder / "experiment.toml"), tmp_path / "store", observers=[log])
+    assert log.levels == []
+
+
+def test_a_run_can_be_read_without_its_model_and_not_gone_on_with(own, tmp_path):
+    result = go(small(model="own_networks:mlp", levels=1), tmp_path / "store")
+    own("1 / 0")
+    run = open_run(result.folder, load_plugins())
+    assert run.result().levels == result.levels
+    with pytest.raises(SddError, match="model: cannot import 'own_networks:mlp': ZeroDivision"):
+        go(run.experiment, tmp_path / "store")
+    own(SOURCE.replace("nn.ReLU()", "nn.Tanh()"))
+    with pytest.raises(SddError, match="model 'own_networks:mlp': its source has changed"):
+        go(run.experiment, tmp_path / "store")
+    assert [path.name for path in (tmp_path / "store").iterdir() if path.name[0] != "."] == [
+        result.run
+    ]
 
 
 BAD = {

@@ -39,6 +39,7 @@ def test_what_is_in_it(result):
     assert record["device"] == "cpu"
     assert {"sdd", "torch", "numpy", "safetensors"} <= record["versions"].keys()
     assert record["versions"]["sdd"] == sdd_core.__version__
+    assert record["plugins"].keys() == {"data", "noise", "model", "pruner", "retrain"}
     assert record["plugins"]["pruner"] == {
         "distribution": "sdd", "version": sdd_core.__version__
     }
@@ -127,6 +128,17 @@ def test_damaged_rows_are_measured_again_and_nothing_is_trained(result, capsys, 
     assert again.levels == result.levels
     assert contents(again.folder) == before
     assert ("metrics.jsonl is damaged" in capsys.readouterr().err) == (harm != "remove")
+
+
+@pytest.mark.parametrize("content", [b"seed = ", b"\xff", b'levels = "many"'])
+def test_a_damaged_experiment_file_is_written_anew(result, content):
+    before = contents(result.folder)
+    (result.folder / "experiment.toml").write_bytes(content)
+    with pytest.raises(SddError) as refused:
+        open_run(result.folder, load_plugins())
+    assert "\n" not in str(refused.value)
+    go(small(), result.folder.parent)
+    assert contents(result.folder) == before
 
 
 def test_a_level_that_was_deleted_from_the_folder_comes_back(result):
