@@ -39,6 +39,8 @@ from sdd_core.plugin import (
 )
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from sdd_core.level import Epoch
     from sdd_core.result import LevelResult, Result
     from sdd_core.run_folder import Run
@@ -97,6 +99,13 @@ def sdd_ablations() -> list[type[Ablation]]:
 @hookspec
 def sdd_executors() -> list[type[Executor]]:
     """Executors: where the tasks of a sweep are carried out."""
+    raise NotImplementedError
+
+
+@hookspec
+def sdd_recipes() -> list[Path]:
+    """Files with recipes, `sdd reproduce NAME` (see `sdd_core.recipes`); and beside them
+    `scales.toml`."""
     raise NotImplementedError
 
 

@@ -6,10 +6,12 @@ import difflib
 import inspect
 import os
 import sys
+import tomllib
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cache
 from importlib.metadata import EntryPoint, entry_points
+from pathlib import Path
 from typing import Any, Literal
 
 import pluggy
@@ -32,6 +34,7 @@ REGISTRATION_HOOKS = {
     "sdd_ablations": "ablation",
     "sdd_executors": "executor",
 }
+RECIPES = "sdd_recipes"
 
 
 @dataclass(frozen=True)
@@ -60,6 +63,7 @@ class Plugins:
         self.hooks = pluggy.PluginManager("sdd")
         self.hooks.add_hookspecs(hookspecs)
         self.rows: list[Row] = []
+        self.recipe_files: list[Path] = []
         self.blocked = tuple(sorted(blocked))
         self._blocked = set(self.blocked)
         self._unused_blocks = set(self._blocked)
@@ -105,7 +109,9 @@ class Plugins:
                 impl.function for impl in implemented[hook].get_hookimpls() if impl.plugin is module
             )
             self._take_classes(REGISTRATION_HOOKS[hook], hook, function, origin)
-        if implemented.keys() - REGISTRATION_HOOKS.keys():
+        if RECIPES in implemented:
+            self._take_recipes(module, origin)
+        if implemented.keys() - REGISTRATION_HOOKS.keys() - {RECIPES}:
             self._add("observer", entry_point, _first_line(module), origin)
         if not implemented:
             reason = "has no hook of sdd's; mark its functions with sdd_core.hookimpl"
@@ -120,7 +126,7 @@ class Plugins:
             self._add(kind, origin[2], "", origin, "failed", f"{hook} failed: {_say(error)}")
             return
         for plugin in classes:
-            fault = _fault(plugin, kind)
+            fault = plugin_fault(plugin, kind)
             name = str(getattr(plugin, "name", None) or getattr(plugin, "__name__", repr(plugin)))
             spellings = {name, f"{kind}:{name}", f"{origin[0]}:{name}"}
             if fault:
@@ -141,6 +147,22 @@ class Plugins:
                     self.rows[-1] = Row(
                         **{**self.rows[-1].__dict__, "status": "failed", "reason": reason}
                     )
+
+    def _take_recipes(self, module: Any, origin: tuple[str, str, str]) -> None:
+        try:
+            files = [Path(file) for file in module.sdd_recipes()]
+        except Exception as error:
+            self._add("recipe", origin[2], "", origin, "failed", f"{RECIPES} failed: {_say(error)}")
+            return
+        for file in files:
+            try:
+                title = read_title(file)
+            except SddError as error:
+                self._add("recipe", file.stem, "", origin, "failed", str(error))
+                continue
+            self.recipe_files.append(file)
+            if title is not None:
+                self._add("recipe", file.stem, title, origin)
 
     def _add(
         self,
@@ -210,6 +232,20 @@ class Plugins:
             hint = "none is installed"
         raise SddError(f"unknown {kind} {name!r}; {hint}{why}")
 
+    def find(self, kind: str, name: str) -> tuple[type[Plugin], dict[str, Any]]:
+        """The plugin class that a name stands for, and the option that follows a colon in it,
+        where the class has such a shorthand. Raises SddError as `get` does."""
+        prefix, _, rest = name.partition(":")
+        if rest and prefix in self.shorthands(kind):
+            plugin = self.get(kind, prefix)
+            return plugin, {str(plugin.shorthand): rest}
+        return self.get(kind, name), {}
+
+    def shorthands(self, kind: str) -> set[str]:
+        """The names of the usable plugins of a kind that take an option after a colon."""
+        return {r.name for r in self.rows
+                if r.kind == kind and r.status == "ok" and r.plugin and r.plugin.shorthand}
+
     def default_metrics(self) -> tuple[Metric, ...]:
         """Every usable metric, built-in ones first; one with an option that has no default has
         to be asked for."""
@@ -258,7 +294,7 @@ def _load_order(entry_point: EntryPoint) -> tuple[bool, str, str]:
     return distribution != GROUP, distribution, entry_point.name
 
 
-def _fault(plugin: Any, kind: str) -> str:
+def plugin_fault(plugin: Any, kind: str) -> str:
     """What keeps a class from being a plugin of `kind`, or nothing."""
     base = KINDS[kind]
     if not (inspect.isclass(plugin) and issubclass(plugin, base)):
@@ -271,6 +307,15 @@ def _fault(plugin: Any, kind: str) -> str:
 
 def _spellings(row: Row) -> set[str]:
     return {row.name, f"{row.kind}:{row.name}", f"{row.distribution}:{row.name}"}
+
+
+def read_title(file: Path) -> str | None:
+    """The title of a recipe; None for a file of settings that recipes share. Raises SddError."""
+    try:
+        content = tomllib.loads(file.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise SddError(f"cannot read recipe {file}: {error}") from None
+    return content.get("title")
 
 
 def _first_line(plugin: Any) -> str:

@@ -23,13 +23,14 @@ from sdd_core.plugin_manager import Plugins, Row, load_plugins, warn_of_problems
 
 
 @click.command("list-plugins")
-@click.option("--kind", type=click.Choice([*KINDS, "observer"]), help="Only plugins of this kind.")
+@click.option("--kind", type=click.Choice([*KINDS, "recipe", "observer"]),
+              help="Only plugins of this kind.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
 @no_plugin_option
 def list_plugins(kind: str | None, as_json: bool, no_plugin: tuple[str, ...]) -> None:
     """List the installed plugins, and those that failed or are blocked with the reason."""
     plugins = load_plugins(no_plugin)
-    order = [*KINDS, "observer", ""]
+    order = [*KINDS, "recipe", "observer", ""]
     rows = sorted(plugins.rows, key=lambda row: order.index(row.kind))
     rows = [row for row in rows if kind is None or row.kind in {kind, ""}]
     if as_json:
