@@ -5,7 +5,7 @@ from __future__ import annotations
 import tomllib
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, NamedTuple
 
 import tomli_w
 from pydantic import (
@@ -18,7 +18,8 @@ from pydantic import (
 )
 
 from sdd_core.errors import SddError
-from sdd_core.imported import ImportedModel
+from sdd_core.given import GivenData, GivenModel
+from sdd_core.imported import ImportedData, ImportedModel
 from sdd_core.plugin import (
     KINDS,
     Ablation,
@@ -97,14 +98,29 @@ DEFAULTS = {
 """The plugins of the default experiment, by section; other sections have none."""
 
 
+class _Brought(NamedTuple):
+    """What stands for that which a user brings: as a value of Python, or as `module:function`."""
+
+    given: type[GivenModel] | type[GivenData]
+    imported: type[ImportedModel] | type[ImportedData]
+
+
+_BROUGHT = {
+    "model": _Brought(GivenModel, ImportedModel),
+    "data": _Brought(GivenData, ImportedData),
+}
+
+
 def _chosen(kind: str) -> BeforeValidator:
-    """A field that takes a plugin, its name, or a table with options and, unless it is the
-    default one, its name."""
+    """A field that takes a plugin, its name, a table with options and, unless it is the default
+    one, its name, or, for a model and data, what a user brings."""
 
     def validate(value: Any, info: ValidationInfo) -> Any:
         default = DEFAULTS.get(info.field_name or "")
         if isinstance(value, Plugin) or (value is None and default is None):
             return value
+        if kind in _BROUGHT and not isinstance(value, str | Mapping):
+            return _BROUGHT[kind].given.of(value)
         if isinstance(value, str):
             value = {"name": value}
         if not isinstance(value, Mapping) or not isinstance(value.get("name", default), str):
@@ -112,14 +128,18 @@ def _chosen(kind: str) -> BeforeValidator:
         options = {key: option for key, option in value.items() if key != "name"}
         plugins = (info.context or {}).get("plugins") or load_plugins()
         name = value.get("name", default)
-        distributions = {row.distribution for row in plugins.rows}
-        if kind == "model" and ":" in name and name.partition(":")[0] not in {kind, *distributions}:
-            return ImportedModel.named(name, options)
+        prefix, colon, rest = name.partition(":")
+        if kind in _BROUGHT and colon:
+            if prefix == "given":  # of a run's record; the value itself is gone
+                return _BROUGHT[kind].given.model_validate({**options, "what": rest})
+            known = {kind, *plugins.shorthands(kind), *(row.distribution for row in plugins.rows)}
+            if prefix not in known:
+                return _BROUGHT[kind].imported.named(name, options)
         try:
-            plugin = plugins.get(kind, name)
+            plugin, option = plugins.find(kind, name)
         except SddError as error:
             raise ValueError(str(error)) from None
-        return plugin.model_validate(options)
+        return plugin.model_validate({**options, **option})
 
     return BeforeValidator(validate)
 
@@ -128,7 +148,9 @@ class Experiment(Frozen):
     """Everything that decides a result. Equal experiments give equal results.
 
     A section that names a plugin takes an instance, its name, or a table of its name and options:
-    `Experiment(pruner="imp", noise={"name": "symmetric", "rate": 0.2})`.
+    `Experiment(pruner="imp", noise={"name": "symmetric", "rate": 0.2})`. A model may also be a
+    torch.nn.Module or a function that makes one, and data a Dataset or a pair of training and
+    test data as `Dataset.of` takes them.
     """
 
     seed: int = Field(default=0, ge=0, lt=2**63, description="of every stream of randomness")
@@ -194,6 +216,11 @@ class Experiment(Frozen):
     def to_dict(self) -> dict[str, Any]:
         """Nested settings that `make` turns into an equal experiment; what is None is left out."""
         return _without_none(self.model_dump(mode="json"))
+
+    def settings(self) -> dict[str, Any]:
+        """Every setting under its dotted name, `train.lr`; a list is text, `300,100`, and a
+        section without a plugin has a name that is None."""
+        return _dotted(self.model_dump(mode="json"))
 
     def to_toml(self) -> str:
         """The experiment as a TOML file that `sdd run` takes."""
@@ -267,3 +294,18 @@ def _without_none(value: Any) -> Any:
     if isinstance(value, dict):
         return {key: _without_none(item) for key, item in value.items() if item is not None}
     return value
+
+
+def _dotted(nested: Mapping[str, Any], before: str = "") -> dict[str, Any]:
+    fields: dict[str, Any] = {}
+    for name, value in nested.items():
+        field = before + name
+        if isinstance(value, Mapping):
+            fields |= _dotted(value, f"{field}.")
+        elif isinstance(value, list):
+            fields[field] = ",".join(str(one["name"] if isinstance(one, Mapping) else one)
+                                     for one in value)
+        else:
+            # A section without a plugin has no options, and its name is what is missing.
+            fields[f"{field}.name" if field in sections() else field] = value
+    return fields

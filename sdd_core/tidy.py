@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 from sdd_core.errors import SddError
-from sdd_core.experiment import sections
 from sdd_core.plugin_manager import Plugins, load_plugins
 from sdd_core.result import Result
 from sdd_core.run_folder import open_run
@@ -57,7 +56,7 @@ _Row = tuple[dict[str, Any], dict[str, Any], dict[str, Any]]
 
 
 def _rows(result: Result) -> list[_Row]:
-    fields = {"run": result.run, **_fields(result.experiment.model_dump(mode="json"))}
+    fields = {"run": result.run, **result.experiment.settings()}
     phases = {
         level: phase
         for phase, (first, last) in result.phases.named().items()
@@ -69,22 +68,6 @@ def _rows(result: Result) -> list[_Row]:
         metrics = {n: v for n, v in level.metrics.items() if not isinstance(v, Mapping | list)}
         rows.append((fields, dict(zip(LEVEL, known, strict=True)), metrics))
     return rows
-
-
-def _fields(settings: Mapping[str, Any], before: str = "") -> dict[str, Any]:
-    """Nested settings as dotted fields."""
-    fields: dict[str, Any] = {}
-    for name, value in settings.items():
-        field = before + name
-        if isinstance(value, Mapping):
-            fields |= _fields(value, f"{field}.")
-        elif isinstance(value, list):
-            fields[field] = ",".join(str(one["name"] if isinstance(one, Mapping) else one)
-                                     for one in value)
-        else:
-            # A section without a plugin has no options, and its name is what is missing.
-            fields[f"{field}.name" if field in sections() else field] = value
-    return fields
 
 
 def _columns(rows: Sequence[_Row]) -> list[str]:
