@@ -100,8 +100,8 @@ class _Engine:
         sizes = {"train_examples": len(data.train), "test_examples": len(data.test)}
         self.folder.begin(self.plugins, str(self.parts.device), sizes)
         self._call("sdd_run_start")
-        for found in self.levels():
-            self._measure(*self._ablated(*found))
+        for level, key, before, dense in self.levels():
+            self._measure(*self._ablated(level, key, before, dense), before, dense)
         result = self.folder.result()
         self._call("sdd_run_end", result=result)
         return result
@@ -136,7 +136,7 @@ class _Engine:
     def _prune(self, level: Level, index: int) -> Mapping[str, Tensor]:
         """The masks of level `index`, pruned from `level`."""
         pruner, masks = self.experiment.pruner, level.masks
-        view = self._view(level)
+        view = self._view(level, aim=self._aim(level, index))
         with self.parts.guard.asking(pruner, "pruner", level.index):
             scores = pruner.scores(view)
             scores = masking.check_scores(scores, masks, view.prunable, pruner.name)
@@ -146,6 +146,15 @@ class _Engine:
             # More than once from the dense network, so that each level has its usual count.
             masks = masking.prune_fraction(masks, scores, pruner.fraction, pruner.scope)
         return masks
+
+    def _aim(self, level: Level, index: int) -> float:
+        """The density that the prunable layers of level `index` will have."""
+        pruner = self.experiment.pruner
+        if pruner.sparsity is not None:
+            return 1 - pruner.sparsity[index - 1]
+        names = [name for name in level.masks if name not in self.parts.exempt]
+        times = index - level.index
+        return masking.density(level.masks, names) * (1 - pruner.fraction) ** times
 
     def _ablated(
         self, level: Level, key: str, before: Level | None, dense: Level
@@ -165,13 +174,13 @@ class _Engine:
 
         return self._kept(own_key, make), own_key
 
-    def _measure(self, level: Level, key: str) -> None:
+    def _measure(self, level: Level, key: str, before: Level | None, dense: Level) -> None:
         """Measure a level, unless this run has done so, and write it down."""
         metrics = self._metrics
         measured_by = digest([identity(metric) for metric in metrics])
         row = self.folder.known().get(level.index)
         if row is None or row["key"] != key or row["measured_by"] != measured_by:
-            view = self._view(level)
+            view = self._view(level, before, dense)
             values: dict[str, Any] = {}
             whole = True
             for metric in metrics:
@@ -207,7 +216,13 @@ class _Engine:
             print(f"sdd: warning: level {view.level}: {error}", file=sys.stderr)
             return None
 
-    def _view(self, level: Level) -> LevelView:
+    def _view(
+        self,
+        level: Level,
+        before: Level | None = None,
+        dense: Level | None = None,
+        aim: float | None = None,
+    ) -> LevelView:
         return LevelView(
             level,
             initial=self.trainer.dense_after(0),
@@ -216,6 +231,9 @@ class _Engine:
             exempt=self.parts.exempt,
             seed=self.experiment.seed,
             device=self.parts.device,
+            before=before and before.state,
+            dense=dense and dense.state,
+            aim=aim,
         )
 
     @cached_property

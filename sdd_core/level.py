@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
@@ -12,6 +13,11 @@ from torch import Tensor, nn
 from sdd_core.data import Dataset
 from sdd_core.evaluation import loss_gradients, predict
 from sdd_core.randomness import generator
+from sdd_core.resident import normalise
+
+Moment = Literal["end", "initialisation", "before", "dense"]
+"""A network is that of the end of the level's training, or of the dense network's initialisation
+under the level's masks; or it is the trained one of the level before, or the dense one."""
 
 
 @dataclass(frozen=True)
@@ -57,6 +63,7 @@ class LevelView:
     set alone is no copy; changing it in place is refused.
 
     level: the level's index. device: where `network()` and the data are.
+    aim: to a pruner, the density of the prunable layers that it is asked for; None to others.
     """
 
     def __init__(
@@ -69,14 +76,20 @@ class LevelView:
         exempt: frozenset[str],
         seed: int,
         device: torch.device,
+        before: Mapping[str, Tensor] | None = None,
+        dense: Mapping[str, Tensor] | None = None,
+        aim: float | None = None,
     ) -> None:
         self.level = level.index
+        self.aim = aim
         self.data = data
         self.device = device
         self.epochs = level.epochs
         self.diverged = level.diverged
         self._level = level
         self._initial = initial
+        self._before = before
+        self._dense = dense
         self._build = build
         self._exempt = exempt
         self._seed = seed
@@ -103,10 +116,20 @@ class LevelView:
         """Names of the weights that may be pruned, in the network's order."""
         return [name for name in self._level.masks if name not in self._exempt]
 
-    def network(self) -> nn.Module:
-        """A new copy of the trained network, on `device`, in evaluation mode."""
+    def network(self, at: Moment = "end") -> nn.Module:
+        """A new copy of the network, on `device`, in evaluation mode: as it is when the level has
+        been trained, or at another moment. Level 0 has none before it: raises ValueError."""
+        states = {"end": self._level.state, "before": self._before, "dense": self._dense}
+        state = self._initial if at == "initialisation" else states[at]
+        if state is None:
+            raise ValueError(f"level {self.level} has no network {at!r}")
         network = self._build()
-        network.load_state_dict(dict(self._level.state))
+        network.load_state_dict(dict(state))
+        if at == "initialisation":
+            weights = dict(network.named_parameters())
+            with torch.no_grad():
+                for name, mask in self._level.masks.items():
+                    weights[name].masked_fill_(~mask.to(weights[name].device), 0.0)
         return network.to(self.device).eval()
 
     def generator(self, purpose: str) -> torch.Generator:
@@ -114,11 +137,24 @@ class LevelView:
         # "plugin": whatever the purpose is called, it is none of the engine's streams.
         return generator(self._seed, "plugin", purpose, self.level)
 
-    def gradients(self, batches: int, batch_size: int) -> dict[str, Tensor]:
-        """Gradient of the mean training loss over `batches` random batches, for every trainable
+    def batches(self, batches: int, batch_size: int) -> list[tuple[Tensor, Tensor]]:
+        """Random batches of the training set, drawn without replacement: what the network sees,
+        `[batch, ...]`, and the labels, noisy ones included, `[batch]`, on `device`."""
+        draw, train = self.generator("gradient batches"), self.data.train
+        order = torch.randperm(len(train), generator=draw)[: batches * batch_size]
+        return [
+            (normalise(train.images[rows].to(self.device), self.data),
+             train.labels[rows].to(self.device))
+            for rows in order.split(batch_size)
+        ]  # fmt: skip
+
+    def gradients(
+        self, batches: int, batch_size: int, at: Moment = "end"
+    ) -> dict[str, Tensor]:
+        """Gradient of the mean training loss over these random batches, for every trainable
         parameter, on the CPU. The network is in training mode, as in the authors' code."""
         return loss_gradients(
-            self.network(), self.data, batches, batch_size, self.generator("gradient batches")
+            self.network(at), self.data, batches, batch_size, self.generator("gradient batches")
         )
 
     @cached_property

@@ -11,7 +11,7 @@ import torch
 from support import contents, go, plugins_with, small
 from torch.nn.functional import cross_entropy, one_hot
 
-from sdd_core import Experiment, LabelNoise, Loss, SddError, hookimpl, training
+from sdd_core import Experiment, LabelNoise, Loss, Pruner, SddError, hookimpl, training
 from sdd_core import masks as masking
 from sdd_core.evaluation import predict
 from sdd_core.level import Level
@@ -161,6 +161,31 @@ def test_more_levels_of_one_shot_pruning_leave_those_there_are_as_they_are(tmp_p
         return [level.key for level in go(small(pruner=pruner, levels=levels), tmp_path).levels]
 
     assert keys(3)[:2] == keys(1)
+
+
+class Aiming(Pruner):
+    """Notes the density that is asked for."""
+
+    name = "aiming"
+
+    def scores(self, level):
+        AIMS.append(level.aim)
+        return {name: level.weights[name].abs() for name in level.prunable}
+
+
+AIMS: list[float | None] = []
+
+
+@pytest.mark.parametrize(
+    "how", [{"fraction": 0.4}, {"sparsity": [0.4, 0.64]}, {"fraction": 0.4, "from_dense": True}]
+)
+def test_a_pruner_knows_the_density_that_is_asked_for(tmp_path, how):
+    AIMS.clear()
+    plugins = plugins_with(sdd_pruners=[Aiming])
+    settings = small(pruner={"name": "aiming", **how}, train={"epochs": 1})
+    result = go(settings, tmp_path, plugins=plugins)
+    assert pytest.approx([0.6, 0.36], abs=1e-3) == AIMS
+    assert [level.density for level in result.levels[1:]] == pytest.approx(AIMS, abs=2e-3)
 
 
 # Where pruned weights are held

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from copy import deepcopy
 
 import pytest
 import torch
@@ -37,17 +38,23 @@ def make_view() -> Callable[..., LevelView]:
         diverged: bool = False,
         exempt: tuple[str, ...] = (),
         seed: int = 0,
+        before: dict[str, Tensor] | None = None,
+        dense: dict[str, Tensor] | None = None,
+        aim: float | None = None,
     ) -> LevelView:
         state = {name: tensor.clone() for name, tensor in network.state_dict().items()}
         masks = full_masks(prunable_weights(network)) | (masks or {})
         return LevelView(
             Level(level, masks, state, epochs, diverged),
             initial=state if initial is None else initial,
-            build=lambda: network,
+            build=lambda: deepcopy(network),
             data=data or dataset(torch.zeros(2, 2), [0, 1]),
             exempt=frozenset(exempt),
             seed=seed,
             device=torch.device("cpu"),
+            before=before,
+            dense=dense,
+            aim=aim,
         )
 
     return make

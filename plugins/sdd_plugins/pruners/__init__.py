@@ -2,10 +2,14 @@
 
 from sdd_core import Pruner, hookimpl
 from sdd_plugins.pruners.gradient import Gradient
+from sdd_plugins.pruners.grasp import Grasp
 from sdd_plugins.pruners.magnitude import Magnitude
 from sdd_plugins.pruners.random import Random
+from sdd_plugins.pruners.snip import Snip
+from sdd_plugins.pruners.synflow import SynFlow
+from sdd_plugins.pruners.wanda import Wanda
 
 
 @hookimpl
 def sdd_pruners() -> list[type[Pruner]]:
-    return [Magnitude, Gradient, Random]
+    return [Magnitude, Gradient, Random, Snip, Grasp, SynFlow, Wanda]

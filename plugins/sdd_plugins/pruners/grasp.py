@@ -1,0 +1,57 @@
+from collections.abc import Mapping
+
+import torch
+from pydantic import Field
+from torch import Tensor
+from torch.nn.functional import cross_entropy
+
+from sdd_core import LevelView, Pruner
+
+
+class Grasp(Pruner):
+    """GraSP, gradient signal preservation: weights go that the gradient's norm needs least.
+
+    Score w Hg, with the Hessian H and the gradient g of the mean training loss by the prunable
+    weights, at the dense network's initialisation under the masks so far. Without w the squared
+    norm of g changes by about -2 w Hg, so the lowest scores, sign included, go first. Logits are
+    divided by a temperature, as its authors do. Meant to prune once, before any training.
+    """
+
+    name = "grasp"
+    source = "Wang et al., 2020, arXiv:2002.07376, eq. 8 and algorithm 2"
+
+    batches: int = Field(1, ge=1, description="random batches that the loss is averaged over")
+    batch_size: int = Field(128, ge=1, description="examples in each of them")
+    temperature: float = Field(
+        200.0, gt=0, allow_inf_nan=False, description="by which logits are divided"
+    )
+
+    def scores(self, level: LevelView) -> Mapping[str, Tensor]:
+        network = level.network("initialisation").train()
+        weights = [dict(network.named_parameters())[name] for name in level.prunable]
+        batches = level.batches(self.batches, self.batch_size)
+        count = sum(len(labels) for _, labels in batches)
+
+        def gradients(inputs: Tensor, labels: Tensor, *, again: bool) -> tuple[Tensor, ...]:
+            logits = network(inputs) / self.temperature
+            loss = cross_entropy(logits, labels, reduction="sum") / count
+            return torch.autograd.grad(
+                loss, weights, create_graph=again, materialize_grads=True
+            )
+
+        gradient = [torch.zeros_like(weight) for weight in weights]
+        for batch in batches:
+            for total, part in zip(gradient, gradients(*batch, again=False), strict=True):
+                total.add_(part)
+        curved = [torch.zeros_like(weight) for weight in weights]
+        for batch in batches:
+            parts = zip(gradients(*batch, again=True), gradient, strict=True)
+            # The gradient of <g of this batch, g of all> is this batch's share of Hg.
+            product = torch.stack([(part * whole).sum() for part, whole in parts]).sum()
+            shares = torch.autograd.grad(product, weights, materialize_grads=True)
+            for total, share in zip(curved, shares, strict=True):
+                total.add_(share)
+        return {
+            name: (weight * hg).detach().cpu()
+            for name, weight, hg in zip(level.prunable, weights, curved, strict=True)
+        }

@@ -1,0 +1,29 @@
+from collections.abc import Mapping
+
+from pydantic import Field
+from torch import Tensor
+
+from sdd_core import LevelView, Pruner
+
+
+class Snip(Pruner):
+    """SNIP, connection sensitivity: the smallest |w dL/dw| at initialisation go.
+
+    The gradient of the mean training loss, noisy labels included, at the dense network's
+    initialisation under the masks so far; the level's training does not matter. The network is in
+    training mode: its batch normalisation has no statistics yet. Meant to prune once, before any
+    training: `--pruner=snip --pruner.sparsity=0.9 --retrain=rewind`.
+    """
+
+    name = "snip"
+    source = "Lee et al., 2019, arXiv:1810.02340, eq. 6"
+
+    batches: int = Field(1, ge=1, description="random batches that the gradient is averaged over")
+    batch_size: int = Field(128, ge=1, description="examples in each of them")
+
+    def scores(self, level: LevelView) -> Mapping[str, Tensor]:
+        weights = dict(level.network("initialisation").named_parameters())
+        gradients = level.gradients(self.batches, self.batch_size, "initialisation")
+        return {
+            name: (weights[name].detach().cpu() * gradients[name]).abs() for name in level.prunable
+        }

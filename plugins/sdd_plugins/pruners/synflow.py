@@ -1,0 +1,61 @@
+from collections.abc import Mapping
+
+import torch
+from pydantic import Field
+from torch import Tensor
+
+from sdd_core import LevelView, Pruner
+
+
+class SynFlow(Pruner):
+    """SynFlow, synaptic flow: the smallest w dR/dw at initialisation go, in many small steps.
+
+    R is the sum of the outputs of the network with absolute weights, in evaluation mode, for an
+    input of ones: no data is looked at. Within one level the density falls exponentially to the
+    one that is asked for, and the flow is computed anew after each step, which is what keeps
+    whole layers from disappearing. Double precision, for a deep network's flow is very large or
+    small. Meant to prune once, before any training.
+    """
+
+    name = "synflow"
+    source = "Tanaka et al., 2020, arXiv:2006.05467, eq. 1 and algorithm 1"
+
+    steps: int = Field(100, ge=1, description="times that the flow is computed for one level")
+
+    def scores(self, level: LevelView) -> Mapping[str, Tensor]:
+        network = level.network("initialisation").double()
+        with torch.no_grad():
+            for tensor in network.state_dict().values():
+                tensor.abs_()
+        weights = {name: p for name, p in network.named_parameters() if name in level.prunable}
+        device = level.device
+        ones = torch.ones(1, *level.data.input_shape, dtype=torch.float64, device=device)
+        kept = torch.cat([level.masks[name].flatten() for name in weights]).to(device)
+        start, end = kept.double().mean().item(), level.aim or 0.0
+        ratio = end / start if start else 0.0
+        # Weights that went in an earlier step stay below all that went later.
+        gone = torch.zeros(len(kept), dtype=torch.float64, device=device)
+        for step in range(1, self.steps + 1):
+            flows_out = network(ones).sum()
+            gradients = torch.autograd.grad(
+                flows_out, list(weights.values()), materialize_grads=True
+            )
+            pairs = zip(weights.values(), gradients, strict=True)
+            flow = torch.cat([(weight * gradient).detach().flatten() for weight, gradient in pairs])
+            if step == self.steps:
+                break  # the last step is what the engine does with the scores
+            aim = round(len(kept) * start * ratio ** (step / self.steps))
+            lowest = flow.masked_fill(~kept, torch.inf).argsort(stable=True)
+            now = lowest[: int(kept.sum()) - aim]
+            kept[now], gone[now] = False, float(step - self.steps)
+            with torch.no_grad():
+                for weight, mask in zip(weights.values(), _split(kept, weights), strict=True):
+                    weight.masked_fill_(~mask, 0.0)
+        scores = _split(torch.where(kept, flow, gone), weights)
+        return dict(zip(weights, scores, strict=True))
+
+
+def _split(flat: Tensor, weights: Mapping[str, Tensor]) -> list[Tensor]:
+    sizes = [weight.numel() for weight in weights.values()]
+    parts = zip(flat.split(sizes), weights.values(), strict=True)
+    return [part.view(weight.shape) for part, weight in parts]
