@@ -1,0 +1,183 @@
+"""Whole sweeps, in processes of their own, that are killed and go on."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from support import contents, draws
+
+import sdd_core
+from sdd_core import SddError, load_plugins
+from sdd_core.sweeps import SweepError, expand
+from sdd_core.sweeps.plan import Plan
+
+SEEDS, PRUNERS = [0, 1], ["imp", "random"]
+SETTINGS: dict[str, Any] = {
+    "seed": SEEDS,
+    "pruner": PRUNERS,
+    "model": {"name": "mlp", "widths": [16]},
+    "train": {"epochs": 12},
+    "levels": 2,
+    "engine": "reference",
+}
+FILE = """
+seed = [0, 1]
+pruner = ["imp", "random"]
+levels = 2
+engine = "reference"
+model = {name = "mlp", widths = [16]}
+train.epochs = 12
+"""
+SDD = [sys.executable, "-c", "from sdd_core.cli import main; main()"]
+ENVIRONMENT = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
+
+
+def command(folder: Path, *more: str) -> list[str]:
+    """Sweep the file in a folder, with a checkpoint after every epoch."""
+    file = folder / "sweep.toml"
+    if not file.exists():
+        file.write_text(FILE)
+    return [*SDD, "sweep", str(file), "--store", str(folder / "runs"), "--workers", "2",
+            "--executor.threads", "1", "--checkpoint-minutes", "0", "--device", "cpu", *more]
+
+
+def go(folder: Path, *more: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(command(folder, *more), capture_output=True, text=True, env=ENVIRONMENT,
+                          check=False)
+
+
+def results(store: Path) -> dict[str, bytes]:
+    """The levels in a store, and what was measured on them."""
+    files = contents(store)
+    return {name: content for name, content in files.items()
+            if name.startswith(".shared/levels/") or name.endswith("/metrics.jsonl")}
+
+
+@pytest.fixture(scope="module")
+def one_by_one(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A store in which the runs were carried out in this process, one after another."""
+    store = tmp_path_factory.mktemp("one_by_one")
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        for seed in SEEDS:
+            for pruner in PRUNERS:
+                settings = {**SETTINGS, "seed": seed, "pruner": pruner}
+                sdd_core.run(settings, store=store, device="cpu")
+    finally:
+        torch.set_num_threads(threads)
+    return store
+
+
+def test_a_sweep_is_its_runs_one_by_one(one_by_one: Path, tmp_path: Path) -> None:
+    found = sdd_core.sweep(SETTINGS, store=tmp_path, device="cpu",
+                           executor={"name": "local", "workers": 2, "threads": 1})
+    assert results(tmp_path) == results(one_by_one)
+    # The dense network of each seed is there once: 2 + 2 * 2 * 2 levels.
+    assert len(list((tmp_path / ".shared" / "levels").iterdir())) == 10
+    assert [(one.experiment.seed, one.experiment.pruner.name) for one in found] == [
+        (seed, pruner) for seed in SEEDS for pruner in PRUNERS
+    ]
+    alone = sdd_core.run({**SETTINGS, "seed": 1, "pruner": "imp"}, store=one_by_one, device="cpu")
+    assert found[2].run == alone.run
+    assert found[2].to_json()["levels"] == alone.to_json()["levels"]
+
+
+def test_killed_five_times_it_ends_as_if_it_had_not_been(one_by_one: Path, tmp_path: Path) -> None:
+    after = draws(20, 15, 45)
+    left = []
+    for _ in range(5):
+        process = subprocess.Popen(command(tmp_path, "--quiet"), env=ENVIRONMENT,
+                                   stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+                                   start_new_session=True)
+        # Starting an interpreter says nothing about sweeps: the clock runs from the first file.
+        came = {str(file) for file in tmp_path.rglob("*")}
+        while process.poll() is None and came == {str(file) for file in tmp_path.rglob("*")}:
+            time.sleep(0.01)
+        time.sleep(after() / 100)
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+        left.append(len(results(tmp_path / "runs")))
+    assert left[0] < len(results(one_by_one))
+    assert go(tmp_path).returncode == 0
+    assert results(tmp_path / "runs") == results(one_by_one)
+    assert sdd_core.table(tmp_path / "runs") == sdd_core.table(one_by_one)
+
+
+def test_a_worker_that_is_killed_in_a_level_is_replaced(one_by_one: Path, tmp_path: Path) -> None:
+    process = subprocess.Popen(command(tmp_path), env=ENVIRONMENT, text=True,
+                               stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+    checkpoints = tmp_path / "runs" / ".shared" / "checkpoints"
+    killed = wait_for(lambda: any(checkpoints.glob("*.safetensors")) and kill_child(process.pid))
+    _, said = process.communicate()
+    assert killed, said
+    assert process.returncode == 0, said
+    assert said.count("died (signal 9)") == 1
+    assert results(tmp_path / "runs") == results(one_by_one)
+
+
+def test_a_failing_run_is_told_at_the_end_and_the_others_are_done(tmp_path: Path) -> None:
+    (tmp_path / "sweep.toml").write_text("""
+levels = 1
+engine = "reference"
+data.examples = [50, 100000]
+model = {name = "mlp", widths = [4]}
+train.epochs = [1, 2]
+""")
+    done = go(tmp_path, "--json")
+    assert done.returncode == 1
+    assert len(json.loads(done.stdout)) == 2
+    told = [line for line in done.stderr.splitlines() if line.startswith("sdd: run")]
+    assert len(told) == 2
+    assert all("data.examples is 100000" in line for line in told)
+    assert "2 of 4 runs failed" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_failures_in_python(tmp_path: Path) -> None:
+    settings = {**SETTINGS, "seed": 0, "pruner": "imp", "levels": 0,
+                "train": {"epochs": 1}, "data": {"examples": [50, 100_000]}}
+    with pytest.raises(SweepError, match=r"1 of 2 runs failed: .*data\.examples") as told:
+        sdd_core.sweep(settings, store=tmp_path, workers=2, device="cpu")
+    [failed] = told.value.failures
+    [result] = told.value.results
+    names = Plan.of(expand([settings], load_plugins())).names
+    assert [result.run, failed] == list(names)
+
+
+def test_what_is_impossible_is_refused_before_anything_runs(tmp_path: Path) -> None:
+    with pytest.raises(SddError, match=r"noise\.rate.*got 2"):
+        sdd_core.sweep({"noise": {"rate": [0.2, 2]}}, store=tmp_path / "runs")
+    with pytest.raises(SddError, match="unknown executor 'loc'; did you mean local"):
+        sdd_core.sweep({"seed": [0, 1]}, store=tmp_path / "runs", executor="loc")
+    with pytest.raises(SddError, match=r"executor\.workers"):
+        sdd_core.sweep({"seed": [0, 1]}, store=tmp_path / "runs", workers=0)
+    assert not (tmp_path / "runs").exists()
+
+
+def wait_for(condition: Callable[[], Any], seconds: float = 60) -> bool:
+    end = time.monotonic() + seconds
+    while not condition():
+        if time.monotonic() > end:
+            return False
+        time.sleep(0.005)
+    return True
+
+
+def kill_child(parent: int) -> bool:
+    """Kill a child of a process."""
+    children = Path(f"/proc/{parent}/task/{parent}/children").read_text().split()
+    # Workers are started by threads.
+    for task in Path(f"/proc/{parent}/task").iterdir():
+        children += (task / "children").read_text().split()
+    if children:
+        os.kill(int(children[0]), signal.SIGKILL)
+    return bool(children)
