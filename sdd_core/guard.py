@@ -39,16 +39,23 @@ class Guard:
         """
         with torch.random.fork_rng():
             torch.manual_seed(stream_seed(self._seed, *stream))
-            try:
+            with blaming(plugin):
                 yield
-            except SddError:
-                raise
-            except Exception as error:
-                reason = " ".join(f"{type(error).__name__}: {error}".split())
-                raise SddError(f"{plugin.kind} {label(plugin)!r} failed: {reason}") from error
         if self._data is not None and _versions(self._data) != self._versions:
             raise DataChanged(f"{plugin.kind} {label(plugin)!r} changed the data set in place; "
                               "it has to work on a copy of its tensors")
+
+
+@contextmanager
+def blaming(plugin: Plugin) -> Iterator[None]:
+    """Whatever goes wrong inside is this plugin's affair: an SddError, one line."""
+    try:
+        yield
+    except SddError:
+        raise
+    except Exception as error:
+        reason = " ".join(f"{type(error).__name__}: {error}".split())
+        raise SddError(f"{plugin.kind} {label(plugin)!r} failed: {reason}") from error
 
 
 def _versions(data: Dataset) -> list[int]:

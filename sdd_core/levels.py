@@ -15,7 +15,7 @@ from sdd_core.keys import dense_key, digest
 from sdd_core.level import Level
 from sdd_core.parts import Parts
 from sdd_core.plugin import PrunedValue
-from sdd_core.randomness import generator, stream_seed
+from sdd_core.randomness import generator
 from sdd_core.retraining import Retraining
 from sdd_core.store import Store
 from sdd_core.trainer import FlatTrainer, Objective
@@ -62,32 +62,33 @@ class Levels:
         network.load_state_dict(dict(resume.state if resume else start))
         epochs_ahead = math.ceil(len(retraining.learning_rates) / parts.dense.steps_per_epoch)
         self._call("sdd_level_start", level=index, epochs=epochs_ahead)
-        torch.manual_seed(stream_seed(seed, "training", index))
-        trainer = make_trainer(
-            network.to(parts.device),
-            masks,
-            parts.resident,
-            self._experiment,
-            momenta=resume.momenta if resume else None,
-            kernels=resume.kernels if resume else None,
-            costs=self._store.kernel_costs(),
-            objective=self._objective(start, retraining, before, dense),
-        )
-        epochs, diverged = train_level(
-            trainer,
-            parts.resident,
-            retraining,
-            seed=seed,
-            level=index,
-            batch_size=self._experiment.train.batch_size,
-            resume=resume,
-            keep=lambda checkpoint: self._store.save_checkpoint(key, checkpoint),
-            every=self._every,
-            on_start=lambda epoch: self._call("sdd_epoch_start", level=index, epoch=epoch),
-            on_end=lambda epoch: self._call("sdd_epoch_end", level=index, epoch=epoch),
-            stop_loss=self._experiment.train.stop_loss,
-            unmask=trainer.unmask if isinstance(trainer, FlatTrainer) else None,
-        )
+        # The draws of a network, of dropout for example, depend on the level alone.
+        with parts.guard.asking(self._experiment.model, "training", index):
+            trainer = make_trainer(
+                network.to(parts.device),
+                masks,
+                parts.resident,
+                self._experiment,
+                momenta=resume.momenta if resume else None,
+                kernels=resume.kernels if resume else None,
+                costs=self._store.kernel_costs(),
+                objective=self._objective(start, retraining, before, dense),
+            )
+            epochs, diverged = train_level(
+                trainer,
+                parts.resident,
+                retraining,
+                seed=seed,
+                level=index,
+                batch_size=self._experiment.train.batch_size,
+                resume=resume,
+                keep=lambda checkpoint: self._store.save_checkpoint(key, checkpoint),
+                every=self._every,
+                on_start=lambda epoch: self._call("sdd_epoch_start", level=index, epoch=epoch),
+                on_end=lambda epoch: self._call("sdd_epoch_end", level=index, epoch=epoch),
+                stop_loss=self._experiment.train.stop_loss,
+                unmask=trainer.unmask if isinstance(trainer, FlatTrainer) else None,
+            )
         state = trainer.state()
         trained = [name for name, p in network.named_parameters() if p.requires_grad]
         if diverged or not finite(state, trained):
@@ -116,14 +117,20 @@ class Levels:
 
     def _replay(self, network: nn.Module, steps: int) -> None:
         parts, seed = self._parts, self._experiment.seed
-        torch.manual_seed(stream_seed(seed, "training", 0))
         masks = masking.full_masks(parts.prunable)
         first = Retraining("initialisation", parts.dense.learning_rates[:steps])
         objective = self._objective(self.dense_after(0), first, None, None)
-        trainer = make_trainer(network.to(parts.device), masks, parts.resident, self._experiment,
-                               costs=self._store.kernel_costs(), objective=objective)
-        train_level(trainer, parts.resident, first, seed=seed, level=0,
-                    batch_size=self._experiment.train.batch_size, measure=False)
+        with parts.guard.asking(self._experiment.model, "training", 0):
+            trainer = make_trainer(
+                network.to(parts.device),
+                masks,
+                parts.resident,
+                self._experiment,
+                costs=self._store.kernel_costs(),
+                objective=objective,
+            )
+            train_level(trainer, parts.resident, first, seed=seed, level=0,
+                        batch_size=self._experiment.train.batch_size, measure=False)
         network.load_state_dict(trainer.state())
 
     def _start(

@@ -15,6 +15,7 @@ from torch.nn.functional import cross_entropy
 from sdd_core.errors import SddError
 from sdd_core.evaluation import evaluate
 from sdd_core.experiment import Train
+from sdd_core.guard import blaming
 from sdd_core.plugin import Loss
 from sdd_core.resident import Crops, Resident
 
@@ -132,7 +133,8 @@ class FlatTrainer:
                 cross_entropy(logits, wanted).backward()
             else:
                 told = None if teacher is None else teacher[chosen]
-                loss.loss(logits, wanted, told).backward()
+                with blaming(loss):
+                    loss.loss(logits, wanted, told).backward()
             self._update(learning_rate)
 
     @torch.no_grad()

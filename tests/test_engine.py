@@ -15,6 +15,7 @@ from sdd_core import (
     DataSource,
     Experiment,
     LabelNoise,
+    Loss,
     Metric,
     Model,
     Pruner,
@@ -582,6 +583,48 @@ def test_a_part_that_fails_is_one_line_and_nothing_is_written(tmp_path, fault):
         go(small(**settings), tmp_path / "store", plugins=plugins_with(**hooks))
     assert "\n" not in str(refused.value)
     assert not list(tmp_path.iterdir())
+
+
+class OneIsTooFew(nn.Module):
+    """Batch normalisation, which cannot be trained on a single example."""
+
+    def __init__(self, inputs, classes):
+        super().__init__()
+        self.norm = nn.BatchNorm1d(inputs)
+        self.output = nn.Linear(inputs, classes)
+
+    def forward(self, images):
+        return self.output(self.norm(images.flatten(1)))
+
+
+def test_a_network_that_fails_in_training_is_one_line(tmp_path):
+    hooks, settings = model(lambda shape, classes: OneIsTooFew(math.prod(shape), classes))
+    settings = small(**settings, train={"epochs": 1, "batch_size": 999})
+    with pytest.raises(SddError, match="model 'bad' failed: ValueError: Expected more") as refused:
+        go(settings, tmp_path, plugins=plugins_with(**hooks))
+    assert "\n" not in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("function", "reason"),
+    [
+        (raising, "RuntimeError: two lines"),
+        (lambda logits, *_: None, "AttributeError"),
+        (lambda logits, *_: logits, "RuntimeError: grad can be implicitly created only for scalar"),
+    ],
+)
+def test_a_loss_that_fails_is_one_line(tmp_path, function, reason):
+    class Bad(Loss):
+        """Fails."""
+
+        name = "bad"
+
+        def loss(self, logits, labels, teacher):
+            return function(logits, labels, teacher)
+
+    with pytest.raises(SddError, match=f"loss 'bad' failed: {reason}") as refused:
+        go(small(loss="bad"), tmp_path, plugins=plugins_with(sdd_losses=[Bad]))
+    assert "\n" not in str(refused.value)
 
 
 def test_a_schedule_cannot_change_the_dense_training(tmp_path):
