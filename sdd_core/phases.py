@@ -78,19 +78,12 @@ def find_phases(
         what = "training diverged at every level" if accuracy else "there are no levels"
         return Phases(False, f"no double descent: {what}", collapsed=_rest(-1, last))
     raw = [accuracy[level] for level in levels]
-    curve = _Curve(_medians(raw), _noise(raw), test_examples)
+    curve = _Curve(smoothed(raw), noise_of(raw), test_examples)
     height = curve.height
-    where = [_percent(sparsity[level]) for level in levels]
+    where = [percent(sparsity[level]) for level in levels]
 
-    highest_before = list(accumulate(height, max))
-    highest_after = list(accumulate(reversed(height), max))[::-1]
-    depth = [
-        min(high - at, later - at)
-        for high, at, later in zip(highest_before, height, highest_after, strict=True)
-    ]
-    # Medians repeat: of the levels that share one, the lowest or highest is meant.
-    valley = max(range(len(height)), key=lambda i: (depth[i], -raw[i]))
-    if depth[valley] <= curve.chance(valley):
+    valley, depth = deepest(height, raw)
+    if depth <= curve.chance(valley):
         return _without(curve, levels, where, last)
     start = max(range(valley), key=height.__getitem__)
     light = curve.last_as_high_as(start, valley)
@@ -111,6 +104,20 @@ def find_phases(
         valley=levels[valley],
         peak=levels[peak],
     )
+
+
+def deepest(height: Sequence[float], raw: Sequence[float]) -> tuple[int, float]:
+    """The level whose fall from before and rise afterwards are largest, and the smaller of the
+    two. `height` is smoothed; `raw` decides between levels that share a height."""
+    highest_before = list(accumulate(height, max))
+    highest_after = list(accumulate(reversed(height), max))[::-1]
+    depth = [
+        min(high - at, later - at)
+        for high, at, later in zip(highest_before, height, highest_after, strict=True)
+    ]
+    # Medians repeat: of the levels that share one, the lowest is meant.
+    valley = max(range(len(height)), key=lambda i: (depth[i], -raw[i]))
+    return valley, depth[valley]
 
 
 @dataclass(frozen=True)
@@ -170,14 +177,14 @@ def _rest(end: int, last: int) -> Span | None:
     return (end + 1, last) if end < last else None
 
 
-def _medians(values: Sequence[float]) -> list[float]:
+def smoothed(values: Sequence[float]) -> list[float]:
     """Running medians; the window shrinks towards the ends, which stay as they are."""
     most = 2 if len(values) >= LONG else 1
     reach = [min(most, i, len(values) - 1 - i) for i in range(len(values))]
     return [median(values[i - r : i + r + 1]) for i, r in enumerate(reach)]
 
 
-def _noise(values: Sequence[float]) -> float | None:
+def noise_of(values: Sequence[float]) -> float | None:
     """The standard deviation of a long curve's noise, None of a short one.
 
     Second differences of independent noise have sqrt(6) times its deviation, and 68.3 % of them
@@ -190,6 +197,6 @@ def _noise(values: Sequence[float]) -> float | None:
     return bends[math.ceil(0.683 * len(bends)) - 1] / math.sqrt(6)
 
 
-def _percent(sparsity: float) -> str:
+def percent(sparsity: float) -> str:
     """A sparsity with the digits that tell one level from the next."""
     return f"{100 * sparsity:.{1 if sparsity < 0.995 else 2}f} %"

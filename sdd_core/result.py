@@ -31,8 +31,13 @@ class LevelResult:
     epochs: tuple[Mapping[str, Any], ...] = ()
 
     def number(self, metric: str) -> float:
-        """The metric as a float; NaN where it was not measured or is no number."""
+        """The metric as a float; NaN where it was not measured or is no number. One layer's is
+        meant by `sparsity_by_layer/hidden1.weight`."""
         value = self.metrics.get(metric)
+        if value is None and "/" in metric:
+            name, _, layer = metric.partition("/")
+            by_layer = self.metrics.get(name)
+            value = by_layer.get(layer) if isinstance(by_layer, Mapping) else None
         return float(value) if isinstance(value, int | float) else math.nan
 
 

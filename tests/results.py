@@ -42,7 +42,7 @@ def made(
         )
         levels.append(LevelResult(level, f"key{level}", sparsity[level], 1 - sparsity[level],
                                   diverged, values, trained))
-    experiment = Experiment.make({"levels": len(test) - 1, **(settings or {})})
+    experiment = Experiment.make({"levels": max(len(test) - 1, 0), **(settings or {})})
     return Result(run, Path(run), experiment, tuple(levels), test_examples)
 
 

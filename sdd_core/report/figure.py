@@ -10,6 +10,8 @@ import matplotlib as mpl
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from sdd_core.groups import place
+
 if TYPE_CHECKING:
     from sdd_core.phases import Phases
     from sdd_core.result import Result
@@ -64,12 +66,6 @@ def result_figure(result: Result) -> Figure:
         lower.set_ylabel("learning distance")
         sparsity_axis(lower, result.sparsity)
         return figure
-
-
-def place(sparsity: float) -> float:
-    """Where a sparsity lies on the axis: the logarithm of one over the density, so that equal
-    fractions of the remaining weights are equal steps. The empty network lies beyond 99.999 %."""
-    return -math.log(max(1 - sparsity, 1e-5))
 
 
 def sparsity_axis(axes: Axes, sparsity: list[float]) -> None:

@@ -5,7 +5,8 @@ import math
 import pytest
 from results import descent, made
 
-from sdd_core.report.figure import place, result_figure, save_figure
+from sdd_core.groups import place
+from sdd_core.report.figure import result_figure, save_figure
 
 
 def drawn(result, form: str) -> bytes:

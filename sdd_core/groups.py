@@ -1,0 +1,156 @@
+"""Runs that differ in nothing but their seed, as one: means and deviations by level."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from statistics import fmean, stdev
+from typing import Any
+
+from sdd_core.errors import SddError
+from sdd_core.phases import Phases, find_phases
+from sdd_core.result import Result
+
+NOT_A_DIFFERENCE = {"seed", "levels", "metrics"}
+"""Settings that may differ within a group: more levels and other metrics change no level."""
+
+SHORT = {"noise.rate": "noise"}
+"""Settings whose field's name is longer than what people call them."""
+
+
+@dataclass(frozen=True)
+class Statistics:
+    """A metric at every level, over seeds.
+
+    mean: NaN where no seed has it. deviation: the sample standard deviation, NaN where there are
+    fewer than two values. count: how many values there are. diverged: how many seeds diverged at
+    the level, and are left out.
+    """
+
+    mean: tuple[float, ...]
+    deviation: tuple[float, ...]
+    count: tuple[int, ...]
+    diverged: tuple[int, ...]
+
+    @property
+    def error(self) -> tuple[float, ...]:
+        """The standard error of the means; NaN where there are fewer than two values."""
+        return tuple(d / math.sqrt(n) if n else math.nan
+                     for d, n in zip(self.deviation, self.count, strict=True))
+
+
+@dataclass(frozen=True)
+class Group:
+    """Runs of one experiment with different seeds.
+
+    label: in what the group differs from those it was made beside, "pruner imp, noise 0.2".
+    """
+
+    label: str
+    results: tuple[Result, ...]
+
+    @property
+    def seeds(self) -> tuple[int, ...]:
+        """The seeds, in their order."""
+        return tuple(result.experiment.seed for result in self.results)
+
+    @property
+    def test_examples(self) -> int:
+        """The size of the test set."""
+        return self.results[0].test_examples
+
+    @cached_property
+    def sparsity(self) -> list[float]:
+        """The mean sparsity of every level; the deepest run has the most levels."""
+        deepest = max(len(result.levels) for result in self.results)
+        return [fmean(result.sparsity[level] for result in self._reaching(level))
+                for level in range(deepest)]
+
+    def statistics(self, metric: str) -> Statistics:
+        """A metric at every level, over the seeds that reached it and did not diverge."""
+        values: list[list[float]] = []
+        diverged = []
+        for level in range(len(self.sparsity)):
+            levels = [result.levels[level] for result in self._reaching(level)]
+            numbers = [one.number(metric) for one in levels if not one.diverged]
+            values.append([number for number in numbers if not math.isnan(number)])
+            diverged.append(sum(one.diverged for one in levels))
+        return Statistics(
+            tuple(fmean(some) if some else math.nan for some in values),
+            tuple(stdev(some) if len(some) > 1 else math.nan for some in values),
+            tuple(map(len, values)),
+            tuple(diverged),
+        )
+
+    @cached_property
+    def phases(self) -> Phases:
+        """The phases of the mean test accuracy, over the levels that every seed has reached."""
+        common = min(len(result.levels) for result in self.results)
+        mean = self.statistics("test_accuracy").mean[:common]
+        return find_phases(self.sparsity[:common], mean, self.test_examples)
+
+    def _reaching(self, level: int) -> list[Result]:
+        return [result for result in self.results if len(result.levels) > level]
+
+
+def group(results: Iterable[Result]) -> list[Group]:
+    """Results by what they have in common but the seed, in the order in which they come.
+
+    A run that comes twice counts once, with the most levels of the two. Raises SddError when a
+    result has no level.
+    """
+    found: dict[tuple[Any, ...], dict[int, Result]] = {}
+    for result in results:
+        if not result.levels:
+            raise SddError(f"run {result.run} has no finished level yet; `sdd resume "
+                           f"{result.run}` goes on with it")
+        settings = result.experiment.settings()
+        key = tuple(item for item in settings.items() if item[0] not in NOT_A_DIFFERENCE)
+        seeds = found.setdefault(key, {})
+        known = seeds.get(result.experiment.seed)
+        if known is None or len(known.levels) < len(result.levels):
+            seeds[result.experiment.seed] = result
+    labels = _labels([dict(key) for key in found])
+    return [
+        Group(label, tuple(seeds[seed] for seed in sorted(seeds)))
+        for label, seeds in zip(labels, found.values(), strict=True)
+    ]
+
+
+def place(sparsity: float) -> float:
+    """Where a sparsity lies on an axis: the logarithm of one over the density, so that equal
+    fractions of the remaining weights are equal steps. The empty network lies beyond 99.999 %."""
+    return -math.log(max(1 - sparsity, 1e-5))
+
+
+def _labels(experiments: Sequence[Mapping[str, Any]]) -> list[str]:
+    """A short text for each experiment, of the settings in which they differ."""
+    if len(experiments) == 1:
+        names = ("data", "noise", "model", "pruner", "retrain")
+        return [", ".join(str(experiments[0][f"{name}.name"]) for name in names)]
+    experiments = [_with_no_noise_at_rate_0(experiment) for experiment in experiments]
+    fields = dict.fromkeys(field for experiment in experiments for field in experiment)
+    differing = [field for field in fields if _differ(field, experiments)]
+    return [
+        ", ".join(_said(field, experiment[field]) for field in differing if field in experiment)
+        for experiment in experiments
+    ]
+
+
+def _with_no_noise_at_rate_0(experiment: Mapping[str, Any]) -> dict[str, Any]:
+    # Beside runs at several rates, no noise is one more rate rather than another method.
+    if experiment.get("noise.name") != "none":
+        return dict(experiment)
+    return {**{f: v for f, v in experiment.items() if f != "noise.name"}, "noise.rate": 0}
+
+
+def _differ(field: str, experiments: Sequence[Mapping[str, Any]]) -> bool:
+    # An option of one plugin says nothing about experiments with another plugin.
+    return len({experiment[field] for experiment in experiments if field in experiment}) > 1
+
+
+def _said(field: str, value: Any) -> str:
+    name = SHORT.get(field, field.removesuffix(".name").removeprefix("train."))
+    return f"{name} {'none' if value is None else value}"
