@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 import pluggy
 
 if TYPE_CHECKING:
+    from sdd_core.api import run
     from sdd_core.data import Augmentation, Dataset, Split
-    from sdd_core.engine import run
     from sdd_core.errors import SddError
     from sdd_core.experiment import Experiment, Train
     from sdd_core.level import Epoch, LevelView
@@ -66,7 +66,7 @@ _HOMES = {
     "Train": "experiment",
     "find_phases": "phases",
     "load_plugins": "plugin_manager",
-    "run": "engine",
+    "run": "api",
     "sweep": "sweeps",
     "table": "tidy",
 }

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -65,6 +66,29 @@ class Dataset:
     augmentation: Augmentation | None = None
     confusions: Mapping[int, int] = field(default_factory=dict)
     superclasses: tuple[int, ...] = ()
+
+    @classmethod
+    def of(cls, train: Any, test: Any, *, name: str = "own", **fields: Any) -> "Dataset":
+        """A data set out of training and test data in any form.
+
+        train, test: a pair of images and labels (tensors or arrays; images `[N, C, H, W]` as
+            bytes, or floats of any shape `[N, ...]`), or a map-style torch Dataset, which is read
+            into memory once, transforms included: what a transform draws at random stays as it
+            was drawn, so leave crops and flips to `augmentation`.
+        fields: the other fields; `num_classes` is one more than the largest label if not given.
+
+        Raises SddError: see `check`; no labels, images of several shapes, a length that is wrong.
+        """
+        from sdd_core.materialise import split_of  # noqa: PLC0415 (it imports this module)
+
+        splits = {
+            part: split_of(source, f"data {name!r}: the {part} split")
+            for part, source in (("training", train), ("test", test))
+        }
+        labels = [s.labels for s in splits.values() if s.labels.numel()]
+        largest = max((int(some.max()) for some in labels), default=0)
+        fields.setdefault("num_classes", largest + 1)
+        return cls(name, splits["training"], splits["test"], **fields).check()
 
     @property
     def input_shape(self) -> tuple[int, ...]:

@@ -17,7 +17,6 @@ import tomli_w
 from pydantic import ConfigDict, model_serializer
 
 from sdd_core.errors import SddError
-from sdd_core.errors import SddError
 from sdd_core.plugin import DataSource, Model, Plugin
 
 if TYPE_CHECKING:
@@ -38,8 +37,9 @@ class _Imported(Plugin):
 
     @classmethod
     def named(cls, path: str, options: dict[str, Any]) -> Self:
-        """What the function at `path` makes. Raises ValueError when there is none."""
-        options.pop("source_hash", None)
+        """What the function at `path` makes. Options from a run's record have the hash of its
+        source, and it is then not imported before it is needed, so that a run can be read without
+        it. Raises ValueError when there is no such function."""
         if "path" in options:
             raise ValueError("an option cannot be called `path`; rename the function's parameter")
         try:
@@ -48,7 +48,8 @@ class _Imported(Plugin):
         except (TypeError, ValueError) as error:
             raise ValueError(f"options of {path!r} must be numbers, text or lists of them, as in "
                              f"TOML: {error}") from None
-        return cls(path=path, source_hash=_source_hash(path), **options)
+        found = options.pop("source_hash", "") or _source_hash(path)
+        return cls(path=path, source_hash=found, **options)
 
     @model_serializer(mode="wrap")
     def _with_name(self, handler: Any) -> dict[str, Any]:
@@ -56,10 +57,18 @@ class _Imported(Plugin):
         return {"name": fields.pop("path"), **fields}
 
     def _call(self, **given: Any) -> Any:
-        return call(_function(self.path), given, self.model_extra or {})
+        try:
+            function, found = _function(self.path), _source_hash(self.path)
+        except ValueError as error:
+            raise SddError(f"{self.kind}: {error}") from None
+        if found != self.source_hash:
+            raise SddError(f"{self.kind} {self.path!r}: its source has changed since a run began "
+                           "that cannot go on with another one; leave source_hash out of the "
+                           "settings to begin anew")
+        return call(function, given, self.model_extra or {})
 
 
-class ImportedModel(_Imported, Model):
+class ImportedModel(Model, _Imported):
     """A network that `package.module:function` makes.
 
     A function that has parameters `input_shape` or `num_classes` is given them.
@@ -70,7 +79,7 @@ class ImportedModel(_Imported, Model):
         return self._call(input_shape=input_shape, num_classes=num_classes)
 
 
-class ImportedData(_Imported, DataSource):
+class ImportedData(DataSource, _Imported):
     """Data that `package.module:function` makes: a Dataset, or training and test data as
     `Dataset.of` takes them. A function that has a parameter `root` is given the folder of
     `--data-root`. Files that it reads are not part of the levels' keys: another name, or another

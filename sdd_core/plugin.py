@@ -53,16 +53,21 @@ class Plugin(Frozen):
     revision: raise it when the same options no longer give the same results: levels that an
         earlier revision made are then trained again instead of being reused.
     source: the paper the method comes from, with the equation or section.
+    shorthand: the option that what follows a colon sets: `torchvision:resnet50` is the plugin
+        `torchvision` with its shorthand option at `resnet50`. Such plugins are named so in records.
     """
 
     kind: ClassVar[str]
     name: ClassVar[str]
     revision: ClassVar[int] = 1
     source: ClassVar[str] = ""
+    shorthand: ClassVar[str | None] = None
 
     @model_serializer(mode="wrap")
     def _with_name(self, handler: Any) -> dict[str, Any]:
-        return {"name": self.name, **handler(self)}
+        fields = handler(self)
+        name = f"{self.name}:{fields.pop(self.shorthand)}" if self.shorthand else self.name
+        return {"name": name, **fields}
 
 
 def label(plugin: Plugin) -> str:
@@ -176,9 +181,14 @@ class Loss(Plugin):
 
 
 class Metric(Plugin):
-    """A number, several, or a number for each layer, measured on a trained level."""
+    """A number, several, or a number for each layer, measured on a trained level.
+
+    default: measured where an experiment does not say which metrics it wants; False for those
+        that take long.
+    """
 
     kind: ClassVar[str] = "metric"
+    default: ClassVar[bool] = True
 
     def measure(self, level: LevelView) -> Mapping[str, Any]:
         """Named values: floats, integers, None, or a mapping from layer to float."""

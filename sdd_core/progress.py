@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import html
+import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,11 +13,16 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from sdd_core import hookimpl
+from sdd_core.report.table import html_table
 
 if TYPE_CHECKING:
     from sdd_core.level import Epoch
     from sdd_core.result import LevelResult
     from sdd_core.run_folder import Run
+
+
+REDRAWN_SECONDS = 0.2
+"""A notebook's table is not drawn anew more often than that."""
 
 
 class _Lines:
@@ -78,13 +85,52 @@ class _Live:
         self.progress.console.print(line(level, self.levels), highlight=False)
 
 
+class _Notebook:
+    """A table that grows under the cell, and above it what is being trained."""
+
+    @hookimpl
+    def sdd_run_start(self, run: Run) -> None:
+        from IPython.display import HTML, display  # noqa: PLC0415 (there is one in a notebook)
+
+        self._html, self._table, self._shown = HTML, "", 0.0
+        self._handle = display(HTML(""), display_id=True)
+        self._show(f"run {run.name}")
+
+    @hookimpl
+    def sdd_epoch_end(self, run: Run, level: int, epoch: Epoch) -> None:
+        if time.monotonic() - self._shown > REDRAWN_SECONDS:
+            self._show(f"level {level}/{run.experiment.levels}, epoch {epoch.number}: "
+                       f"test {epoch.test_accuracy:.3f}")
+
+    @hookimpl
+    def sdd_level_end(self, run: Run, level: LevelResult) -> None:
+        self._table = html_table(run.result())
+        self._show(line(level, run.experiment.levels))
+
+    @hookimpl
+    def sdd_run_end(self, run: Run) -> None:
+        self._show(f"run {run.name}")
+
+    def _show(self, text: str) -> None:
+        self._shown = time.monotonic()
+        self._handle.update(self._html(f"<p>{html.escape(text)}</p>{self._table}"))
+
+
+def in_notebook() -> bool:
+    """Whether this process is the kernel of a notebook."""
+    shell = getattr(sys.modules.get("IPython"), "get_ipython", lambda: None)()
+    return hasattr(shell, "kernel")
+
+
 @contextmanager
 def progress_for(stream: TextIO, quiet: bool) -> Iterator[list[object]]:
     """Observers that show a run's progress on `stream`: live on a terminal, plain lines in a
-    pipe, nobody where `quiet`."""
+    pipe, nobody where `quiet`; in a notebook, under the cell."""
     console = Console(file=stream)
     if quiet:
         yield []
+    elif in_notebook():
+        yield [_Notebook()]
     elif not console.is_terminal:
         yield [_Lines(stream)]
     else:

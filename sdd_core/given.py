@@ -1,0 +1,159 @@
+"""Networks and data that were handed over as values of Python, not by name."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from copy import deepcopy
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar, Self
+
+from pydantic import PrivateAttr
+
+from sdd_core.errors import SddError
+from sdd_core.plugin import DataSource, Model, Plugin, label
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from sdd_core.data import Dataset
+
+
+class _Given(Plugin):
+    """A value that a file cannot hold.
+
+    what: its class, or its name where it has one. content: its fingerprint.
+    """
+
+    name = "given"
+    shorthand: ClassVar[str] = "what"
+    what: str
+    content: str
+    _make: Callable[..., Any] | None = PrivateAttr(None)
+
+    @classmethod
+    def _holding(cls, make: Callable[..., Any], what: str, value: Any) -> Self:
+        from sdd_core.fingerprint import fingerprint  # noqa: PLC0415 (imports torch)
+
+        try:
+            held = cls(what=what, content=fingerprint(value))
+        except SddError as error:
+            raise SddError(f"{cls.kind} {what!r}: {error}") from None
+        held._make = make
+        return held
+
+    def _made(self, *arguments: Any) -> Any:
+        if self._make is None:
+            raise SddError(
+                f"{self.kind} {label(self)!r} was handed over in Python, and a file cannot make it "
+                f"again; call sdd_core.run with the same {self.kind} and settings, which goes on "
+                "with this run"
+            )
+        return self._make(*arguments)
+
+    def __eq__(self, other: object) -> bool:
+        # The content stands for the value.
+        return type(other) is type(self) and other.model_dump() == self.model_dump()
+
+    __hash__ = Plugin.__hash__
+
+
+class GivenModel(_Given, Model):
+    """A network that was handed over: a module, or a function or class that makes one.
+
+    A module's weights are those that the dense network starts from; it is copied, and never
+    changed. Levels that start anew call `reset_parameters` of each of its layers. A function that
+    has parameters `input_shape` or `num_classes` is given them.
+    """
+
+    _redraw: bool = PrivateAttr(False)
+
+    @classmethod
+    def of(cls, value: Any) -> Self:
+        """Raises SddError: it is neither, cannot be copied, or cannot be told from others."""
+        from torch import nn  # noqa: PLC0415
+
+        from sdd_core.imported import call  # noqa: PLC0415
+
+        if isinstance(value, nn.Module):
+            what = type(value).__name__
+            try:
+                own = deepcopy(value).cpu()
+            except Exception as error:
+                raise SddError(f"model {what!r} cannot be copied ({' '.join(str(error).split())}); "
+                               "hand over a function that makes it") from None
+            held = cls._holding(lambda *_: deepcopy(own), what, own)
+            held._redraw = True
+            return held
+        if not callable(value):
+            raise SddError(f"model: expected a name, a table, a torch.nn.Module or a function that "
+                           f"makes one, got {type(value).__name__}")
+        what = getattr(value, "__name__", type(value).__name__)
+        return cls._holding(
+            lambda shape, classes: call(
+                value, {"input_shape": shape, "num_classes": classes}, {}
+            ),
+            what, value,
+        )
+
+    def build(self, input_shape: tuple[int, ...], num_classes: int) -> nn.Module:
+        """The module, or what the function returns."""
+        return self._made(input_shape, num_classes)
+
+    def fresh(self, input_shape: tuple[int, ...], num_classes: int) -> nn.Module:
+        """The module with its trainable weights drawn anew, or what the function returns.
+
+        Raises SddError: some of a module's weights are drawn by no `reset_parameters`.
+        """
+        network = self.build(input_shape, num_classes)
+        return redrawn(network, label(self)) if self._redraw else network
+
+
+class GivenData(_Given, DataSource):
+    """Data that was handed over: a Dataset, or training and test data as `Dataset.of` takes it."""
+
+    @classmethod
+    def of(cls, value: Any) -> Self:
+        """Raises SddError: it is neither, or nothing that can be trained on."""
+        from sdd_core.data import Dataset  # noqa: PLC0415
+
+        if isinstance(value, Dataset):
+            return cls._holding(lambda: value, value.name, value)
+        if not isinstance(value, tuple | list) or len(value) != 2:
+            raise SddError("data: expected a name, a table, a sdd_core.Dataset, or training and "
+                           f"test data, got {type(value).__name__}")
+        train = value[0]
+        what = "tensors" if isinstance(train, tuple | list) else type(train).__name__
+        made = Dataset.of(*value, name=f"{cls.name}:{what}")
+        return cls._holding(lambda: made, what, made)
+
+    def load(self, root: Path | None) -> Dataset:
+        """The data."""
+        return self._made()
+
+
+def redrawn(network: nn.Module, model: str) -> nn.Module:
+    """The network with its trainable parameters drawn anew by its layers' `reset_parameters`.
+
+    Raises SddError that names a parameter that none of them draws.
+    """
+    import torch  # noqa: PLC0415
+
+    with torch.no_grad():
+        frozen = [(p, p.clone()) for p in network.parameters() if not p.requires_grad]
+        for parameter in network.parameters():
+            if parameter.requires_grad:
+                parameter.fill_(torch.nan)
+        # What lies inside first, so that a network's own way to draw its layers has the last word.
+        for module in reversed(list(network.modules())):
+            for name in ("_reset_parameters", "reset_parameters"):
+                if hasattr(module, name):
+                    getattr(module, name)()
+        for parameter, value in frozen:
+            parameter.copy_(value)
+        for name, parameter in network.named_parameters():
+            if parameter.isnan().any():
+                raise SddError(
+                    f"model {model!r}: a level is to start from fresh weights, but no layer's "
+                    f"reset_parameters draws {name!r}; hand over a function that makes the network"
+                )
+    return network
