@@ -83,6 +83,18 @@ def damaged_file(folder: Path) -> str | None:
     return None if lines else SUMS
 
 
+def level_folder(store: Path, key: str) -> Path:
+    """Where a level is in the store in a folder, or would be."""
+    return store / ".shared" / "levels" / key
+
+
+def level_is_whole(store: Path, key: str) -> bool:
+    """Whether a level is in the store as it was written. Changes nothing, not even a damaged
+    one, and makes no store where there is none."""
+    folder = level_folder(store, key)
+    return folder.is_dir() and damaged_file(folder) is None
+
+
 def sha256(file: Path) -> str:
     """Hexadecimal SHA-256 of a file's content."""
     with file.open("rb") as stream:

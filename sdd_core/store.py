@@ -32,7 +32,7 @@ from torch import Tensor
 
 from sdd_core.costs import KernelCosts
 from sdd_core.errors import SddError
-from sdd_core.files import damaged_file, disk_errors, write_atomic, write_entry
+from sdd_core.files import damaged_file, disk_errors, level_folder, write_atomic, write_entry
 from sdd_core.level import Epoch, Level
 from sdd_core.training import Checkpoint
 
@@ -213,18 +213,6 @@ class Store:
             with disk_errors(folder):
                 shutil.rmtree(folder)
         return not damaged
-
-
-def level_folder(store: Path, key: str) -> Path:
-    """Where a level is in the store in a folder, or would be."""
-    return store / ".shared" / "levels" / key
-
-
-def level_is_whole(store: Path, key: str) -> bool:
-    """Whether a level is in the store as it was written. Changes nothing, not even a damaged
-    one, and makes no store where there is none."""
-    folder = level_folder(store, key)
-    return folder.is_dir() and damaged_file(folder) is None
 
 
 def _kept(weight: Tensor, mask: Tensor) -> Tensor:

@@ -18,6 +18,8 @@ from sdd_core.experiment import override, read_toml
 from sdd_core.plugin_manager import load_plugins, warn_of_problems
 from sdd_core.result import Result
 from sdd_core.sweeps import carry_out_plan, expand, make_executor
+from sdd_core.sweeps.plan import Plan
+from sdd_core.sweeps.progress import progress_for
 from sdd_core.sweeps.work import Place
 
 _PREFIX = "executor__"
@@ -77,10 +79,6 @@ def sweep(files: tuple[Path, ...], store: Path, no_plugin: tuple[str, ...], **op
     experiments = expand(settings, plugins)
     executor = make_executor(_executor_options(options), plugins)
     warn_of_problems(plugins)
-
-    from sdd_core.sweeps.plan import Plan  # noqa: PLC0415 (a mistake is told before torch is there)
-    from sdd_core.sweeps.progress import progress_for  # noqa: PLC0415
-
     plan = Plan.of(experiments)
     if options["dry_run"]:
         whole = len(plan.whole(store))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from pydantic import ValidationError
 
@@ -14,12 +14,11 @@ from sdd_core.plugin import Executor
 from sdd_core.plugin_manager import Plugins, load_plugins
 from sdd_core.result import Result
 from sdd_core.run_folder import Run
+from sdd_core.sweeps.plan import Plan
+from sdd_core.sweeps.progress import Silent
+from sdd_core.sweeps.scheduler import Progress, carry_out_all
 from sdd_core.sweeps.settings import expand
 from sdd_core.sweeps.work import Place
-
-if TYPE_CHECKING:
-    from sdd_core.sweeps.plan import Plan
-    from sdd_core.sweeps.scheduler import Progress
 
 __all__ = ["SweepError", "carry_out_plan", "expand", "make_executor", "sweep"]
 
@@ -70,18 +69,14 @@ def sweep(
         SddError: a setting is unknown or impossible; nothing has been run.
         SweepError: some runs failed; all others have been carried out.
     """
-    from sdd_core.sweeps.plan import Plan  # noqa: PLC0415 (a mistake is told before torch is there)
-    from sdd_core.sweeps.progress import Silent  # noqa: PLC0415
-
     plugins = plugins or load_plugins()
-    single = isinstance(settings, Mapping | Path | str)
-    files = [settings] if single else settings
+    files = [settings] if isinstance(settings, Mapping | Path | str) else settings
     read = [one if isinstance(one, Mapping) else read_toml(Path(one)) for one in files]
     if not isinstance(executor, Executor):
-        named = {"name": executor} if isinstance(executor, str) else dict(executor)
-        if workers is not None:
-            named["workers"] = workers
+        named = {"name": executor} if isinstance(executor, str) else executor
         executor = make_executor(named, plugins)
+    if workers is not None:
+        executor = _checked(type(executor), {**dict(executor), "workers": workers})
     root = Path(data_root).absolute() if data_root is not None else None
     place = Place(Path(store).absolute(), root, device, checkpoint_minutes, plugins.blocked)
     plan = Plan.of(expand(read, plugins))
@@ -95,8 +90,12 @@ def make_executor(options: Mapping[str, Any], plugins: Plugins) -> Executor:
     """The executor with a name and options. Raises SddError: unknown or impossible ones."""
     kind = plugins.get("executor", str(options["name"]))
     assert issubclass(kind, Executor)
+    return _checked(kind, {k: v for k, v in options.items() if k != "name"})
+
+
+def _checked(kind: type[Executor], options: Mapping[str, Any]) -> Executor:
     try:
-        return kind.model_validate({k: v for k, v in options.items() if k != "name"})
+        return kind.model_validate(options)
     except ValidationError as error:
         raise SddError(f"executor.{first_error(error)}") from None
 
@@ -108,8 +107,6 @@ def carry_out_plan(
 
     Raises SddError: a run's folder is of another version, or there can be no workers.
     """
-    from sdd_core.sweeps.scheduler import carry_out_all  # noqa: PLC0415 (imports torch)
-
     runs = [Run.of(experiment, place.store) for experiment in plan.experiments]
     pool = executor.open(len(runs))
     failed = carry_out_all(plan, pool, place, progress)

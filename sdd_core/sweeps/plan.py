@@ -15,8 +15,8 @@ from itertools import groupby
 from pathlib import Path
 
 from sdd_core.experiment import Experiment
+from sdd_core.files import level_folder, level_is_whole
 from sdd_core.keys import ablated_key, level_keys, run_name
-from sdd_core.store import level_folder, level_is_whole
 
 
 @dataclass(frozen=True)
@@ -51,7 +51,9 @@ class Plan:
         tasks: list[Task] = []
         position: dict[str, int] = {}  # of the task that makes a shared level
         for run, (experiment, path) in enumerate(zip(experiments, paths, strict=True)):
-            parent, made, own = None, 0, ()
+            parent: int | None = None
+            own: tuple[str, ...] = ()
+            made = 0
             for count, stretch in groupby(path, key=users.__getitem__):
                 keys = tuple(stretch)
                 made += len(keys)

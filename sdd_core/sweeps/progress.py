@@ -14,7 +14,7 @@ from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn
 from rich.progress import Progress as Bar
 
-from sdd_core.store import level_folder
+from sdd_core.files import level_folder
 from sdd_core.sweeps.plan import Plan
 from sdd_core.sweeps.scheduler import Progress
 

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from concurrent.futures import FIRST_COMPLETED, Executor, Future, wait
 from typing import Protocol
 
-from sdd_core.store import level_is_whole
+from sdd_core.files import level_is_whole
 from sdd_core.sweeps.plan import Plan, Task
 from sdd_core.sweeps.work import Place, carry_out, one_line
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from sdd_core.engine import run, train_levels
 from sdd_core.errors import SddError
 from sdd_core.experiment import Experiment
 from sdd_core.plugin_manager import load_plugins
@@ -32,12 +33,10 @@ def carry_out(settings: Mapping[str, Any], levels: int | None, place: Place) -> 
     Returns nothing, or in one line the reason why it failed: that of one task is no reason for
     the others to stop.
     """
-    from sdd_core.engine import run, train_levels  # noqa: PLC0415 (torch counts cores when it loads)
-
     try:
         plugins = load_plugins(place.blocked)
         experiment = Experiment.make(settings, plugins)
-        where = {
+        where: dict[str, Any] = {
             "store": place.store,
             "plugins": plugins,
             "data_root": place.data_root,

@@ -1,0 +1,111 @@
+"""`sdd reproduce`: the paper's claims, as experiments."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+
+import click
+from rich.table import Table
+
+from sdd_core.cli.run import INTERRUPTED, no_plugin_option, store_option
+from sdd_core.cli.terminal import console
+from sdd_core.errors import SddError
+from sdd_core.plugin_manager import Plugins, load_plugins, warn_of_problems
+from sdd_core.recipes import SCALES, find_recipe, read_recipes
+from sdd_core.sweeps import expand, make_executor
+from sdd_core.sweeps.work import Place
+
+
+@click.command()
+@click.argument("names", metavar="RECIPE...", nargs=-1)
+@click.option("--list", "list_", is_flag=True, help="List the recipes and what they are about.")
+@click.option("--scale", type=click.Choice(SCALES), default="small", show_default=True,
+              help="small: minutes on two cores; medium: hours; paper: the authors' settings.")
+@click.option("--output", type=click.Path(path_type=Path, file_okay=False), default="results",
+              show_default=True, help="Folder for pages, figures and numbers.")
+@click.option("--executor", default="local", metavar="NAME", show_default=True,
+              help="Where to run: `sdd list-plugins --kind executor`.")
+@click.option("--workers", type=click.IntRange(min=1),
+              help="Experiments at a time; one for each core if not given.")
+@store_option
+@click.option("--data-root", type=click.Path(path_type=Path, file_okay=False),
+              help="Folder where data sets are looked for and downloaded to.")
+@click.option("--device", help="cpu, cuda, cuda:1, ...; a GPU if there is one.")
+@click.option("--quiet", "-q", is_flag=True, help="No progress.")
+@click.option("--json", "as_json", is_flag=True, help="With --list: one JSON document.")
+@no_plugin_option
+def reproduce(
+    names: tuple[str, ...],
+    list_: bool,
+    scale: str,
+    output: Path,
+    executor: str,
+    workers: int | None,
+    store: Path,
+    data_root: Path | None,
+    device: str | None,
+    quiet: bool,
+    as_json: bool,
+    no_plugin: tuple[str, ...],
+) -> None:
+    """Run the experiments behind a claim of the paper and draw its figure.
+
+    Levels that are in the store already, from this or any other command, are not trained again.
+    """
+    plugins = load_plugins(no_plugin)
+    if list_ or not names:
+        _list(plugins, as_json)
+        return
+    recipes = [find_recipe(name, plugins.recipe_files) for name in names]
+    options = {"name": executor} | ({} if workers is None else {"workers": workers})
+    chosen = make_executor(options, plugins)
+    warn_of_problems(plugins)
+
+    from sdd_core.reproduce import plan_of, reproduce  # noqa: PLC0415 (torch, matplotlib)
+    from sdd_core.sweeps.progress import progress_for  # noqa: PLC0415
+
+    plans = [plan_of(recipe, scale, plugins) for recipe in recipes]
+    root = data_root and data_root.absolute()
+    where = Place(store.absolute(), root, device, blocked=plugins.blocked)
+    for recipe, plan in zip(recipes, plans, strict=True):
+        click.echo(f"{recipe.name}: {recipe.title}", err=True)
+        try:
+            with progress_for(plan, where.store, sys.stderr, quiet) as progress:
+                made = reproduce(recipe, scale, plan, executor=chosen, where=where,
+                                 plugins=plugins, progress=progress)
+        except KeyboardInterrupt:
+            click.echo("stopped; the same command goes on from here", err=True)
+            raise click.exceptions.Exit(INTERRUPTED) from None
+        for file in made.write(output):
+            click.echo(f"wrote {file}")
+
+
+def _list(plugins: Plugins, as_json: bool) -> None:
+    recipes = read_recipes(plugins.recipe_files)
+    if not recipes:
+        raise SddError("there are no recipes; `sdd list-plugins` says which plugins were left out")
+    counts = {
+        recipe.name: {
+            scale: len(expand([one for figure in figures for one in figure.settings], plugins))
+            for scale, figures in recipe.figures.items()
+        }
+        for recipe in recipes
+    }
+    if as_json:
+        click.echo(json.dumps([
+            {"name": one.name, "title": one.title, "source": one.source, "claim": one.claim,
+             "runs": counts[one.name]}
+            for one in recipes
+        ]))
+        return
+    table = Table(box=None, header_style="bold")
+    table.add_column("recipe", no_wrap=True)
+    table.add_column("what it is about")
+    table.add_column("in the paper")
+    table.add_column("runs: " + ", ".join(SCALES), justify="right", no_wrap=True)
+    for one in recipes:
+        runs = " ".join(f"{counts[one.name][scale]:4}" for scale in SCALES)
+        table.add_row(one.name, one.title, one.source, runs)
+    console().print(table)

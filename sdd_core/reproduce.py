@@ -1,0 +1,182 @@
+"""Carries out a recipe and writes down what was found: figures, numbers, a page."""
+
+from __future__ import annotations
+
+import os
+import platform
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from sdd_core.errors import SddError
+from sdd_core.files import write_atomic
+from sdd_core.findings import Findings, compare
+from sdd_core.groups import Group, group
+from sdd_core.keys import run_name
+from sdd_core.phases import percent
+from sdd_core.plugin import Executor
+from sdd_core.plugin_manager import Plugins
+from sdd_core.recipes import Figure, Recipe
+from sdd_core.recommendation import check_learning_distance, rank_correlation
+from sdd_core.report.plot import plot_groups, write_plot
+from sdd_core.result import Result
+from sdd_core.sweeps import carry_out_plan, expand
+from sdd_core.sweeps.plan import Plan
+from sdd_core.sweeps.progress import duration
+from sdd_core.sweeps.scheduler import Progress
+from sdd_core.sweeps.work import Place
+
+
+@dataclass(frozen=True)
+class Shown:
+    """A figure of a recipe with its runs."""
+
+    figure: Figure
+    groups: tuple[Group, ...]
+
+    @property
+    def results(self) -> list[Result]:
+        """All its runs."""
+        return [result for one in self.groups for result in one.results]
+
+
+@dataclass(frozen=True)
+class Reproduction:
+    """A recipe, carried out at a scale.
+
+    levels, trained: how many levels it has, and how many of them were trained now, in `seconds`;
+    the others were in the store.
+    """
+
+    recipe: Recipe
+    scale: str
+    shown: tuple[Shown, ...]
+    levels: int
+    trained: int
+    seconds: float
+
+    def write(self, folder: Path) -> list[Path]:
+        """Write `<recipe>-<scale>.md`, and beside it each figure as SVG with its numbers as CSV.
+
+        Returns their paths, the page's first. Raises SddError: an unwritable folder.
+        """
+        stem = f"{self.recipe.name}-{self.scale}"
+        page = folder / f"{stem}.md"
+        files = [page]
+        images = []
+        for number, one in enumerate(self.shown, start=1):
+            name = stem if len(self.shown) == 1 else f"{stem}-{number}"
+            image = folder / f"{name}.svg"
+            files += write_plot(plot_groups(one.groups, self.recipe.metrics), image, one.groups,
+                                self.recipe.metrics)
+            images.append(image.name)
+        write_atomic(page, _page(self, images))
+        return files
+
+
+def plan_of(recipe: Recipe, scale: str, plugins: Plugins) -> Plan:
+    """All runs of a recipe at a scale. Raises SddError: an impossible setting."""
+    settings = [one for figure in recipe.figures[scale] for one in figure.settings]
+    return Plan.of(expand(settings, plugins))
+
+
+def reproduce(
+    recipe: Recipe,
+    scale: str,
+    plan: Plan,
+    *,
+    executor: Executor,
+    where: Place,
+    plugins: Plugins,
+    progress: Progress,
+) -> Reproduction:
+    """Carry out a recipe's runs, or find them in the store.
+
+    Raises SddError that names the first run that failed; those that did not are kept.
+    """
+    before, began = len(plan.there(where.store)), time.monotonic()
+    failures, results = carry_out_plan(plan, executor, where, progress)
+    seconds = time.monotonic() - began
+    if failures:
+        name, reason = next(iter(failures.items()))
+        raise SddError(f"{len(failures)} of {len(plan.names)} runs failed; {name}: {reason}")
+    by_name = {result.run: result for result in results}
+    shown = []
+    for figure in recipe.figures[scale]:
+        names = [run_name(one) for one in expand(figure.settings, plugins)]
+        shown.append(Shown(figure, tuple(group(by_name[name] for name in names))))
+    trained = len(plan.there(where.store)) - before
+    return Reproduction(recipe, scale, tuple(shown), len(plan.keys), trained, seconds)
+
+
+def _page(made: Reproduction, images: Sequence[str]) -> str:
+    recipe = made.recipe
+    runs = {result.run for one in made.shown for result in one.results}
+    parts = [
+        f"# {recipe.title}",
+        f"> {recipe.claim}\n>\n> {recipe.source} of He, Xie, Zhu & Qin (2022), arXiv:2206.08684",
+        f"    sdd reproduce {recipe.name} --scale {made.scale}",
+        f"{len(runs)} runs, {made.levels} levels; {made.trained} of them were trained in "
+        f"{duration(made.seconds)} on {_machine()}. Lines are means over the seeds, bands one "
+        "standard deviation.",
+    ]
+    for one, image in zip(made.shown, images, strict=True):
+        parts += _section(one, image, recipe)
+    return "\n\n".join(parts) + "\n"
+
+
+def _section(one: Shown, image: str, recipe: Recipe) -> list[str]:
+    title = f"{one.figure.base}: {one.figure.title}"
+    parts = [f"## {title}", f"![{title}]({image})", _table(one.groups)]
+    parts.append("\n".join(f"- {name(each)}: {Findings(each).verdict}" for each in one.groups))
+    if recipe.compare:
+        first, *others = one.groups
+        parts.append("\n".join(f"- {compare(first, other).verdict}" for other in others))
+    for metric in recipe.correlate:
+        parts.append(_correlations(one.groups, metric))
+    if "learning_distance" in recipe.correlate:
+        parts.append(f"The distance as a prediction: "
+                     f"{check_learning_distance(one.results).verdict}.")
+    return [part for part in parts if part]
+
+
+def name(one: Group) -> str:
+    """A group's label, with the number of its seeds."""
+    return f"{one.label} ({len(one.seeds)} seeds)"
+
+
+def _table(groups: Sequence[Group]) -> str:
+    rows = ["| | dense | valley | peak | light | critical | sweet | collapsed |",
+            "|---|---|---|---|---|---|---|---|"]
+    for one in groups:
+        found = Findings(one)
+        dense = one.statistics("test_accuracy").mean[0]
+        turns = [f"{turn[1].value:.3f} at {percent(turn[0].value)}" if turn else "none"
+                 for turn in (found.valley, found.peak)]
+        spans = [_span(one, phase) for phase in ("light", "critical", "sweet", "collapsed")]
+        rows.append(f"| {one.label} | {dense:.3f} | " + " | ".join([*turns, *spans]) + " |")
+    return "\n".join(rows)
+
+
+def _span(one: Group, phase: str) -> str:
+    span = one.phases.named().get(phase)
+    if span is None:
+        return "none"
+    return f"{percent(one.sparsity[span[0]])} to {percent(one.sparsity[span[1]])}"
+
+
+def _correlations(groups: Sequence[Group], metric: str) -> str:
+    """How each group's mean of a metric ranks its levels, against their mean test accuracy."""
+    lines = [f"Spearman's rank correlation of `{metric}` with test accuracy over the levels of the "
+             "mean curves:\n"]
+    for one in groups:
+        pairs = list(zip(one.statistics(metric).mean, one.statistics("test_accuracy").mean,
+                         strict=True))
+        known = [pair for pair in pairs if pair[0] == pair[0] and pair[1] == pair[1]]
+        lines.append(f"- {one.label}: {rank_correlation(known):+.2f}")
+    return "\n".join(lines)
+
+
+def _machine() -> str:
+    return f"{os.cpu_count()} cores ({platform.machine()})"
