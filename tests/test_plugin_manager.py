@@ -226,7 +226,8 @@ def test_an_entry_point_that_is_announced_twice_keeps_the_first(install):
 
 
 def test_unknown_names_come_with_the_nearest():
-    assert refusal(load(), "pruner", "inp") == "unknown pruner 'inp'; did you mean imp?"
+    said = refusal(load(), "pruner", "gradiant")
+    assert said.startswith("unknown pruner 'gradiant'; did you mean gradient")
     assert "there are: " in refusal(load(), "pruner", "zzzzz")
     assert "imp" in refusal(load(), "pruner", "zzzzz")
 
@@ -241,14 +242,14 @@ def test_a_stranger_cannot_take_a_built_in_name(install):
 
 
 def test_two_strangers_with_one_name_are_an_error_where_it_is_used(install):
-    plugins = load(install("sdd-b", good("snip")), install("sdd-a", good("snip")))
-    assert refusal(plugins, "pruner", "snip") == (
-        "pruner 'snip' comes from 2 packages; say sdd-a:snip or sdd-b:snip"
+    plugins = load(install("sdd-b", good("namesake")), install("sdd-a", good("namesake")))
+    assert refusal(plugins, "pruner", "namesake") == (
+        "pruner 'namesake' comes from 2 packages; say sdd-a:namesake or sdd-b:namesake"
     )
-    assert plugins.get("pruner", "sdd-a:snip").__module__ == "sdd_a_module"
-    assert plugins.get("pruner", "sdd-b:snip").__module__ == "sdd_b_module"
+    assert plugins.get("pruner", "sdd-a:namesake").__module__ == "sdd_a_module"
+    assert plugins.get("pruner", "sdd-b:namesake").__module__ == "sdd_b_module"
     assert plugins.get("pruner", "imp").name == "imp"
-    assert ("sdd-b", "snip") in reasons(plugins)
+    assert ("sdd-b", "namesake") in reasons(plugins)
 
 
 def test_two_strangers_metrics_with_one_name_do_not_stop_a_run(install, tmp_path):
