@@ -37,11 +37,15 @@ class SweepCommand(click.Command):
         plugins = load_plugins(tuple(seen.get("no_plugin") or ()))
         name = str(seen.get("executor") or "local")
         fields = plugins.get("executor", name).model_fields
-        self.params = [*self.params, *(
+        static = self.params
+        self.params = [*static, *(
             FieldOption("executor", field, info, f"Options of executor {name}")
             for field, info in fields.items() if field != "workers"
         )]
-        return super().parse_args(ctx, args)
+        try:
+            return super().parse_args(ctx, args)
+        finally:
+            self.params = static
 
 
 @click.command(cls=SweepCommand)
@@ -64,8 +68,6 @@ class SweepCommand(click.Command):
 @click.option("--json", "as_json", is_flag=True,
               help="Print the results as one JSON document, a list.")
 @no_plugin_option
-
-
 def sweep(files: tuple[Path, ...], store: Path, no_plugin: tuple[str, ...], **options: Any) -> None:
     """Run all experiments that FILE stands for, or go on with them.
 
