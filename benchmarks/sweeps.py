@@ -1,0 +1,116 @@
+"""A whole sweep of levels, done by `sdd` and done by plain torch."""
+
+from __future__ import annotations
+
+import multiprocessing
+import tempfile
+from collections.abc import Sequence
+from contextlib import contextmanager
+from copy import deepcopy
+from dataclasses import replace
+from time import perf_counter
+from typing import Any
+
+import torch
+from baseline import BATCH, CPU, Eager, build
+
+import sdd_core
+from sdd_core import Dataset, Experiment
+from sdd_core.masks import full_masks, prunable_weights, prune_fraction
+from sdd_core.randomness import generator
+from sdd_core.resident import Resident
+from sdd_core.training import dense_learning_rates
+
+
+def noisy(experiment: Experiment, data: Dataset) -> Dataset:
+    """The data with the experiment's label noise."""
+    draw = generator(experiment.seed, "label noise")
+    labels = experiment.noise.corrupt(data.train.labels.clone(), data, draw)
+    return replace(data, train=replace(data.train, labels=labels))
+
+
+def eager_sweep(experiment: Experiment, data: Dataset) -> list[float]:
+    """Seconds of each level of the paper's algorithm in plain torch on resident tensors.
+
+    As `sdd` does it: train, evaluate on the test set after each epoch, and on the training set
+    where the epoch is the best so far or the last; prune the smallest weights of all layers;
+    rewind to the initial weights. It stores nothing and computes no further metrics.
+    """
+    resident = Resident(noisy(experiment, data), CPU, augment=False)
+    network = build(experiment, data)
+    initial = deepcopy(network.state_dict())
+    prunable = prunable_weights(network)
+    masks = full_masks(prunable)
+    steps = -(-len(resident) // BATCH)
+    rates = dense_learning_rates(experiment.train, steps)[::steps]
+    times = []
+    for level in range(experiment.levels + 1):
+        start = perf_counter()
+        if level:
+            scores = {n: prunable[n].detach().abs() for n in prunable if n != "output.weight"}
+            masks = prune_fraction(masks, scores, experiment.pruner.fraction, "global")
+        network.load_state_dict(initial)
+        eager = Eager(network, masks, resident, experiment)
+        best = -1.0
+        for epoch, rate in enumerate(rates):
+            eager.steps(resident.order(0, level, epoch), float(rate))
+            accuracy = eager.evaluate(resident.test_images, resident.test_labels)
+            if accuracy > best or epoch == len(rates) - 1:
+                best = max(best, accuracy)
+                eager.evaluate(resident.train_images, resident.train_labels)
+        times.append(perf_counter() - start)
+    return times
+
+
+class _Clock:
+    """Seconds from one level's end to the next one's."""
+
+    def __init__(self) -> None:
+        self.seconds: list[float] = []
+        self._last = perf_counter()
+
+    @sdd_core.hookimpl
+    def sdd_run_start(self) -> None:
+        self._last = perf_counter()
+
+    @sdd_core.hookimpl
+    def sdd_level_end(self) -> None:
+        now = perf_counter()
+        self.seconds.append(now - self._last)
+        self._last = now
+
+
+def sdd_sweep(job: tuple[dict[str, Any], str | None, int]) -> tuple[list[float], float]:
+    """Seconds of each level, and of the whole run, with so many threads of torch."""
+    settings, data_root, threads = job
+    torch.set_num_threads(threads)
+    clock, start = _Clock(), perf_counter()
+    with tempfile.TemporaryDirectory() as store:
+        sdd_core.run(settings, store=store, data_root=data_root, device="cpu", observers=[clock])
+    return clock.seconds, perf_counter() - start
+
+
+class Replicas:
+    """Worker processes, started and warm, one for each experiment that is carried out."""
+
+    def __init__(self, pool: Any, threads: int, data_root: str | None) -> None:
+        self._pool = pool
+        self._threads = threads
+        self._data_root = data_root
+
+    def run(self, experiments: Sequence[dict[str, Any]]) -> tuple[list[float], float]:
+        """Seconds of each level of the first one, and until all were done."""
+        jobs = [(settings, self._data_root, self._threads) for settings in experiments]
+        start = perf_counter()
+        results = self._pool.map(sdd_sweep, jobs, chunksize=1)
+        return results[0][0], perf_counter() - start
+
+
+@contextmanager
+def replicas(count: int, data_root: str | None):
+    """`count` workers that share the machine's threads."""
+    threads = max(1, multiprocessing.cpu_count() // count)
+    with multiprocessing.get_context("spawn").Pool(count) as pool:
+        warm = {"model": {"name": "mlp", "widths": [8]}, "train": {"epochs": 1}, "levels": 1}
+        pool.map(sdd_sweep, [(warm, data_root, threads)] * 2 * count, chunksize=1)
+        yield Replicas(pool, threads, data_root)
