@@ -77,7 +77,7 @@ def check_output(network: nn.Module, data: Dataset, device: torch.device, model:
     number for each class, in evaluation and in training, and stays what it was."""
     images = normalise(data.train.images[:2].to(device), data)
     expected = [len(images), data.num_classes]
-    before = _parts(network)
+    before, untouched = _parts(network), images.clone()
     # Batch normalisation cannot train on one example.
     for training in (False, True)[: len(images)]:
         try:
@@ -93,6 +93,12 @@ def check_output(network: nn.Module, data: Dataset, device: torch.device, model:
             raise SddError(
                 f"model {model!r} gives {got} for {len(images)} images; expected {expected}, one "
                 f"number for each of the {data.num_classes} classes of {data.name!r}"
+            )
+        if not torch.equal(images, untouched):
+            # They are evaluated again after every epoch.
+            raise SddError(
+                f"model {model!r} changes the images in place; its forward must work on a copy, "
+                "as with inplace=False in its first layer"
             )
         if not output.requires_grad:
             raise SddError(

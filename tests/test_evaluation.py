@@ -131,6 +131,12 @@ def test_a_parameter_that_has_no_part_has_gradient_zero():
     assert torch.equal(found["idle"], torch.zeros(3))
 
 
+def test_a_network_that_changes_its_images_is_refused():
+    network = nn.Sequential(nn.ReLU(inplace=True), nn.Flatten(), nn.Linear(18, 4))
+    with pytest.raises(SddError, match="model 'clipper' changes the images in place"):
+        check_output(network, dataset(), torch.device("cpu"), "clipper")
+
+
 @pytest.mark.parametrize(
     ("network", "message"),
     [
