@@ -1,0 +1,91 @@
+"""The Ray executor, on a Ray that is started on this machine."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+import sdd_core
+from sdd_core import SddError
+from sdd_plugins.executors.ray import Ray
+
+FILE = """
+seed = [0, 1]
+pruner = ["imp", "random"]
+levels = 1
+engine = "reference"
+model = {name = "mlp", widths = [16]}
+train.epochs = 30
+"""
+SDD = [sys.executable, "-c", "from sdd_core.cli import main; main()"]
+
+
+def descendants(parent: int) -> list[int]:
+    """The processes that a process started, and those that they started."""
+    parents = {}
+    for entry in Path("/proc").glob("[0-9]*"):
+        try:
+            after_its_name = (entry / "stat").read_text().rpartition(")")[2]
+            parents[int(entry.name)] = int(after_its_name.split()[1])
+        except OSError:
+            continue
+    found = [parent]
+    for one in found:
+        found += [child for child, its_parent in parents.items() if its_parent == one]
+    return found[1:]
+
+
+def kill_busy_worker(sweep: int) -> bool:
+    """Kill a process of Ray's that carries out a task of the sweep, if there is one."""
+    for process in descendants(sweep):
+        try:
+            title = Path(f"/proc/{process}/cmdline").read_bytes()
+        except OSError:
+            continue
+        if title.startswith(b"ray::carry_out"):
+            os.kill(process, signal.SIGKILL)
+            return True
+    return False
+
+
+def test_its_table_is_the_local_one_though_a_worker_is_killed(tmp_path: Path) -> None:
+    pytest.importorskip("ray")
+    (tmp_path / "sweep.toml").write_text(FILE)
+    words = ["sweep", str(tmp_path / "sweep.toml"), "--workers", "2", "--device", "cpu",
+             "--checkpoint-minutes", "0"]
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
+    with (tmp_path / "said").open("w+") as said:
+        process = subprocess.Popen([*SDD, *words, "--store", str(tmp_path / "ray"), "--executor",
+                                    "ray"], env=environment, stdout=subprocess.DEVNULL, stderr=said)
+        checkpoints = tmp_path / "ray" / ".shared" / "checkpoints"
+        killed = False
+        while process.poll() is None and not killed:
+            time.sleep(0.01)
+            killed = any(checkpoints.glob("*.safetensors")) and kill_busy_worker(process.pid)
+        process.wait()
+        said.seek(0)
+        assert process.returncode == 0, said.read()
+    assert killed
+    local = subprocess.run([*SDD, *words, "--store", str(tmp_path / "local"),
+                            "--executor.threads", "1"], env=environment, capture_output=True,
+                           text=True, check=False)
+    assert local.returncode == 0, local.stderr
+    rows = sdd_core.table(tmp_path / "local")
+    assert len(rows) == 8
+    assert sdd_core.table(tmp_path / "ray") == rows
+
+
+def test_a_cluster_that_is_not_there_is_said_in_one_line() -> None:
+    pytest.importorskip("ray")
+    with pytest.raises(SddError, match="cannot reach Ray at 'auto'"):
+        Ray(address="auto").open(1)
+
+
+def test_without_ray(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "ray", None)
+    with pytest.raises(SddError, match=r"pip install 'sdd\[ray\]'"):
+        Ray().open(1)
