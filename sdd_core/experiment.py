@@ -184,7 +184,7 @@ class Experiment(Frozen):
         description="how often to prune; as many as pruner.sparsity has, where it is given",
     )
     metrics: tuple[Annotated[SerializeAsAny[Metric], _chosen("metric")], ...] | None = Field(
-        default=None, description="what to measure; not given: every installed metric"
+        default=None, description="what to measure; not given: all that is quickly measured"
     )
     engine: Literal["auto", "reference"] = Field(
         default="auto", description="'reference' trains with plain dense arithmetic and masks"

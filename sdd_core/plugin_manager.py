@@ -247,13 +247,14 @@ class Plugins:
                 if r.kind == kind and r.status == "ok" and r.plugin and r.plugin.shorthand}
 
     def default_metrics(self) -> tuple[Metric, ...]:
-        """Every usable metric, built-in ones first; one with an option that has no default has
-        to be asked for."""
+        """Every usable metric, built-in ones first; one that says so, or has an option without a
+        default, has to be asked for."""
         classes = [r.plugin for r in self.rows if r.kind == "metric" and r.status == "ok"]
         return tuple(
             plugin()  # type: ignore[misc]
             for plugin in classes
-            if plugin and not any(info.is_required() for info in plugin.model_fields.values())
+            if plugin and plugin.default  # type: ignore[attr-defined]
+            and not any(info.is_required() for info in plugin.model_fields.values())
         )
 
     def names(self, kind: str) -> list[str]:

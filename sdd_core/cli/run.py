@@ -65,10 +65,14 @@ def place_options(command: Any) -> Any:
 @click.option("--seed", type=int, help="Of every stream of randomness.  [default: 0]")
 @click.option("--engine", type=click.Choice(["auto", "reference"]),
               help="'reference': plain dense arithmetic and masks.  [default: auto]")
+@click.option("--metric", "metric", multiple=True, metavar="NAME",
+              help="Measure this too; may be repeated.")
 @click.option("--set", "set_", multiple=True, metavar="FIELD=VALUE",
               help="Set any field of the experiment; may be repeated.")
 @place_options
-def run(file: Path | None, no_plugin: tuple[str, ...], **options: Any) -> None:
+def run(
+    file: Path | None, no_plugin: tuple[str, ...], metric: tuple[str, ...], **options: Any
+) -> None:
     """Run an experiment, or go on with it: levels that are there are not trained again.
 
     Settings come from FILE (TOML), then from the options. Run again with more --levels to
@@ -76,6 +80,9 @@ def run(file: Path | None, no_plugin: tuple[str, ...], **options: Any) -> None:
     """
     plugins = load_plugins(no_plugin)
     settings = override(read_toml(file) if file else {}, changes(options))
+    if metric:
+        others = settings.get("metrics", plugins.default_metrics())
+        settings["metrics"] = [*others, *metric]
     carry_out(Experiment.make(settings, plugins), plugins, **options)
 
 

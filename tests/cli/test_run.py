@@ -144,3 +144,25 @@ def test_ctrl_c_stops_with_one_line_and_the_same_command_goes_on(tmp_path):
     command[command.index("300")] = "2"
     done = subprocess.run(command, capture_output=True, text=True, env=environment, check=True)
     assert done.stderr.count("already there") >= 2
+
+
+def test_metric_adds_to_those_that_are_measured_anyway(sdd, tmp_path):
+    def metrics(*words):
+        done = sdd("run", *FAST, "--json", *words)
+        assert done.exit_code == 0, done.output
+        return set(json.loads(done.stdout)["levels"][1]["metrics"])
+
+    usual = metrics()
+    more = metrics("--metric", "sharpness", "--metric", "interpolation")
+    assert more - usual == {
+        "sharpness", "worst_sharpness",
+        "loss_barrier_to_before", "loss_on_the_way_to_before",
+    }  # fmt: skip
+    assert usual < more
+    (tmp_path / "e.toml").write_text('metrics = ["accuracy"]\n')
+    few = metrics("e.toml", "--metric", "sharpness")
+    assert {"test_accuracy", "sharpness"} <= few < more
+    assert "learning_distance" not in few
+    unknown = sdd("run", *FAST, "--metric", "sharpnes")
+    assert unknown.exit_code == 2
+    assert "did you mean sharpness" in unknown.stderr

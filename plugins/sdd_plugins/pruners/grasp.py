@@ -20,10 +20,10 @@ class Grasp(Pruner):
     name = "grasp"
     source = "Wang et al., 2020, arXiv:2002.07376, eq. 8 and algorithm 2"
 
-    batches: int = Field(1, ge=1, description="random batches that the loss is averaged over")
-    batch_size: int = Field(128, ge=1, description="examples in each of them")
+    batches: int = Field(default=1, ge=1, description="random batches that are averaged over")
+    batch_size: int = Field(default=128, ge=1, description="examples in each of them")
     temperature: float = Field(
-        200.0, gt=0, allow_inf_nan=False, description="by which logits are divided"
+        default=200.0, gt=0, allow_inf_nan=False, description="by which logits are divided"
     )
 
     def scores(self, level: LevelView) -> Mapping[str, Tensor]:

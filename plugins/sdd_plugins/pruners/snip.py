@@ -18,8 +18,8 @@ class Snip(Pruner):
     name = "snip"
     source = "Lee et al., 2019, arXiv:1810.02340, eq. 6"
 
-    batches: int = Field(1, ge=1, description="random batches that the gradient is averaged over")
-    batch_size: int = Field(128, ge=1, description="examples in each of them")
+    batches: int = Field(default=1, ge=1, description="random batches that are averaged over")
+    batch_size: int = Field(default=128, ge=1, description="examples in each of them")
 
     def scores(self, level: LevelView) -> Mapping[str, Tensor]:
         weights = dict(level.network("initialisation").named_parameters())

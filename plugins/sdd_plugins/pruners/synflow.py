@@ -20,7 +20,7 @@ class SynFlow(Pruner):
     name = "synflow"
     source = "Tanaka et al., 2020, arXiv:2006.05467, eq. 1 and algorithm 1"
 
-    steps: int = Field(100, ge=1, description="times that the flow is computed for one level")
+    steps: int = Field(default=100, ge=1, description="how often the flow is computed in a level")
 
     def scores(self, level: LevelView) -> Mapping[str, Tensor]:
         network = level.network("initialisation").double()

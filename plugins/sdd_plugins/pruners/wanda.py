@@ -19,8 +19,8 @@ class Wanda(Pruner):
     name = "wanda"
     source = "Sun et al., 2023, arXiv:2306.11695, eq. 1; convolutions are this plugin's extension"
 
-    batches: int = Field(1, ge=1, description="random batches that are looked at")
-    batch_size: int = Field(128, ge=1, description="examples in each of them")
+    batches: int = Field(default=1, ge=1, description="random batches that are looked at")
+    batch_size: int = Field(default=128, ge=1, description="examples in each of them")
 
     def scores(self, level: LevelView) -> Mapping[str, Tensor]:
         """Raises SddError for weights of other layers than linear and convolutional ones."""

@@ -1,0 +1,64 @@
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from pydantic import Field
+from torch import nn
+
+from sdd_core import LevelView, SddError
+from sdd_plugins.metrics.subset import OnSubset
+
+
+class Hessian(OnSubset):
+    """The Hessian of the training loss by the weights: its largest eigenvalue and its trace.
+
+    Over kept weights and all other parameters, on random training examples with their noisy
+    labels, in evaluation mode. The eigenvalue by Lanczos iteration, the trace estimated from
+    random vectors. Needs `pip install "sdd[geometry]"`. None for a level that diverged.
+    """
+
+    name = "hessian"
+    source = (
+        "Dangel et al., 2025, arXiv:2501.19183 (curvlinops); Hutchinson, 1989; "
+        "Keskar et al., 2017, arXiv:1609.04836, on sharpness"
+    )
+
+    vectors: int = Field(default=20, ge=1, description="random vectors for the trace")
+
+    def measure(self, level: LevelView) -> Mapping[str, Any]:
+        """Raises SddError: the extra is not installed."""
+        # Imported here for they take a second, and may be missing.
+        try:
+            from curvlinops import (  # noqa: PLC0415
+                HessianLinearOperator,
+                SubmatrixLinearOperator,
+                hutchinson_trace,
+            )
+            from scipy.sparse.linalg import eigsh  # noqa: PLC0415
+        except ImportError as error:
+            raise SddError(f"metric 'hessian' is left out: {error.name} is missing; "
+                           'pip install "sdd[geometry]"') from None
+        if level.diverged:
+            return {"hessian_top_eigenvalue": None, "hessian_trace": None}
+        network = level.network()
+        parameters = {n: p for n, p in network.named_parameters() if p.requires_grad}
+        kept = torch.cat([
+            level.masks.get(name, torch.ones(p.shape, dtype=torch.bool)).flatten()
+            for name, p in parameters.items()
+        ])  # fmt: skip
+        whole = HessianLinearOperator(
+            network,
+            nn.CrossEntropyLoss(),
+            list(parameters.values()),
+            level.batches(self.batches, self.batch_size),
+            check_deterministic=False,  # evaluation mode, and always the same batches
+        )
+        places = kept.nonzero().squeeze(1).tolist()
+        hessian = whole if kept.all() else SubmatrixLinearOperator(whole, places, places)
+        draw = level.generator("hessian eigenvalue")
+        start = torch.randn(len(places), generator=draw).numpy()
+        (top,) = eigsh(hessian.to_scipy(start.dtype), k=1, which="LA", v0=start, tol=1e-4,
+                       return_eigenvectors=False)  # fmt: skip
+        vectors = min(self.vectors, len(places) - 1)
+        trace = hutchinson_trace(hessian, num_matvecs=vectors)
+        return {"hessian_top_eigenvalue": float(top), "hessian_trace": trace.item()}

@@ -1,0 +1,51 @@
+from collections.abc import Mapping
+from typing import Any, Literal
+
+import torch
+from pydantic import Field
+
+from sdd_core import LevelView
+from sdd_plugins.metrics.subset import OnSubset, mean_loss
+
+
+class Interpolation(OnSubset):
+    """The loss on the straight line from another level's weights to this level's.
+
+    The barrier is how far the training loss, between the two, rises above what the ends would
+    lead to expect: the largest L(t) - (1 - t) L(0) - t L(1); 0 where the two lie in one basin.
+    Everything is interpolated, statistics of batch normalisation too. In evaluation mode, on
+    noisy labels. None for level 0 and for a level that diverged.
+    """
+
+    name = "interpolation"
+    source = (
+        "Frankle et al., 2020, arXiv:1912.05671, sec. 2; this barrier: Entezari et al., 2022, "
+        "arXiv:2110.06296, eq. 1"
+    )
+
+    to: Literal["before", "dense"] = Field(
+        default="before", description="the other level: the one before, or the dense network"
+    )
+    points: int = Field(default=9, ge=1, description="places between the two, evenly spread")
+
+    def measure(self, level: LevelView) -> Mapping[str, Any]:
+        barrier, curve = f"loss_barrier_to_{self.to}", f"loss_on_the_way_to_{self.to}"
+        if level.diverged or level.level == 0:
+            return {barrier: None, curve: None}
+        batches = level.batches(self.batches, self.batch_size)
+        network = level.network()
+        here = {name: tensor.clone() for name, tensor in network.state_dict().items()}
+        there = level.network(self.to).state_dict()
+        places = [number / (self.points + 1) for number in range(self.points + 2)]
+        losses = []
+        for place in places:
+            network.load_state_dict({
+                name: torch.lerp(there[name], tensor, place) if tensor.is_floating_point()
+                else tensor
+                for name, tensor in here.items()
+            })  # fmt: skip
+            losses.append(mean_loss(network, batches))
+        line = zip(places, losses, strict=True)
+        above = [loss - (1 - t) * losses[0] - t * losses[-1] for t, loss in line]
+        named = {f"{place:.2f}": loss for place, loss in zip(places, losses, strict=True)}
+        return {barrier: max(above), curve: named}

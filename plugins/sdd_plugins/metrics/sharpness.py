@@ -1,0 +1,78 @@
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from pydantic import Field
+from torch import Tensor
+from torch.nn.functional import cross_entropy
+
+from sdd_core import LevelView
+from sdd_plugins.metrics.subset import OnSubset, mean_loss
+
+
+class Sharpness(OnSubset):
+    """How much the training loss rises around the weights: on average, and at worst.
+
+    Every filter (the weights of one output of a layer) moves by `radius` times its own norm, so
+    that networks of differently large weights can be compared; pruned weights, biases and
+    normalisations stay. On average: over random directions. At worst: in the direction of each
+    filter's gradient, one step, which is the worst there is as far as the loss is linear. In
+    evaluation mode, on noisy labels. None for a level that diverged.
+    """
+
+    name = "sharpness"
+    source = (
+        "filter normalisation: Li et al., 2018, arXiv:1712.09913, sec. 4; "
+        "one ascent step: Foret et al., 2021, arXiv:2010.01412, eq. 2"
+    )
+
+    radius: float = Field(
+        default=0.05, gt=0, allow_inf_nan=False, description="of each move, over the filter's norm"
+    )
+    directions: int = Field(default=10, ge=1, description="random directions that are averaged")
+
+    def measure(self, level: LevelView) -> Mapping[str, Any]:
+        if level.diverged:
+            return {"sharpness": None, "worst_sharpness": None}
+        network = level.network()
+        parameters = dict(network.named_parameters())
+        weights = {name: parameters[name] for name in level.masks}
+        start = {name: weight.detach().clone() for name, weight in weights.items()}
+        masks = {name: mask.to(level.device) for name, mask in level.masks.items()}
+        batches = level.batches(self.batches, self.batch_size)
+        at_rest = mean_loss(network, batches)
+
+        @torch.no_grad()
+        def rise(directions: Mapping[str, Tensor]) -> float:
+            for name, weight in weights.items():
+                kept = directions[name] * masks[name]
+                length = _norm(start[name] * masks[name]) / _norm(kept).clamp(min=1e-30)
+                weight.copy_(start[name] + self.radius * length * kept)
+            loss = mean_loss(network, batches)
+            for name, weight in weights.items():
+                weight.copy_(start[name])
+            return loss - at_rest
+
+        draw = level.generator("sharpness directions")
+        rises = [
+            rise({
+                name: torch.randn(weight.shape, generator=draw).to(level.device)
+                for name, weight in start.items()
+            })
+            for _ in range(self.directions)
+        ]  # fmt: skip
+        gradients = {name: torch.zeros_like(weight) for name, weight in start.items()}
+        for inputs, labels in batches:
+            loss = cross_entropy(network(inputs), labels, reduction="sum")
+            parts = torch.autograd.grad(loss, list(weights.values()), materialize_grads=True)
+            for name, part in zip(weights, parts, strict=True):
+                gradients[name] += part
+        return {
+            "sharpness": sum(rises) / len(rises),
+            "worst_sharpness": rise(gradients),
+        }
+
+
+def _norm(weight: Tensor) -> Tensor:
+    """Of each filter, `[outputs, 1, ...]`."""
+    return weight.flatten(1).norm(dim=1).view(-1, *(1,) * (weight.dim() - 1))

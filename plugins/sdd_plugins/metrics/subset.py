@@ -1,0 +1,32 @@
+"""What the metrics have in common that look at a part of the training set."""
+
+from collections.abc import Sequence
+from typing import ClassVar
+
+import torch
+from pydantic import Field
+from torch import Tensor, nn
+from torch.nn.functional import cross_entropy
+
+from sdd_core import Metric
+
+Batches = Sequence[tuple[Tensor, Tensor]]
+
+
+class OnSubset(Metric):
+    """A metric on random training examples; measured only where it is asked for."""
+
+    default: ClassVar[bool] = False
+
+    batches: int = Field(default=8, ge=1, description="random batches of training examples")
+    batch_size: int = Field(default=128, ge=1, description="examples in each of them")
+
+
+@torch.no_grad()
+def mean_loss(network: nn.Module, batches: Batches) -> float:
+    """Mean cross-entropy (nats) on the labels that training sees."""
+    total = sum(
+        cross_entropy(network(inputs), labels, reduction="sum").double()
+        for inputs, labels in batches
+    )
+    return float(total) / sum(len(labels) for _, labels in batches)
