@@ -4,8 +4,9 @@
 
 IMAGES is a folder with `train/CLASS/IMAGE` and `test/CLASS/IMAGE`, 32x32 pixels, for example
 CIFAR-10 unpacked. Masks come from iterative magnitude pruning on them: 40 % of the weights go
-again and again, after an epoch of training each. The baseline is a plain torch step under dense masks,
-channels-last, with two threads of torch or one, whichever is faster; the sparse path has two.
+again and again, after an epoch of training each. The baseline is a plain torch step under dense
+masks, channels-last, with two threads of torch or one, whichever is faster; the sparse path has
+two.
 """
 
 from __future__ import annotations

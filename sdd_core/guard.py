@@ -10,7 +10,7 @@ import torch
 from sdd_core.data import Dataset
 from sdd_core.errors import SddError
 from sdd_core.plugin import Plugin, label
-from sdd_core.randomness import stream_seed
+from sdd_core.randomness import seed_torch, stream_seed
 
 
 class DataChanged(SddError):
@@ -38,7 +38,7 @@ class Guard:
         DataChanged.
         """
         with torch.random.fork_rng():
-            torch.manual_seed(stream_seed(self._seed, *stream))
+            seed_torch(stream_seed(self._seed, *stream))
             with blaming(plugin):
                 yield
         if self._data is not None and _versions(self._data) != self._versions:

@@ -4,7 +4,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sdd_core.randomness import generator, stream_seed
+from sdd_core.randomness import generator, seed_torch, stream_seed
 
 paths = st.tuples(
     st.sampled_from(["order", "initialisation", "training", "label noise"]),
@@ -49,3 +49,10 @@ def test_streams_are_uncorrelated():
     other = torch.randn(20_000, generator=generator(0, "order", 1))
     # Five standard errors of a correlation that is zero.
     assert abs((one * other).mean()) < 5 / 20_000**0.5
+
+
+def test_seeds_torch_as_its_own_function_does():
+    torch.manual_seed(5)
+    expected = torch.rand(3)
+    seed_torch(5)
+    assert torch.equal(torch.rand(3), expected)

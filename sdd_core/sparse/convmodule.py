@@ -138,7 +138,7 @@ class _Reader:
 
     def read(self) -> ConvPlan | None:
         try:
-            nodes = list(fx.symbolic_trace(self._module).graph.nodes)
+            nodes = list(fx.Tracer().trace(self._module).nodes)
         except Exception:  # the tracer raises what the model's own code raises when met by a proxy
             return None
         for node in nodes[:-1]:

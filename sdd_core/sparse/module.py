@@ -136,7 +136,7 @@ def save(network: SparseMLP, linears: Sequence[nn.Linear]) -> dict[Tensor, Tenso
 
 def _chain(module: nn.Module, image_shape: Sequence[int]) -> list[nn.Linear] | None:
     try:
-        nodes = list(fx.symbolic_trace(module).graph.nodes)
+        nodes = list(fx.Tracer().trace(module).nodes)
     except Exception:  # the tracer raises what the model's own code raises when met by a proxy
         return None
     images = nodes[0]
