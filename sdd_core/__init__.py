@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from sdd_core.data import Augmentation, Dataset, Split
     from sdd_core.errors import SddError
     from sdd_core.experiment import Experiment, Train
+    from sdd_core.findings import Findings, compare
+    from sdd_core.groups import Group, group
     from sdd_core.level import Epoch, LevelView
     from sdd_core.phases import Phases, find_phases
     from sdd_core.plugin import (
@@ -29,6 +31,12 @@ if TYPE_CHECKING:
         Schedule,
     )
     from sdd_core.plugin_manager import Plugins, load_plugins
+    from sdd_core.recommendation import (
+        by_learning_distance,
+        by_test_accuracy,
+        check_learning_distance,
+    )
+    from sdd_core.report.plot import plot
     from sdd_core.result import LevelResult, Result
     from sdd_core.retraining import Dense, Retraining
     from sdd_core.sweeps import sweep
@@ -48,6 +56,8 @@ _HOMES = {
     "Epoch": "level",
     "Executor": "plugin",
     "Experiment": "experiment",
+    "Findings": "findings",
+    "Group": "groups",
     "LabelNoise": "plugin",
     "LevelResult": "result",
     "LevelView": "level",
@@ -64,8 +74,14 @@ _HOMES = {
     "SddError": "errors",
     "Split": "data",
     "Train": "experiment",
+    "by_learning_distance": "recommendation",
+    "by_test_accuracy": "recommendation",
+    "check_learning_distance": "recommendation",
+    "compare": "findings",
     "find_phases": "phases",
+    "group": "groups",
     "load_plugins": "plugin_manager",
+    "plot": "report.plot",
     "run": "api",
     "sweep": "sweeps",
     "table": "tidy",

@@ -199,4 +199,5 @@ def noise_of(values: Sequence[float]) -> float | None:
 
 def percent(sparsity: float) -> str:
     """A sparsity with the digits that tell one level from the next."""
-    return f"{100 * sparsity:.{1 if sparsity < 0.995 else 2}f} %"
+    digits = 1 + sum(sparsity >= limit for limit in (0.995, 0.9995, 0.99995))
+    return f"{100 * sparsity:.{digits}f} %"

@@ -178,7 +178,7 @@ def rank_correlation(pairs: Sequence[tuple[float, float]]) -> float:
     ranks = [_ranks([pair[side] for pair in pairs]) for side in (0, 1)]
     if any(np.ptp(one) == 0 for one in ranks):
         return math.nan
-    return float(np.corrcoef(*ranks)[0, 1])
+    return float(np.corrcoef(ranks[0], ranks[1])[0, 1])
 
 
 def _ranks(values: Sequence[float]) -> np.ndarray:

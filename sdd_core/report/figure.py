@@ -11,6 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from sdd_core.groups import place
+from sdd_core.phases import percent
 
 if TYPE_CHECKING:
     from sdd_core.phases import Phases
@@ -77,7 +78,7 @@ def sparsity_axis(axes: Axes, sparsity: list[float]) -> None:
             chosen.append(value)
     axes.set_xticks(
         [place(value) for value in chosen],
-        [f"{100 * value:.1f}" if value else "0" for value in chosen],
+        [percent(value).removesuffix(" %") if value else "0" for value in chosen],
     )
     axes.set_xlabel("sparsity, %")
 
