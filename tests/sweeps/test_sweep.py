@@ -124,6 +124,23 @@ def test_a_worker_that_is_killed_in_a_level_is_replaced(one_by_one: Path, tmp_pa
     assert results(tmp_path / "runs") == results(one_by_one)
 
 
+def test_interrupted_on_the_keyboard_it_stops_at_once_and_says_so(tmp_path: Path) -> None:
+    process = subprocess.Popen(command(tmp_path), env=ENVIRONMENT, text=True,
+                               start_new_session=True,
+                               stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    checkpoints = tmp_path / "runs" / ".shared" / "checkpoints"
+    assert wait_for(lambda: any(checkpoints.glob("*.safetensors")))
+    # To the workers too, as a terminal does.
+    os.killpg(process.pid, signal.SIGINT)
+    found, said = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert found == ""
+    assert said.splitlines()[-1] == "stopped; the same command goes on from here"
+    assert "Traceback" not in said
+    with pytest.raises(ProcessLookupError):
+        os.killpg(process.pid, 0)
+
+
 def test_a_failing_run_is_told_at_the_end_and_the_others_are_done(tmp_path: Path) -> None:
     (tmp_path / "sweep.toml").write_text("""
 levels = 1
