@@ -37,26 +37,38 @@ class Count:
         self.plan, self._store = plan, store
         self._began = time.monotonic()
         self._missing = set(plan.keys)
-        self.levels, self.runs, self._trained = len(self._missing), 0, 0
+        self._failed: set[int] = set()
+        self.runs = self.done = 0
         self.look()
-        # What was there already says nothing about how fast levels are trained.
-        self._trained = 0
+        # These say nothing about how fast levels are trained.
+        self._there_before = self.done
+
+    @property
+    def levels(self) -> int:
+        """Levels that are there or may still come."""
+        return self.done + len(self._missing)
 
     def look(self) -> None:
         """Count the levels that have come."""
         come = {key for key in self._missing if level_folder(self._store, key).is_dir()}
         self._missing -= come
-        self._trained += len(come)
+        self.done += len(come)
 
-    @property
-    def done(self) -> int:
-        """Levels that are there."""
-        return self.levels - len(self._missing)
+    def ended(self, run: int, failed: bool) -> None:
+        """A run is done, or it failed: then nobody makes the levels that it alone needed."""
+        self.look()
+        self.runs += 1
+        if failed:
+            self._failed.add(run)
+            for position, task in enumerate(self.plan.tasks):
+                if self._failed.issuperset(self.plan.runs_after(position)):
+                    self._missing -= set(task.keys)
 
     def __str__(self) -> str:
         text = f"runs {self.runs}/{len(self.plan.names)}, levels {self.done}/{self.levels}"
-        if self._missing and self._trained:
-            left = (time.monotonic() - self._began) / self._trained * len(self._missing)
+        trained = self.done - self._there_before
+        if self._missing and trained:
+            left = (time.monotonic() - self._began) / trained * len(self._missing)
             text += f", about {duration(left)} left"
         return text
 
@@ -77,7 +89,7 @@ class Lines:
             self._say(str(self._count))
 
     def ended(self, run: int, reason: str | None) -> None:
-        self._count.runs += 1
+        self._count.ended(run, reason is not None)
         how = f"failed: {reason}" if reason else "done"
         self._say(f"run {self._count.plan.names[run]} {how} ({self._count})")
 
@@ -104,10 +116,11 @@ class Live:
 
     def look(self) -> None:
         self._count.look()
-        self.bar.update(self._task, completed=self._count.done, description=str(self._count))
+        self.bar.update(self._task, completed=self._count.done, total=self._count.levels,
+                        description=str(self._count))
 
     def ended(self, run: int, reason: str | None) -> None:
-        self._count.runs += 1
+        self._count.ended(run, reason is not None)
         how = f"[red]failed[/red]: {escape(reason)}" if reason else "done"
         self.bar.console.print(f"run {self._count.plan.names[run]} {how}", highlight=False)
         self.look()
