@@ -19,7 +19,7 @@ from sdd_core.plugin import Executor
 from sdd_core.plugin_manager import Plugins
 from sdd_core.recipes import Figure, Recipe
 from sdd_core.recommendation import check_learning_distance, rank_correlation
-from sdd_core.report.plot import plot_groups, write_plot
+from sdd_core.report.plot import groups_figure, write_figure
 from sdd_core.result import Result
 from sdd_core.sweeps import carry_out_plan, expand
 from sdd_core.sweeps.plan import Plan
@@ -68,8 +68,8 @@ class Reproduction:
         for number, one in enumerate(self.shown, start=1):
             name = stem if len(self.shown) == 1 else f"{stem}-{number}"
             image = folder / f"{name}.svg"
-            files += write_plot(plot_groups(one.groups, self.recipe.metrics), image, one.groups,
-                                self.recipe.metrics)
+            figure = groups_figure(one.groups, self.recipe.metrics, title="")
+            files += write_figure(figure, one.groups, self.recipe.metrics, image)
             images.append(image.name)
         write_atomic(page, _page(self, images))
         return files

@@ -1,0 +1,56 @@
+"""The paper's central claims, on the default experiment."""
+
+import pytest
+
+import sdd_core
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory):
+    return tmp_path_factory.mktemp("store")
+
+
+@pytest.fixture(scope="module")
+def noisy(store):
+    return sdd_core.run(store=store)
+
+
+def test_with_wrong_labels_test_accuracy_falls_then_rises(noisy):
+    """He et al. (2022), Figure 1."""
+    test, phases = noisy.curve("test_accuracy"), noisy.phases
+    assert phases.double_descent
+    assert {"light", "critical", "sweet"} <= set(phases.named())
+    assert 0.7 < noisy.sparsity[phases.valley] < 0.97 < noisy.sparsity[phases.peak]
+    assert test[phases.valley] < test[0] - 0.04
+    assert test[phases.peak] > test[0] + 0.05
+
+
+def test_the_network_fits_the_wrong_labels_until_the_valley(noisy):
+    wrong = noisy.curve("train_accuracy_mislabelled")
+    assert min(wrong[: noisy.phases.valley]) > 0.9
+    assert wrong[-1] < 0.2
+
+
+def test_the_learning_distance_rises_to_the_valley_and_declines_after_it(noisy):
+    """Section 4: the distance follows the curve, turned over."""
+    distance = noisy.curve("learning_distance")
+    peak = distance.index(max(distance))
+    assert abs(peak - noisy.phases.valley) <= 3
+    assert distance[0] < 0.9 * distance[peak]
+    assert distance[-1] < 0.8 * distance[peak]
+
+
+def test_without_wrong_labels_there_is_no_double_descent(store):
+    clean = sdd_core.run({"noise": "none"}, store=store)
+    assert not clean.phases.double_descent
+    assert clean.phases.verdict.startswith("no double descent")
+    assert min(clean.curve("test_accuracy")[:20]) > 0.95
+
+
+def test_the_ticket_loses_to_a_fresh_initialisation_where_it_overfits(store, noisy):
+    """Section 5: under the same masks, with wrong labels."""
+    levels = noisy.phases.valley + 1
+    fresh = sdd_core.run({"ablation": "reinit", "levels": levels}, store=store)
+    ticket, other = noisy.curve("test_accuracy"), fresh.curve("test_accuracy")
+    assert other[levels - 1] > ticket[levels - 1] + 0.1
+    assert [one.sparsity for one in fresh.levels] == noisy.sparsity[: levels + 1]
