@@ -11,7 +11,10 @@ weights, `torch.optim.SGD`):
 
 from __future__ import annotations
 
+import os
+from argparse import ArgumentParser, Namespace
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
 from time import perf_counter
@@ -34,16 +37,48 @@ BATCH = 128
 WORKERS = 2
 
 
-def measure(works: Mapping[str, Callable[[], object]], repeats: int) -> dict[str, float]:
-    """Median seconds of each, run in turn; a first round warms up and is not counted."""
-    times: dict[str, list[float]] = {name: [] for name in works}
-    for number in range(repeats + 1):
-        for name, work in works.items():
-            start = perf_counter()
-            work()
-            if number:
-                times[name].append(perf_counter() - start)
-    return {name: median(values) for name, values in times.items()}
+def processor_time() -> float:
+    """Seconds that all processors spent on this process and its children that have ended."""
+    return sum(os.times()[:4])
+
+
+@dataclass(frozen=True)
+class Clock:
+    """Wall time, the baseline having one thread of torch or two, whichever is faster. On a busy
+    machine that says little: there it can be processor time, and one thread for everybody."""
+
+    now: Callable[[], float] = perf_counter
+    threads: tuple[int, ...] = (1, 2)
+
+    @staticmethod
+    def chosen(parser: ArgumentParser) -> tuple[Namespace, Clock]:
+        """The command line's arguments, `--processor-time` among them."""
+        parser.add_argument("--processor-time", action="store_true",
+                            help="for a busy machine: one thread each, by processor time")
+        args = parser.parse_args()
+        clock = Clock(processor_time, (1,)) if args.processor_time else Clock()
+        torch.set_num_threads(max(clock.threads))
+        return args, clock
+
+    def measure(self, works: Mapping[str, Callable[[], object]], repeats: int) -> dict[str, float]:
+        """Median seconds of each, run in turn; a first round warms up and is not counted."""
+        times: dict[str, list[float]] = {name: [] for name in works}
+        for number in range(repeats + 1):
+            for name, work in works.items():
+                start = self.now()
+                work()
+                if number:
+                    times[name].append(self.now() - start)
+        return {name: median(values) for name, values in times.items()}
+
+    def with_threads(self, name: str, work: Callable[[], object]) -> dict[str, Callable]:
+        """The work with each number of torch threads, for `measure`."""
+        return {f"{name} {count}": with_threads(count, work) for count in self.threads}
+
+
+def fastest(times: Mapping[str, float], name: str) -> float:
+    """Of what `Clock.with_threads` called `name`."""
+    return min(seconds for key, seconds in times.items() if key.rpartition(" ")[0] == name)
 
 
 def with_threads(count: int, work: Callable[[], object]) -> Callable[[], object]:

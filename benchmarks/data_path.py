@@ -9,13 +9,12 @@ Four comparisons on LeNet-300-100 and Fashion-MNIST, or images of CIFAR's size:
 - random crops and flips, in images per second, against the same DataLoader;
 - a step of the general path against its matrix products alone.
 
-Baselines have two threads of torch or one, whichever is faster.
+The products and the step have two threads of torch or one, whichever is faster.
 """
 
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -24,19 +23,19 @@ import torch
 from baseline import (
     BATCH,
     CPU,
+    Clock,
     Eager,
     build,
     epoch,
     fashion_mnist,
+    fastest,
     loader,
     loader_epoch,
     loader_evaluation,
-    measure,
     milliseconds,
     random_images,
     settings,
     table,
-    with_threads,
 )
 
 from sdd_core import Augmentation, Dataset
@@ -45,37 +44,29 @@ from sdd_core.trainer import FlatTrainer
 from sdd_core.trainers import make_trainer
 
 
-def faster(times: dict[str, float], name: str) -> float:
-    return min(seconds for key, seconds in times.items() if key.startswith(name))
-
-
-def on_one_and_two(name: str, work: Callable[[], object]) -> dict[str, Callable[[], object]]:
-    return {f"{name} {count}": with_threads(count, work) for count in (1, 2)}
-
-
-def against_loader(data: Dataset, repeats: int) -> list[list[str]]:
+def against_loader(data: Dataset, repeats: int, clock: Clock) -> list[list[str]]:
     experiment, resident = settings(), Resident(data, CPU, augment=False)
     ours = make_trainer(build(experiment, data), {}, resident, experiment)
     eager = Eager(build(experiment, data), {}, resident, experiment)
     training, evaluation = (loader(data, data.train, train=train) for train in (True, False))
-    times = measure(
+    times = clock.measure(
         {
             "loader epoch": lambda: loader_epoch(eager, training),
             "loader evaluation": lambda: loader_evaluation(eager.network, evaluation),
-            **on_one_and_two("epoch", lambda: epoch(ours, resident, 0, 0.1)),
-            **on_one_and_two("evaluation", lambda: ours.evaluate("train")),
+            "epoch": lambda: epoch(ours, resident, 0, 0.1),
+            "evaluation": lambda: ours.evaluate("train"),
         },
         repeats,
     )
     rows = []
     for name, target in (("epoch", 12), ("evaluation", 40)):
-        theirs, own = times[f"loader {name}"], times[f"{name} 2"]
+        theirs, own = times[f"loader {name}"], times[name]
         rows.append([f"dense {name} of {len(data.train):,} images", f"{theirs:.2f} s",
                      f"{own:.3f} s", f"{theirs / own:.1f}x", f"{target}x"])
     return rows
 
 
-def augmentation(repeats: int, examples: int) -> list[str]:
+def augmentation(repeats: int, examples: int, clock: Clock) -> list[str]:
     data = replace(random_images((3, 32, 32), examples), augmentation=Augmentation(4, True))
     resident = Resident(data, CPU, augment=True)
     order, crops, buffer = resident.order(0, 0, 0), resident.crops(0, 0, 0), resident.buffer(BATCH)
@@ -88,13 +79,13 @@ def augmentation(repeats: int, examples: int) -> list[str]:
         for _ in loader(data, data.train, train=True, pad=4):
             pass
 
-    times = measure({"theirs": theirs, "ours": ours}, repeats)
+    times = clock.measure({"theirs": theirs, "ours": ours}, repeats)
     rates = [examples / times[name] for name in ("theirs", "ours")]
     return ["cropped and flipped 3x32x32 images a second", *(f"{rate:,.0f}" for rate in rates),
             f"{rates[1] / rates[0]:.1f}x", "30x"]
 
 
-def products(repeats: int) -> list[str]:
+def products(repeats: int, clock: Clock) -> list[str]:
     data, experiment = random_images((1, 28, 28), 20 * BATCH), settings(engine="reference")
     resident = Resident(data, CPU, augment=False)
     trainer = FlatTrainer(build(experiment, data), {}, resident, experiment.train)
@@ -114,14 +105,14 @@ def products(repeats: int) -> list[str]:
                 if number:
                     after @ weight
 
-    times = measure(
+    times = clock.measure(
         {
-            **on_one_and_two("products", alone),
-            **on_one_and_two("step", lambda: trainer.steps(order, None, 0, rates)),
+            **clock.with_threads("products", alone),
+            **clock.with_threads("step", lambda: trainer.steps(order, None, 0, rates)),
         },
         5 * repeats,
     )
-    (alone_, step) = (faster(times, name) / 20 for name in ("products", "step"))
+    (alone_, step) = (fastest(times, name) / 20 for name in ("products", "step"))
     return ["step of the general path against its matrix products", f"{milliseconds(alone_)} ms",
             f"{milliseconds(step)} ms", f"{step / alone_:.2f}x as long", "at most 1.6x"]
 
@@ -131,14 +122,13 @@ def main() -> None:
     parser.add_argument("--data-root", type=Path)
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--examples", type=int, default=10_000, help="images to augment")
-    args = parser.parse_args()
-    torch.set_num_threads(2)
+    args, clock = Clock.chosen(parser)
     table(
         ["", "baseline", "sdd", "ratio", "target"],
         [
-            *against_loader(fashion_mnist(args.data_root), args.repeats),
-            augmentation(args.repeats, args.examples),
-            products(args.repeats),
+            *against_loader(fashion_mnist(args.data_root), args.repeats, clock),
+            augmentation(args.repeats, args.examples, clock),
+            products(args.repeats, clock),
         ],
     )
 

@@ -12,7 +12,7 @@ import argparse
 from statistics import median
 
 import torch
-from baseline import table
+from baseline import Clock, table
 from sweeps import eager_sweep, replicas
 
 from sdd_core import Experiment
@@ -21,16 +21,16 @@ from sdd_core import Experiment
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--repeats", type=int, default=3)
-    args = parser.parse_args()
+    args, clock = Clock.chosen(parser)
     experiment = Experiment.make({})
     data = experiment.data.load(None)
-    plain: dict[int, list[float]] = {1: [], 2: []}
+    plain: dict[int, list[float]] = {threads: [] for threads in clock.threads}
     ours = []
-    with replicas(1, None) as alone:
+    with replicas(1, clock, None) as alone:
         for _ in range(args.repeats):
             for threads, times in plain.items():
                 torch.set_num_threads(threads)
-                times.append(sum(eager_sweep(experiment, data)))
+                times.append(sum(eager_sweep(experiment, data, clock)))
             ours.append(alone.run([{}])[1])
     theirs, own = min(median(times) for times in plain.values()), median(ours)
     table(["", "baseline", "sdd", "ratio", "target"],

@@ -3,7 +3,7 @@
     python benchmarks/resnet_step.py IMAGES [--repeats N] [--width N]
 
 IMAGES is a folder with `train/CLASS/IMAGE` and `test/CLASS/IMAGE`, 32x32 pixels, for example
-CIFAR-10 unpacked. Masks come from iterative magnitude pruning on them: 40 % of the weights go
+CIFAR-10 unpacked. Masks come from iterative magnitude pruning on them: 60 % of the weights go
 again and again, after an epoch of training each. The baseline is a plain torch step under dense
 masks, channels-last, with two threads of torch or one, whichever is faster; the sparse path has
 two.
@@ -20,13 +20,13 @@ import torch
 from baseline import (
     BATCH,
     CPU,
+    Clock,
     Eager,
+    fastest,
     imp,
-    measure,
     milliseconds,
     settings,
     table,
-    with_threads,
 )
 
 from sdd_core import Experiment
@@ -42,22 +42,20 @@ def main() -> None:
     parser.add_argument("images", type=Path)
     parser.add_argument("--repeats", type=int, default=7)
     parser.add_argument("--width", type=int, default=16)
-    args = parser.parse_args()
-    torch.set_num_threads(2)
+    args, clock = Clock.chosen(parser)
     source = {"name": "image-folder", "path": str(args.images.resolve())}
     data = Resident(Experiment.make({"data": source}).data.load(None), CPU, augment=False)
     experiment = settings({"name": "resnet20", "width": args.width}, lr=0.05, weight_decay=1e-4)
     order, rates, rows = torch.arange(STEPS * BATCH), np.full(STEPS, 0.001), []
-    for sparsity, network, masks in imp(experiment, data, list(TARGETS), epochs=1, each=0.4):
+    for sparsity, network, masks in imp(experiment, data, list(TARGETS), epochs=1, each=0.6):
         plain = deepcopy(network).to(memory_format=torch.channels_last)
         eager = Eager(plain, masks, data, experiment)
         ours = make_trainer(deepcopy(network), masks, data, experiment)
         works = {"sparse": lambda ours=ours: ours.steps(order, None, 0, rates)}
-        for threads in (1, 2):
-            step = lambda eager=eager: eager.steps(order, 0.001)  # noqa: E731
-            works[f"eager {threads}"] = with_threads(threads, step)
-        times = {name: seconds / STEPS for name, seconds in measure(works, args.repeats).items()}
-        theirs, own = min(times["eager 1"], times["eager 2"]), times["sparse"]
+        works |= clock.with_threads("eager", lambda eager=eager: eager.steps(order, 0.001))
+        measured = clock.measure(works, args.repeats)
+        times = {name: seconds / STEPS for name, seconds in measured.items()}
+        theirs, own = fastest(times, "eager"), times["sparse"]
         live = sum(int(m.flatten(1).any(1).sum()) for m in masks.values())
         units = sum(len(mask) for mask in masks.values())
         target = TARGETS[sparsity]

@@ -23,13 +23,13 @@ from statistics import median
 import torch
 from baseline import (
     CPU,
+    Clock,
     Eager,
     build,
     fashion_mnist,
     loader,
     loader_epoch,
     loader_evaluation,
-    measure,
     table,
 )
 from sweeps import eager_sweep, replicas
@@ -38,20 +38,20 @@ from sdd_core import Dataset, Experiment
 from sdd_core.resident import Resident
 
 
-def plain(experiment: Experiment, data: Dataset) -> list[float]:
+def plain(experiment: Experiment, data: Dataset, clock: Clock) -> list[float]:
     """Seconds of each level with the faster number of threads."""
     sweeps = []
-    for threads in (1, 2):
+    for threads in clock.threads:
         torch.set_num_threads(threads)
-        sweeps.append(eager_sweep(experiment, data))
+        sweeps.append(eager_sweep(experiment, data, clock))
     return min(sweeps, key=sum)
 
 
-def dataloader(experiment: Experiment, data: Dataset) -> float:
+def dataloader(experiment: Experiment, data: Dataset, clock: Clock) -> float:
     """Seconds that a sweep by DataLoader would take."""
     eager = Eager(build(experiment, data), {}, Resident(data, CPU, augment=False), experiment)
     batches = {part: loader(data, getattr(data, part), train=False) for part in ("train", "test")}
-    times = measure(
+    times = clock.measure(
         {
             "epoch": lambda: loader_epoch(eager, batches["train"]),
             "train": lambda: loader_evaluation(eager.network, batches["train"]),
@@ -84,19 +84,19 @@ def main() -> None:
     parser.add_argument("--levels", type=int, default=25)
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--plot", type=Path)
-    args = parser.parse_args()
+    args, clock = Clock.chosen(parser)
     root = str(args.data_root) if args.data_root else None
     settings = {"data": "fashion-mnist", "train": {"epochs": args.epochs}, "levels": args.levels}
     experiment, data = Experiment.make(settings), fashion_mnist(args.data_root)
     eager, one, two = [], [], []
-    with replicas(1, root) as alone, replicas(2, root) as pair:
+    with replicas(1, clock, root) as alone, replicas(2, clock, root) as pair:
         for _ in range(args.repeats):
-            eager.append(plain(experiment, data))
+            eager.append(plain(experiment, data, clock))
             one.append(alone.run([settings]))
             two.append(pair.run([{**settings, "seed": seed} for seed in (0, 1)])[1])
     theirs = median(sum(levels) for levels in eager)
     ours, both = median(seconds for _, seconds in one), median(two)
-    slow = dataloader(experiment, data)
+    slow = dataloader(experiment, data, clock)
     table(
         ["", "baseline", "sdd", "ratio", "target"],
         [

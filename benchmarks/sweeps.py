@@ -8,11 +8,10 @@ from collections.abc import Sequence
 from contextlib import contextmanager
 from copy import deepcopy
 from dataclasses import replace
-from time import perf_counter
 from typing import Any
 
 import torch
-from baseline import BATCH, CPU, Eager, build
+from baseline import BATCH, CPU, Clock, Eager, build
 
 import sdd_core
 from sdd_core import Dataset, Experiment
@@ -29,7 +28,7 @@ def noisy(experiment: Experiment, data: Dataset) -> Dataset:
     return replace(data, train=replace(data.train, labels=labels))
 
 
-def eager_sweep(experiment: Experiment, data: Dataset) -> list[float]:
+def eager_sweep(experiment: Experiment, data: Dataset, clock: Clock) -> list[float]:
     """Seconds of each level of the paper's algorithm in plain torch on resident tensors.
 
     As `sdd` does it: train, evaluate on the test set after each epoch, and on the training set
@@ -45,7 +44,7 @@ def eager_sweep(experiment: Experiment, data: Dataset) -> list[float]:
     rates = dense_learning_rates(experiment.train, steps)[::steps]
     times = []
     for level in range(experiment.levels + 1):
-        start = perf_counter()
+        start = clock.now()
         if level:
             scores = {n: prunable[n].detach().abs() for n in prunable if n != "output.weight"}
             masks = prune_fraction(masks, scores, experiment.pruner.fraction, "global")
@@ -58,59 +57,59 @@ def eager_sweep(experiment: Experiment, data: Dataset) -> list[float]:
             if accuracy > best or epoch == len(rates) - 1:
                 best = max(best, accuracy)
                 eager.evaluate(resident.train_images, resident.train_labels)
-        times.append(perf_counter() - start)
+        times.append(clock.now() - start)
     return times
 
 
-class _Clock:
+class _Levels:
     """Seconds from one level's end to the next one's."""
 
-    def __init__(self) -> None:
+    def __init__(self, clock: Clock) -> None:
         self.seconds: list[float] = []
-        self._last = perf_counter()
+        self._clock = clock
+        self._last = clock.now()
 
     @sdd_core.hookimpl
     def sdd_run_start(self) -> None:
-        self._last = perf_counter()
+        self._last = self._clock.now()
 
     @sdd_core.hookimpl
     def sdd_level_end(self) -> None:
-        now = perf_counter()
+        now = self._clock.now()
         self.seconds.append(now - self._last)
         self._last = now
 
 
-def sdd_sweep(job: tuple[dict[str, Any], str | None, int]) -> tuple[list[float], float]:
+def sdd_sweep(
+    settings: dict[str, Any], data_root: str | None, clock: Clock, threads: int
+) -> tuple[list[float], float]:
     """Seconds of each level, and of the whole run, with so many threads of torch."""
-    settings, data_root, threads = job
     torch.set_num_threads(threads)
-    clock, start = _Clock(), perf_counter()
+    levels, start = _Levels(clock), clock.now()
     with tempfile.TemporaryDirectory() as store:
-        sdd_core.run(settings, store=store, data_root=data_root, device="cpu", observers=[clock])
-    return clock.seconds, perf_counter() - start
+        sdd_core.run(settings, store=store, data_root=data_root, device="cpu", observers=[levels])
+    return levels.seconds, clock.now() - start
 
 
 class Replicas:
     """Worker processes, started and warm, one for each experiment that is carried out."""
 
-    def __init__(self, pool: Any, threads: int, data_root: str | None) -> None:
+    def __init__(self, pool: Any, clock: Clock, threads: int, data_root: str | None) -> None:
         self._pool = pool
-        self._threads = threads
-        self._data_root = data_root
+        self._rest = data_root, clock, threads
 
     def run(self, experiments: Sequence[dict[str, Any]]) -> tuple[list[float], float]:
-        """Seconds of each level of the first one, and until all were done."""
-        jobs = [(settings, self._data_root, self._threads) for settings in experiments]
-        start = perf_counter()
-        results = self._pool.map(sdd_sweep, jobs, chunksize=1)
-        return results[0][0], perf_counter() - start
+        """Seconds of each level of the first one, and of the one that took longest."""
+        jobs = [(settings, *self._rest) for settings in experiments]
+        results = self._pool.starmap(sdd_sweep, jobs, chunksize=1)
+        return results[0][0], max(seconds for _, seconds in results)
 
 
 @contextmanager
-def replicas(count: int, data_root: str | None):
-    """`count` workers that share the machine's threads."""
-    threads = max(1, multiprocessing.cpu_count() // count)
+def replicas(count: int, clock: Clock, data_root: str | None):
+    """`count` workers that share the threads."""
+    threads = max(1, max(clock.threads) // count)
     with multiprocessing.get_context("spawn").Pool(count) as pool:
         warm = {"model": {"name": "mlp", "widths": [8]}, "train": {"epochs": 1}, "levels": 1}
-        pool.map(sdd_sweep, [(warm, data_root, threads)] * 2 * count, chunksize=1)
-        yield Replicas(pool, threads, data_root)
+        pool.starmap(sdd_sweep, [(warm, data_root, clock, threads)] * 2 * count, chunksize=1)
+        yield Replicas(pool, clock, threads, data_root)

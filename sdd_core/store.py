@@ -102,7 +102,7 @@ class Store:
             }
             (folder / "weights.safetensors").write_bytes(save(kept))
             (folder / "masks.safetensors").write_bytes(_pack(level.masks))
-            epochs = "".join(json.dumps(asdict(epoch)) + "\n" for epoch in level.epochs)
+            epochs = "".join(json.dumps(vars(epoch)) + "\n" for epoch in level.epochs)
             (folder / "epochs.jsonl").write_text(epochs)
             record = {
                 "key": key,
@@ -163,7 +163,7 @@ class Store:
             "random": checkpoint.random_state,
         }
         tensors = {f"{part}/{name}": t for part, ts in parts.items() for name, t in ts.items()}
-        record = {"epochs": [asdict(epoch) for epoch in checkpoint.epochs],
+        record = {"epochs": [vars(epoch) for epoch in checkpoint.epochs],
                   "kernels": checkpoint.kernels}
         content = save(tensors, {name: json.dumps(value) for name, value in record.items()})
         name = f"{key}-{checkpoint.taken}-{hashlib.sha256(content).hexdigest()[:16]}.safetensors"
