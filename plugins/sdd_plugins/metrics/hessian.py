@@ -1,3 +1,4 @@
+import warnings
 from collections.abc import Mapping
 from typing import Any
 
@@ -29,11 +30,12 @@ class Hessian(OnSubset):
         """Raises SddError: the extra is not installed."""
         # Imported here for they take a second, and may be missing.
         try:
-            from curvlinops import (  # noqa: PLC0415
-                HessianLinearOperator,
-                SubmatrixLinearOperator,
-                hutchinson_trace,
-            )
+            with warnings.catch_warnings(action="ignore"):  # of what its dependencies do
+                from curvlinops import (  # noqa: PLC0415
+                    HessianLinearOperator,
+                    SubmatrixLinearOperator,
+                    hutchinson_trace,
+                )
             from scipy.sparse.linalg import eigsh  # noqa: PLC0415
         except ImportError as error:
             raise SddError(f"metric 'hessian' is left out: {error.name} is missing; "

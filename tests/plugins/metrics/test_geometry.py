@@ -69,9 +69,9 @@ def test_hessian_of_a_quadratic_form(make_view, kept):
     top = torch.linalg.eigvalsh(left)[-1].item()
     assert found["hessian_top_eigenvalue"] == pytest.approx(top, rel=1e-3)
     # Few vectors; the mean of many estimates is the trace.
-    estimates = [Hessian(vectors=3).measure(view)["hessian_trace"] for _ in range(50)]
+    estimates = [Hessian(vectors=3).measure(view)["hessian_trace"] for _ in range(25)]
     mean = sum(estimates) / len(estimates)
-    assert mean == pytest.approx(left.trace().item(), rel=0.15)
+    assert mean == pytest.approx(left.trace().item(), rel=0.2)
     assert len(set(estimates)) > 1
 
 
