@@ -59,6 +59,7 @@ def blaming(plugin: Plugin) -> Iterator[None]:
 
 
 def _versions(data: Dataset) -> list[int]:
-    # torch counts how often a tensor has been changed in place.
+    # torch counts how often a tensor has been changed in place, unless it cannot be changed.
     splits = (data.train, data.test)
-    return [t._version for s in splits for t in (s.images, s.labels, s.true_labels)]
+    tensors = (t for s in splits for t in (s.images, s.labels, s.true_labels))
+    return [0 if tensor.is_inference() else tensor._version for tensor in tensors]

@@ -2,6 +2,7 @@
 
 import json
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -22,6 +23,7 @@ from sdd_core import (
     Retraining,
     Schedule,
     SddError,
+    Split,
     hookimpl,
 )
 from sdd_core.store import Store
@@ -657,6 +659,22 @@ def test_label_noise_keeps_the_true_labels(tmp_path):
     assert (train.labels == 3).all()
     assert torch.bincount(train.true_labels).min() > 50, "as the data set has them"
     assert torch.equal(test.labels, test.true_labels)
+
+
+def test_data_that_was_loaded_in_inference_mode_can_be_trained_on(tmp_path):
+    digits = Experiment().data.load(None)
+
+    @torch.inference_mode()
+    def load():
+        copies = [(s.images.clone(), s.labels.clone()) for s in (digits.train, digits.test)]
+        train, test = (Split(*pair) for pair in copies)
+        return replace(digits, train=train, test=test)
+
+    hooks, settings = data(load)
+    result = go(small(**settings, noise="none", engine="reference"), tmp_path,
+                plugins=plugins_with(**hooks))
+    usual = go(small(noise="none", engine="reference"), tmp_path)
+    assert rows(result) == rows(usual)
 
 
 def test_tied_weights_train_and_are_kept(tmp_path):
