@@ -27,7 +27,7 @@ class Shuffle(Ablation):
 
     def masks(self, level: LevelView) -> Mapping[str, Tensor]:
         draw = level.generator("shuffled mask")
-        masks, names = level.masks, level.prunable
+        masks, names = dict(level.masks), level.prunable
         groups = [[name] for name in names] if self.scope == "layer" else [names]
         for group in groups:
             flat = torch.cat([masks[name].flatten() for name in group])

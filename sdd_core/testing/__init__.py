@@ -1,0 +1,161 @@
+"""The kit that certifies plugins. In a plugin's tests, one call runs it:
+
+    from sdd_core.testing import check_pruner
+    from my_package import MyPruner
+
+    def test_it_keeps_the_contract():
+        check_pruner(MyPruner)                    # or an instance, MyPruner(batches=2)
+
+Each function returns nothing where all is well, and raises `Fault`, an AssertionError whose one
+line names the plugin and what is wrong with it. `sdd check NAME` does the same from the command
+line. The kit needs no test runner, no data and a few seconds.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from sdd_core.plugin import (
+    Ablation,
+    DataSource,
+    Executor,
+    LabelNoise,
+    Loss,
+    Metric,
+    Model,
+    Plugin,
+    Pruner,
+    Schedule,
+)
+from sdd_core.testing import (
+    ablation,
+    data,
+    executor,
+    loss,
+    metric,
+    model,
+    noise,
+    observer,
+    options,
+    pruner,
+    schedule,
+)
+from sdd_core.testing.ask import Check, Fault, global_seed, instance
+
+__all__ = [
+    "Check",
+    "Fault",
+    "check",
+    "check_ablation",
+    "check_data",
+    "check_executor",
+    "check_loss",
+    "check_metric",
+    "check_model",
+    "check_noise",
+    "check_observer",
+    "check_pruner",
+    "check_schedule",
+    "checks",
+]
+
+_KINDS: dict[str, Any] = {
+    "ablation": ablation,
+    "data": data,
+    "executor": executor,
+    "loss": loss,
+    "metric": metric,
+    "model": model,
+    "noise": noise,
+    "pruner": pruner,
+    "schedule": schedule,
+}
+
+
+def checks(
+    plugin: type[Plugin] | Plugin, kind: str | None = None, **where: Any
+) -> list[Check]:
+    """What the kit asks of a plugin: its class, or an instance with its options.
+
+    where: `root` of a data source's files; `input_shape` and `num_classes` for a model.
+
+    Raises Fault when it is no plugin, or a class whose options have no defaults.
+    """
+    made = instance(plugin, kind)
+    own = _KINDS[made.kind].checks(made, **where) if made.kind in _KINDS else []
+    return [*options.checks(made), *own]
+
+
+def check(plugin: type[Plugin] | Plugin, **where: Any) -> None:
+    """Certify a plugin of any kind; `where` as in `checks`. Raises Fault."""
+    _carry_out(checks(plugin, **where))
+
+
+def check_pruner(plugin: type[Pruner] | Pruner) -> None:
+    """Certify a pruner: its scores, exact counts down to zero, nested masks, exempt layers,
+    determinism, and that it changes nothing. Raises Fault."""
+    _carry_out(checks(plugin, "pruner"))
+
+
+def check_schedule(plugin: type[Schedule] | Schedule) -> None:
+    """Certify a retraining schedule: its steps, and that an interrupted run goes on bit for bit.
+    Raises Fault."""
+    _carry_out(checks(plugin, "schedule"))
+
+
+def check_metric(plugin: type[Metric] | Metric) -> None:
+    """Certify a metric: finite values that JSON holds, the same names at every level,
+    determinism, and that it changes nothing. Raises Fault."""
+    _carry_out(checks(plugin, "metric"))
+
+
+def check_noise(plugin: type[LabelNoise] | LabelNoise) -> None:
+    """Certify label noise: classes that exist, its rate, one source of randomness, true and test
+    labels as they were. Raises Fault."""
+    _carry_out(checks(plugin, "noise"))
+
+
+def check_data(plugin: type[DataSource] | DataSource, root: Path | None = None) -> None:
+    """Certify a data source whose files lie in `root`: shapes, types, classes, determinism.
+    Raises Fault."""
+    _carry_out(checks(plugin, "data", root=root))
+
+
+def check_model(
+    plugin: type[Model] | Model,
+    input_shape: tuple[int, ...] | None = None,
+    num_classes: int = 10,
+) -> None:
+    """Certify a model on examples of a shape (not given: a usual one that it takes): its output,
+    seeds, prunable layers and gradients. Raises Fault."""
+    _carry_out(checks(plugin, "model", input_shape=input_shape, num_classes=num_classes))
+
+
+def check_loss(plugin: type[Loss] | Loss) -> None:
+    """Certify a loss: a finite mean over the batch with a gradient. Raises Fault."""
+    _carry_out(checks(plugin, "loss"))
+
+
+def check_ablation(plugin: type[Ablation] | Ablation) -> None:
+    """Certify an ablation: its masks, its steps, and that an interrupted run goes on bit for bit.
+    Raises Fault."""
+    _carry_out(checks(plugin, "ablation"))
+
+
+def check_executor(plugin: type[Executor] | Executor) -> None:
+    """Certify an executor: results and errors of tasks. Raises Fault."""
+    _carry_out(checks(plugin, "executor"))
+
+
+def check_observer(module: object) -> None:
+    """Certify an observer, a module or object with life-cycle hooks: it hears a whole run without
+    raising. Raises Fault."""
+    _carry_out(observer.checks(module))
+
+
+def _carry_out(found: Iterable[Check]) -> None:
+    for one in found:
+        with global_seed(0):
+            one.run()

@@ -1,0 +1,67 @@
+"""What is asked of ablations."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+from sdd_core import masks as masking
+from sdd_core.errors import SddError
+from sdd_core.retraining import Dense, Retraining
+from sdd_core.testing.ask import Check, ask, ask_twice, fault, same, unchanged
+from sdd_core.testing.schedule import (
+    check_retraining,
+    copy_of,
+    dense_trainings,
+    killed_and_resumed,
+)
+from sdd_core.testing.worlds import TinySchedule, contents, levels, make_level, view_of
+
+EXEMPT = ("6.weight",)
+
+
+def checks(plugin: Any) -> list[Check]:
+    """The checks of an ablation."""
+    return Check.all(masks, steps, hands_off, resumes, about=(plugin,))
+
+
+def masks(plugin: Any) -> None:
+    """It gives masks of the right names and shapes, with exempt layers as they were"""
+    for level in levels().values():
+        found = ask_twice(plugin, "masks", lambda level=level: (view_of(level, EXEMPT),))
+        try:
+            found = masking.check_masks(found, level.masks, plugin.name)
+        except SddError as error:
+            raise fault(plugin, str(error).removeprefix(f"ablation {plugin.name!r} ")) from error
+        if not same(found[EXEMPT[0]], level.masks[EXEMPT[0]]):
+            raise fault(plugin, f"masks() changes the exempt layer {EXEMPT[0]!r}")
+
+
+def steps(plugin: Any) -> None:
+    """It says where to start and which steps to train, the same whenever it is asked"""
+    for dense in dense_trainings():
+        found = ask_twice(plugin, "retraining", lambda dense=dense: (copy_of(dense), _usual(dense)))
+        check_retraining(plugin, found, dense)
+
+
+def hands_off(plugin: Any) -> None:
+    """It changes nothing of what it sees"""
+    view = view_of(make_level(0.5, 1))
+    before = contents(view)
+    ask(plugin, "masks", view)
+    for what, after in contents(view).items():
+        unchanged(plugin, "masks", what, before[what], after)
+    dense, usual = dense_trainings()[0], _usual(dense_trainings()[0])
+    ask(plugin, "retraining", dense, usual)
+    unchanged(plugin, "retraining", "the dense training", dense_trainings()[0], dense)
+    unchanged(plugin, "retraining", "the schedule's retraining", _usual(dense), usual)
+
+
+def resumes(plugin: Any) -> None:
+    """A run that is interrupted and goes on ends bit for bit as one that was not"""
+    killed_and_resumed(plugin, ablation=plugin)
+
+
+def _usual(dense: Dense) -> Retraining:
+    found = TinySchedule().retraining(dense)
+    return replace(found, learning_rates=found.learning_rates.copy())

@@ -1,0 +1,39 @@
+"""What is asked of executors."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from sdd_core.errors import SddError
+from sdd_core.testing.ask import Check, fault
+
+
+def checks(plugin: Any) -> list[Check]:
+    """The checks of an executor."""
+    return Check.all(tasks, about=(plugin,))
+
+
+def tasks(plugin: Any) -> None:
+    """Its workers do what they are asked, and hand on what a task raises"""
+    try:
+        pool = plugin.open(2)
+    except SddError as error:
+        raise fault(plugin, f"has no workers: {error}") from error
+    try:
+        numbers = [pool.submit(_ratio, 12, number) for number in range(1, 5)]
+        wrong = pool.submit(_refuse, "too sparse")
+        if [number.result(120) for number in numbers] != [12, 6, 4, 3]:
+            raise fault(plugin, "gives other results than the tasks have")
+        error = wrong.exception(120)
+        if not isinstance(error, SddError) or "too sparse" not in str(error):
+            raise fault(plugin, f"turns a task's SddError into {error!r}")
+    finally:
+        pool.shutdown()
+
+
+def _ratio(one: int, other: int) -> float:
+    return one / other
+
+
+def _refuse(reason: str) -> None:
+    raise SddError(reason)

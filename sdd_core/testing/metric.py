@@ -1,0 +1,75 @@
+"""What is asked of metrics."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping
+from typing import Any
+
+from torch import Tensor
+
+from sdd_core.run_folder import plain
+from sdd_core.testing.ask import Check, ask, ask_twice, fault, unchanged
+from sdd_core.testing.worlds import contents, devices, levels, make_level, view_of
+
+
+def checks(plugin: Any) -> list[Check]:
+    """The checks of a metric."""
+    return Check.all(values, names, hands_off, determinism, about=(plugin,))
+
+
+def values(plugin: Any) -> None:
+    """Its values are finite numbers, None, or such a number for each layer, as JSON has them"""
+    for device in devices():
+        for which, level in levels().items():
+            found = ask(plugin, "measure", view_of(level, device=device))
+            if not isinstance(found, Mapping) or not all(isinstance(name, str) for name in found):
+                raise fault(plugin, f"measure() returned {type(found).__name__}; expected a "
+                                    "mapping from names to values")
+            for name, value in found.items():
+                try:
+                    json.dumps(plain(value), allow_nan=False)
+                except Exception as error:
+                    raise fault(plugin, f"gives {name!r} a value that JSON cannot hold: {error}") \
+                        from error
+                if not _finite(value):
+                    raise fault(plugin, f"gives {name!r} a value that is not finite, on {which}; "
+                                        "None says that there is no number")
+
+
+def names(plugin: Any) -> None:
+    """It gives the same names at every level, so that they make curves"""
+    given = {which: set(ask(plugin, "measure", view_of(level)))
+             for which, level in levels().items()}
+    usual = given["the dense network"]
+    for which, found in given.items():
+        if found != usual:
+            odd = sorted(found ^ usual)[0]
+            raise fault(plugin, f"gives {odd!r} on some levels and not on {which}" if odd in usual
+                                else f"gives {odd!r} on {which} alone")
+
+
+def hands_off(plugin: Any) -> None:
+    """It changes nothing of what it sees: weights, masks, data"""
+    view = view_of(make_level(0.5, 1))
+    before = contents(view)
+    ask(plugin, "measure", view)
+    for what, after in contents(view).items():
+        unchanged(plugin, "measure", what, before[what], after)
+
+
+def determinism(plugin: Any) -> None:
+    """Equal levels have equal values, and it draws from level.generator alone"""
+    for level in levels().values():
+        ask_twice(plugin, "measure", lambda level=level: (view_of(level),))
+
+
+def _finite(value: Any) -> bool:
+    if isinstance(value, Mapping):
+        return all(map(_finite, value.values()))
+    if isinstance(value, list | tuple):
+        return all(map(_finite, value))
+    if isinstance(value, Tensor) or hasattr(value, "tolist"):
+        return _finite(value.tolist())
+    return value is None or isinstance(value, bool | int | str) or math.isfinite(value)

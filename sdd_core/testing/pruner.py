@@ -1,0 +1,148 @@
+"""What is asked of pruners."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from decimal import Decimal
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from sdd_core import masks as masking
+from sdd_core.errors import SddError
+from sdd_core.level import Level, LevelView
+from sdd_core.testing.ask import Check, ask, ask_twice, fault, same, unchanged, with_options
+from sdd_core.testing.worlds import contents, devices, levels, make_level, tiny_run, view_of
+
+EXEMPT = ("6.weight",)
+FRACTION = 0.6
+
+
+def checks(plugin: Any) -> list[Check]:
+    """The checks of a pruner."""
+    return Check.all(scores, precision, hands_off, determinism, any_depth, counts, about=(plugin,))
+
+
+def scores(plugin: Any) -> None:
+    """A finite score of the right shape for each weight that may be pruned, and no other"""
+    for device in devices():
+        for which, level in levels().items():
+            for exempt in ((), EXEMPT):
+                view = _view(level, exempt, device)
+                found = _checked(plugin, ask(plugin, "scores", view), level, view.prunable)
+                for name, layer in found.items():
+                    if not layer[level.masks[name]].isfinite().all():
+                        raise fault(plugin, f"gives a score of {name!r} that is not finite, on "
+                                            f"{which}")
+
+
+def precision(plugin: Any) -> None:
+    """Scores are numbers that order weights: half or double precision, or whole numbers"""
+    level = make_level(0.5, 1)
+    found = ask(plugin, "scores", _view(level))
+    for name, layer in found.items():
+        if layer.dtype not in {torch.float16, torch.bfloat16, torch.float32, torch.float64,
+                               torch.int64, torch.int32}:
+            raise fault(plugin, f"scores {name!r} in {layer.dtype}; use a torch.float type")
+        if layer.requires_grad:
+            raise fault(plugin, f"gives scores of {name!r} that need gradients; detach() them")
+
+
+def hands_off(plugin: Any) -> None:
+    """It changes nothing of what it sees"""
+    view = _view(make_level(0.5, 1))
+    before = contents(view)
+    ask(plugin, "scores", view)
+    for what, after in contents(view).items():
+        unchanged(plugin, "scores", what, before[what], after)
+
+
+def determinism(plugin: Any) -> None:
+    """Equal levels get equal scores, and it draws from level.generator alone"""
+    for level in (make_level(), make_level(0.5, 1)):
+        ask_twice(plugin, "scores", lambda level=level: (_view(level, EXEMPT),))
+
+
+def any_depth(plugin: Any) -> None:
+    """Level after level down to the last weight: nested masks, exact counts, exempt layers whole"""
+    for scope in ("global", "layer"):
+        level = make_level()
+        while (kept := _kept(level.masks)) > 0:
+            view = _view(level, EXEMPT)
+            found = _checked(plugin, ask(plugin, "scores", view), level, view.prunable)
+            masks = masking.prune_fraction(level.masks, found, FRACTION, scope)
+            groups = [view.prunable] if scope == "global" else [[name] for name in view.prunable]
+            expected = kept - sum(_share(FRACTION, _kept(level.masks, names)) for names in groups)
+            if _kept(masks) != expected:
+                raise fault(plugin, f"leaves {_kept(masks)} weights of {kept}, expected {expected} "
+                                    f"with scope {scope!r}")
+            if any(bool((masks[name] & ~level.masks[name]).any()) for name in masks):
+                raise fault(plugin, "brings back weights that were pruned")
+            if not same({n: masks[n] for n in EXEMPT}, {n: level.masks[n] for n in EXEMPT}):
+                raise fault(plugin, f"prunes the exempt layer {EXEMPT[0]!r}")
+            level = make_level(masks=masks, index=level.index + 1)
+
+
+def counts(plugin: Any) -> None:
+    """A run with it has the sparsity that was asked for at each level, the same the next time"""
+    exact = with_options(plugin, fraction=0.6, sparsity=None, from_dense=False, exempt=EXEMPT)
+    with TemporaryDirectory() as folder:
+        try:
+            result, repeated = (
+                tiny_run(Path(folder) / which, pruner=exact, levels=3, train={"epochs": 1})
+                for which in ("once", "again")
+            )
+        except SddError as error:
+            raise fault(plugin, f"stops a run: {error}") from error
+        size = kept = sum(mask.numel() for name, mask in make_level().masks.items()
+                          if name not in EXEMPT)
+        layers = [mask.numel() for name, mask in make_level().masks.items() if name not in EXEMPT]
+        for level in result.levels:
+            if level.sparsity != (size - kept) / size:
+                raise fault(plugin, f"gives level {level.level} sparsity {level.sparsity:.4f}, "
+                                    f"expected {(size - kept) / size:.4f}")
+            layers = [count - _share(0.6, count) for count in
+                      (layers if exact.scope == "layer" else [kept])]
+            kept = sum(layers)
+        for level in range(4):
+            one, other = (
+                (run.folder / "levels" / f"{level:02d}" / "masks.safetensors").read_bytes()
+                for run in (result, repeated)
+            )
+            if one != other:
+                raise fault(plugin, f"prunes other weights at level {level} when the run is made "
+                                    "again")
+
+
+def _view(
+    level: Level, exempt: tuple[str, ...] = (), device: torch.device | None = None
+) -> LevelView:
+    """A level as a pruner sees it, which is asked for its share of what is kept."""
+    names = [name for name in level.masks if name not in exempt]
+    aim = (1 - FRACTION) * masking.density(level.masks, names)
+    return view_of(level, exempt, device, aim)
+
+
+def _checked(
+    plugin: Any, found: Any, level: Level, prunable: list[str]
+) -> Mapping[str, Tensor]:
+    """The scores, if they have the right names and shapes; a pruner's words are in the fault."""
+    try:
+        return masking.check_scores(found, level.masks, prunable, plugin.name)
+    except SddError as error:
+        raise fault(plugin, str(error).removeprefix(f"pruner {plugin.name!r}").lstrip(": ")) from (
+            error
+        )
+
+
+def _kept(masks: Mapping[str, Tensor], names: list[str] | None = None) -> int:
+    chosen = [n for n in masks if n not in EXEMPT] if names is None else names
+    return sum(int(masks[name].sum()) for name in chosen)
+
+
+def _share(fraction: float, count: int) -> int:
+    return math.ceil(Decimal(repr(fraction)) * count)
