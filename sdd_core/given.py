@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from copy import deepcopy
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
@@ -72,8 +73,6 @@ class GivenModel(_Given, Model):
         """Raises SddError: it is neither, cannot be copied, or cannot be told from others."""
         from torch import nn  # noqa: PLC0415
 
-        from sdd_core.imported import call  # noqa: PLC0415
-
         if isinstance(value, nn.Module):
             what = type(value).__name__
             try:
@@ -81,19 +80,14 @@ class GivenModel(_Given, Model):
             except Exception as error:
                 raise SddError(f"model {what!r} cannot be copied ({' '.join(str(error).split())}); "
                                "hand over a function that makes it") from None
-            held = cls._holding(lambda *_: deepcopy(own), what, own)
+            held = cls._holding(partial(_copy, own), what, own)
             held._redraw = True
             return held
         if not callable(value):
             raise SddError(f"model: expected a name, a table, a torch.nn.Module or a function that "
                            f"makes one, got {type(value).__name__}")
         what = getattr(value, "__name__", type(value).__name__)
-        return cls._holding(
-            lambda shape, classes: call(
-                value, {"input_shape": shape, "num_classes": classes}, {}
-            ),
-            what, value,
-        )
+        return cls._holding(partial(_built, value), what, value)
 
     def build(self, input_shape: tuple[int, ...], num_classes: int) -> nn.Module:
         """The module, or what the function returns."""
@@ -117,18 +111,33 @@ class GivenData(_Given, DataSource):
         from sdd_core.data import Dataset  # noqa: PLC0415
 
         if isinstance(value, Dataset):
-            return cls._holding(lambda: value, value.name, value)
+            return cls._holding(partial(_itself, value), value.name, value)
         if not isinstance(value, tuple | list) or len(value) != 2:
             raise SddError("data: expected a name, a table, a sdd_core.Dataset, or training and "
                            f"test data, got {type(value).__name__}")
         train = value[0]
         what = "tensors" if isinstance(train, tuple | list) else type(train).__name__
         made = Dataset.of(*value, name=f"{cls.name}:{what}")
-        return cls._holding(lambda: made, what, made)
+        return cls._holding(partial(_itself, made), what, made)
 
     def load(self, root: Path | None) -> Dataset:
         """The data."""
         return self._made()
+
+
+# Functions with a name, so that the workers of a sweep can be handed what they hold.
+def _copy(module: nn.Module, *_: Any) -> nn.Module:
+    return deepcopy(module)
+
+
+def _built(function: Callable[..., nn.Module], shape: tuple[int, ...], classes: int) -> nn.Module:
+    from sdd_core.imported import call  # noqa: PLC0415
+
+    return call(function, {"input_shape": shape, "num_classes": classes}, {})
+
+
+def _itself(data: Dataset) -> Dataset:
+    return data
 
 
 def redrawn(network: nn.Module, model: str) -> nn.Module:

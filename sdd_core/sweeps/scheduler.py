@@ -39,8 +39,8 @@ def carry_out_all(plan: Plan, pool: Executor, place: Place, progress: Progress) 
             if _is_done(task, place):
                 begin(children(position))
                 continue
-            settings = plan.experiments[task.run].model_dump(mode="json")
-            running[pool.submit(carry_out, settings, task.levels, place)] = position
+            experiment = plan.experiments[task.run]
+            running[pool.submit(carry_out, experiment, task.levels, place)] = position
 
     def children(position: int | None) -> list[int]:
         return [child for child, task in enumerate(plan.tasks) if task.parent == position]

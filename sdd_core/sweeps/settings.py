@@ -74,7 +74,8 @@ def _of_experiment(settings: Mapping[str, Any], plugins: Plugins) -> list[dict[s
 
 def _of_section(section: str, value: Any, plugins: Plugins) -> list[Any]:
     """What a section that names a plugin stands for: names, or tables with one value a field."""
-    parts = _several(section, value) if _is_list(value) else [value]
+    # A tuple may be data that was handed over: training and test data.
+    parts = _several(section, value) if isinstance(value, list) else [value]
     return [one for part in parts for one in _of_plugin(section, part, plugins)]
 
 
@@ -118,12 +119,13 @@ def _fields(section: str, name: Any, plugins: Plugins) -> Mapping[str, Any]:
     if not isinstance(name, str):
         return {}
     try:
-        if section == "model" and ":" in name and not plugins.named(name):
-            return option_types(name)
-        infos = plugins.get(sections()[section].kind, name).model_fields
-    except (SddError, ValueError):
-        return {}
-    return {option: info.annotation for option, info in infos.items()}
+        infos = plugins.find(sections()[section].kind, name)[0].model_fields
+        return {option: info.annotation for option, info in infos.items()}
+    except SddError:
+        try:
+            return option_types(name) if section in {"model", "data"} and ":" in name else {}
+        except ValueError:
+            return {}
 
 
 def list_depth(kind: Any) -> int:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -27,18 +26,16 @@ class Place:
     blocked: tuple[str, ...] = ()
 
 
-def carry_out(settings: Mapping[str, Any], levels: int | None, place: Place) -> str | None:
+def carry_out(experiment: Experiment, levels: int | None, place: Place) -> str | None:
     """Train an experiment's levels, up to `levels`, or carry out its whole run (None).
 
     Returns nothing, or in one line the reason why it failed: that of one task is no reason for
     the others to stop.
     """
     try:
-        plugins = load_plugins(place.blocked)
-        experiment = Experiment.make(settings, plugins)
         where: dict[str, Any] = {
             "store": place.store,
-            "plugins": plugins,
+            "plugins": load_plugins(place.blocked),
             "data_root": place.data_root,
             "device": place.device,
             "checkpoint_minutes": place.checkpoint_minutes,

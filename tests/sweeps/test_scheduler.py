@@ -28,8 +28,8 @@ class Pool(Executor):
         self._answers = answers
 
     def submit(self, fn: Any, /, *args: Any, **kwargs: Any) -> Future[Any]:
-        settings, levels, _ = args
-        asked = (settings["seed"], settings["pruner"]["name"], levels)
+        experiment, levels, _ = args
+        asked = (experiment.seed, experiment.pruner.name, levels)
         self.asked.append(asked)
         future: Future[Any] = Future()
         answer = self._answers.get(asked)

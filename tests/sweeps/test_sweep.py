@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 import torch
 from support import contents, draws
+from torch import nn
 
 import sdd_core
 from sdd_core import SddError, load_plugins
@@ -168,6 +169,21 @@ def test_failures_in_python(tmp_path: Path) -> None:
     [result] = told.value.results
     names = Plan.of(expand([settings], load_plugins())).names
     assert [result.run, failed] == list(names)
+
+
+def test_networks_and_data_that_are_handed_over(tmp_path: Path) -> None:
+    network = nn.Sequential(nn.Flatten(), nn.Linear(6, 5), nn.ReLU(), nn.Linear(5, 3))
+    draw = torch.Generator().manual_seed(0)
+    images, labels = torch.rand(40, 6, generator=draw), torch.arange(40) % 3
+    data = ((images[:30], labels[:30]), (images[30:], labels[30:]))
+    settings = {"model": network, "data": data, "levels": 1, "train": {"epochs": 1},
+                "engine": "reference"}
+    found = sdd_core.sweep({**settings, "seed": [0, 1]}, store=tmp_path / "sweep", device="cpu",
+                           workers=1)
+    for seed, result in enumerate(found):
+        alone = sdd_core.run({**settings, "seed": seed}, store=tmp_path / "run", device="cpu")
+        assert result.run == alone.run
+        assert result.to_json()["levels"] == alone.to_json()["levels"]
 
 
 def test_what_is_impossible_is_refused_before_anything_runs(tmp_path: Path) -> None:
