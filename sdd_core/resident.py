@@ -53,7 +53,8 @@ class Resident:
         images = images.to(self.device)
         # Float images are no larger when they are normalised.
         fits = images.is_floating_point() or images.numel() * 4 <= NORMALISED_BYTES
-        return normalise(images, self.data) if fits else images
+        # Contiguous, so that rows of it are views of numbers side by side.
+        return normalise(images, self.data).contiguous() if fits else images
 
     def order(self, seed: int, level: int, epoch: int) -> Tensor:
         """int64 `[N]`: the order in which an epoch trains on the examples."""

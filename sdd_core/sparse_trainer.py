@@ -59,6 +59,7 @@ class SparseTrainer:
         self._save = save
         self._data = data
         self._batch_size = batch_size
+        self._parts: dict[str, list[tuple[Tensor, NDArray[np.int64]]]] = {}
 
     def steps(
         self, order: Tensor, crops: Crops | None, first: int, learning_rates: np.ndarray
@@ -80,26 +81,24 @@ class SparseTrainer:
 
     def evaluate(self, part: str) -> tuple[float, float]:
         """See Trainer."""
-        data = self._data
-        images = data.train_images if part == "train" else data.test_images
-        labels = data.train_labels if part == "train" else data.test_labels
+        batches, data = self._batches(part), self._data
 
-        def measure(rows: slice) -> tuple[float, float]:
-            batch = images[rows]
-            inputs = batch if batch.is_floating_point() else normalise(batch, data.data)
-            result = self._own.evaluate(self._array(inputs), labels[rows].numpy())
-            return result.loss * len(batch), result.accuracy * len(batch)
+        def measure(batch: tuple[Tensor, NDArray[np.int64]]) -> tuple[float, float]:
+            images, labels = batch
+            inputs = images if images.is_floating_point() else normalise(images, data.data)
+            result = self._own.evaluate(self._array(inputs), labels)
+            return result.loss * len(labels), result.accuracy * len(labels)
 
-        batches = evaluation_batches(images)
         # A convolutional network has threads of its own.
         threads = torch.get_num_threads() if isinstance(self._own, SparseMLP) else 1
         if threads > 1 and len(batches) > 1:
             with ThreadPoolExecutor(threads) as pool:
                 parts = list(pool.map(measure, batches))
         else:
-            parts = [measure(rows) for rows in batches]
+            parts = [measure(batch) for batch in batches]
         loss, hits = (sum(values) for values in zip(*parts, strict=True))
-        return loss / len(labels), round(hits) / len(labels)
+        examples = sum(len(labels) for _, labels in batches)
+        return loss / examples, round(hits) / examples
 
     def state(self) -> dict[str, Tensor]:
         """See Trainer."""
@@ -113,6 +112,16 @@ class SparseTrainer:
         """See Trainer."""
         momenta = self._save()
         return {name: momenta[p].contiguous() for name, p in self._network.named_parameters()}
+
+    def _batches(self, part: str) -> list[tuple[Tensor, NDArray[np.int64]]]:
+        """Images and labels of 'train' or 'test', no copies; small data sets feel the slicing."""
+        if part not in self._parts:
+            data = self._data
+            train = part == "train"
+            images = data.train_images if train else data.test_images
+            labels = (data.train_labels if train else data.test_labels).numpy()
+            self._parts[part] = [(images[r], labels[r]) for r in evaluation_batches(images)]
+        return self._parts[part]
 
     def _array(self, images: Tensor) -> NDArray[np.float32]:
         """Images as the kernels take them; no copy where they lie in memory so already."""
