@@ -75,7 +75,7 @@ def find_phases(
     last = len(accuracy) - 1
     levels = [level for level in range(len(accuracy)) if not math.isnan(accuracy[level])]
     if not levels:
-        what = "training diverged at every level" if accuracy else "there are no levels"
+        what = "no level has a test accuracy" if accuracy else "there are no levels"
         return Phases(False, f"no double descent: {what}", collapsed=_rest(-1, last))
     raw = [accuracy[level] for level in levels]
     curve = _Curve(smoothed(raw), noise_of(raw), test_examples)

@@ -83,7 +83,8 @@ def runs(store: Path, as_json: bool, no_plugin: tuple[str, ...]) -> None:
 def report(
     name: str, store: Path, output: Path | None, as_json: bool, no_plugin: tuple[str, ...]
 ) -> None:
-    """Table, figure (PNG, SVG) and CSV of RUN: a name that `sdd runs` lists, or a folder."""
+    """Page (HTML), table, figure (PNG, SVG) and CSV of RUN: a name that `sdd runs` lists, or a
+    folder."""
     plugins = load_plugins(no_plugin)
     warn_of_problems(plugins)
     result = find_run(name, store, plugins).result()

@@ -1,4 +1,4 @@
-"""Reports: what a run found, as a table, a figure and numbers."""
+"""Reports: what a run found, as a page, a table, a figure and numbers."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from sdd_core.files import write_atomic
+from sdd_core.report.page import report_page
 from sdd_core.report.table import csv_table, html_table, phase_table, result_table
 
 if TYPE_CHECKING:
@@ -16,14 +17,17 @@ __all__ = ["html_table", "phase_table", "result_table", "write_report"]
 
 
 def write_report(result: Result, folder: Path) -> list[Path]:
-    """Write `levels.csv`, `figure.png` and `figure.svg`; returns their paths.
+    """Write `report.html`, `levels.csv`, `figure.png` and `figure.svg`; returns their paths.
 
     The same result gives the same bytes. Raises SddError: a full disk, an unwritable folder.
     """
     from sdd_core.report.figure import result_figure, save_figure  # noqa: PLC0415 (matplotlib)
 
     figure = result_figure(result)
-    contents: dict[str, bytes | str] = {"levels.csv": csv_table(result)}
+    contents: dict[str, bytes | str] = {
+        "report.html": report_page(result),
+        "levels.csv": csv_table(result),
+    }
     for form in ("png", "svg"):
         buffer = io.BytesIO()
         save_figure(figure, buffer, form)

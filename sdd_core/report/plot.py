@@ -157,7 +157,7 @@ def _title(groups: Sequence[Group], metrics: Sequence[str]) -> str:
         return ""
     if len(groups) == 1:
         return Findings(groups[0]).verdict
-    return compare(*groups).verdict
+    return compare(groups[0], groups[1]).verdict
 
 
 def _cell(value: object) -> object:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import html
 import io
+import math
 from typing import TYPE_CHECKING, Any
 
 from rich.table import Table
@@ -46,7 +47,7 @@ def phase_table(result: Result) -> Table:
             first, last = spans[name]
             cells = (f"{first} to {last}",
                      f"{100 * result.sparsity[first]:.2f} to {100 * result.sparsity[last]:.2f}",
-                     f"{test[first]:.3f} to {test[last]:.3f}")
+                     f"{accuracy(test[first])} to {accuracy(test[last])}")
         else:
             # A collapse that was not reached is one that deeper levels would show.
             reached = name == "collapsed" and result.levels
@@ -57,6 +58,11 @@ def phase_table(result: Result) -> Table:
 
 def html_table(result: Result) -> str:
     """The same for a notebook."""
+    return f"<p>{html.escape(result.phases.verdict)}</p>{levels_table(result)}"
+
+
+def levels_table(result: Result) -> str:
+    """The levels as a table of HTML."""
     shown = _shown(result)
     head = "".join(f"<th>{title}</th>" for title in ("level", "sparsity %", *shown, "phase"))
     rows = "".join(
@@ -65,8 +71,7 @@ def html_table(result: Result) -> str:
             (*_cells(level, shown), phase_of(result, level.level)) for level in result.levels
         )
     )
-    verdict = html.escape(result.phases.verdict)
-    return f"<p>{verdict}</p><table><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table>"
+    return f"<table><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table>"
 
 
 def csv_table(result: Result) -> str:
@@ -106,6 +111,11 @@ def flat(metrics: Any) -> dict[str, Any]:
         else:
             spread[name] = value
     return spread
+
+
+def accuracy(value: float) -> str:
+    """An accuracy as tables have it."""
+    return "-" if math.isnan(value) else f"{value:.3f}"
 
 
 def _shown(result: Result) -> dict[str, str]:

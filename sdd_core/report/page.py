@@ -1,0 +1,128 @@
+"""A run as one page of HTML that needs no network: curves to point at, layers, training, settings.
+
+What the page looks like stands in `page.html`; here is what goes into it.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from collections.abc import Mapping
+from html import escape
+from importlib.resources import files
+from typing import Any
+
+from sdd_core.findings import Findings
+from sdd_core.groups import group, place
+from sdd_core.phases import percent
+from sdd_core.recommendation import by_learning_distance, by_test_accuracy
+from sdd_core.report.table import accuracy, levels_table
+from sdd_core.result import Result
+
+ACCURACIES = {
+    "test": "test_accuracy",
+    "training, as labelled": "train_accuracy",
+    "training, rightly labelled": "train_accuracy_clean",
+    "training, wrongly labelled": "train_accuracy_mislabelled",
+    "test, best epoch": "best_test_accuracy",
+}
+"""What the first chart can show; the first two are shown when the page opens."""
+
+CURVES = ("test_accuracy", "test_loss", "learning_rate")
+
+
+def report_page(result: Result) -> str:
+    """The page. The same result gives the same text."""
+    parts = {
+        "TITLE": escape(result.run),
+        "VERDICT": escape(result.phases.verdict),
+        "FACTS": _facts(result),
+        "PHASES": _phases(result),
+        "LEVELS": levels_table(result),
+        "SETTINGS": escape(result.experiment.to_toml()),
+        # Nothing in the data may end the script element that it stands in.
+        "DATA": json.dumps(_data(result), allow_nan=False).replace("<", "\\u003c"),
+    }
+    page = files("sdd_core.report").joinpath("page.html").read_text(encoding="utf-8")
+    # In one go, so that nothing which was put in is taken for a placeholder.
+    return re.sub("@([A-Z]+)@", lambda found: parts[found[1]], page)
+
+
+def _data(result: Result) -> dict[str, Any]:
+    """What the page's curves are drawn from."""
+    levels, phases = result.levels, result.phases
+    names = dict.fromkeys(name for level in levels for name in level.metrics)
+    metrics = {name: [_number(level.number(name)) for level in levels] for name in names}
+    metrics = {name: values for name, values in metrics.items()
+               if any(value is not None for value in values)}
+    layers: dict[str, list[float | None]] = {}
+    for position, level in enumerate(levels):
+        by_layer = level.metrics.get("sparsity_by_layer")
+        for layer, value in (by_layer.items() if isinstance(by_layer, Mapping) else ()):
+            layers.setdefault(layer, [None] * len(levels))[position] = _number(value)
+    last = len(levels) - 1
+    turns = (0, phases.valley, phases.peak, last) if phases.double_descent else (0, last // 2, last)
+    return {
+        "levels": [level.level for level in levels],
+        "x": [_number(place(level.sparsity)) for level in levels],
+        "percent": [percent(level.sparsity).removesuffix(" %") for level in levels],
+        "diverged": [level.diverged for level in levels],
+        "phases": list(phases.named().items()),
+        "accuracies": [(title, name) for title, name in ACCURACIES.items() if name in metrics],
+        "metrics": metrics,
+        "layers": layers,
+        "chosen": sorted({turn for turn in turns if turn is not None}),
+        "epochs": [
+            {"number": [epoch["number"] for epoch in level.epochs],
+             **{curve: [_number(epoch[curve]) for epoch in level.epochs] for curve in CURVES}}
+            for level in levels
+        ],
+    }
+
+
+def _facts(result: Result) -> str:
+    """The numbers that people look for first."""
+    run = group([result])[0]
+    found = Findings(run)
+    facts = [("dense test accuracy", accuracy(result.levels[0].number("test_accuracy")), "")]
+    for name, turn in (("valley", found.valley), ("peak", found.peak)):
+        if turn:
+            at, height = turn
+            facts.append((name, accuracy(height.value), f"at {percent(at.value)} sparsity"))
+    if threshold := found.interpolation_threshold:
+        facts.append(("interpolation threshold", percent(threshold.value),
+                      "training accuracy first drops below 99 % of its highest"))
+    for name, advice in (("recommended, by test accuracy", by_test_accuracy(run)),
+                         ("recommended, without test labels", by_learning_distance(run))):
+        if advice:
+            facts.append((name, percent(advice.sparsity), advice.why))
+    return "".join(
+        f"<div><dt>{escape(name)}</dt><dd>{escape(value)}<small>{escape(note)}</small></dd></div>"
+        for name, value, note in facts
+    )
+
+
+def _phases(result: Result) -> str:
+    """Where each of the four phases lies."""
+    spans, test = result.phases.named(), result.curve("test_accuracy")
+    rows = ""
+    for name in ("light", "critical", "sweet", "collapsed"):
+        cells = ["none", "", ""]
+        if name in spans:
+            first, last = spans[name]
+            cells = [f"{first} to {last}",
+                     f"{percent(result.sparsity[first])} to {percent(result.sparsity[last])}",
+                     f"{accuracy(test[first])} to {accuracy(test[last])}"]
+        mark = f'<span class="key" style="background:var(--{name})"></span>'
+        rows += f"<tr><td>{mark}{name}</td>" + "".join(f"<td>{c}</td>" for c in cells) + "</tr>"
+    head = "".join(f"<th>{title}</th>" for title in ("phase", "levels", "sparsity",
+                                                    "test accuracy"))
+    return (f'<table class="phases"><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table>')
+
+
+def _number(value: Any) -> float | None:
+    """A number with the digits that a screen shows, or None."""
+    if not isinstance(value, int | float) or not math.isfinite(value):
+        return None
+    return float(f"{value:.6g}")
