@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from copy import copy
 from functools import cached_property, partial
 from pathlib import Path
@@ -22,7 +22,7 @@ from sdd_core.level import Level, LevelView
 from sdd_core.levels import Levels
 from sdd_core.observers import Observers
 from sdd_core.parts import Parts
-from sdd_core.plugin import Metric
+from sdd_core.plugin import Metric, Schedule
 from sdd_core.plugin_manager import Plugins, load_plugins
 from sdd_core.result import Result
 from sdd_core.run_folder import Run, level_result, plain
@@ -67,17 +67,28 @@ def train_levels(
     *,
     store: Path,
     plugins: Plugins,
+    schedules: Iterable[Schedule] = (),
     data_root: Path | None = None,
     device: torch.device | str | None = None,
     checkpoint_minutes: float = 2.0,
 ) -> None:
     """Train the levels of an experiment that the store does not have yet, for the runs that will
-    share them: no folder, no ablation, nothing measured, no observers. Raises SddError."""
+    share them: no folder, no ablation, nothing measured, no observers. Raises SddError.
+
+    schedules: those of the runs, whose rewind points are made too.
+    """
     plain_levels = experiment.model_copy(update={"ablation": None})
     with _own_randomness():
         parts = Parts(plain_levels, data_root, _device(device))
-        for _ in _Engine(parts, plugins, store, checkpoint_minutes * 60).levels():
+        engine = _Engine(parts, plugins, store, checkpoint_minutes * 60)
+        for _ in engine.levels():
             pass
+        for schedule in schedules:
+            # One that is wrong is the business of the run that has it.
+            with suppress(SddError):
+                retraining = parts.retraining(1, schedule)
+                if retraining.start == "rewind point":
+                    engine.trainer.dense_after(retraining.first_step)
 
 
 class _Engine:
@@ -141,10 +152,12 @@ class _Engine:
             scores = pruner.scores(view)
             scores = masking.check_scores(scores, masks, view.prunable, pruner.name)
         if pruner.sparsity is not None:
-            return masking.prune_to(masks, scores, pruner.sparsity[index - 1], pruner.scope)
+            return masking.prune_to(masks, scores, pruner.sparsity[index - 1], pruner.scope,
+                                    together=pruner.together)
         for _ in range(level.index, index):
             # More than once from the dense network, so that each level has its usual count.
-            masks = masking.prune_fraction(masks, scores, pruner.fraction, pruner.scope)
+            masks = masking.prune_fraction(masks, scores, pruner.fraction, pruner.scope,
+                                           together=pruner.together)
         return masks
 
     def _aim(self, level: Level, index: int) -> float:

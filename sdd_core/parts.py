@@ -17,7 +17,7 @@ from sdd_core.errors import SddError
 from sdd_core.evaluation import check_output
 from sdd_core.experiment import Experiment
 from sdd_core.guard import Guard
-from sdd_core.plugin import label
+from sdd_core.plugin import Schedule, label
 from sdd_core.randomness import generator
 from sdd_core.resident import Resident
 from sdd_core.retraining import Dense, Retraining
@@ -71,11 +71,12 @@ class Parts:
             patterns = tuple(model.exempt() if asked is None else asked)
         return masking.exempt_weights(self.prunable, patterns)
 
-    def retraining(self, level: int) -> Retraining:
-        """How a level trains; the dense one from its initialisation."""
+    def retraining(self, level: int, schedule: Schedule | None = None) -> Retraining:
+        """How a level trains by a schedule, if not the experiment's own; the dense one from its
+        initialisation."""
         if level == 0:
             return Retraining("initialisation", self.dense.learning_rates)
-        schedule = self.experiment.retrain
+        schedule = schedule or self.experiment.retrain
         with self.guard.asking(schedule, "schedule", level):
             return schedule.retraining(self._dense_copy()).check(schedule.name, self.dense)
 

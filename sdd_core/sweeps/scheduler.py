@@ -39,8 +39,11 @@ def carry_out_all(plan: Plan, pool: Executor, place: Place, progress: Progress) 
             if _is_done(task, place):
                 begin(children(position))
                 continue
-            experiment = plan.experiments[task.run]
-            running[pool.submit(carry_out, experiment, task.levels, place)] = position
+            runs = [plan.experiments[run] for run in plan.runs_after(position)]
+            schedules = [one.retrain for n, one in enumerate(runs)
+                         if one.retrain not in [before.retrain for before in runs[:n]]]
+            work = (plan.experiments[task.run], task.levels, schedules, place)
+            running[pool.submit(carry_out, *work)] = position
 
     def children(position: int | None) -> list[int]:
         return [child for child, task in enumerate(plan.tasks) if task.parent == position]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -9,6 +10,7 @@ from typing import Any
 from sdd_core.engine import run, train_levels
 from sdd_core.errors import SddError
 from sdd_core.experiment import Experiment
+from sdd_core.plugin import Schedule
 from sdd_core.plugin_manager import load_plugins
 
 
@@ -26,8 +28,11 @@ class Place:
     blocked: tuple[str, ...] = ()
 
 
-def carry_out(experiment: Experiment, levels: int | None, place: Place) -> str | None:
-    """Train an experiment's levels, up to `levels`, or carry out its whole run (None).
+def carry_out(
+    experiment: Experiment, levels: int | None, schedules: Sequence[Schedule], place: Place
+) -> str | None:
+    """Train an experiment's levels, up to `levels`, for runs with these schedules, or carry out
+    its whole run (None).
 
     Returns nothing, or in one line the reason why it failed: that of one task is no reason for
     the others to stop.
@@ -43,7 +48,8 @@ def carry_out(experiment: Experiment, levels: int | None, place: Place) -> str |
         if levels is None:
             run(experiment, **where)
         else:
-            train_levels(experiment.model_copy(update={"levels": levels}), **where)
+            shared = experiment.model_copy(update={"levels": levels})
+            train_levels(shared, schedules=schedules, **where)
     except Exception as error:
         return one_line(error)
     return None
