@@ -28,7 +28,7 @@ class Pool(Executor):
         self._answers = answers
 
     def submit(self, fn: Any, /, *args: Any, **kwargs: Any) -> Future[Any]:
-        experiment, levels, _ = args
+        experiment, levels, self.schedules, _ = args
         asked = (experiment.seed, experiment.pruner.name, levels)
         self.asked.append(asked)
         future: Future[Any] = Future()
@@ -68,6 +68,14 @@ def test_parents_first_and_each_task_once(tmp_path: Path) -> None:
     ]  # fmt: skip
     assert failed == {}
     assert sorted(notes.runs) == [(run, None) for run in range(4)]
+
+
+def test_whoever_makes_shared_levels_knows_the_schedules_of_the_runs(tmp_path: Path) -> None:
+    retrain = ["rewind", {"name": "rewind", "to": 3}, "scratch"]
+    plan = Plan.of(expand([{"retrain": retrain, "pruner": ["imp", "random"]}], PLUGINS))
+    pool = Pool({(0, "imp", 0): "stop here"})
+    carry_out_all(plan, pool, Place(tmp_path), Notes())
+    assert pool.schedules == [one.retrain for one in plan.experiments[::2]]
 
 
 def test_a_failing_run_fails_alone(tmp_path: Path) -> None:

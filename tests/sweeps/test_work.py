@@ -1,0 +1,51 @@
+"""What a worker leaves in the store for runs that share levels."""
+
+from pathlib import Path
+from typing import Any
+
+from sdd_core.experiment import Experiment
+from sdd_core.files import level_folder
+from sdd_core.keys import dense_key, digest, level_keys
+from sdd_core.sweeps.work import Place, carry_out, one_line
+
+SETTINGS: dict[str, Any] = {"model": {"name": "mlp", "widths": [8]}, "train": {"epochs": 1},
+                            "levels": 2, "engine": "reference"}
+
+
+def names(folder: Path) -> set[str]:
+    return {one.name for one in folder.iterdir()}
+
+
+def test_shared_levels_and_rewind_points_and_nothing_else(tmp_path: Path) -> None:
+    runs = [
+        Experiment.make({**SETTINGS, "retrain": retrain})
+        for retrain in ("scratch", {"name": "rewind", "to": 3}, {"name": "rewind", "to": 10_000})
+    ]
+    schedules = [run.retrain for run in runs]
+    # The last schedule rewinds to beyond the end, which its own run will say.
+    assert carry_out(runs[0], 0, schedules, Place(tmp_path, device="cpu")) is None
+    assert names(tmp_path) == {".shared"}
+    assert names(tmp_path / ".shared" / "levels") == {level_keys(runs[0])[0]}
+    point = digest({"dense": dense_key(runs[0]), "steps": 3})
+    assert point in names(tmp_path / ".shared" / "points")
+    assert carry_out(runs[1], None, (), Place(tmp_path, device="cpu")) is None
+    assert all(level_folder(tmp_path, key).is_dir() for key in level_keys(runs[1]))
+    reason = carry_out(runs[2], None, (), Place(tmp_path, device="cpu"))
+    assert reason is not None
+    assert "10000" in reason
+
+
+def test_up_to_a_level(tmp_path: Path) -> None:
+    run = Experiment.make(SETTINGS)
+    assert carry_out(run, 1, [run.retrain], Place(tmp_path, device="cpu")) is None
+    assert names(tmp_path / ".shared" / "levels") == set(level_keys(run)[:2])
+
+
+def test_reasons_in_one_line(tmp_path: Path) -> None:
+    run = Experiment.make({**SETTINGS, "data": {"name": "fashion-mnist"}})
+    place = Place(tmp_path, data_root=tmp_path / "none", device="no-device")
+    reason = carry_out(run, None, (), place)
+    assert reason is not None
+    assert "\n" not in reason
+    assert "no-device" in reason
+    assert one_line(MemoryError("too\n  much")) == "MemoryError: too much"
