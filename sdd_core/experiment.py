@@ -60,6 +60,12 @@ class Train(Frozen):
         description="lambda in the penalty lambda^2/2 ||w - w_start||^2 on the distance from where "
         "a level starts (He et al., 2022, arXiv:2206.08684, sec. 5)",
     )
+    norm_penalty: NonNegative = Field(
+        default=0.0,
+        le=LARGEST_RATE,
+        description="lambda in the penalty lambda sum |gamma| on the scales of batch "
+        "normalisations (Liu et al., 2017, arXiv:1708.06519, eq. 1)",
+    )
     decay: Literal["steps", "cosine"] = Field(
         default="steps",
         description="of the learning rate: drops at the milestones, or a half cosine to 0",

@@ -171,7 +171,8 @@ class Levels:
     ) -> Objective | None:
         """What is minimised, where that is more than the sparse kernels know."""
         experiment = self._experiment
-        loss, penalty = experiment.loss, experiment.train.distance_penalty
+        loss, train = experiment.loss, experiment.train
+        penalty = train.distance_penalty
         # Zeroing is for weights that stay pruned: where a checkpoint was taken after the mask was
         # lifted, they are not. Either way `start` has them where they begin.
         lifted = retraining.masked_steps is not None
@@ -183,8 +184,8 @@ class Levels:
                 loss = None
             else:
                 teacher = self._logits(taught_by)
-        usual = loss is None and not penalty and not held
-        if usual and experiment.train.optimizer == "sgd":
+        usual = loss is None and not penalty and not train.norm_penalty and not held
+        if usual and train.optimizer == "sgd":
             return None
         return Objective(loss, teacher, start if penalty else None, held)
 

@@ -6,7 +6,7 @@ A mask is a bool tensor for each prunable weight, True where the weight is kept.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from decimal import Decimal
 from fnmatch import fnmatchcase
 
@@ -97,44 +97,57 @@ def _count(masks: Masks, names: Iterable[str] | None) -> tuple[int, int]:
     return sum(int(mask.sum()) for mask in chosen), sum(mask.numel() for mask in chosen)
 
 
-def prune_fraction(masks: Masks, scores: Masks, fraction: float, scope: str) -> dict[str, Tensor]:
+def prune_fraction(
+    masks: Masks, scores: Masks, fraction: float, scope: str, *, together: bool = False
+) -> dict[str, Tensor]:
     """Masks without a fraction of the weights that are still kept, lowest scores first.
 
     The number that goes is the smallest whole number that is at least `fraction` of those kept,
     as in the authors' code, but over the layers in `scores` alone; so repeated pruning reaches
     zero. Layers without scores keep their masks. Ties go in the order of layers and of positions
-    within them. With scope 'layer' each layer loses its own share.
+    within them, or, with `together`, all at once, so that more may go than were asked for. With
+    scope 'layer' each layer loses its own share.
     """
-    return _prune(masks, scores, scope, lambda kept, _: _ceil(fraction, kept))
+    return _prune(masks, scores, scope, together, lambda kept, _: _ceil(fraction, kept))
 
 
-def prune_to(masks: Masks, scores: Masks, sparsity: float, scope: str) -> dict[str, Tensor]:
-    """Masks pruned to a sparsity, counted over the layers in `scores`, lowest scores first."""
-    return _prune(
-        masks, scores, scope, lambda kept, size: max(0, _ceil(sparsity, size) - (size - kept))
-    )
+def prune_to(
+    masks: Masks, scores: Masks, sparsity: float, scope: str, *, together: bool = False
+) -> dict[str, Tensor]:
+    """Masks pruned to a sparsity, counted over the layers in `scores`, lowest scores first; ties
+    as in `prune_fraction`."""
+
+    def count(kept: int, size: int) -> int:
+        return max(0, _ceil(sparsity, size) - (size - kept))
+
+    return _prune(masks, scores, scope, together, count)
 
 
-def _prune(masks: Masks, scores: Masks, scope: str, count) -> dict[str, Tensor]:
+def _prune(
+    masks: Masks, scores: Masks, scope: str, together: bool, count: Callable[[int, int], int]
+) -> dict[str, Tensor]:
     pruned = {name: mask.clone() for name, mask in masks.items()}
     groups = [list(scores)] if scope == "global" else [[name] for name in scores]
     for names in groups:
         kept = torch.cat([masks[name].flatten() for name in names])
         ranked = torch.cat([scores[name].flatten() for name in names])
         positions = kept.nonzero().squeeze(1)
-        gone = positions[_lowest(ranked[positions], count(len(positions), len(kept)))]
+        number = count(len(positions), len(kept))
+        gone = positions[_lowest(ranked[positions], number, together)]
         kept[gone] = False
         for name, part in zip(names, kept.split([masks[n].numel() for n in names]), strict=True):
             pruned[name] = part.view(masks[name].shape)
     return pruned
 
 
-def _lowest(scores: Tensor, count: int) -> Tensor:
-    """Positions of the `count` lowest scores; of equal ones the first. Selection, not sorting:
-    it must not take longer than an epoch on a network of many millions of weights."""
+def _lowest(scores: Tensor, count: int, together: bool) -> Tensor:
+    """Positions of the `count` lowest scores; of equal ones the first, or all. Selection, not
+    sorting: it must not take longer than an epoch on a network of many millions of weights."""
     if count == 0:
         return torch.empty(0, dtype=torch.int64)
     threshold = scores.kthvalue(count).values
+    if together:
+        return (scores <= threshold).nonzero().squeeze(1)
     below = (scores < threshold).nonzero().squeeze(1)
     tied = (scores == threshold).nonzero().squeeze(1)
     return torch.cat([below, tied[: count - len(below)]])

@@ -84,9 +84,13 @@ class Pruner(Plugin):
 
     A subclass gives scores; which weights that removes, with exempt layers, scope, exact counts,
     ties and nesting, is worked out by the engine, once and the same for all.
+
+    together: weights with equal scores go at once, even if that is more than was asked for. For
+        structured pruning: the weights of a channel have one score, and none is cut in two.
     """
 
     kind: ClassVar[str] = "pruner"
+    together: ClassVar[bool] = False
 
     fraction: Fraction = Field(
         default=0.2, description="fraction of the remaining weights a level prunes"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -110,6 +110,7 @@ class FlatTrainer:
             self._momentum_views[name] = momentum
             offset += parameter.numel()
         self._anchor = None if anchors is None else anchor
+        self._scales = self._positions(norm_scales(network)) if train.norm_penalty else None
         self._mask = None if bool(mask.all()) else mask
         if self._mask is not None and not self._objective.held:
             # where, not times: a product would leave -0.0
@@ -144,6 +145,10 @@ class FlatTrainer:
             # The gradient of lambda^2/2 ||w - w_start||^2 (He et al., 2022, sec. 5)
             strength = self._train.distance_penalty**2
             self._gradients.add_(self._weights - self._anchor, alpha=strength)
+        if self._scales is not None:
+            # The subgradient of lambda sum |gamma| (Liu et al., 2017)
+            signs = self._weights[self._scales].sign()
+            self._gradients[self._scales] += self._train.norm_penalty * signs
         if self._train.weight_decay and self._optimizer is None:
             self._gradients.add_(self._weights, alpha=self._train.weight_decay)
         if self._mask is not None:
@@ -158,6 +163,15 @@ class FlatTrainer:
         if self._mask is not None and before is not None:
             # Decay that is no part of the gradient would reach weights that are held.
             self._weights.copy_(torch.where(self._mask == 0, before, self._weights))
+
+    def _positions(self, names: Collection[str]) -> Tensor:
+        """int64: where some parameters lie in the flat buffers."""
+        marked = torch.zeros_like(self._weights)
+        offset = 0
+        for name, view in self._momentum_views.items():
+            marked[offset : offset + view.numel()] = float(name in names)
+            offset += view.numel()
+        return marked.nonzero().squeeze(1)
 
     def _make_optimizer(self, memory: Mapping[str, Tensor] | None) -> torch.optim.Optimizer:
         """torch's optimizer on the flat buffers, with what it remembered at a checkpoint."""
@@ -200,6 +214,15 @@ class FlatTrainer:
             name: view.cpu().clone(memory_format=torch.contiguous_format)
             for name, view in self._momentum_views.items()
         }
+
+
+def norm_scales(network: nn.Module) -> set[str]:
+    """The names of the batch normalisations' scales."""
+    scales = {
+        id(module.weight) for module in network.modules()
+        if isinstance(module, nn.BatchNorm1d | nn.BatchNorm2d | nn.BatchNorm3d)
+    }
+    return {name for name, parameter in network.named_parameters() if id(parameter) in scales}
 
 
 def torch_optimizer(name: str) -> Any:

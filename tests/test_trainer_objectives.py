@@ -90,6 +90,36 @@ def test_distance_penalty_keeps_the_weights_near():
     assert distance(1.0) < 0.5 * distance(0.0)
 
 
+@pytest.mark.parametrize("name", ["sgd", "Adam"])
+def test_penalty_on_scales_has_the_gradient_that_autograd_finds(name):
+    """Of lambda sum |gamma|, at scales of either sign, and nothing else."""
+    def network() -> nn.Module:
+        torch.manual_seed(0)
+        made = nn.Sequential(
+            nn.Conv2d(3, 6, 3), nn.BatchNorm2d(6), nn.ReLU(), nn.Flatten(), nn.Linear(216, 8),
+            nn.BatchNorm1d(8), nn.LayerNorm(8), nn.Linear(8, 5),
+        )  # fmt: skip
+        for layer in (made[1], made[5]):
+            nn.init.normal_(layer.weight)
+        return made
+
+    ours, theirs = network(), network()
+    trainer = flat(ours, {}, optimizer=name, norm_penalty=0.3, weight_decay=0.01)
+    take_steps(trainer, dataset(), 0, 5, 0.01)
+
+    def penalty(weights):
+        return 0.3 * (weights["1.weight"].abs().sum() + weights["5.weight"].abs().sum())
+
+    settings = {"momentum": 0.9} if name == "sgd" else {}
+    kind = torch.optim.SGD if name == "sgd" else torch.optim.Adam
+    optimizer = kind(theirs.parameters(), lr=0.01, weight_decay=0.01, **settings)
+    textbook_steps(theirs, {}, optimizer, 5, penalty)
+    assert gap(trainer.state(), theirs.state_dict()) < 1e-3
+    without = flat(network(), {}, optimizer=name, weight_decay=0.01)
+    take_steps(without, dataset(), 0, 5, 0.01)
+    assert gap(without.state(), trainer.state()) > 2e-2
+
+
 OPTIMIZERS = ["AdamW", "Adam", "RMSprop", "NAdam", "Adagrad"]
 
 
@@ -217,9 +247,18 @@ def test_optimizers_that_are_none_are_refused_with_those_there_are(name):
         torch_optimizer(name)
 
 
-@pytest.mark.parametrize("train", [{"optimizer": "a.b"}, {"optimizer": ""},
-                                   {"distance_penalty": -1}, {"stop_loss": -0.1},
-                                   {"warmup_epochs": -1}, {"decay": "sine"}])  # fmt: skip
+@pytest.mark.parametrize(
+    "train",
+    [
+        {"optimizer": "a.b"},
+        {"optimizer": ""},
+        {"distance_penalty": -1},
+        {"norm_penalty": -1},
+        {"stop_loss": -0.1},
+        {"warmup_epochs": -1},
+        {"decay": "sine"},
+    ],
+)
 def test_settings_that_mean_nothing_are_refused(train):
     with pytest.raises(SddError, match=next(iter(train))):
         Experiment.make({"train": train})

@@ -5,6 +5,7 @@ from sdd_plugins.pruners.gradient import Gradient
 from sdd_plugins.pruners.grasp import Grasp
 from sdd_plugins.pruners.magnitude import Magnitude
 from sdd_plugins.pruners.random import Random
+from sdd_plugins.pruners.slimming import Slimming
 from sdd_plugins.pruners.snip import Snip
 from sdd_plugins.pruners.synflow import SynFlow
 from sdd_plugins.pruners.wanda import Wanda
@@ -12,4 +13,4 @@ from sdd_plugins.pruners.wanda import Wanda
 
 @hookimpl
 def sdd_pruners() -> list[type[Pruner]]:
-    return [Magnitude, Gradient, Random, Snip, Grasp, SynFlow, Wanda]
+    return [Magnitude, Gradient, Random, Snip, Grasp, SynFlow, Wanda, Slimming]
