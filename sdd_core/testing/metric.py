@@ -16,38 +16,34 @@ from sdd_core.testing.worlds import contents, devices, levels, make_level, view_
 
 def checks(plugin: Any) -> list[Check]:
     """The checks of a metric."""
-    return Check.all(values, names, hands_off, determinism, about=(plugin,))
+    return Check.all(values, hands_off, determinism, about=(plugin,))
 
 
 def values(plugin: Any) -> None:
-    """Its values are finite numbers, None, or such a number for each layer, as JSON has them"""
+    """Finite numbers, None, or such a number for each layer, under the same names at every level"""
     for device in devices():
+        usual: set[str] = set()
         for which, level in levels().items():
             found = ask(plugin, "measure", view_of(level, device=device))
-            if not isinstance(found, Mapping) or not all(isinstance(name, str) for name in found):
-                raise fault(plugin, f"measure() returned {type(found).__name__}; expected a "
-                                    "mapping from names to values")
-            for name, value in found.items():
-                try:
-                    json.dumps(plain(value), allow_nan=False)
-                except Exception as error:
-                    raise fault(plugin, f"gives {name!r} a value that JSON cannot hold: {error}") \
-                        from error
-                if not _finite(value):
-                    raise fault(plugin, f"gives {name!r} a value that is not finite, on {which}; "
-                                        "None says that there is no number")
+            _check_values(plugin, found, which)
+            usual = usual or set(found)
+            for odd in sorted(usual ^ set(found)):
+                where = f"not on {which}, as on others" if odd in usual else f"only on {which}"
+                raise fault(plugin, f"gives {odd!r} {where}; None says that there is no number")
 
 
-def names(plugin: Any) -> None:
-    """It gives the same names at every level, so that they make curves"""
-    given = {which: set(ask(plugin, "measure", view_of(level)))
-             for which, level in levels().items()}
-    usual = given["the dense network"]
-    for which, found in given.items():
-        if found != usual:
-            odd = sorted(found ^ usual)[0]
-            raise fault(plugin, f"gives {odd!r} on some levels and not on {which}" if odd in usual
-                                else f"gives {odd!r} on {which} alone")
+def _check_values(plugin: Any, found: Any, which: str) -> None:
+    if not isinstance(found, Mapping) or not all(isinstance(name, str) for name in found):
+        raise fault(plugin, f"measure() returned {type(found).__name__}; expected a mapping from "
+                            "names to values")
+    for name, value in found.items():
+        try:
+            json.dumps(plain(value), allow_nan=False)
+        except Exception as error:
+            raise fault(plugin, f"gives {name!r} a value that JSON cannot hold: {error}") from error
+        if not _finite(value):
+            raise fault(plugin, f"gives {name!r} a value that is not finite, on {which}; None says "
+                                "that there is no number")
 
 
 def hands_off(plugin: Any) -> None:
@@ -61,7 +57,7 @@ def hands_off(plugin: Any) -> None:
 
 def determinism(plugin: Any) -> None:
     """Equal levels have equal values, and it draws from level.generator alone"""
-    for level in levels().values():
+    for level in (make_level(), make_level(0.5, 1)):
         ask_twice(plugin, "measure", lambda level=level: (view_of(level),))
 
 

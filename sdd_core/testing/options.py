@@ -48,8 +48,9 @@ def documented(plugin: Any) -> None:
 
 def bounded(plugin: Any) -> None:
     """Unknown options and impossible values are refused, and nothing changes once it is set."""
-    if _accepts(plugin, {"an_option_that_nobody_has": 1}):
-        raise fault(plugin, "accepts options that it does not have; leave extra='forbid' alone")
+    # One that hands them on keeps them ('allow'), and whoever gets them may refuse them.
+    if plugin.model_config.get("extra") == "ignore":
+        raise fault(plugin, "ignores options that it does not have; leave extra='forbid' alone")
     if not plugin.model_config.get("frozen"):
         raise fault(plugin, "can be changed after it was made; leave frozen=True alone")
     for option, info in type(plugin).model_fields.items():
@@ -95,7 +96,9 @@ def _round_trip(plugin: Any, made: Any) -> None:
         raise fault(plugin, "has an option that no experiment file can hold; use numbers, text, "
                             f"booleans, lists or tables of them: {error}") from error
     for where, value in (("TOML", read), ("JSON", json.loads(text))):
-        value.pop("name")
+        _, _, rest = value.pop("name").partition(":")
+        if plugin.shorthand:
+            value[plugin.shorthand] = rest
         try:
             back = type(plugin).model_validate(value)
         except ValidationError as error:

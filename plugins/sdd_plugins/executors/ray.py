@@ -69,6 +69,9 @@ class _Pool(futures.ThreadPoolExecutor):
         try:
             return self._ray.get(task)
         except self._ray.exceptions.RayError as error:
+            cause = getattr(error, "cause", None)
+            if isinstance(cause, SddError):  # what the task itself has to say
+                raise cause from None
             raise SddError(f"Ray: {str(error).splitlines()[0]}") from None
 
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:

@@ -62,5 +62,7 @@ class Hessian(OnSubset):
         (top,) = eigsh(hessian.to_scipy(start.dtype), k=1, which="LA", v0=start, tol=1e-4,
                        return_eigenvectors=False)  # fmt: skip
         vectors = min(self.vectors, len(places) - 1)
-        trace = hutchinson_trace(hessian, num_matvecs=vectors)
+        with torch.random.fork_rng():  # it draws from torch's global generator
+            torch.manual_seed(level.generator("hessian trace").initial_seed())
+            trace = hutchinson_trace(hessian, num_matvecs=vectors)
         return {"hessian_top_eigenvalue": float(top), "hessian_trace": trace.item()}
