@@ -5,11 +5,15 @@ from __future__ import annotations
 from pathlib import Path
 
 import click
+from rich.markup import escape
+from rich.table import Table
 
 from sdd_core.cli.run import no_plugin_option, store_option
 from sdd_core.cli.table import named_results
+from sdd_core.cli.terminal import console
 from sdd_core.findings import Findings, compare
 from sdd_core.groups import Group, group
+from sdd_core.phases import percent
 from sdd_core.plugin_manager import load_plugins, warn_of_problems
 from sdd_core.recommendation import by_learning_distance, by_test_accuracy
 
@@ -50,18 +54,37 @@ def plot(
     metrics = tuple(dict.fromkeys(metrics))
     written = write_figure(groups_figure(groups, metrics), groups, metrics, output)
     for one in groups:
-        click.echo(f"{one.label}: {Findings(one).verdict}")
-        click.echo(_advice(one))
-    for number, one in enumerate(groups):
+        _print(one)
+    # Each with each while that can be read, else the first with each.
+    first = groups if len(groups) <= 4 else groups[:1]
+    for number, one in enumerate(first):
         for other in groups[number + 1:]:
             click.echo(compare(one, other).verdict)
     for file in written:
         click.echo(f"wrote {file}")
 
 
-def _advice(one: Group) -> str:
-    parts = [f"  {by} {100 * advice.sparsity:.2f} % ({advice.why})"
-             for by, advice in (("recommended by test accuracy:", by_test_accuracy(one)),
-                                ("recommended by learning distance:", by_learning_distance(one)))
-             if advice]
-    return "\n".join(parts)
+def _print(one: Group) -> None:
+    """What a group shows, and how sure that is."""
+    found, output = Findings(one), console()
+    output.print(escape(f"{one.label}: {found.verdict}"), style="bold", highlight=False,
+                 soft_wrap=True)
+    table = Table("phase", "begins", "ends", "seeds", box=None, header_style="bold")
+    for name, reach in found.reaches.items():
+        table.add_row(name, _between(reach.begins, reach.first), _between(reach.ends, reach.last),
+                      f"{reach.seeds} of {len(one.results)}")
+    output.print(table)
+    if threshold := found.interpolation_threshold:
+        click.echo(f"  interpolation threshold: {threshold.said(percent)}")
+    for by, advice in (("test accuracy", by_test_accuracy(one)),
+                       ("learning distance", by_learning_distance(one))):
+        if advice:
+            click.echo(f"  recommended by {by}: {percent(advice.sparsity)} ({advice.why})")
+    click.echo()
+
+
+def _between(value: float, over_seeds: tuple[float, float] | None) -> str:
+    """A sparsity of the mean curve, and the least and greatest over the seeds."""
+    if over_seeds is None:
+        return percent(value)
+    return f"{percent(value)} ({percent(over_seeds[0])} to {percent(over_seeds[1])})"

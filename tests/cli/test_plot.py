@@ -10,6 +10,9 @@ def test_plot_writes_the_figure_and_its_numbers(sdd, finished, tmp_path):
     assert "no double descent: " in done.stdout
     assert "recommended by test accuracy: " in done.stdout
     assert "recommended by learning distance: " in done.stdout
+    row = next(line for line in done.stdout.splitlines() if line.split()[:1] == ["light"])
+    assert row.split()[:6] == ["light", "0.0", "%", "(0.0", "%", "to"]
+    assert row.split()[-3:] == ["1", "of", "1"]
     assert (tmp_path / "out" / "both.svg").read_text().startswith("<?xml")
     rows = list(csv.DictReader((tmp_path / "out" / "both.csv").open()))
     assert [row["level"] for row in rows] == ["0", "1"]
