@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     from sdd_core.report.plot import plot
     from sdd_core.result import LevelResult, Result
     from sdd_core.retraining import Dense, Retraining
-    from sdd_core.sweeps import sweep
+    from sdd_core.sweeps import SweepError, sweep
     from sdd_core.tidy import table
 
 __version__ = "0.1.0"
@@ -72,6 +72,7 @@ _HOMES = {
     "Retraining": "retraining",
     "Schedule": "plugin",
     "SddError": "errors",
+    "SweepError": "sweeps",
     "Split": "data",
     "Train": "experiment",
     "by_learning_distance": "recommendation",
