@@ -22,7 +22,9 @@ def write(folder: Path, pages: Mapping[str, Iterable[str]]) -> None:
 
 
 def text(plain: str) -> str:
-    """Plain text with `code` in it, without any other markup; a reference to arXiv is a link."""
+    """Plain text with `code` and --options in it and no other markup; a reference to arXiv is a
+    link."""
+    plain = re.sub(r"(?<![\w`-])(--\w[\w.-]*\w)", r"`\1`", plain)
     parts = re.split(r"(`[^`]*`)", plain)
     return "".join(part if i % 2 else _linked(_escaped(part)) for i, part in enumerate(parts))
 

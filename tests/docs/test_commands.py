@@ -25,6 +25,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 from click.testing import CliRunner
 
 from sdd_core.cli import main
@@ -35,6 +36,14 @@ BLOCK = re.compile(r"^```(\w+)\n(.*?)^```$(?:\s*^```text\n(.*?)^```$)?", re.M | 
 FILE = re.compile(r"# ([\w/]+\.(?:py|toml))$")
 NUMBER = re.compile(r"-?\d+\.\d+")
 RUN = re.compile(r"(-seed\d+)-[0-9a-f]{8}")
+
+
+@pytest.fixture(autouse=True)
+def threads() -> Iterator[None]:
+    """A command with --threads changes them for the whole process."""
+    before = torch.get_num_threads()
+    yield
+    torch.set_num_threads(before)
 
 
 @pytest.mark.parametrize("page", [page for page in PAGES if "```" in page.read_text()],
