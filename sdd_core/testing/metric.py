@@ -22,11 +22,11 @@ def checks(plugin: Any) -> list[Check]:
 def values(plugin: Any) -> None:
     """Finite numbers, None, or such a number for each layer, under the same names at every level"""
     for device in devices():
-        usual: set[str] = set()
+        usual: set[str] | None = None
         for which, level in levels().items():
             found = ask(plugin, "measure", view_of(level, device=device))
             _check_values(plugin, found, which)
-            usual = usual or set(found)
+            usual = set(found) if usual is None else usual
             for odd in sorted(usual ^ set(found)):
                 where = f"not on {which}, as on others" if odd in usual else f"only on {which}"
                 raise fault(plugin, f"gives {odd!r} {where}; None says that there is no number")

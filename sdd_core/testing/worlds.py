@@ -49,12 +49,12 @@ class TinyData(DataSource):
 
 
 class TinyNoise(LabelNoise):
-    """Every fourth label is the next class."""
+    """A fraction of the labels, evenly spread, is the next class."""
 
     name = "kit"
 
     def corrupt(self, labels: Tensor, data: Dataset, generator: torch.Generator) -> Tensor:
-        wrong = torch.arange(len(labels)) % 4 == 0
+        wrong = torch.arange(len(labels)) % 10 < round(10 * self.rate)
         return torch.where(wrong, (labels + 1) % data.num_classes, labels)
 
 
