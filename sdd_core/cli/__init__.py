@@ -16,6 +16,7 @@ from sdd_core.errors import SddError
 COMMANDS = {
     "run": ("run:run", "Run an experiment, or go on with it."),
     "resume": ("run:resume", "Go on with a run that was interrupted."),
+    "inspect": ("inspect:inspect", "List what is prunable in a network, and what is not."),
     "sweep": ("sweep:sweep", "Run many experiments: a file with lists of values."),
     "runs": ("runs:runs", "List the runs in the store."),
     "reproduce": ("reproduce:reproduce", "Run the experiments behind a claim of the paper."),

@@ -51,24 +51,38 @@ def place_options(command: Any) -> Any:
     return command
 
 
+def experiment_options(command: Any) -> Any:
+    """FILE and the options that say what the experiment is."""
+    for option in reversed(
+        [
+            click.argument("file", required=False, type=click.Path(path_type=Path, dir_okay=False)),
+            click.option("--pruner", metavar="NAME", help="Which weights go.  [default: imp]"),
+            click.option("--retrain", metavar="NAME",
+                         help="How a pruned level trains.  [default: rewind]"),
+            click.option("--data", metavar="NAME", help="Data set.  [default: digits]"),
+            click.option("--noise", metavar="NAME", help="Label noise.  [default: symmetric]"),
+            click.option("--model", metavar="NAME",
+                         help="Network, torchvision:NAME, timm:NAME or package.module:function.  "
+                         "[default: mlp]"),
+            click.option("--loss", metavar="NAME",
+                         help="What training minimises.  [default: cross-entropy]"),
+            click.option("--ablation", metavar="NAME", help="What is changed about each level."),
+            click.option("--levels", type=int, help="How often to prune.  [default: 25]"),
+            click.option("--seed", type=int, help="Of every stream of randomness.  [default: 0]"),
+            click.option("--engine", type=click.Choice(["auto", "reference"]),
+                         help="'reference': plain dense arithmetic and masks.  [default: auto]"),
+            click.option("--set", "set_", multiple=True, metavar="FIELD=VALUE",
+                         help="Set any field of the experiment; may be repeated."),
+        ]
+    ):
+        command = option(command)
+    return command
+
+
 @click.command(cls=ExperimentCommand)
-@click.argument("file", required=False, type=click.Path(path_type=Path, dir_okay=False))
-@click.option("--pruner", metavar="NAME", help="Which weights go.  [default: imp]")
-@click.option("--retrain", metavar="NAME", help="How a pruned level trains.  [default: rewind]")
-@click.option("--data", metavar="NAME", help="Data set.  [default: digits]")
-@click.option("--noise", metavar="NAME", help="Label noise.  [default: symmetric]")
-@click.option("--model", metavar="NAME",
-              help="Network, or package.module:function.  [default: mlp]")
-@click.option("--loss", metavar="NAME", help="What training minimises.  [default: cross-entropy]")
-@click.option("--ablation", metavar="NAME", help="What is changed about each level.")
-@click.option("--levels", type=int, help="How often to prune.  [default: 25]")
-@click.option("--seed", type=int, help="Of every stream of randomness.  [default: 0]")
-@click.option("--engine", type=click.Choice(["auto", "reference"]),
-              help="'reference': plain dense arithmetic and masks.  [default: auto]")
+@experiment_options
 @click.option("--metric", "metric", multiple=True, metavar="NAME",
               help="Measure this too; may be repeated.")
-@click.option("--set", "set_", multiple=True, metavar="FIELD=VALUE",
-              help="Set any field of the experiment; may be repeated.")
 @place_options
 def run(
     file: Path | None, no_plugin: tuple[str, ...], metric: tuple[str, ...], **options: Any

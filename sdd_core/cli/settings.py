@@ -86,7 +86,7 @@ def _options(fields: Mapping[str, Any], plugins: Plugins) -> list[click.Paramete
         if name is None:
             continue
         try:
-            plugin: type[BaseModel] = plugins.get(kind.kind, str(name))
+            plugin: type[BaseModel] = plugins.find(kind.kind, str(name))[0]
         except SddError:
             continue  # an unknown name is told, with the nearest ones, when the value is made
         options += [

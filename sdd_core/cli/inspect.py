@@ -1,0 +1,67 @@
+"""`sdd inspect`: what would be pruned."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import click
+from rich.markup import escape
+from rich.table import Table
+
+from sdd_core.cli.run import experiment_options, no_plugin_option
+from sdd_core.cli.settings import ExperimentCommand, changes
+from sdd_core.cli.terminal import console
+from sdd_core.experiment import Experiment, override, read_toml
+from sdd_core.plugin import label
+from sdd_core.plugin_manager import load_plugins, warn_of_problems
+
+STYLES = {"prunable": "green", "exempt": "yellow", "left alone": "dim"}
+
+
+@click.command(cls=ExperimentCommand)
+@experiment_options
+@click.option("--data-root", type=click.Path(path_type=Path, file_okay=False),
+              help="Folder where data sets are looked for and downloaded to.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
+@no_plugin_option
+def inspect(
+    file: Path | None,
+    data_root: Path | None,
+    as_json: bool,
+    no_plugin: tuple[str, ...],
+    **options: Any,
+) -> None:
+    """List the parameters of the experiment's network: prunable, exempt, or left alone and why.
+
+    Settings are those of `sdd run`; --pruner.exempt takes patterns of layers that stay whole.
+    """
+    plugins = load_plugins(no_plugin)
+    settings = override(read_toml(file) if file else {}, changes(options))
+    experiment = Experiment.make(settings, plugins)
+    import torch  # noqa: PLC0415 (what is wrong with the settings is said before torch is there)
+
+    from sdd_core.inspection import parameters_of  # noqa: PLC0415
+    from sdd_core.parts import Parts  # noqa: PLC0415
+
+    parts = Parts(experiment, data_root, torch.device("cpu"))
+    rows = parameters_of(parts.build(0), parts.exempt)
+    totals = {state: sum(row.count for row in rows if row.state == state) for state in STYLES}
+    name = label(experiment.model)
+    if as_json:
+        click.echo(json.dumps({"model": name, "totals": totals, "parameters":
+                               [asdict(row) for row in rows]}))
+        return
+    warn_of_problems(plugins)
+    table = Table("parameter", "shape", "numbers", "", "why", box=None, header_style="bold")
+    table.columns[2].justify = "right"
+    for row in rows:
+        shape = "x".join(map(str, row.shape)) or "1"
+        cells = (row.name, shape, f"{row.count:,}", row.state, row.why)
+        table.add_row(*map(escape, cells), style=STYLES[row.state])
+    console().print(table)
+    whole = sum(totals.values())
+    counts = ", ".join(f"{count:,} {state}" for state, count in totals.items() if count)
+    click.echo(f"\n{name} for {experiment.data.name}: {whole:,} parameters, {counts}")

@@ -1,0 +1,45 @@
+"""`sdd inspect`: what would be pruned, without training anything."""
+
+import json
+
+from cli.conftest import refused
+
+
+def test_names_shapes_and_counts(sdd, tmp_path):
+    done = sdd("inspect", "--model.widths", "8,4")
+    assert done.exit_code == 0, done.output
+    rows = [line.split() for line in done.stdout.splitlines()]
+    assert ["hidden1.weight", "8x64", "512", "prunable"] in rows
+    assert ["hidden2.bias", "4", "4", "left", "alone", "bias"] in rows
+    assert ["output.weight", "10x4", "40", "exempt"] in rows
+    assert done.stdout.endswith(
+        "mlp for digits: 606 parameters, 544 prunable, 40 exempt, 22 left alone\n"
+    )
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_patterns_change_it(sdd, tmp_path):
+    text = '[model]\nwidths = [8, 4]\n[pruner]\nexempt = ["hidden*"]\n'
+    (tmp_path / "mine.toml").write_text(text)
+    states = {
+        row["name"]: row["state"]
+        for row in json.loads(sdd("inspect", "mine.toml", "--json").stdout)["parameters"]
+    }
+    assert [states[f"{name}.weight"] for name in ("hidden1", "hidden2", "output")] == [
+        "exempt", "exempt", "prunable",
+    ]
+    found = json.loads(sdd("inspect", "mine.toml", "--pruner.exempt", "output", "--json").stdout)
+    assert found["totals"] == {"prunable": 544, "exempt": 40, "left alone": 22}
+    assert found["model"] == "mlp"
+
+
+def test_options_of_a_name_with_a_colon_are_typed(sdd):
+    assert "data.pad: input should be a valid integer" in refused(
+        sdd("inspect", "--data", "hf:folder", "--data.pad", "wide")
+    )
+
+
+def test_mistakes_are_one_line(sdd):
+    assert "'nothing' matches no layer" in refused(sdd("inspect", "--pruner.exempt", "nothing"))
+    assert "cannot import 'own_data:make'" in refused(sdd("inspect", "--data", "own_data:make"))
+    assert "did you mean mlp" in refused(sdd("inspect", "--model", "mlpp"))
