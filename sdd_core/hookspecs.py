@@ -15,9 +15,12 @@ hooks it implements with `sdd_core.hookimpl`, under the names below:
         return [Snip]
 
 The hooks without arguments return classes, so that registering is atomic and each class can be
-tested without `sdd`. The others are for observers (progress, trackers, reports): what they return is
-ignored, and one that fails is reported by name while the run and the other observers go on.
+tested without `sdd`. The others are for observers (progress, trackers, reports): what they return
+is ignored, and one that fails is reported by name while the run and the other observers go on.
 An implementation may leave out arguments that it does not need.
+
+A plugin says for which versions of these hooks it was made, in its module: `sdd_requires =
+">=1,<2"`. Outside of that range it is left out, and listed with the reason.
 """
 
 from __future__ import annotations
@@ -36,6 +39,7 @@ from sdd_core.plugin import (
     Model,
     Pruner,
     Schedule,
+    Tracker,
 )
 
 if TYPE_CHECKING:
@@ -44,6 +48,10 @@ if TYPE_CHECKING:
     from sdd_core.level import Epoch
     from sdd_core.result import LevelResult, Result
     from sdd_core.run_folder import Run
+
+VERSION = "1.0"
+"""Of the hooks and the base classes of plugins. The first number grows when a plugin that works
+may stop working, the second when there is something new (see docs/contract.md)."""
 
 hookspec = pluggy.HookspecMarker("sdd")
 
@@ -106,6 +114,12 @@ def sdd_executors() -> list[type[Executor]]:
 def sdd_recipes() -> list[Path]:
     """Files with recipes, `sdd reproduce NAME` (see `sdd_core.recipes`); and beside them
     `scales.toml`."""
+    raise NotImplementedError
+
+
+@hookspec
+def sdd_trackers() -> list[type[Tracker]]:
+    """Trackers: where a run's settings, curves and figure are sent."""
     raise NotImplementedError
 
 

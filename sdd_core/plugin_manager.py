@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import ast
 import difflib
+import importlib.util
 import inspect
 import os
 import sys
@@ -15,6 +17,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import pluggy
+from packaging.specifiers import InvalidSpecifier, SpecifierSet
 
 from sdd_core import hookspecs
 from sdd_core.errors import SddError
@@ -33,8 +36,12 @@ REGISTRATION_HOOKS = {
     "sdd_losses": "loss",
     "sdd_ablations": "ablation",
     "sdd_executors": "executor",
+    "sdd_trackers": "tracker",
 }
 RECIPES = "sdd_recipes"
+
+
+Status = Literal["ok", "blocked", "incompatible", "failed"]
 
 
 @dataclass(frozen=True)
@@ -42,7 +49,8 @@ class Row:
     """A plugin as `sdd list-plugins` shows it.
 
     entry_point: the name under which its distribution announces it.
-    status: 'ok', 'blocked' (by the user) or 'failed'; `reason` says why it is not 'ok'.
+    status: 'ok', 'blocked' (by the user), 'incompatible' (made for other versions of the hooks)
+        or 'failed'; `reason` says why it is not 'ok'.
     """
 
     kind: str
@@ -51,7 +59,7 @@ class Row:
     distribution: str
     version: str
     entry_point: str
-    status: Literal["ok", "blocked", "failed"] = "ok"
+    status: Status = "ok"
     reason: str = ""
     plugin: type[Plugin] | None = None
 
@@ -78,6 +86,9 @@ class Plugins:
             if entry_point.name in self._blocked or f"{origin[0]}:{origin[2]}" in self._blocked:
                 self._unused_blocks -= {entry_point.name, f"{origin[0]}:{origin[2]}"}
                 self._add("", entry_point.name, "", origin, "blocked", "blocked by the user")
+                continue
+            if reason := _incompatible(entry_point.module):
+                self._add("", entry_point.name, "", origin, "incompatible", reason)
                 continue
             try:
                 module = entry_point.load()
@@ -170,7 +181,7 @@ class Plugins:
         name: str,
         description: str,
         origin: tuple[str, str, str],
-        status: Literal["ok", "blocked", "failed"] = "ok",
+        status: Status = "ok",
         reason: str = "",
         plugin: type[Plugin] | None = None,
     ) -> None:
@@ -182,11 +193,12 @@ class Plugins:
 
     @property
     def problems(self) -> list[str]:
-        """One line for each plugin that failed and each block that named nothing."""
+        """One line for each plugin that failed or is incompatible, and each block that named
+        nothing."""
         failed = [
             f"plugin {row.name!r} of {row.distribution} {row.version}: {row.reason}"
             for row in self.rows
-            if row.status == "failed"
+            if row.status in {"failed", "incompatible"}
         ]
         unused = [f"no plugin is called {name!r}, so none was blocked" for name in
                   sorted(self._unused_blocks)]
@@ -293,6 +305,28 @@ def warn_of_problems(plugins: Plugins) -> None:
 def _load_order(entry_point: EntryPoint) -> tuple[bool, str, str]:
     distribution = entry_point.dist.name if entry_point.dist else "?"
     return distribution != GROUP, distribution, entry_point.name
+
+
+def _incompatible(module: str) -> str:
+    """What keeps a module out whose `sdd_requires` excludes this version of the hooks, or nothing.
+
+    It is read from the source: a module made for a later version need not even be importable.
+    """
+    try:
+        spec = importlib.util.find_spec(module)
+        source = Path(spec.origin).read_bytes() if spec and spec.origin else b""
+        body = ast.parse(source).body
+    except Exception:  # what is wrong with it is said when it is imported
+        return ""
+    stated = next((node.value.value for node in body
+                   if isinstance(node, ast.Assign) and isinstance(node.value, ast.Constant)
+                   and any(getattr(t, "id", "") == "sdd_requires" for t in node.targets)), "")
+    try:
+        fits = SpecifierSet(str(stated)).contains(hookspecs.VERSION, prereleases=True)
+    except InvalidSpecifier:
+        return f"sdd_requires = {stated!r} is no range of versions; expected one such as '>=1,<2'"
+    return "" if fits else (f"needs hooks {stated} of sdd, these are {hookspecs.VERSION}; install "
+                            "a version of the plugin or of sdd that fits")
 
 
 def plugin_fault(plugin: Any, kind: str) -> str:

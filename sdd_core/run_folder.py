@@ -24,6 +24,7 @@ from sdd_core.errors import SddError
 from sdd_core.experiment import Experiment, read_toml, sections
 from sdd_core.files import disk_errors, link_or_copy, write_atomic
 from sdd_core.keys import FORMAT, run_name
+from sdd_core.plugin import label
 from sdd_core.plugin_manager import Plugins
 from sdd_core.result import LevelResult, Result
 
@@ -56,7 +57,12 @@ class Run:
         levels = max(self.experiment.levels, _levels_in(file))
         experiment = self.experiment.model_copy(update={"levels": levels})
         chosen = {section: getattr(experiment, section) for section in sections()}
-        origins = {s: plugins.origin(type(plugin)) for s, plugin in chosen.items() if plugin}
+        origins: dict[str, Any] = {
+            s: plugins.origin(type(plugin)) for s, plugin in chosen.items() if plugin
+        }
+        measured = plugins.default_metrics() if experiment.metrics is None else experiment.metrics
+        origins["metrics"] = {label(metric): plugins.origin(type(metric)) for metric in measured}
+        self._warn_of_versions(origins)
         record = {
             "format": FORMAT,
             "device": device,
@@ -69,6 +75,19 @@ class Run:
         write_atomic(self.folder / "record.json", json.dumps(record, indent=1) + "\n")
         # Last, for it is what makes a folder a run.
         write_atomic(file, experiment.to_toml())
+
+    def _warn_of_versions(self, origins: Mapping[str, Any]) -> None:
+        """Say on standard error which plugins have another version than when the run began."""
+        try:
+            record = json.loads((self.folder / "record.json").read_text())
+        except FileNotFoundError:
+            return
+        before, now = _versions(record.get("plugins", {})), _versions(origins)
+        changed = sorted({f"{before[part]} (now {now[part]})" for part in before.keys() & now.keys()
+                          if before[part] != now[part]})
+        if changed:
+            print(f"sdd: warning: run {self.name} was begun with {', '.join(changed)}; levels that "
+                  "it has are kept, the others are made by what is installed now", file=sys.stderr)
 
     def known(self) -> dict[int, dict[str, Any]]:
         """The whole rows of `metrics.jsonl`, by level; a word to the user about others."""
@@ -149,6 +168,13 @@ def check_format(folder: Path) -> None:
     if found != FORMAT:
         raise SddError(f"{folder} has format {found}, this version of sdd reads {FORMAT}; use "
                        "another --store, or the version of sdd that made it")
+
+
+def _versions(origins: Mapping[str, Any]) -> dict[str, str]:
+    """Distribution and version of each plugin in a record, metrics one by one."""
+    parts = {**origins, **origins.get("metrics", {})}
+    return {part: f"{origin['distribution']} {origin['version']}"
+            for part, origin in parts.items() if part != "metrics"}
 
 
 def level_result(row: Mapping[str, Any]) -> LevelResult:

@@ -44,7 +44,7 @@ def list_plugins(kind: str | None, as_json: bool, no_plugin: tuple[str, ...]) ->
                   header_style="bold")
     for row in rows:
         text = row.description if row.status == "ok" else f"{row.status.upper()}: {row.reason}"
-        style = {"ok": "", "blocked": "dim", "failed": "red"}[row.status]
+        style = {"ok": "", "blocked": "dim"}.get(row.status, "red")
         cells = (row.kind or "?", row.name, text, row.distribution, row.version)
         table.add_row(*(escape(cell) for cell in cells), style=style)
     console().print(table)
