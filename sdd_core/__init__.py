@@ -29,6 +29,7 @@ if TYPE_CHECKING:
         Plugin,
         Pruner,
         Schedule,
+        Tracker,
     )
     from sdd_core.plugin_manager import Plugins, load_plugins
     from sdd_core.recommendation import (
@@ -39,6 +40,7 @@ if TYPE_CHECKING:
     from sdd_core.report.plot import plot
     from sdd_core.result import LevelResult, Result
     from sdd_core.retraining import Dense, Retraining
+    from sdd_core.run_folder import Run
     from sdd_core.sweeps import SweepError, sweep
     from sdd_core.tidy import table
 
@@ -70,10 +72,12 @@ _HOMES = {
     "Pruner": "plugin",
     "Result": "result",
     "Retraining": "retraining",
+    "Run": "run_folder",
     "Schedule": "plugin",
     "SddError": "errors",
-    "SweepError": "sweeps",
     "Split": "data",
+    "SweepError": "sweeps",
+    "Tracker": "plugin",
     "Train": "experiment",
     "by_learning_distance": "recommendation",
     "by_test_accuracy": "recommendation",

@@ -5,6 +5,7 @@ import io
 from pathlib import Path
 
 import pytest
+from pyarrow import parquet
 from results import descent, made
 
 import sdd_core
@@ -73,7 +74,6 @@ def test_csv_gives_every_digit_back() -> None:
 
 
 def test_parquet() -> None:
-    parquet = pytest.importorskip("pyarrow.parquet")
     rows = sdd_core.table([
         made([0.5, float("nan")], run="a"),
         made([1 / 3], run="b", learning_distance=[2]),
