@@ -62,7 +62,7 @@ def show(name: str, as_json: bool, no_plugin: tuple[str, ...]) -> None:
     plugins = load_plugins(no_plugin)
     rows = [row for row in plugins.named(name) if row.status == "ok" or ":" in name]
     if not rows:
-        raise SddError(_unknown(name, plugins))
+        raise SddError(unknown(name, plugins))
     if as_json:
         click.echo(json.dumps([_document(row) for row in rows]))
         return
@@ -71,7 +71,8 @@ def show(name: str, as_json: bool, no_plugin: tuple[str, ...]) -> None:
         _print(row, output)
 
 
-def _unknown(name: str, plugins: Plugins) -> str:
+def unknown(name: str, plugins: Plugins) -> str:
+    """What to say of a name that no plugin has: why it is not there, or which come near."""
     names = sorted({row.name for row in plugins.rows if row.status == "ok"})
     why = next((f"; it is {row.status}: {row.reason}" for row in plugins.rows
                 if name in {row.name, row.entry_point} and row.status != "ok"), "")

@@ -1,0 +1,88 @@
+"""`sdd check`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+from pydantic import ValidationError
+
+from sdd_core.cli.plugins import unknown
+from sdd_core.cli.run import no_plugin_option
+from sdd_core.errors import SddError
+from sdd_core.experiment import first_error, parse_value
+from sdd_core.plugin_manager import Plugins, Row, load_plugins
+
+if TYPE_CHECKING:
+    from sdd_core.testing import Check
+
+
+@click.command()
+@click.argument("name")
+@click.option("--set", "set_", multiple=True, metavar="OPTION=VALUE",
+              help="Set an option of the plugin; may be repeated.")
+@click.option("--data-root", type=click.Path(path_type=Path, file_okay=False),
+              help="Folder where a data set's files are.")
+@no_plugin_option
+def check(
+    name: str, set_: tuple[str, ...], data_root: Path | None, no_plugin: tuple[str, ...]
+) -> None:
+    """Hold a plugin to its contract: one line for each check, exit code 1 where one finds a fault.
+
+    NAME may be written kind:name or distribution:name. `sdd_core.testing` does the same in a
+    plugin's own tests.
+    """
+    plugins = load_plugins(no_plugin)
+    found = _row(name, plugins)
+    from sdd_core.testing import Fault  # noqa: PLC0415 (imports torch)
+
+    faults = 0
+    for one in _checks(found, plugins, set_, data_root):
+        try:
+            one.run()
+        except Fault as fault:
+            faults += 1
+            click.echo(f"FAULT  {one.says}: {fault}")
+        else:
+            click.echo(f"ok     {one.says}")
+    if faults:
+        raise click.exceptions.Exit(1)
+
+
+def _row(name: str, plugins: Plugins) -> Row:
+    rows = [row for row in plugins.named(name) if row.status == "ok" or ":" in name]
+    rows += [row for row in plugins.rows if row.kind == "observer"
+             and name in {row.name, f"observer:{row.name}", f"{row.distribution}:{row.name}"}]
+    if not rows:
+        raise SddError(unknown(name, plugins))
+    if len(rows) > 1:
+        choices = " or ".join(f"{row.kind}:{row.name}" for row in rows)
+        raise SddError(f"{len(rows)} plugins are called {name!r}; say {choices}")
+    return rows[0]
+
+
+def _checks(
+    row: Row, plugins: Plugins, settings: Iterable[str], root: Path | None
+) -> list[Check]:
+    from sdd_core.testing import checks, observer  # noqa: PLC0415
+
+    if row.plugin is None:
+        return observer.checks(plugins.hooks.get_plugin(f"{row.distribution}:{row.entry_point}"))
+    options: dict[str, Any] = {}
+    for text in settings:
+        option, equals, value = text.partition("=")
+        if not equals:
+            raise SddError(f"--set {text!r} is no setting; expected OPTION=VALUE")
+        options[option.strip()] = parse_value(value.strip())
+    needed = [option for option, info in row.plugin.model_fields.items() if info.is_required()]
+    missing = [option for option in needed if option not in options]
+    if missing:
+        raise SddError(f"{row.kind} {row.name!r} has no default for {', '.join(missing)}; say "
+                       f"--set {missing[0]}=...")
+    try:
+        plugin = row.plugin.model_validate(options)
+    except ValidationError as error:
+        raise SddError(f"--set {first_error(error)}") from None
+    return checks(plugin, **({"root": root} if row.kind == "data" else {}))
