@@ -17,7 +17,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
-from time import perf_counter
+from time import perf_counter, process_time
 
 import numpy as np
 import torch
@@ -39,7 +39,8 @@ WORKERS = 2
 
 def processor_time() -> float:
     """Seconds that all processors spent on this process and its children that have ended."""
-    return sum(os.times()[:4])
+    children = os.times()
+    return process_time() + children.children_user + children.children_system
 
 
 @dataclass(frozen=True)

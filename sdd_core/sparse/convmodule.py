@@ -18,6 +18,7 @@ from sdd_core.sparse.module import (
     is_relu,
     is_trainable,
     same_in_both_modes,
+    trace,
 )
 
 
@@ -138,7 +139,7 @@ class _Reader:
 
     def read(self) -> ConvPlan | None:
         try:
-            nodes = list(fx.Tracer().trace(self._module).nodes)
+            nodes = trace(self._module)
         except Exception:  # the tracer raises what the model's own code raises when met by a proxy
             return None
         for node in nodes[:-1]:

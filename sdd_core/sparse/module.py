@@ -134,9 +134,22 @@ def save(network: SparseMLP, linears: Sequence[nn.Linear]) -> dict[Tensor, Tenso
     return momenta
 
 
+def trace(module: nn.Module) -> list[fx.Node]:
+    """The operations of a model's forward method. Raises what the model's own code raises when
+    met by a proxy."""
+    tracer = fx.Tracer()
+    try:
+        return list(tracer.trace(module).nodes)
+    finally:
+        # A tracer lives in a cycle; the model, which may be large, must not wait there for
+        # garbage collection.
+        tracer.root = nn.Module()
+        tracer.submodule_paths = None
+
+
 def _chain(module: nn.Module, image_shape: Sequence[int]) -> list[nn.Linear] | None:
     try:
-        nodes = list(fx.Tracer().trace(module).nodes)
+        nodes = trace(module)
     except Exception:  # the tracer raises what the model's own code raises when met by a proxy
         return None
     images = nodes[0]

@@ -1,0 +1,41 @@
+"""What a run holds in memory."""
+
+from __future__ import annotations
+
+import gc
+
+import pytest
+import torch
+from support import go, small
+
+import sdd_core
+
+
+class Living:
+    """Counts the numbers in tensors that are alive when a level is done."""
+
+    def __init__(self) -> None:
+        self.numbers: list[int] = []
+
+    @sdd_core.hookimpl
+    def sdd_level_end(self) -> None:
+        tensors = [thing for thing in gc.get_objects() if issubclass(type(thing), torch.Tensor)]
+        self.numbers.append(sum(tensor.numel() for tensor in tensors))
+
+
+@pytest.fixture
+def no_garbage_collection():
+    """What then stays alive in a cycle is seen at once."""
+    gc.collect()
+    gc.disable()
+    yield
+    gc.enable()
+
+
+@pytest.mark.parametrize("engine", ["auto", "reference"])
+def test_does_not_grow_with_the_number_of_levels(engine, no_garbage_collection, tmp_path):
+    living = Living()
+    go(small(engine=engine, levels=7, train={"epochs": 1}), tmp_path, observers=[living])
+    weights = 64 * 16 + 16 * 10
+    # The first levels fill what is kept for all: the rewind point, the level before.
+    assert living.numbers[7] - living.numbers[2] < weights
