@@ -14,7 +14,7 @@ from __future__ import annotations
 import os
 from argparse import ArgumentParser, Namespace
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from statistics import median
 from time import perf_counter, process_time
@@ -108,6 +108,12 @@ def milliseconds(seconds: float) -> str:
 def fashion_mnist(root: Path | None) -> Dataset:
     """Fashion-MNIST, from the folder that `sdd run --data-root` would take."""
     return Experiment.make({"data": "fashion-mnist"}).data.load(root)
+
+
+def first(data: Dataset, examples: int) -> Dataset:
+    """The data set with fewer training images, where time grows with their number alone."""
+    train = Split(data.train.images[:examples], data.train.labels[:examples])
+    return replace(data, train=train)
 
 
 def random_images(shape: tuple[int, ...], examples: int) -> Dataset:

@@ -29,6 +29,7 @@ from baseline import (
     epoch,
     fashion_mnist,
     fastest,
+    first,
     loader,
     loader_epoch,
     loader_evaluation,
@@ -121,12 +122,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--data-root", type=Path)
     parser.add_argument("--repeats", type=int, default=3)
-    parser.add_argument("--examples", type=int, default=10_000, help="images to augment")
+    parser.add_argument("--examples", type=int, default=10_000, help="images of an epoch")
     args, clock = Clock.chosen(parser)
     table(
         ["", "baseline", "sdd", "ratio", "target"],
         [
-            *against_loader(fashion_mnist(args.data_root), args.repeats, clock),
+            *against_loader(first(fashion_mnist(args.data_root), args.examples), args.repeats, clock),
             augmentation(args.repeats, args.examples, clock),
             products(args.repeats, clock),
         ],
