@@ -124,10 +124,11 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--examples", type=int, default=10_000, help="images of an epoch")
     args, clock = Clock.chosen(parser)
+    data = first(fashion_mnist(args.data_root), args.examples)
     table(
         ["", "baseline", "sdd", "ratio", "target"],
         [
-            *against_loader(first(fashion_mnist(args.data_root), args.examples), args.repeats, clock),
+            *against_loader(data, args.repeats, clock),
             augmentation(args.repeats, args.examples, clock),
             products(args.repeats, clock),
         ],
