@@ -12,9 +12,11 @@ import torch
 from sdd_core import engine
 from sdd_core.errors import SddError
 from sdd_core.experiment import Experiment, Train
+from sdd_core.plugin import Tracker
 from sdd_core.plugin_manager import Plugins, load_plugins
 from sdd_core.progress import in_notebook, progress_for
 from sdd_core.result import Result
+from sdd_core.tracking import make_trackers, tracking
 
 
 def run(
@@ -29,6 +31,7 @@ def run(
     device: torch.device | str | None = None,
     checkpoint_minutes: float = 2.0,
     progress: bool | None = None,
+    trackers: Sequence[Tracker | Mapping[str, Any] | str] | Tracker | str = (),
     **settings: Any,
 ) -> Result:
     """Carry out an experiment; levels that the store has already are not trained again.
@@ -51,6 +54,8 @@ def run(
         checkpoint_minutes: how much work a crash may cost.
         progress: show what is going on: a live table in a notebook, else on standard error
             (None: in a notebook).
+        trackers: where else settings and curves are sent, as plugins, their names (`tensorboard`,
+            `mlflow:sqlite:///runs.db`), or tables of a name and options.
 
     Raises:
         SddError: anything a user can mend; the store stays whole.
@@ -70,12 +75,13 @@ def run(
     if settings or not isinstance(experiment, Experiment):
         experiment = Experiment.make({**dict(experiment or {}), **settings}, plugins)
     shown = in_notebook() if progress is None else progress
-    with progress_for(sys.stderr, quiet=not shown) as showing:
+    told = make_trackers(trackers, plugins)
+    with progress_for(sys.stderr, quiet=not shown) as showing, tracking(told) as telling:
         return engine.run(
             experiment,
             store=store,
             plugins=plugins,
-            observers=[*observers, *showing],
+            observers=[*observers, *showing, *telling],
             data_root=data_root,
             device=device,
             checkpoint_minutes=checkpoint_minutes,

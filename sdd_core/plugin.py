@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from sdd_core.data import Dataset
     from sdd_core.level import LevelView
     from sdd_core.retraining import Dense, Retraining
+    from sdd_core.run_folder import Run
 
 Fraction = Annotated[float, Field(gt=0, lt=1, allow_inf_nan=False)]
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
@@ -272,9 +273,36 @@ class Executor(Plugin):
         raise NotImplementedError
 
 
+class Tracker(Plugin):
+    """Where a run's settings, curves and figure are sent. It is no part of an experiment.
+
+    After its first exception, which is reported, it hears no more of that run.
+
+    package: the package that it needs besides sdd's own.
+    """
+
+    kind: ClassVar[str] = "tracker"
+    package: ClassVar[str] = ""
+
+    def start(self, run: Run, settings: Mapping[str, Any]) -> None:
+        """A run begins, or goes on. `settings` are the experiment's, by dotted names."""
+        raise NotImplementedError
+
+    def log(self, axis: str, step: int, values: Mapping[str, float]) -> None:
+        """Points of curves: `level/NAME` where `axis` is 'level' and `step` the level, and
+        `level 03/NAME` for the epochs of level 3, where `axis` is 'epoch'. All are finite; a run
+        that goes on logs the levels that are there once more."""
+        raise NotImplementedError
+
+    def end(self, figure: Path | None) -> None:
+        """The run is over: with its figure, a PNG file, or, interrupted, without one."""
+        raise NotImplementedError
+
+
 KINDS: dict[str, type[Plugin]] = {
     kind.kind: kind
     for kind in (
         Pruner, Schedule, Metric, LabelNoise, DataSource, Model, Loss, Ablation, Executor,
+        Tracker,
     )
 }  # fmt: skip

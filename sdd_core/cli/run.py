@@ -41,6 +41,9 @@ def place_options(command: Any) -> Any:
             click.option("--threads", type=click.IntRange(min=1), help="Threads of torch."),
             click.option("--checkpoint-minutes", type=click.FloatRange(min=0), default=2.0,
                          show_default=True, help="How much work a crash may cost."),
+            click.option("--tracker", "trackers", multiple=True, metavar="NAME",
+                         help="Send settings and curves there too; may be repeated.  "
+                         "`sdd list-plugins --kind tracker`"),
             click.option("--quiet", "-q", is_flag=True, help="No progress."),
             click.option("--json", "as_json", is_flag=True,
                          help="Print the result as one JSON document."),
@@ -120,17 +123,20 @@ def carry_out(experiment: Experiment, plugins: Plugins, **options: Any) -> None:
     from sdd_core.engine import run as run_experiment  # noqa: PLC0415
     from sdd_core.progress import progress_for  # noqa: PLC0415
     from sdd_core.report import write_report  # noqa: PLC0415
+    from sdd_core.tracking import make_trackers, tracking  # noqa: PLC0415
 
+    trackers = make_trackers(options["trackers"], plugins)
     warn_of_problems(plugins)
     if options["threads"]:
         torch.set_num_threads(options["threads"])
     try:
-        with progress_for(sys.stderr, options["quiet"]) as progress:
+        showing = progress_for(sys.stderr, options["quiet"])
+        with showing as progress, tracking(trackers) as telling:
             result = run_experiment(
                 experiment,
                 store=options["store"],
                 plugins=plugins,
-                observers=progress,
+                observers=[*progress, *telling],
                 data_root=options["data_root"],
                 device=options["device"],
                 checkpoint_minutes=options["checkpoint_minutes"],
