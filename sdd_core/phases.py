@@ -20,7 +20,8 @@ class Phases:
     verdict: that in one line.
     light, critical, sweet, collapsed: first and last level of each phase, None where there is
         none. Without double descent there is a light phase and perhaps a collapsed one. Every
-        level lies in one of them; levels that diverged at the end have collapsed.
+        level lies in one of them, unless no level has a test accuracy; levels that diverged at
+        the end have collapsed.
     valley, peak: the levels of the lowest accuracy between the fall and the rise, and of the
         highest after it; None without double descent.
     """
@@ -76,7 +77,7 @@ def find_phases(
     levels = [level for level in range(len(accuracy)) if not math.isnan(accuracy[level])]
     if not levels:
         what = "no level has a test accuracy" if accuracy else "there are no levels"
-        return Phases(False, f"no double descent: {what}", collapsed=_rest(-1, last))
+        return Phases(False, f"no double descent: {what}")
     raw = [accuracy[level] for level in levels]
     curve = _Curve(smoothed(raw), noise_of(raw), test_examples)
     height = curve.height

@@ -101,7 +101,7 @@ def test_no_collapse_while_the_curve_still_rises():
         ([0.9, 0.5], {"light": (0, 0), "collapsed": (1, 1)}, "then falls to 0.500 at 20.0 %"),
         ([0.9, 0.9, NAN, NAN], {"light": (0, 1), "collapsed": (2, 3)}, "stays near 0.900"),
         ([NAN, 0.9, NAN, 0.9], {"light": (0, 3)}, "stays near 0.900"),
-        ([NAN, NAN], {"collapsed": (0, 1)}, "no level has a test accuracy"),
+        ([NAN, NAN], {}, "no level has a test accuracy"),
         ([], {}, "there are no levels"),
     ],
 )
@@ -178,7 +178,8 @@ accuracies = st.one_of(st.floats(0, 1), st.just(NAN))
 @given(st.lists(accuracies, min_size=1, max_size=30), st.integers(1, 100_000))
 def test_phases_hold_every_level_once_and_in_order(curve, test_examples):
     phases = find_phases([1 - 0.8**k for k in range(len(curve))], curve, test_examples)
-    assert covered(phases, len(curve)) == list(range(len(curve)))
+    known = any(not math.isnan(value) for value in curve)
+    assert covered(phases, len(curve)) == (list(range(len(curve))) if known else [])
     assert phases.double_descent == (phases.valley is not None) == (phases.critical is not None)
     if phases.double_descent:
         assert phases.critical[1] == phases.valley < phases.peak <= phases.sweet[1]

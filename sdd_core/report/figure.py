@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import math
 from itertools import pairwise
 from typing import IO, TYPE_CHECKING, Any
@@ -38,6 +39,15 @@ STYLE: dict[Any, Any] = {
 }
 
 
+class ShownFigure(Figure):
+    """A figure that a notebook shows, whatever its backend."""
+
+    def _repr_png_(self) -> bytes:
+        buffer = io.BytesIO()
+        save_figure(self, buffer, "png")
+        return buffer.getvalue()
+
+
 def save_figure(figure: Figure, file: IO[bytes], form: str) -> None:
     """Write a figure as 'png', 'svg' or 'pdf', the same bytes for the same figure."""
     dates: dict[str, Any] = {"png": {}, "svg": {"Date": None}, "pdf": {"CreationDate": None}}
@@ -49,7 +59,7 @@ def result_figure(result: Result) -> Figure:
     """Test and training accuracy over sparsity with the phases shaded; below it the learning
     distance."""
     with mpl.rc_context(STYLE):
-        figure = Figure(figsize=(7.2, 5.6), layout="constrained")
+        figure = ShownFigure(figsize=(7.2, 5.6), layout="constrained")
         upper, lower = figure.subplots(2, 1, sharex=True, height_ratios=[2, 1])
         x = [place(value) for value in result.sparsity]
         shade(upper, result.phases, x, named=True)

@@ -18,7 +18,7 @@ from sdd_core.errors import SddError
 from sdd_core.files import write_atomic
 from sdd_core.findings import Findings, compare
 from sdd_core.groups import Group, group, place
-from sdd_core.report.figure import STYLE, save_figure, shade, sparsity_axis
+from sdd_core.report.figure import STYLE, ShownFigure, save_figure, shade, sparsity_axis
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -38,7 +38,7 @@ def plot(
     output: Path | str | None = None,
 ) -> Figure:
     """Metrics over sparsity, one below the other; runs that differ in their seed alone are one
-    line, their mean, with a band of one standard deviation.
+    line, their mean, with a band of one standard deviation. A notebook shows the figure.
 
     output: where to write the figure, .png, .svg or .pdf; the numbers go to a .csv beside it. The
         same results give the same bytes.
@@ -86,7 +86,7 @@ def groups_figure(
     for metric in metrics:
         check_metric(groups, metric)
     with mpl.rc_context(STYLE):
-        figure = Figure(figsize=(WIDTH, HEIGHT * len(metrics) + 0.9), layout="constrained")
+        figure = ShownFigure(figsize=(WIDTH, HEIGHT * len(metrics) + 0.9), layout="constrained")
         panels = list(figure.subplots(len(metrics), 1, sharex=True, squeeze=False).flat)
         for panel, metric in zip(panels, metrics, strict=True):
             for number, one in enumerate(groups):

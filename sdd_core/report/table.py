@@ -34,7 +34,7 @@ def result_table(result: Result) -> Table:
         column.justify = "right"
     for level in result.levels:
         phase = phase_of(result, level.level)
-        table.add_row(*_cells(level, shown), phase, style=STYLES[phase])
+        table.add_row(*_cells(level, shown), phase, style=STYLES.get(phase, ""))
     return table
 
 
@@ -50,7 +50,7 @@ def phase_table(result: Result) -> Table:
                      f"{accuracy(test[first])} to {accuracy(test[last])}")
         else:
             # A collapse that was not reached is one that deeper levels would show.
-            reached = name == "collapsed" and result.levels
+            reached = name == "collapsed" and spans
             cells = ("", f"beyond {100 * result.sparsity[-1]:.2f}" if reached else "none", "")
         table.add_row(name, *cells, style=style)
     return table
@@ -96,10 +96,9 @@ def csv_table(result: Result) -> str:
 
 
 def phase_of(result: Result, level: int) -> str:
-    """The name of the phase that a level lies in."""
-    return next(
-        name for name, (first, last) in result.phases.named().items() if first <= level <= last
-    )
+    """The name of the phase that a level lies in; nothing where no level has an accuracy."""
+    spans = result.phases.named().items()
+    return next((name for name, (first, last) in spans if first <= level <= last), "")
 
 
 def flat(metrics: Any) -> dict[str, Any]:

@@ -74,6 +74,11 @@ def test_the_numbers_are_those_of_the_lines():
     assert float(rows[2]["density"]) == pytest.approx(0.64)
 
 
+def test_a_notebook_shows_the_figure(tmp_path):
+    figure = sdd_core.plot(rates(), output=tmp_path / "figure.png")
+    assert figure._repr_png_() == (tmp_path / "figure.png").read_bytes()
+
+
 def test_more_groups_than_colours_can_be_told_apart():
     runs = [made([0.9, 0.8], settings={"noise": {"rate": rate / 20}}) for rate in range(1, 18)]
     (panel,) = sdd_core.plot(runs).axes

@@ -61,9 +61,11 @@ def test_phase_table_says_where_a_collapse_was_not_reached():
     ]
 
 
-def test_every_level_has_a_phase_even_where_all_diverged():
+def test_without_a_test_accuracy_there_are_tables_without_phases():
     result = made([math.nan] * 3)
-    assert [phase_of(result, level) for level in range(3)] == ["collapsed"] * 3
+    assert [phase_of(result, level) for level in range(3)] == [""] * 3
+    assert shown(result_table(result)).count("\n") == 4
+    assert shown(phase_table(result)).count("none") == 4
 
 
 def test_a_notebook_shows_the_verdict_and_all_levels():
