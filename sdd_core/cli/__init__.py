@@ -26,6 +26,7 @@ COMMANDS = {
     "list-plugins": ("plugins:list_plugins", "List the installed plugins."),
     "fit-kernels": ("kernels:fit_kernels", "Measure which sparse kernels are fast here."),
     "show": ("plugins:show", "Show a plugin's options and where its method comes from."),
+    "new-plugin": ("new_plugin:new_plugin", "Write a plugin to start from, ready to install."),
     "check": ("check:check", "Hold a plugin to its contract."),
 }
 
