@@ -52,8 +52,9 @@ def one_thread():
 def test_it_keeps_the_contract(row):
     assert row.plugin is not None
     plugin = row.plugin(**OPTIONS.get(row.name, {}))
-    # Data sources that read files are certified beside the files that their own tests write.
-    whole = row.kind != "data" or row.name == "digits"
+    # Data sources that read files are certified beside the files that their own tests write, and
+    # slimming refuses the kit's network, which has layers without batch normalisation.
+    whole = (row.kind != "data" or row.name == "digits") and row.name != "slimming"
     if whole and find_spec(LIBRARIES.get(row.name, "torch")):
         found = checks(plugin)
         assert len(found) > len(options.checks(plugin))
