@@ -30,6 +30,7 @@ HEADINGS = {
     "loss": "Losses",
     "ablation": "Ablations",
     "executor": "Executors",
+    "tracker": "Trackers",
 }
 
 
@@ -47,20 +48,21 @@ def write_pages(folder: Path) -> None:
             logger.warning("plugin %s has no page: %s", row.name, row.reason)
     rows = [row for row in mine if row.plugin and row.status == "ok"]
     pages = {_page(row): _of(row) for row in rows}
-    pages |= {kind: _of_kind(kind, [row for row in rows if row.kind == kind]) for kind in KINDS}
-    write(folder, {**pages, "index": _index()})
+    kinds = [kind for kind in KINDS if any(row.kind == kind for row in rows)]
+    pages |= {kind: _of_kind(kind, [row for row in rows if row.kind == kind]) for kind in kinds}
+    write(folder, {**pages, "index": _index(kinds)})
 
 
 def _page(row: Row) -> str:
     return f"{row.kind}-{row.name}"
 
 
-def _index() -> Iterator[str]:
+def _index(kinds: list[str]) -> Iterator[str]:
     yield "# Plugins\n"
     yield ("What comes with `sdd`, as `sdd list-plugins` shows it. Each page is generated from the "
            "plugin's class and says the same as `sdd show NAME`.\n")
     yield "```{toctree}\n:maxdepth: 2\n"
-    yield from KINDS
+    yield from kinds
     yield "```"
 
 

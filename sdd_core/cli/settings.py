@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import types
 import typing
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -64,8 +64,8 @@ class FieldOption(click.Option):
             note += f"  [default: {shown}]"
         self.group = group
         kind = type_name(info.annotation)
-        parse = {"text": str, "path": str}.get(kind, parse_value)
-        if kind.endswith(" list"):
+        parse = {"text": str, "path": str, "text list": parse_words}.get(kind, parse_value)
+        if kind.endswith(" list") and parse is parse_value:
             parse = parse_list
         super().__init__(
             [f"--{section}.{field}", f"{section}{_SEPARATOR}{field}"],
@@ -121,7 +121,15 @@ def parse_list(text: str) -> Any:
     """A list as TOML has it, or with commas alone: `300,100`, `300`."""
     if text.lstrip().startswith("["):
         return parse_value(text)
-    return [parse_value(part.strip()) for part in text.split(",") if part.strip()]
+    return [parse_value(word) for word in parse_words(text)]
+
+
+def parse_words(text: str) -> Any:
+    """A list of texts, as TOML has it, or with commas alone: `hidden*,output`, and `0`, which is
+    what the first layer of a torch.nn.Sequential is called."""
+    if text.lstrip().startswith("["):
+        return parse_value(text)
+    return [word for part in text.split(",") if (word := part.strip())]
 
 
 def type_name(annotation: Any) -> str:

@@ -33,6 +33,14 @@ def test_patterns_change_it(sdd, tmp_path):
     assert found["model"] == "mlp"
 
 
+def test_the_number_of_a_layer_is_a_pattern(sdd, tmp_path):
+    text = "from torch import nn\ndef two(): return nn.Sequential(nn.Flatten(), nn.Linear(64, 10))"
+    (tmp_path / "a_network_of_numbers.py").write_text(text)
+    words = ("inspect", "--model", "a_network_of_numbers:two", "--json", "--pruner.exempt")
+    assert "leaves no layer to prune" in refused(sdd(*words, "1"))
+    assert "'0' matches no layer" in refused(sdd(*words, "1, 0"))
+
+
 def test_options_of_a_name_with_a_colon_are_typed(sdd):
     assert "data.pad: input should be a valid integer" in refused(
         sdd("inspect", "--data", "hf:folder", "--data.pad", "wide")

@@ -4,6 +4,7 @@ Of each page, in the order in which they stand there and in one folder:
 
 - a `console` block is executed: lines that begin with `$ ` are commands, what follows is what they
   print on standard output, or, where it begins with `Error: `, on standard error with exit code 2;
+  what is installed stays in that folder;
 - a `python` block is executed, with the names that blocks before it made; a `text` block right
   after it is what it prints;
 - a `python` or `toml` block whose first line is a comment with a file's name is written there.
@@ -19,6 +20,8 @@ import io
 import math
 import re
 import shlex
+import subprocess
+import sys
 from collections.abc import Iterator
 from contextlib import redirect_stdout
 from pathlib import Path
@@ -28,6 +31,7 @@ import pytest
 import torch
 from click.testing import CliRunner
 
+from sdd_core import plugin_manager
 from sdd_core.cli import main
 
 ROOT = Path(__file__).parents[2]
@@ -39,11 +43,15 @@ RUN = re.compile(r"(-seed\d+)-[0-9a-f]{8}")
 
 
 @pytest.fixture(autouse=True)
-def threads() -> Iterator[None]:
-    """A command with --threads changes them for the whole process."""
-    before = torch.get_num_threads()
+def as_it_was(tmp_path: Path) -> Iterator[None]:
+    """A page may set the threads of this process, install plugins and import its own modules."""
+    threads = torch.get_num_threads()
     yield
-    torch.set_num_threads(before)
+    torch.set_num_threads(threads)
+    plugin_manager._loaded.cache_clear()
+    for name, module in list(sys.modules.items()):
+        if (getattr(module, "__file__", None) or "").startswith(str(tmp_path)):
+            del sys.modules[name]
 
 
 @pytest.mark.parametrize("page", [page for page in PAGES if "```" in page.read_text()],
@@ -52,6 +60,7 @@ def test_the_commands_of_a_page(
     page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
+    # Also puts sys.path back to what it was.
     monkeypatch.syspath_prepend(tmp_path)
     monkeypatch.delenv("SDD_STORE", raising=False)
     names: dict[str, Any] = {"__name__": "page"}
@@ -79,22 +88,30 @@ def commands(block: str) -> Iterator[tuple[str, str]]:
 
 
 def execute(command: str, expected: str) -> None:
-    """Run `sdd ...` in this process, or `ls` and `cat`."""
+    """Run `sdd ...` in this process, or `pip install` and `pytest` in one of their own."""
     program, *words = shlex.split(command, comments=True)
-    if program == "ls":
-        compare(expected, "\n".join(sorted(p.name for w in words for p in Path(w).iterdir())))
-        return
-    if program == "cat":
-        compare(expected, "".join(Path(word).read_text() for word in words))
-        return
-    assert program == "sdd", f"{command!r} cannot be executed here"
-    done = CliRunner().invoke(main, words)
-    if expected.startswith("Error: "):
-        assert done.exit_code == 2, done.output
-        compare(expected, done.stderr)
+    if program == "sdd":
+        done = CliRunner().invoke(main, words)
+        refused = expected.startswith("Error: ")
+        assert done.exit_code == (2 if refused else 0), f"{command}\n{done.output}"
+        compare(expected, done.stderr if refused else done.stdout)
+    elif program == "pip":
+        assert words[0] == "install"
+        offline = ["--no-deps", "--no-index", "--no-build-isolation", "--target", "site"]
+        python("pip", "install", "--quiet", *offline, *(w for w in words[1:] if w != "-e"))
+        sys.path.insert(0, str(Path("site").absolute()))
+        plugin_manager._loaded.cache_clear()
     else:
-        assert done.exit_code == 0, f"{command}\n{done.output}"
-        compare(expected, done.stdout)
+        assert program == "pytest", f"{command!r} cannot be executed here"
+        compare(expected, python("pytest", "-p", "no:cacheprovider", *words))
+
+
+def python(module: str, *words: str) -> str:
+    """What `python -m module ...` prints."""
+    done = subprocess.run([sys.executable, "-m", module, *words], capture_output=True, text=True,
+                          timeout=300, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
 
 
 def compare(expected: str, printed: str) -> None:
