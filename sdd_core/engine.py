@@ -244,8 +244,8 @@ class _Engine:
             exempt=self.parts.exempt,
             seed=self.experiment.seed,
             device=self.parts.device,
-            before=before and before.state,
-            dense=dense and dense.state,
+            before=before.state if before else None,
+            dense=dense.state if dense else None,
             aim=aim,
         )
 

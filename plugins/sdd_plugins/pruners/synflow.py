@@ -35,23 +35,22 @@ class SynFlow(Pruner):
         ratio = end / start if start else 0.0
         # Weights that went in an earlier step stay below all that went later.
         gone = torch.zeros(len(kept), dtype=torch.float64, device=device)
-        for step in range(1, self.steps + 1):
-            flows_out = network(ones).sum()
-            gradients = torch.autograd.grad(
-                flows_out, list(weights.values()), materialize_grads=True
-            )
+
+        def flow() -> Tensor:
+            total = network(ones).sum()
+            gradients = torch.autograd.grad(total, list(weights.values()), materialize_grads=True)
             pairs = zip(weights.values(), gradients, strict=True)
-            flow = torch.cat([(weight * gradient).detach().flatten() for weight, gradient in pairs])
-            if step == self.steps:
-                break  # the last step is what the engine does with the scores
+            return torch.cat([(weight * gradient).detach().flatten() for weight, gradient in pairs])
+
+        for step in range(1, self.steps):  # the last one is what the engine does with the scores
             aim = round(len(kept) * start * ratio ** (step / self.steps))
-            lowest = flow.masked_fill(~kept, torch.inf).argsort(stable=True)
+            lowest = flow().masked_fill(~kept, torch.inf).argsort(stable=True)
             now = lowest[: int(kept.sum()) - aim]
             kept[now], gone[now] = False, float(step - self.steps)
             with torch.no_grad():
                 for weight, mask in zip(weights.values(), _split(kept, weights), strict=True):
                     weight.masked_fill_(~mask, 0.0)
-        scores = _split(torch.where(kept, flow, gone), weights)
+        scores = _split(torch.where(kept, flow(), gone), weights)
         return dict(zip(weights, scores, strict=True))
 
 

@@ -35,8 +35,9 @@ class Wanda(Pruner):
             # the sum of what the weight is multiplied by, whatever the stride and padding.
             with torch.enable_grad():
                 total = layer.forward(inputs[0].square()).sum()
-                squares[names[id(layer.weight)]] += torch.autograd.grad(total, layer.weight)[0]
-                seen.add(names[id(layer.weight)])
+                name = names[id(layer.weight)]
+                squares[name] += torch.autograd.grad(total, weights[name])[0]
+                seen.add(name)
 
         for layer in network.modules():
             if id(getattr(layer, "weight", None)) in names:
