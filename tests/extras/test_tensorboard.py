@@ -1,0 +1,32 @@
+"""What the real TensorBoard reads out of the files of a run."""
+
+import pytest
+from support import small
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+import sdd_core
+
+
+@pytest.mark.parametrize("folder", [None, "logs"])
+def test_settings_curves_and_the_figure(tmp_path, monkeypatch, folder):
+    monkeypatch.chdir(tmp_path)
+    result = sdd_core.run(
+        small(), store="store", device="cpu",
+        trackers=[f"tensorboard:{folder}" if folder else "tensorboard"],
+    )
+    events = EventAccumulator(f"{folder or 'store/tensorboard'}/{result.run}")
+    events.Reload()
+
+    def curve(name):
+        return {event.step: event.value for event in events.Scalars(name)}
+
+    assert curve("level/test_accuracy") == pytest.approx(
+        dict(enumerate(result.curve("test_accuracy"))), abs=1e-6
+    )
+    for level in result.levels:
+        assert curve(f"level {level.level:02d}/test_loss") == pytest.approx(
+            {epoch["number"]: epoch["test_loss"] for epoch in level.epochs}, rel=1e-5
+        )
+    assert [image.step for image in events.Images("figure")] == [0]
+    text = events.Tensors("settings/text_summary")[0].tensor_proto.string_val[0].decode()
+    assert "| train.epochs | 3 |" in text
