@@ -145,7 +145,10 @@ def _chosen(kind: str) -> BeforeValidator:
             plugin, option = plugins.find(kind, name)
         except SddError as error:
             raise ValueError(str(error)) from None
-        return plugin.model_validate({**options, **option})
+        made = plugin.model_validate({**options, **option})
+        if (full := plugins.spelling(plugin)) != plugin.name:
+            made._full_name = full
+        return made
 
     return BeforeValidator(validate)
 

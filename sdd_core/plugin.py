@@ -17,6 +17,7 @@ from pydantic import (
     BeforeValidator,
     ConfigDict,
     Field,
+    PrivateAttr,
     field_validator,
     model_serializer,
 )
@@ -64,10 +65,15 @@ class Plugin(Frozen):
     source: ClassVar[str] = ""
     shorthand: ClassVar[str | None] = None
 
+    # What a file has to call it where another package has a plugin of its name.
+    _full_name: str = PrivateAttr(default="")
+
     @model_serializer(mode="wrap")
     def _with_name(self, handler: Any) -> dict[str, Any]:
         fields = handler(self)
-        name = f"{self.name}:{fields.pop(self.shorthand)}" if self.shorthand else self.name
+        name = self._full_name or self.name
+        if self.shorthand:
+            name = f"{name}:{fields.pop(self.shorthand)}"
         return {"name": name, **fields}
 
 
@@ -96,7 +102,10 @@ class Pruner(Plugin):
     fraction: Fraction = Field(
         default=0.2, description="fraction of the remaining weights a level prunes"
     )
-    sparsity: Annotated[tuple[Fraction, ...] | None, BeforeValidator(_several)] = Field(
+    sparsity: Annotated[
+        tuple[Fraction, ...] | None,
+        BeforeValidator(_several, json_schema_input_type=Fraction | tuple[Fraction, ...] | None),
+    ] = Field(
         default=None,
         description="the sparsity of each level, instead of a fraction per level; one number "
         "prunes once",

@@ -273,6 +273,15 @@ class Plugins:
         """Names of the usable plugins of a kind."""
         return sorted({r.name for r in self.rows if r.kind == kind and r.status == "ok"})
 
+    def spelling(self, plugin: type[Plugin]) -> str:
+        """The name by which `get` finds a plugin class: its own, or, where that means another
+        one or several, with its distribution before it."""
+        same = [r for r in self.rows if r.plugin and (r.kind, r.name) == (plugin.kind, plugin.name)]
+        row = next((r for r in same if r.plugin is plugin), None)
+        if row is None or len(same) == 1 or (row.status, row.distribution) == ("ok", GROUP):
+            return plugin.name
+        return f"{row.distribution}:{row.name}"
+
     def origin(self, plugin: type[Plugin]) -> dict[str, str]:
         """Distribution and version that a plugin class comes from, for records."""
         row = next((r for r in self.rows if r.plugin is plugin), None)

@@ -389,3 +389,18 @@ def test_a_strange_object_is_no_plugin():
     plugins.load([EntryPoint("nowhere", "no_module:thing", "sdd")])
     assert plugins.rows[-1].status == "failed"
     assert plugins.rows[-1].distribution == "?"
+
+
+def test_a_run_of_a_plugin_whose_name_is_taken_is_of_that_plugin_when_it_goes_on(install, tmp_path):
+    plugins = load(install("sdd-other", good("imp")))
+    settings = small(pruner={"name": "sdd-other:imp", "fraction": 0.4}, levels=1)
+    made = Experiment.make(settings, plugins)
+    assert made.to_dict()["pruner"]["name"] == "sdd-other:imp"
+    again = Experiment.make(made.to_dict(), plugins)
+    assert again == made
+    assert type(again.pruner) is plugins.get("pruner", "sdd-other:imp")
+    usual = Experiment.make(small(levels=1), plugins)
+    assert usual.to_dict()["pruner"]["name"] == "imp"
+    assert usual == Experiment.make(small(pruner={"name": "sdd:imp", "fraction": 0.4}, levels=1))
+    result = go(settings, tmp_path / "store", plugins=plugins)
+    assert 'name = "sdd-other:imp"' in (result.folder / "experiment.toml").read_text()

@@ -28,6 +28,7 @@ COMMANDS = {
     "show": ("plugins:show", "Show a plugin's options and where its method comes from."),
     "new-plugin": ("new_plugin:new_plugin", "Write a plugin to start from, ready to install."),
     "check": ("check:check", "Hold a plugin to its contract."),
+    "schema": ("schema:schema", "The JSON schema of experiment files, for editors."),
 }
 
 

@@ -1,0 +1,24 @@
+"""`sdd schema`."""
+
+from __future__ import annotations
+
+import json
+
+import click
+
+from sdd_core.cli.run import no_plugin_option
+from sdd_core.plugin_manager import load_plugins, warn_of_problems
+from sdd_core.schema import experiment_schema
+
+
+@click.command()
+@no_plugin_option
+def schema(no_plugin: tuple[str, ...]) -> None:
+    """Print the JSON schema of experiment files, with the installed plugins' options.
+
+    Editors complete and check TOML files by it: `sdd schema > sdd.schema.json`, and
+    `#:schema ./sdd.schema.json` as the first line of the experiment.
+    """
+    plugins = load_plugins(no_plugin)
+    warn_of_problems(plugins)
+    click.echo(json.dumps(experiment_schema(plugins), indent=1))
