@@ -136,6 +136,9 @@ def check_metric(groups: Iterable[Group], metric: str) -> None:
         for name, value in level.metrics.items():
             layers = [f"{name}/{layer}" for layer in value] if isinstance(value, Mapping) else []
             known |= dict.fromkeys(layers or [name])
+    if metric in known:
+        raise SddError(f"{metric!r} is a number at no level of any run; where training diverged, "
+                       "there is none")
     near = difflib.get_close_matches(metric, known, n=3, cutoff=0.5)
     hint = f"did you mean {' or '.join(near)}?" if near else f"there are {', '.join(known)}"
     raise SddError(f"no run has a number called {metric!r}; {hint}")

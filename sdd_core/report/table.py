@@ -34,7 +34,8 @@ def result_table(result: Result) -> Table:
         column.justify = "right"
     for level in result.levels:
         phase = phase_of(result, level.level)
-        table.add_row(*_cells(level, shown), phase, style=STYLES.get(phase, ""))
+        said = phase or ("diverged" if level.diverged else "")
+        table.add_row(*_cells(level, shown), said, style=STYLES.get(phase, ""))
     return table
 
 
