@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import io
 import math
+import os
 import re
 import shlex
 import subprocess
@@ -37,7 +38,7 @@ from sdd_core.cli import main
 ROOT = Path(__file__).parents[2]
 PAGES = sorted((ROOT / "docs").glob("*.md"))
 BLOCK = re.compile(r"^```(\w+)\n(.*?)^```$(?:\s*^```text\n(.*?)^```$)?", re.M | re.S)
-FILE = re.compile(r"# ([\w/]+\.(?:py|toml))$")
+FILE = re.compile(r"# ([\w/-]+\.(?:py|toml))$")
 NUMBER = re.compile(r"-?\d+\.\d+")
 RUN = re.compile(r"(-seed\d+)-[0-9a-f]{8}")
 
@@ -98,7 +99,7 @@ def execute(command: str, expected: str) -> None:
     elif program == "pip":
         assert words[0] == "install"
         offline = ["--no-deps", "--no-index", "--no-build-isolation", "--target", "site"]
-        python("pip", "install", "--quiet", *offline, *(w for w in words[1:] if w != "-e"))
+        python("pip", "install", "--quiet", *offline, *(f"./{w}" for w in words[1:] if w != "-e"))
         sys.path.insert(0, str(Path("site").absolute()))
         plugin_manager._loaded.cache_clear()
     else:
@@ -108,8 +109,9 @@ def execute(command: str, expected: str) -> None:
 
 def python(module: str, *words: str) -> str:
     """What `python -m module ...` prints."""
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
     done = subprocess.run([sys.executable, "-m", module, *words], capture_output=True, text=True,
-                          timeout=300, check=False)
+                          env=environment, timeout=300, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout
 
