@@ -12,11 +12,13 @@ import click
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
+from sdd_core.cli.completion import field_options
 from sdd_core.errors import SddError
 from sdd_core.experiment import DEFAULTS, Train, override, parse_value, read_toml, sections
 from sdd_core.plugin_manager import Plugins, load_plugins
 
 _SEPARATOR = "__"
+_OPTIONS = "sdd_core.cli.settings.options"
 
 
 class ExperimentCommand(click.Command):
@@ -28,18 +30,29 @@ class ExperimentCommand(click.Command):
         try:
             seen, rest, _ = self.make_parser(peek).parse_args(list(args))
         except click.UsageError:
-            return super().parse_args(ctx, args)
-        plugins = load_plugins(tuple(seen.get("no_plugin") or ()))
+            if not ctx.resilient_parsing:
+                return super().parse_args(ctx, args)
+            seen, rest = {}, []  # of a line that is not written yet
         file = next((Path(word) for word in (seen.get("file"), *rest)
                      if word and str(word).endswith(".toml")), None)
-        fields = read_toml(file) if file and file.is_file() else {}
-        fields = override(fields, changes(seen))
-        static = self.params
-        self.params = [*static, *_options(fields, plugins)]
         try:
-            return super().parse_args(ctx, args)
-        finally:
-            self.params = static
+            fields = read_toml(file) if file and file.is_file() else {}
+            fields = override(fields, changes(seen))
+        except SddError:
+            if not ctx.resilient_parsing:
+                raise
+            fields = {}
+        if ctx.resilient_parsing:
+            # A shell asks what may come next, and nobody waits for torch with a finger on Tab.
+            ctx.meta[_OPTIONS] = field_options(_chosen(fields))
+        else:
+            plugins = load_plugins(tuple(seen.get("no_plugin") or ()))
+            ctx.meta[_OPTIONS] = _options(fields, plugins)
+        return super().parse_args(ctx, args)
+
+    def get_params(self, ctx: click.Context) -> list[click.Parameter]:
+        """Those that the command always has, and those of the chosen plugins."""
+        return [*super().get_params(ctx), *ctx.meta.get(_OPTIONS, ())]
 
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         groups: dict[str, list[tuple[str, str]]] = {}
@@ -64,8 +77,11 @@ class FieldOption(click.Option):
             note += f"  [default: {shown}]"
         self.group = group
         kind = type_name(info.annotation)
-        parse = {"text": str, "path": str, "text list": parse_words}.get(kind, parse_value)
-        if kind.endswith(" list") and parse is parse_value:
+        own: dict[str, Callable[[str], Any]] = {
+            "text": str, "path": str, "text list": parse_words,
+        }
+        parse = own.get(kind, parse_value)
+        if kind.endswith(" list") and kind not in own:
             parse = parse_list
         super().__init__(
             [f"--{section}.{field}", f"{section}{_SEPARATOR}{field}"],
@@ -79,14 +95,9 @@ def _options(fields: Mapping[str, Any], plugins: Plugins) -> list[click.Paramete
     options: list[click.Parameter] = [
         FieldOption("train", name, info, "Training") for name, info in Train.model_fields.items()
     ]
-    for section, kind in sections().items():
-        default = DEFAULTS.get(section)
-        chosen = fields.get(section, default)
-        name = chosen.get("name", default) if isinstance(chosen, Mapping) else chosen
-        if name is None:
-            continue
+    for section, (kind, name) in _chosen(fields).items():
         try:
-            plugin: type[BaseModel] = plugins.find(kind.kind, str(name))[0]
+            plugin: type[BaseModel] = plugins.find(kind, name)[0]
         except SddError:
             continue  # an unknown name is told, with the nearest ones, when the value is made
         options += [
@@ -94,6 +105,18 @@ def _options(fields: Mapping[str, Any], plugins: Plugins) -> list[click.Paramete
             for field, info in plugin.model_fields.items()
         ]
     return options
+
+
+def _chosen(fields: Mapping[str, Any]) -> dict[str, tuple[str, str]]:
+    """The plugins that settings name, or else the default ones: section to kind and name."""
+    chosen = {}
+    for section, kind in sections().items():
+        default = DEFAULTS.get(section)
+        table = fields.get(section, default)
+        name = table.get("name", default) if isinstance(table, Mapping) else table
+        if name is not None:
+            chosen[section] = (kind.kind, str(name))
+    return chosen
 
 
 def changes(values: Mapping[str, Any]) -> list[tuple[str, Any]]:
