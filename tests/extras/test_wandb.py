@@ -2,6 +2,7 @@
 
 import json
 import struct
+import time
 
 import pytest
 from support import small
@@ -18,7 +19,7 @@ def test_settings_curves_and_the_figure(tmp_path, monkeypatch):
     result = sdd_core.run(small(), store="store", trackers="wandb:my-project", device="cpu")
     (file,) = tmp_path.glob("store/wandb/offline-run-*/*.wandb")
     config, rows, project = {}, [], set()
-    for record in _records(file):
+    for record in _finished(file):
         config |= {item.key: json.loads(item.value_json) for item in record.run.config.update}
         project |= {record.run.project} - {""}
         rows.append({
@@ -37,6 +38,17 @@ def test_settings_curves_and_the_figure(tmp_path, monkeypatch):
     assert any(name.startswith("figure") for row in rows for name in row)
 
 
+def _finished(file):
+    """All records, as soon as W&B's own process has written the last one."""
+    until = time.monotonic() + 60
+    while True:
+        records = list(_records(file))
+        if any(record.HasField("exit") for record in records):
+            return records
+        assert time.monotonic() < until, f"{len(records)} records, and no end"
+        time.sleep(0.1)
+
+
 def _records(file):
     """The records in W&B's file: LevelDB's log format after seven bytes of its own."""
     data, at, whole = file.read_bytes(), 7, b""
@@ -45,6 +57,8 @@ def _records(file):
             at += BLOCK - at % BLOCK
             continue
         _, length, kind = struct.unpack("<IHB", data[at : at + 7])
+        if at + 7 + length > len(data):  # still being written
+            return
         whole += data[at + 7 : at + 7 + length]
         at += 7 + length
         if kind in {FULL, LAST}:
