@@ -8,6 +8,7 @@ from importlib import import_module
 from typing import Any
 
 import click
+from click.shell_completion import CompletionItem
 
 from sdd_core import __version__
 from sdd_core.errors import SddError
@@ -65,6 +66,14 @@ class LazyGroup(click.Group):
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         with formatter.section("Commands"):
             formatter.write_dl([(name, text) for name, (_, text) in COMMANDS.items()])
+
+    def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
+        # As click has it, but without importing each command for its help.
+        return [
+            *(CompletionItem(name, help=text) for name, (_, text) in COMMANDS.items()
+              if name.startswith(incomplete)),
+            *click.Command.shell_complete(self, ctx, incomplete),
+        ]  # fmt: skip
 
     def make_context(self, *args: Any, **extra: Any) -> click.Context:
         with one_line():

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 from pydantic import ValidationError
 
+from sdd_core.cli.completion import names_of
 from sdd_core.cli.plugins import unknown
 from sdd_core.cli.run import no_plugin_option
 from sdd_core.errors import SddError
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
 
 
 @click.command()
-@click.argument("name")
+@click.argument("name", shell_complete=names_of())
 @click.option("--set", "set_", multiple=True, metavar="OPTION=VALUE",
               help="Set an option of the plugin; may be repeated.")
 @click.option("--data-root", type=click.Path(path_type=Path, file_okay=False),

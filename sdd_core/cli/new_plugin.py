@@ -11,6 +11,7 @@ from tempfile import TemporaryDirectory
 import click
 
 from sdd_core.errors import SddError
+from sdd_core.plugin_manager import load_plugins
 
 KINDS = ("pruner", "schedule", "metric", "noise", "data", "model", "loss", "ablation", "hook")
 
@@ -71,6 +72,11 @@ def _words(name: str, kind: str) -> dict[str, str]:
     module = "_".join(["sdd", *parts])
     if module in {"sdd_core", "sdd_plugins"}:
         raise SddError(f"{name!r} would make the module {module}, which is sdd's own; choose "
+                       "another name")
+    taken = next((row for row in load_plugins().rows
+                  if (row.kind, row.name) == (kind, name) and row.plugin), None)
+    if taken:
+        raise SddError(f"there is a {kind} {name!r} already, in {taken.distribution}; choose "
                        "another name")
     words = " ".join(parts)
     section = {"schedule": "retrain"}.get(kind, kind)

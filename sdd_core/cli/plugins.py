@@ -13,6 +13,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from sdd_core.cli.completion import names_of
 from sdd_core.cli.run import no_plugin_option
 from sdd_core.cli.settings import type_name
 from sdd_core.cli.terminal import console
@@ -51,7 +52,7 @@ def list_plugins(kind: str | None, as_json: bool, no_plugin: tuple[str, ...]) ->
 
 
 @click.command()
-@click.argument("name")
+@click.argument("name", shell_complete=names_of())
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
 @no_plugin_option
 def show(name: str, as_json: bool, no_plugin: tuple[str, ...]) -> None:

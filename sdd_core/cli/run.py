@@ -9,6 +9,7 @@ from typing import Any
 
 import click
 
+from sdd_core.cli.completion import names_of
 from sdd_core.cli.settings import ExperimentCommand, changes
 from sdd_core.experiment import Experiment, override, read_toml
 from sdd_core.plugin_manager import Plugins, load_plugins, warn_of_problems
@@ -26,8 +27,13 @@ store_option = click.option(
     help="Folder for runs and the levels they share.",
 )
 no_plugin_option = click.option(
-    "--no-plugin", multiple=True, metavar="NAME", help="Leave a plugin out; may be repeated."
+    "--no-plugin", multiple=True, metavar="NAME", shell_complete=names_of(),
+    help="Leave a plugin out; may be repeated.",
 )
+
+
+def _named(option: str, kind: str, says: str) -> Any:
+    return click.option(option, metavar="NAME", shell_complete=names_of(kind), help=says)
 
 
 def place_options(command: Any) -> Any:
@@ -42,6 +48,7 @@ def place_options(command: Any) -> Any:
             click.option("--checkpoint-minutes", type=click.FloatRange(min=0), default=2.0,
                          show_default=True, help="How much work a crash may cost."),
             click.option("--tracker", "trackers", multiple=True, metavar="NAME",
+                         shell_complete=names_of("tracker"),
                          help="Send settings and curves there too; may be repeated.  "
                          "`sdd list-plugins --kind tracker`"),
             click.option("--quiet", "-q", is_flag=True, help="No progress."),
@@ -59,17 +66,14 @@ def experiment_options(command: Any) -> Any:
     for option in reversed(
         [
             click.argument("file", required=False, type=click.Path(path_type=Path, dir_okay=False)),
-            click.option("--pruner", metavar="NAME", help="Which weights go.  [default: imp]"),
-            click.option("--retrain", metavar="NAME",
-                         help="How a pruned level trains.  [default: rewind]"),
-            click.option("--data", metavar="NAME", help="Data set.  [default: digits]"),
-            click.option("--noise", metavar="NAME", help="Label noise.  [default: symmetric]"),
-            click.option("--model", metavar="NAME",
-                         help="Network, torchvision:NAME, timm:NAME or package.module:function.  "
-                         "[default: mlp]"),
-            click.option("--loss", metavar="NAME",
-                         help="What training minimises.  [default: cross-entropy]"),
-            click.option("--ablation", metavar="NAME", help="What is changed about each level."),
+            _named("--pruner", "pruner", "Which weights go.  [default: imp]"),
+            _named("--retrain", "schedule", "How a pruned level trains.  [default: rewind]"),
+            _named("--data", "data", "Data set.  [default: digits]"),
+            _named("--noise", "noise", "Label noise.  [default: symmetric]"),
+            _named("--model", "model", "Network, torchvision:NAME, timm:NAME or "
+                   "package.module:function.  [default: mlp]"),
+            _named("--loss", "loss", "What training minimises.  [default: cross-entropy]"),
+            _named("--ablation", "ablation", "What is changed about each level."),
             click.option("--levels", type=int, help="How often to prune.  [default: 25]"),
             click.option("--seed", type=int, help="Of every stream of randomness.  [default: 0]"),
             click.option("--engine", type=click.Choice(["auto", "reference"]),
@@ -85,6 +89,7 @@ def experiment_options(command: Any) -> Any:
 @click.command(cls=ExperimentCommand)
 @experiment_options
 @click.option("--metric", "metric", multiple=True, metavar="NAME",
+              shell_complete=names_of("metric"),
               help="Measure this too; may be repeated.")
 @place_options
 def run(

@@ -89,6 +89,13 @@ def test_the_modules_of_sdd_itself_are_refused(sdd, tmp_path, name):
     assert not list(tmp_path.iterdir())
 
 
+def test_a_name_that_another_plugin_has_is_refused(sdd, tmp_path):
+    said = refused(sdd("new-plugin", "imp", "--kind", "pruner"))
+    assert "there is a pruner 'imp' already, in sdd; choose another name" in said
+    assert not list(tmp_path.iterdir())
+    assert sdd("new-plugin", "imp", "--kind", "metric").exit_code == 0
+
+
 def test_what_exists_is_left_alone(sdd, tmp_path):
     (tmp_path / "sdd-mine").mkdir()
     assert "sdd-mine exists already" in refused(sdd("new-plugin", "mine", "--kind", "model"))

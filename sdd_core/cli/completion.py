@@ -1,0 +1,138 @@
+"""What shells complete: the names of plugins and their options.
+
+Only importing the plugins tells, which takes seconds for torch. So another process does it, once
+for what is installed, and what it found is kept in the user's cache.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from importlib.metadata import EntryPoint, entry_points
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import click
+from click.shell_completion import CompletionItem
+
+Completer = Callable[[click.Context, click.Parameter, str], list[CompletionItem]]
+
+GROUP = "sdd"
+LONGEST = 120
+"""Seconds that importing all plugins may take."""
+
+
+def names_of(kind: str | None = None) -> Completer:
+    """Completes the names of the usable plugins of a kind, or of all kinds."""
+
+    def complete(
+        ctx: click.Context, param: click.Parameter, incomplete: str
+    ) -> list[CompletionItem]:
+        known = catalogue()["plugins"]
+        return [
+            CompletionItem(name, help=plugin["says"])
+            for one in ([kind] if kind else sorted(known))
+            for name, plugin in sorted(known.get(one, {}).items())
+            if name.startswith(incomplete)
+        ]
+
+    return complete
+
+
+def field_options(chosen: Mapping[str, tuple[str, str]]) -> list[click.Parameter]:
+    """An option for each field of the training and of the plugins that are `chosen`: for each
+    section its kind and the plugin's name."""
+    known = catalogue()
+    fields = {"train": known["train"]}
+    for section, (kind, name) in chosen.items():
+        fields[section] = known["plugins"].get(kind, {}).get(name, {}).get("options", {})
+    return [
+        click.Option(
+            [f"--{section}.{field}", f"{section}__{field}"],
+            help=option["says"],
+            type=click.Choice(option["values"]) if option["values"] else str,
+        )
+        for section, options in fields.items()
+        for field, option in options.items()
+    ]
+
+
+def catalogue() -> dict[str, Any]:
+    """Names, descriptions and options of the plugins that are installed, by kind. Empty where
+    they cannot be found out: a shell shows no errors."""
+    installed = _installed()
+    base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    file = Path(base) / "sdd" / "completion.json"
+    with suppress(OSError, ValueError, KeyError):
+        kept = json.loads(file.read_text("utf-8"))
+        if kept["installed"] == installed:
+            return kept["found"]
+    found: dict[str, Any] = {"plugins": {}, "train": {}}
+    with suppress(OSError, ValueError, subprocess.SubprocessError):
+        command = [sys.executable, "-m", "sdd_core.cli.completion"]
+        done = subprocess.run(command, capture_output=True, check=True, timeout=LONGEST,
+                              env=os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)})
+        found = json.loads(done.stdout)
+        _keep(file, {"installed": installed, "found": found})
+    return found
+
+
+def _keep(file: Path, value: Any) -> None:
+    file.parent.mkdir(parents=True, exist_ok=True)
+    # Two shells may do so at once.
+    with tempfile.NamedTemporaryFile("w", dir=file.parent, delete=False, encoding="utf-8") as fresh:
+        json.dump(value, fresh)
+    os.replace(fresh.name, file)
+
+
+def _installed() -> list[list[Any]]:
+    """What tells that other plugins are there than when the catalogue was made."""
+    return sorted(
+        [entry.dist.name if entry.dist else "?", entry.dist.version if entry.dist else "?",
+         entry.name, entry.value, _changed(entry)]
+        for entry in entry_points(group=GROUP)
+    )  # fmt: skip
+
+
+def _changed(entry: EntryPoint) -> float:
+    """When the file behind an entry point was changed last; nothing is imported for it."""
+    top, *inner = entry.module.split(".")
+    with suppress(Exception):
+        spec = find_spec(top)
+        if spec and not inner:
+            return os.stat(str(spec.origin)).st_mtime
+        folder = Path(next(iter(spec.submodule_search_locations or []))) if spec else Path()
+        place = folder.joinpath(*inner)
+        return os.stat(place / "__init__.py" if place.is_dir() else f"{place}.py").st_mtime
+    return 0.0
+
+
+def _find() -> dict[str, Any]:
+    from sdd_core.cli.settings import type_name  # noqa: PLC0415 (imports this module)
+    from sdd_core.experiment import Train  # noqa: PLC0415
+    from sdd_core.plugin_manager import load_plugins  # noqa: PLC0415
+
+    def option(info: Any) -> dict[str, Any]:
+        kind = type_name(info.annotation)
+        values = kind.split("|") if "|" in kind else []
+        return {"says": info.description or "",
+                "values": ["true", "false"] if kind == "boolean" else values}
+
+    plugins: dict[str, Any] = {}
+    for row in load_plugins().rows:
+        if row.status == "ok" and row.plugin:
+            options = {name: option(info) for name, info in row.plugin.model_fields.items()}
+            plugins.setdefault(row.kind, {})[row.name] = {"says": row.description,
+                                                          "options": options}
+    train = {name: option(info) for name, info in Train.model_fields.items()}
+    return {"plugins": plugins, "train": train}
+
+
+if __name__ == "__main__":
+    print(json.dumps(_find()))
