@@ -104,9 +104,9 @@ def call(
 ) -> Any:
     """Call a function with those of the `given` arguments that it has parameters for."""
     try:
-        wanted = inspect.signature(function).parameters
+        wanted = set(inspect.signature(function).parameters)
     except ValueError:  # built in
-        wanted = {}
+        wanted = set()
     return function(**{k: v for k, v in given.items() if k in wanted}, **options)
 
 

@@ -10,6 +10,8 @@ from torch import Tensor, nn
 
 from sdd_core.masks import prunable_weights
 
+State = Literal["prunable", "exempt", "left alone"]
+
 
 @dataclass(frozen=True)
 class Parameter:
@@ -22,7 +24,7 @@ class Parameter:
     name: str
     shape: tuple[int, ...]
     count: int
-    state: Literal["prunable", "exempt", "left alone"]
+    state: State
     why: str = ""
 
 
@@ -47,7 +49,8 @@ def parameters_of(network: nn.Module, exempt: Collection[str] = ()) -> list[Para
     for name, parameter in network.named_parameters(remove_duplicate=False):
         same = first.setdefault(id(parameter), name)
         if name in prunable:
-            state, why = ("exempt" if name in exempt else "prunable"), ""
+            why = ""
+            state: State = "exempt" if name in exempt else "prunable"
         else:
             state, why = "left alone", _why(name, parameter, owners[name])
             if same != name:

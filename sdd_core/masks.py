@@ -45,7 +45,7 @@ def prunable_weights(network: nn.Module) -> dict[str, Tensor]:
         for kind, attributes in PRUNABLE.items()
         if isinstance(module, kind)
         for weight in (getattr(module, attribute, None) for attribute in attributes)
-        if id(weight) in names
+        if weight is not None and id(weight) in names
     }
     if not weights:
         raise SddError(

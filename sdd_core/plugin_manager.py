@@ -327,13 +327,13 @@ def _incompatible(module: str) -> str:
         body = ast.parse(source).body
     except Exception:  # what is wrong with it is said when it is imported
         return ""
-    stated = next((node.value.value for node in body
-                   if isinstance(node, ast.Assign) and isinstance(node.value, ast.Constant)
-                   and any(getattr(t, "id", "") == "sdd_requires" for t in node.targets)), "")
+    stated = str(next((node.value.value for node in body
+                       if isinstance(node, ast.Assign) and isinstance(node.value, ast.Constant)
+                       and any(getattr(t, "id", "") == "sdd_requires" for t in node.targets)), ""))
     try:
-        fits = SpecifierSet(str(stated)).contains(hookspecs.VERSION, prereleases=True)
+        fits = SpecifierSet(stated).contains(hookspecs.VERSION, prereleases=True)
     except InvalidSpecifier:
-        return f"sdd_requires = {stated!r} is no range of versions; expected one such as '>=1,<2'"
+        return f"sdd_requires = {stated!r} is no range of versions; expected one such as \">=1,<2\""
     return "" if fits else (f"needs hooks {stated} of sdd, these are {hookspecs.VERSION}; install "
                             "a version of the plugin or of sdd that fits")
 

@@ -94,11 +94,11 @@ def crop(
     top, left, flip = crops.top[rows], crops.left[rows], crops.flip[rows]
     if padded.device.type == "cpu":
         # numpy copies a window row by row, torch number by number: five times as fast.
-        windows = sliding_window_view(padded.numpy(), shape, axis=(1, 2, 3))
-        images = windows[chosen.numpy(), 0, top.numpy(), left.numpy()]
+        places = sliding_window_view(padded.numpy(), shape, axis=(1, 2, 3))
+        cut = places[chosen.numpy(), 0, top.numpy(), left.numpy()]
         flipped = flip.numpy()
-        images[flipped] = images[flipped][..., ::-1]
-        return torch.from_numpy(images)
+        cut[flipped] = cut[flipped][..., ::-1]
+        return torch.from_numpy(cut)
     _, height, width = shape
     windows = padded.unfold(2, height, 1).unfold(3, width, 1)
     images = windows[chosen, :, top, left]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 from sdd_core import masks as masking
@@ -28,7 +29,7 @@ def checks(plugin: Any) -> list[Check]:
 def masks(plugin: Any) -> None:
     """It gives masks of the right names and shapes, with exempt layers as they were"""
     for level in levels().values():
-        found = ask_twice(plugin, "masks", lambda level=level: (view_of(level, EXEMPT),))
+        found = ask_twice(plugin, "masks", partial(lambda one: (view_of(one, EXEMPT),), level))
         try:
             found = masking.check_masks(found, level.masks, plugin.name)
         except SddError as error:
@@ -40,7 +41,8 @@ def masks(plugin: Any) -> None:
 def steps(plugin: Any) -> None:
     """It says where to start and which steps to train, the same whenever it is asked"""
     for dense in dense_trainings():
-        found = ask_twice(plugin, "retraining", lambda dense=dense: (copy_of(dense), _usual(dense)))
+        given = partial(lambda one: (copy_of(one), _usual(one)), dense)
+        found = ask_twice(plugin, "retraining", given)
         check_retraining(plugin, found, dense)
 
 

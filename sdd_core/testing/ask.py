@@ -7,6 +7,7 @@ import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, fields, is_dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -35,7 +36,7 @@ class Check:
     def all(cls, *functions: Callable[..., None], about: tuple[Any, ...]) -> list[Check]:
         """A check for each function, called with `about`; its docstring says what it checks."""
         return [
-            cls((function.__doc__ or "").strip().rstrip("."), lambda f=function: f(*about))
+            cls((function.__doc__ or "").strip().rstrip("."), partial(function, *about))
             for function in functions
         ]
 

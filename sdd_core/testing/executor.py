@@ -24,9 +24,9 @@ def tasks(plugin: Any) -> None:
         wrong = pool.submit(_refuse, "too sparse")
         if [number.result(120) for number in numbers] != [12, 6, 4, 3]:
             raise fault(plugin, "gives other results than the tasks have")
-        error = wrong.exception(120)
-        if not isinstance(error, SddError) or "too sparse" not in str(error):
-            raise fault(plugin, f"turns a task's SddError into {error!r}")
+        raised = wrong.exception(120)
+        if not isinstance(raised, SddError) or "too sparse" not in str(raised):
+            raise fault(plugin, f"turns a task's SddError into {raised!r}")
     finally:
         pool.shutdown()
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
 from torch import Tensor
@@ -58,7 +59,7 @@ def hands_off(plugin: Any) -> None:
 def determinism(plugin: Any) -> None:
     """Equal levels have equal values, and it draws from level.generator alone"""
     for level in (make_level(), make_level(0.5, 1)):
-        ask_twice(plugin, "measure", lambda level=level: (view_of(level),))
+        ask_twice(plugin, "measure", partial(lambda one: (view_of(one),), level))
 
 
 def _finite(value: Any) -> bool:

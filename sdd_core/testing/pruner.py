@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from decimal import Decimal
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -67,7 +68,7 @@ def hands_off(plugin: Any) -> None:
 def determinism(plugin: Any) -> None:
     """Equal levels get equal scores, and it draws from level.generator alone"""
     for level in (make_level(), make_level(0.5, 1)):
-        ask_twice(plugin, "scores", lambda level=level: (_view(level, EXEMPT),))
+        ask_twice(plugin, "scores", partial(lambda one: (_view(one, EXEMPT),), level))
 
 
 def any_depth(plugin: Any) -> None:
@@ -111,13 +112,13 @@ def counts(plugin: Any) -> None:
             layers = [count - _share(0.6, count) for count in
                       (layers if exact.scope == "layer" else [kept])]
             kept = sum(layers)
-        for level in range(4):
+        for index in range(4):
             one, other = (
-                (run.folder / "levels" / f"{level:02d}" / "masks.safetensors").read_bytes()
+                (run.folder / "levels" / f"{index:02d}" / "masks.safetensors").read_bytes()
                 for run in (result, repeated)
             )
             if one != other:
-                raise fault(plugin, f"prunes other weights at level {level} when the run is made "
+                raise fault(plugin, f"prunes other weights at level {index} when the run is made "
                                     "again")
 
 

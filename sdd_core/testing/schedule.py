@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -28,7 +29,7 @@ def checks(plugin: Any) -> list[Check]:
 def steps(plugin: Any) -> None:
     """It says where to start and which steps to train, the same whenever it is asked"""
     for dense in dense_trainings():
-        found = ask_twice(plugin, "retraining", lambda dense=dense: (copy_of(dense),))
+        found = ask_twice(plugin, "retraining", partial(lambda one: (copy_of(one),), dense))
         check_retraining(plugin, found, dense)
 
 
