@@ -22,11 +22,14 @@ def write(folder: Path, pages: Mapping[str, Iterable[str]]) -> None:
 
 
 def text(plain: str) -> str:
-    """Plain text with `code` and --options in it and no other markup; a reference to arXiv is a
-    link."""
+    """Plain text with `code` and --options in it and no other markup; addresses and
+    references to arXiv are links."""
     plain = re.sub(r"(?<![\w`-])(--\w[\w.-]*\w)", r"`\1`", plain)
-    parts = re.split(r"(`[^`]*`)", plain)
-    return "".join(part if i % 2 else _linked(_escaped(part)) for i, part in enumerate(parts))
+    parts = re.split(r"(`[^`]*`|https?://[^\s;,)]+)", plain)
+    return "".join(
+        _linked(_escaped(part)) if not i % 2 else part if part[0] == "`" else f"<{part}>"
+        for i, part in enumerate(parts)
+    )
 
 
 def cell(plain: str) -> str:

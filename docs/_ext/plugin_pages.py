@@ -13,7 +13,7 @@ from typing import Any
 from pages import cell, text, write
 from sphinx.util import logging
 
-from sdd_core.cli.plugins import _default, _option, _section, bounds
+from sdd_core.cli.plugins import bounds, default, dotted, example
 from sdd_core.cli.settings import type_name
 from sdd_core.plugin import KINDS
 from sdd_core.plugin_manager import Row, load_plugins
@@ -86,14 +86,11 @@ def _of(row: Row) -> Iterator[str]:
     yield text(inspect.cleandoc(plugin.__doc__ or "")) + "\n"
     if plugin.source:
         yield f"**Source:** {text(plugin.source)}\n"
-    if section := _section(row):
-        yield f"```sh\nsdd run --{section}={row.name}\n```\n"
-    elif row.kind == "metric":
-        yield f"```sh\nsdd run --set 'metrics=[\"accuracy\", \"{row.name}\"]'\n```\n"
+    yield f"```sh\n{example(row)}\n```\n"
     if plugin.model_fields:
         yield "## Options\n\n| option | type | default | bounds | |\n|---|---|---|---|---|"
         for option, info in plugin.model_fields.items():
-            cells = (f"`{_option(row, option)}`", type_name(info.annotation), _default(info),
+            cells = (f"`{dotted(row, option)}`", type_name(info.annotation), default(info),
                      bounds(info), info.description or "")
             yield "| " + " | ".join(map(cell, cells)) + " |"
     yield f"\nClass: `{plugin.__module__}.{plugin.__qualname__}`"

@@ -93,14 +93,12 @@ def _print(row: Row, output: Console) -> None:
     if plugin.model_fields:
         table = Table("option", "type", "default", "bounds", "", box=None, header_style="bold")
         for option, info in plugin.model_fields.items():
-            cells = (_option(row, option), type_name(info.annotation), _default(info),
+            cells = (dotted(row, option), type_name(info.annotation), default(info),
                      bounds(info), info.description or "")
             table.add_row(*(escape(cell) for cell in cells))
         output.print()
         output.print(table)
-    if section := _section(row):
-        output.print(f"\nExample: sdd run --{section}={row.name}", highlight=False)
-    output.print()
+    output.print(f"\nExample: {example(row)}\n", highlight=False, markup=False)
 
 
 def _document(row: Row) -> dict[str, Any]:
@@ -121,12 +119,29 @@ def _section(row: Row) -> str:
     return next((s for s, kind in sections().items() if kind.kind == row.kind), "")
 
 
-def _option(row: Row, option: str) -> str:
+def example(row: Row) -> str:
+    """A command that uses a plugin, with the options that have to be given in capitals."""
+    plugin = row.plugin
+    assert plugin is not None
+    required = [name for name, info in plugin.model_fields.items() if info.is_required()]
+    name = row.name
+    if plugin.shorthand in required:
+        required.remove(plugin.shorthand)
+        name += f":{plugin.shorthand.upper()}"
+    if row.kind == "executor":
+        return f"sdd sweep FILE --executor={name}"
+    given = "".join(f" --{dotted(row, one)}={one.upper()}" for one in required)
+    return f"sdd run --{_section(row) or row.kind}={name}{given}"
+
+
+def dotted(row: Row, option: str) -> str:
+    """An option's name in an experiment, `pruner.fraction`."""
     section = _section(row)
     return f"{section}.{option}" if section else option
 
 
-def _default(info: FieldInfo) -> str:
+def default(info: FieldInfo) -> str:
+    """A field's default, as `0.2`."""
     if info.is_required():
         return "(required)"
     value = info.get_default()

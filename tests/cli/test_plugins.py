@@ -4,6 +4,9 @@ import sys
 
 import pytest
 
+from sdd_core.cli.plugins import example
+from sdd_core.plugin_manager import load_plugins
+
 
 def test_every_built_in_plugin_is_listed_with_where_it_comes_from(sdd):
     rows = json.loads(sdd("list-plugins", "--json").stdout)
@@ -67,3 +70,20 @@ def test_help_and_version_wait_for_neither_torch_nor_plugins(word):
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.endswith("loaded: []\n")
+
+
+def test_the_example_of_every_plugin_is_a_command_that_exists(sdd):
+    """What has to be given stands in capitals; nothing of it is unknown."""
+    rows = [row for row in load_plugins().rows if row.plugin]
+    examples = {row.name: example(row) for row in rows}
+    assert examples["sharpness"] == "sdd run --metric=sharpness"
+    assert examples["ray"] == "sdd sweep FILE --executor=ray"
+    assert examples["image-folder"] == "sdd run --data=image-folder --data.path=PATH"
+    assert examples["torchvision"] == "sdd run --model=torchvision:ARCHITECTURE"
+    for row in rows:
+        assert f"Example: {examples[row.name]}\n" in sdd("show", f"{row.kind}:{row.name}").stdout
+        _, command, *options = examples[row.name].split()
+        known = sdd(command, *(word for word in options if word != "FILE"), "--help").stdout
+        for option in options:
+            if option.startswith("--"):
+                assert option.partition("=")[0] in known, examples[row.name]
