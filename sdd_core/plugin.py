@@ -72,8 +72,8 @@ class Plugin(Frozen):
     def _with_name(self, handler: Any) -> dict[str, Any]:
         fields = handler(self)
         name = self._full_name or self.name
-        if self.shorthand:
-            name = f"{name}:{fields.pop(self.shorthand)}"
+        if self.shorthand and (option := fields.pop(self.shorthand)) is not None:
+            name = f"{name}:{option}"
         return {"name": name, **fields}
 
 
@@ -161,7 +161,7 @@ class Ablation(Plugin):
 
     The levels themselves go on as without it, and are shared with the run that has no ablation:
     each of them but the dense one is trained once more, changed, and it is that network which is
-    measured.
+    measured. It stands at the sparsity of the level that it was made from.
     """
 
     kind: ClassVar[str] = "ablation"
@@ -170,8 +170,9 @@ class Ablation(Plugin):
         """The masks to train under, bool, in place of `level.masks`."""
         return level.masks
 
-    def retraining(self, dense: Dense, retraining: Retraining) -> Retraining:
-        """How to train, in place of the `retraining` that the schedule asked for."""
+    def retraining(self, dense: Dense, retraining: Retraining, level: int) -> Retraining:
+        """How to train level `level`, 1 or more, in place of the `retraining` that the schedule
+        asked for."""
         return retraining
 
 

@@ -40,10 +40,11 @@ def masks(plugin: Any) -> None:
 
 def steps(plugin: Any) -> None:
     """It says where to start and which steps to train, the same whenever it is asked"""
-    for dense in dense_trainings():
-        given = partial(lambda one: (copy_of(one), _usual(one)), dense)
-        found = ask_twice(plugin, "retraining", given)
-        check_retraining(plugin, found, dense)
+    for level in (1, 3):
+        for dense in dense_trainings():
+            given = partial(lambda one, level: (copy_of(one), _usual(one), level), dense, level)
+            found = ask_twice(plugin, "retraining", given)
+            check_retraining(plugin, found, dense)
 
 
 def hands_off(plugin: Any) -> None:
@@ -54,7 +55,7 @@ def hands_off(plugin: Any) -> None:
     for what, after in contents(view).items():
         unchanged(plugin, "masks", what, before[what], after)
     dense, usual = dense_trainings()[0], _usual(dense_trainings()[0])
-    ask(plugin, "retraining", dense, usual)
+    ask(plugin, "retraining", dense, usual, 1)
     unchanged(plugin, "retraining", "the dense training", dense_trainings()[0], dense)
     unchanged(plugin, "retraining", "the schedule's retraining", _usual(dense), usual)
 

@@ -96,8 +96,8 @@ def _round_trip(plugin: Any, made: Any) -> None:
         raise fault(plugin, "has an option that no experiment file can hold; use numbers, text, "
                             f"booleans, lists or tables of them: {error}") from error
     for where, value in (("TOML", read), ("JSON", json.loads(text))):
-        _, _, rest = value.pop("name").partition(":")
-        if plugin.shorthand:
+        _, colon, rest = value.pop("name").partition(":")
+        if plugin.shorthand and colon:
             value[plugin.shorthand] = rest
         try:
             back = type(plugin).model_validate(value)

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from sdd_core import Augmentation, SddError
+from sdd_core.testing import check_data
 from sdd_plugins.data.cifar import IMAGE_BYTES, Cifar10, Cifar100, read_records
 
 DRAW = np.random.default_rng(1)
@@ -43,6 +44,10 @@ def test_cifar10_reads_labels_and_planes_of_red_green_and_blue(cifar10):
     assert data.augmentation == Augmentation(pad=4, flip=True)
 
 
+def test_cifar10_keeps_the_contract(cifar10):
+    check_data(Cifar10, cifar10.parent)
+
+
 @pytest.fixture
 def cifar100(tmp_path, monkeypatch):
     """Every class once; class c lies in superclass (7 c) % 20. The test file has two images."""
@@ -53,6 +58,10 @@ def cifar100(tmp_path, monkeypatch):
     (folder / "train.bin").write_bytes(records(*((7 * c % 20, c) for c in range(100))))
     (folder / "test.bin").write_bytes(records((7, 1), (14, 42)))
     return folder
+
+
+def test_cifar100_keeps_the_contract(cifar100):
+    check_data(Cifar100, cifar100.parent)
 
 
 def test_cifar100_takes_the_fine_label_and_learns_the_superclasses(cifar100):

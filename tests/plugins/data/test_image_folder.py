@@ -5,6 +5,7 @@ from PIL import Image
 from pydantic import ValidationError
 
 from sdd_core import Augmentation, SddError
+from sdd_core.testing import check_data
 from sdd_plugins.data.image_folder import ImageFolder
 from sdd_plugins.data.images import decode, statistics
 
@@ -28,6 +29,10 @@ def folder(tmp_path):
     for name in ("test/cat/1.png", "test/dog/1.png", "test/dog/2.png"):
         save(tmp_path / "pets" / name)
     return tmp_path / "pets"
+
+
+def test_it_keeps_the_contract(folder):
+    check_data(ImageFolder(path=folder.name), folder.parent)
 
 
 def test_pixels_and_labels_in_alphabetical_order(folder):

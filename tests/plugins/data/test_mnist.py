@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from sdd_core import SddError
+from sdd_core.testing import check_data
 from sdd_plugins.data.mnist import FashionMnist, Mnist, read_idx
 
 
@@ -58,6 +59,12 @@ def test_files_are_read_from_every_place_compressed_or_not(tmp_path, source, pla
     assert data.test.images[1, 0, 0, 0] == 255 - 20
     assert data.test.labels.tolist() == [7, 0]
     assert data.num_classes == 10
+
+
+@pytest.mark.parametrize("source", [Mnist, FashionMnist])
+def test_they_keep_the_contract(tmp_path, source):
+    write(tmp_path / source.name)
+    check_data(source, tmp_path)
 
 
 def test_without_a_root_they_are_looked_for_in_the_home(tmp_path):

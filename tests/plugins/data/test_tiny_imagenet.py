@@ -4,6 +4,7 @@ from PIL import Image
 from pydantic import ValidationError
 
 from sdd_core import Augmentation, SddError
+from sdd_core.testing import check_data
 from sdd_plugins.data.tiny_imagenet import TinyImageNet
 
 # How bright the images of each class are: JPEG keeps an even grey as it is.
@@ -30,6 +31,10 @@ def folder(tmp_path):
         lines.append(f"val_{number}.JPEG\t{wnid}\t0\t32\t44\t62\n")
     (folder / "val" / "val_annotations.txt").write_text("".join(lines))
     return folder
+
+
+def test_it_keeps_the_contract(folder):
+    check_data(TinyImageNet, folder.parent)
 
 
 @pytest.mark.parametrize("size", [32, 64])
