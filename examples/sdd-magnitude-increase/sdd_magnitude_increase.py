@@ -6,6 +6,8 @@ from torch import Tensor
 
 from sdd_core import LevelView, Metric, Pruner, hookimpl
 
+sdd_requires = ">=1,<2"
+
 
 class MagnitudeIncrease(Pruner):
     """Magnitude increase: weights whose magnitude grew the least in training go.

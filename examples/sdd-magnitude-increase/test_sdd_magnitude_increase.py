@@ -6,6 +6,7 @@ from typing import Any
 import torch
 
 from sdd_core import run
+from sdd_core.testing import check_metric, check_pruner
 from sdd_magnitude_increase import MagnitudeIncrease, SignChanges
 
 LEVEL: Any = SimpleNamespace(
@@ -25,6 +26,11 @@ def test_signs_of_pruned_weights_do_not_count():
     assert SignChanges().measure(LEVEL) == {"sign_changes": 2 / 3}
     nothing: Any = SimpleNamespace(masks={}, weights={}, initial={})
     assert SignChanges().measure(nothing) == {"sign_changes": None}
+
+
+def test_both_keep_the_contract():
+    check_pruner(MagnitudeIncrease)
+    check_metric(SignChanges)
 
 
 def test_both_in_a_run(tmp_path):
