@@ -112,7 +112,8 @@ class _Engine:
         self.folder.begin(self.plugins, str(self.parts.device), sizes)
         self._call("sdd_run_start")
         for level, key, before, dense in self.levels():
-            self._measure(*self._ablated(level, key, before, dense), before, dense)
+            changed, own_key = self._ablated(level, key, before, dense)
+            self._measure(changed, own_key, level.masks, before, dense)
         result = self.folder.result()
         self._call("sdd_run_end", result=result)
         return result
@@ -187,8 +188,18 @@ class _Engine:
 
         return self._kept(own_key, make), own_key
 
-    def _measure(self, level: Level, key: str, before: Level | None, dense: Level) -> None:
-        """Measure a level, unless this run has done so, and write it down."""
+    def _measure(
+        self,
+        level: Level,
+        key: str,
+        masks: Mapping[str, Tensor],
+        before: Level | None,
+        dense: Level,
+    ) -> None:
+        """Measure a level, unless this run has done so, and write it down.
+
+        masks: those of the level without its ablation, whose sparsity it stands at.
+        """
         metrics = self._metrics
         measured_by = digest([identity(metric) for metric in metrics])
         row = self.folder.known().get(level.index)
@@ -207,8 +218,8 @@ class _Engine:
                 "key": key,
                 # What failed is measured again when the run goes on.
                 "measured_by": measured_by if whole else None,
-                "sparsity": masking.sparsity(level.masks, view.prunable),
-                "density": masking.density(level.masks, view.prunable),
+                "sparsity": masking.sparsity(masks, view.prunable),
+                "density": masking.density(masks, view.prunable),
                 "diverged": level.diverged,
                 "metrics": values,
             }

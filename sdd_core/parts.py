@@ -85,7 +85,7 @@ class Parts:
         ablation = self.experiment.ablation
         assert ablation is not None
         with self.guard.asking(ablation, "ablation", level):
-            retraining = ablation.retraining(self._dense_copy(), self.retraining(level))
+            retraining = ablation.retraining(self._dense_copy(), self.retraining(level), level)
             return retraining.check(ablation.name, self.dense)
 
     def _dense_copy(self) -> Dense:

@@ -295,7 +295,7 @@ class LongerThanAsked(Ablation):
 
     name = "longer-than-asked"
 
-    def retraining(self, dense: Dense, retraining: Retraining) -> Retraining:
+    def retraining(self, dense: Dense, retraining: Retraining, level: int) -> Retraining:
         return replace(retraining, masked_steps=len(retraining.learning_rates) + 1)
 
 

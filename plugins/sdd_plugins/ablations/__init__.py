@@ -1,6 +1,7 @@
 """Ablations: what becomes of a level when one thing about it is changed."""
 
 from sdd_core import Ablation, hookimpl
+from sdd_plugins.ablations.extended import Extended
 from sdd_plugins.ablations.re_dense import ReDense
 from sdd_plugins.ablations.reinit import Reinit
 from sdd_plugins.ablations.shuffle import Shuffle
@@ -8,4 +9,4 @@ from sdd_plugins.ablations.shuffle import Shuffle
 
 @hookimpl
 def sdd_ablations() -> list[type[Ablation]]:
-    return [Reinit, Shuffle, ReDense]
+    return [Reinit, Shuffle, ReDense, Extended]

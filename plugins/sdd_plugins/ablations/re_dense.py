@@ -29,7 +29,7 @@ class ReDense(Ablation):
         description="constant learning rate of all weights; not given: the dense schedule again",
     )
 
-    def retraining(self, dense: Dense, retraining: Retraining) -> Retraining:
+    def retraining(self, dense: Dense, retraining: Retraining, level: int) -> Retraining:
         sparse = np.asarray(retraining.learning_rates)
         if self.masked_epochs is not None:
             sparse = sparse[: self.masked_epochs * dense.steps_per_epoch]

@@ -15,6 +15,6 @@ class Reinit(Ablation):
     name = "reinit"
     source = "Frankle & Carbin, 2019, arXiv:1803.03635, sec. 2; He et al., 2022, sec. 5"
 
-    def retraining(self, dense: Dense, retraining: Retraining) -> Retraining:
+    def retraining(self, dense: Dense, retraining: Retraining, level: int) -> Retraining:
         rates = np.asarray(dense.learning_rates)
         return replace(retraining, start="fresh", learning_rates=rates, first_step=0)

@@ -10,11 +10,12 @@ from torch import nn
 
 from sdd_core import Ablation, Dense, Metric, Retraining, SddError
 from sdd_core.store import Store
+from sdd_plugins.ablations.extended import Extended
 from sdd_plugins.ablations.re_dense import ReDense
 from sdd_plugins.ablations.reinit import Reinit
 from sdd_plugins.ablations.shuffle import Shuffle
 
-ABLATIONS = ["reinit", "shuffle", "re-dense"]
+ABLATIONS = ["reinit", "shuffle", "re-dense", "extended"]
 NAME = "hidden1.weight"
 
 
@@ -118,6 +119,20 @@ def test_re_dense_begins_as_the_level_does(tmp_path):
             assert a.test_loss == pytest.approx(b.test_loss, rel=1e-3)
 
 
+def test_extended_training_prunes_nothing_and_stands_at_the_levels_sparsity(tmp_path):
+    plain = go(small(), tmp_path)
+    changed = go(small(ablation="extended", metrics=["weights", "sparsity"]), tmp_path,
+                 plugins=plugins_with(sdd_metrics=[Weights]))
+    assert [one.sparsity for one in changed.levels] == [one.sparsity for one in plain.levels]
+    assert [one.density for one in changed.levels] == [one.density for one in plain.levels]
+    for row in changed.levels[1:]:
+        level = Store(tmp_path).load_level(row.key)
+        assert level is not None
+        assert all(bool(mask.all()) for mask in level.masks.values())
+        # The dense network's three epochs, and three for each level.
+        assert [epoch.number for epoch in level.epochs] == list(range(1, 4 + 3 * row.level))
+
+
 class Wrong(Ablation):
     """Returns what is no masks."""
 
@@ -142,7 +157,7 @@ SPARSE = Retraining("rewind point", np.array([0.3, 0.2, 0.1]), first_step=1)
 
 
 def test_reinit_has_the_full_schedule_from_fresh_weights():
-    found = Reinit().retraining(DENSE, SPARSE)
+    found = Reinit().retraining(DENSE, SPARSE, 2)
     assert found.start == "fresh"
     assert found.first_step == 0
     np.testing.assert_array_equal(found.learning_rates, [0.4, 0.4, 0.2, 0.1])
@@ -162,14 +177,23 @@ def test_reinit_has_the_full_schedule_from_fresh_weights():
     ],
 )
 def test_re_dense_trains_the_level_and_then_all_weights(options, rates, masked):
-    found = ReDense(**options).retraining(DENSE, SPARSE)
+    found = ReDense(**options).retraining(DENSE, SPARSE, 2)
     np.testing.assert_array_equal(found.learning_rates, rates)
     assert found.masked_steps == masked
     assert (found.start, found.first_step) == ("rewind point", 1)
 
 
+@pytest.mark.parametrize("level", [1, 3])
+def test_extended_training_is_the_dense_schedule_and_one_more_for_each_level(level):
+    found = Extended().retraining(DENSE, SPARSE, level)
+    np.testing.assert_array_equal(
+        found.learning_rates, [0.4, 0.4, 0.2, 0.1] + [0.3, 0.2, 0.1] * level
+    )
+    assert (found.start, found.first_step, found.masked_steps) == ("initialisation", 0, None)
+
+
 def test_shuffle_leaves_the_retraining_alone():
-    assert Shuffle().retraining(DENSE, SPARSE) is SPARSE
+    assert Shuffle().retraining(DENSE, SPARSE, 2) is SPARSE
 
 
 # The masks, on a level made by hand
