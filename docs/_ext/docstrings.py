@@ -18,7 +18,7 @@ from pydantic import BaseModel
 from sdd_core.cli.plugins import bounds
 from sdd_core.cli.settings import type_name
 
-NAMES = re.compile(r"^([A-Za-z_]\w*(?:, [A-Za-z_]\w*)*): (?=\S)")
+NAMES = r"[a-z_]\w*(?:, [a-z_]\w*)*: "
 SECTIONS = {"Args:", "Returns:", "Raises:", "Yields:"}
 
 
@@ -71,24 +71,19 @@ def converted(lines: list[str]) -> Iterator[str]:
             yield from (escaped(line) for line in paragraph)
         elif indented:
             yield from ("::", "", *paragraph)
-        elif NAMES.match(paragraph[0]) and _is_list(paragraph):
+        elif re.match(NAMES, paragraph[0]):
             yield from _definitions(paragraph)
         else:
             yield from (escaped(line) for line in paragraph)
 
 
-def _is_list(paragraph: list[str]) -> bool:
-    """Whether names follow one another, with what continues them indented."""
-    return all(line.startswith(" ") or NAMES.match(line) for line in paragraph)
-
-
 def _definitions(paragraph: list[str]) -> Iterator[str]:
-    for line in paragraph:
-        found = NAMES.match(line)
-        if found:
-            yield ""
-            yield ", ".join(f"``{name}``" for name in found[1].split(", "))
-        yield "    " + escaped(NAMES.sub("", line).strip())
+    """`first: what it is. second, third: what they are.`, on any number of lines, as a list."""
+    for part in re.split(rf"(?<=[.;]) (?={NAMES})", " ".join(line.strip() for line in paragraph)):
+        names, _, meaning = part.partition(": ")
+        yield ""
+        yield ", ".join(f"``{name}``" for name in names.split(", "))
+        yield f"    {escaped(meaning)}"
     yield ""
 
 
