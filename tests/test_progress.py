@@ -2,12 +2,16 @@
 
 import io
 import math
+import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from results import made
 from rich.console import Console
+from support import small
 
+import sdd_core
 from sdd_core import Epoch, Experiment, progress
 from sdd_core.observers import Observers
 from sdd_core.plugin_manager import Plugins
@@ -74,3 +78,58 @@ def test_a_terminal_gets_a_bar_with_every_epoch(monkeypatch):
 @pytest.mark.parametrize("stream", [io.StringIO, Terminal])
 def test_quiet_means_nothing(stream):
     assert carried_out(stream(), quiet=True) == ""
+
+
+class Cell:
+    """A notebook's output cell: `display` gives a handle to what it shows."""
+
+    def __init__(self):
+        self.displayed = 0
+        self.shown: list[str] = []
+
+    def display(self, html, display_id):
+        assert display_id
+        self.displayed += 1
+        return self
+
+    def update(self, html):
+        self.shown.append(html)
+
+
+@pytest.fixture
+def notebook(monkeypatch):
+    """As if this process were the kernel of a notebook."""
+    cell = Cell()
+    shell = SimpleNamespace(kernel=object())
+    monkeypatch.setitem(sys.modules, "IPython", SimpleNamespace(get_ipython=lambda: shell))
+    display = SimpleNamespace(HTML=str, display=cell.display)
+    monkeypatch.setitem(sys.modules, "IPython.display", display)
+    return cell
+
+
+def test_in_a_notebook_one_table_grows_under_the_cell(notebook, tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(progress, "REDRAWN_SECONDS", 0)
+    result = sdd_core.run(small(levels=1), store=tmp_path, device="cpu")
+    assert notebook.displayed == 1
+    texts = [html.partition("</p>")[0].removeprefix("<p>").split(":")[0] for html in notebook.shown]
+    assert [text for text in texts if not text.startswith("level 0/1  ")] == [
+        f"run {result.run}",
+        "level 0/1, epoch 1", "level 0/1, epoch 2", "level 0/1, epoch 3",
+        "level 1/1, epoch 1", "level 1/1, epoch 2", "level 1/1, epoch 3",
+        line(result.levels[1], 1), f"run {result.run}",
+    ]  # fmt: skip
+    # A row for the head and one for each level that is done.
+    rows = [html.count("<tr>") for html in notebook.shown]
+    assert rows == [0, 0, 0, 0, 2, 2, 2, 2, 3, 3]
+    assert notebook.shown[-1].endswith(result._repr_html_())
+    assert capsys.readouterr() == ("", "")
+
+
+def test_a_script_is_quiet_unless_asked(notebook, tmp_path, capsys, monkeypatch):
+    sdd_core.run(small(), store=tmp_path, device="cpu", progress=False)
+    assert notebook.displayed == 0
+    monkeypatch.delitem(sys.modules, "IPython")
+    sdd_core.run(small(), store=tmp_path, device="cpu")
+    assert capsys.readouterr() == ("", "")
+    sdd_core.run(small(), store=tmp_path, device="cpu", progress=True)
+    assert "level 2/2" in capsys.readouterr().err
