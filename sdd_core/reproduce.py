@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
+import math
 import os
 import platform
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from sdd_core.errors import SddError
@@ -45,8 +47,8 @@ class Shown:
 class Reproduction:
     """A recipe, carried out at a scale.
 
-    levels, trained: how many levels it has, and how many of them were trained now, in `seconds`;
-    the others were in the store.
+    levels, trained: how many levels it has, and how many of them were trained now, in `seconds`,
+    on `machine`; the others were in the store.
     """
 
     recipe: Recipe
@@ -55,9 +57,11 @@ class Reproduction:
     levels: int
     trained: int
     seconds: float
+    machine: str
 
     def write(self, folder: Path) -> list[Path]:
-        """Write `<recipe>-<scale>.md`, and beside it each figure as SVG with its numbers as CSV.
+        """Write `<recipe>-<scale>.md`, and beside it each figure as SVG with its numbers as CSV,
+        and what it took as JSON.
 
         Returns their paths, the page's first. Raises SddError: an unwritable folder.
         """
@@ -71,8 +75,21 @@ class Reproduction:
             figure = groups_figure(one.groups, self.recipe.metrics, title="")
             files += write_figure(figure, one.groups, self.recipe.metrics, image)
             images.append(image.name)
-        write_atomic(page, _page(self, images))
+        write_atomic(page, _page(self.remembered(folder / f"{stem}.json"), images))
         return files
+
+    def remembered(self, file: Path) -> Reproduction:
+        """Itself, or where more levels were trained when the page was written before, what that
+        took. Keeps the same in `file`."""
+        now = {name: getattr(self, name) for name in ("levels", "trained", "seconds", "machine")}
+        try:
+            before = json.loads(file.read_text())
+            if before["levels"] == self.levels and before["trained"] > self.trained:
+                now = {name: before[name] for name in now}
+        except (OSError, ValueError, KeyError, TypeError):
+            pass  # there is none, and a damaged one is no loss
+        write_atomic(file, json.dumps(now) + "\n")
+        return replace(self, **now)
 
 
 def plan_of(recipe: Recipe, scale: str, plugins: Plugins) -> Plan:
@@ -107,7 +124,7 @@ def reproduce(
         names = [run_name(one) for one in expand(figure.settings, plugins)]
         shown.append(Shown(figure, tuple(group(by_name[name] for name in names))))
     trained = len(plan.there(where.store)) - before
-    return Reproduction(recipe, scale, tuple(shown), len(plan.keys), trained, seconds)
+    return Reproduction(recipe, scale, tuple(shown), len(plan.keys), trained, seconds, _machine())
 
 
 def _page(made: Reproduction, images: Sequence[str]) -> str:
@@ -118,7 +135,7 @@ def _page(made: Reproduction, images: Sequence[str]) -> str:
         f"> {recipe.claim}\n>\n> {recipe.source} of He, Xie, Zhu & Qin (2022), arXiv:2206.08684",
         f"    sdd reproduce {recipe.name} --scale {made.scale}",
         f"{len(runs)} runs, {made.levels} levels; {made.trained} of them were trained in "
-        f"{duration(made.seconds)} on {_machine()}. Lines are means over the seeds, bands one "
+        f"{duration(made.seconds)} on {made.machine}. Lines are means over the seeds, bands one "
         "standard deviation.",
     ]
     for one, image in zip(made.shown, images, strict=True):
@@ -133,8 +150,8 @@ def _section(one: Shown, image: str, recipe: Recipe) -> list[str]:
     if recipe.compare:
         first, *others = one.groups
         parts.append("\n".join(f"- {compare(first, other).verdict}" for other in others))
-    for metric in recipe.correlate:
-        parts.append(_correlations(one.groups, metric))
+    if recipe.correlate:
+        parts.append(_correlations(one.groups, recipe.correlate))
     if "learning_distance" in recipe.correlate:
         parts.append(f"The distance as a prediction: "
                      f"{check_learning_distance(one.results).verdict}.")
@@ -166,16 +183,20 @@ def _span(one: Group, phase: str) -> str:
     return f"{percent(one.sparsity[span[0]])} to {percent(one.sparsity[span[1]])}"
 
 
-def _correlations(groups: Sequence[Group], metric: str) -> str:
+def _correlations(groups: Sequence[Group], metrics: Sequence[str]) -> str:
     """How each group's mean of a metric ranks its levels, against their mean test accuracy."""
-    lines = [f"Spearman's rank correlation of `{metric}` with test accuracy over the levels of the "
-             "mean curves:\n"]
+    rows = ["| | " + " | ".join(f"`{one}`" for one in metrics) + " |",
+            "|---" * (len(metrics) + 1) + "|"]
     for one in groups:
-        pairs = list(zip(one.statistics(metric).mean, one.statistics("test_accuracy").mean,
-                         strict=True))
-        known = [pair for pair in pairs if pair[0] == pair[0] and pair[1] == pair[1]]
-        lines.append(f"- {one.label}: {rank_correlation(known):+.2f}")
-    return "\n".join(lines)
+        test = one.statistics("test_accuracy").mean
+        cells = []
+        for metric in metrics:
+            pairs = zip(one.statistics(metric).mean, test, strict=True)
+            known = [pair for pair in pairs if not any(map(math.isnan, pair))]
+            cells.append(f"{rank_correlation(known):+.2f}" if known else "not measured")
+        rows.append(f"| {one.label} | " + " | ".join(cells) + " |")
+    return ("Spearman's rank correlation with test accuracy, over the levels of the mean "
+            "curves:\n\n" + "\n".join(rows))
 
 
 def _machine() -> str:

@@ -382,7 +382,8 @@ def test_a_metrics_value_becomes_json(tmp_path, value, kept):
     assert json.loads(line)["metrics"] == {"value": kept}
 
 
-@pytest.mark.parametrize("value", [3, None, {"x": object()}, {"x": 1j}], ids=str)
+@pytest.mark.parametrize("value", [3, None, {"x": object()}, {"x": 1j}],
+                         ids=["number", "none", "object", "complex"])
 def test_a_metric_that_gives_something_else_has_failed(tmp_path, capsys, value):
     class Gives(Metric):
         """Gives what it is told."""
