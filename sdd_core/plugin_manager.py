@@ -327,15 +327,22 @@ def _incompatible(module: str) -> str:
         body = ast.parse(source).body
     except Exception:  # what is wrong with it is said when it is imported
         return ""
-    stated = str(next((node.value.value for node in body
-                       if isinstance(node, ast.Assign) and isinstance(node.value, ast.Constant)
-                       and any(getattr(t, "id", "") == "sdd_requires" for t in node.targets)), ""))
+    stated = next(filter(None, map(_requires, body)), "")
     try:
         fits = SpecifierSet(stated).contains(hookspecs.VERSION, prereleases=True)
     except InvalidSpecifier:
         return f"sdd_requires = {stated!r} is no range of versions; expected one such as \">=1,<2\""
     return "" if fits else (f"needs hooks {stated} of sdd, these are {hookspecs.VERSION}; install "
                             "a version of the plugin or of sdd that fits")
+
+
+def _requires(statement: ast.stmt) -> str:
+    """What follows after `sdd_requires =`, if that is what a statement of a module is."""
+    if not isinstance(statement, ast.Assign | ast.AnnAssign):
+        return ""
+    targets = statement.targets if isinstance(statement, ast.Assign) else [statement.target]
+    named = any(getattr(target, "id", "") == "sdd_requires" for target in targets)
+    return str(statement.value.value) if named and isinstance(statement.value, ast.Constant) else ""
 
 
 def plugin_fault(plugin: Any, kind: str) -> str:

@@ -32,7 +32,7 @@ MODULES = {
     "sdd-blocked": PRUNER.format(name="blocked-pruner"),
     # Were it imported, it would fail: what it needs is not there yet.
     "sdd-too-new": 'sdd_requires = ">=2"\nfrom sdd_core import SomethingNew',
-    "sdd-too-old": 'sdd_requires = "<1"\nfrom sdd_core import SomethingOld',
+    "sdd-too-old": 'sdd_requires: str = "<1"\nfrom sdd_core import SomethingOld',
     "sdd-unreadable-range": 'sdd_requires = "two"',
     "sdd-duplicate": PRUNER.format(name="imp"),
     "sdd-wrong-argument": """
