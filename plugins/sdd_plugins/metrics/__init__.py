@@ -6,6 +6,7 @@ from sdd_plugins.metrics.activation_entropy import ActivationEntropy
 from sdd_plugins.metrics.calibration import Calibration
 from sdd_plugins.metrics.hessian import Hessian
 from sdd_plugins.metrics.interpolation import Interpolation
+from sdd_plugins.metrics.landscape import Landscape
 from sdd_plugins.metrics.learning_distance import LearningDistance
 from sdd_plugins.metrics.memorisation import Memorisation
 from sdd_plugins.metrics.sharpness import Sharpness
@@ -24,4 +25,5 @@ def sdd_metrics() -> list[type[Metric]]:
         Sharpness,
         Hessian,
         Interpolation,
+        Landscape,
     ]

@@ -7,7 +7,7 @@ from torch import Tensor
 from torch.nn.functional import cross_entropy
 
 from sdd_core import LevelView
-from sdd_plugins.metrics.subset import OnSubset, mean_loss
+from sdd_plugins.metrics.subset import OnSubset, along_filters, mean_loss
 
 
 class Sharpness(OnSubset):
@@ -45,9 +45,8 @@ class Sharpness(OnSubset):
         @torch.no_grad()
         def rise(directions: Mapping[str, Tensor]) -> float:
             for name, weight in weights.items():
-                kept = directions[name] * masks[name]
-                length = _norm(start[name] * masks[name]) / _norm(kept).clamp(min=1e-30)
-                weight.copy_(start[name] + self.radius * length * kept)
+                step = along_filters(directions[name], start[name], masks[name])
+                weight.copy_(start[name] + self.radius * step)
             loss = mean_loss(network, batches)
             for name, weight in weights.items():
                 weight.copy_(start[name])
@@ -71,8 +70,3 @@ class Sharpness(OnSubset):
             "sharpness": sum(rises) / len(rises),
             "worst_sharpness": rise(gradients),
         }
-
-
-def _norm(weight: Tensor) -> Tensor:
-    """Of each filter, `[outputs, 1, ...]`."""
-    return weight.flatten(1).norm(dim=1).view(-1, *(1,) * (weight.dim() - 1))

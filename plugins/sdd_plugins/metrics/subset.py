@@ -30,3 +30,15 @@ def mean_loss(network: nn.Module, batches: Batches) -> float:
         for inputs, labels in batches
     )
     return float(total) / sum(len(labels) for _, labels in batches)
+
+
+def along_filters(direction: Tensor, weight: Tensor, mask: Tensor) -> Tensor:
+    """A direction of a layer's weight in which every filter, the weights of one output, is as
+    long as the weight's; zero where the weight is pruned, for which neither counts."""
+    kept = direction * mask
+    return kept * (_norm(weight * mask) / _norm(kept).clamp(min=1e-30))
+
+
+def _norm(weight: Tensor) -> Tensor:
+    """Of each filter, `[outputs, 1, ...]`."""
+    return weight.flatten(1).norm(dim=1).view(-1, *(1,) * (weight.dim() - 1))

@@ -15,6 +15,7 @@ from sdd_core import Experiment, SddError
 from sdd_core.plugin_manager import load_plugins
 from sdd_plugins.metrics.hessian import Hessian
 from sdd_plugins.metrics.interpolation import Interpolation
+from sdd_plugins.metrics.landscape import Landscape
 from sdd_plugins.metrics.sharpness import Sharpness
 
 from ..conftest import dataset
@@ -249,10 +250,70 @@ def test_interpolates_statistics_of_batch_normalisation(make_view):
         assert found[place] == pytest.approx(cross_entropy(logits, torch.tensor(labels)).item())
 
 
+# Landscape
+
+# The two filters of the toy have curvatures of their own, 2 and 5.
+BOWLS = torch.diag(torch.tensor([2.0, 2.0, 2.0, 5.0, 5.0, 5.0]))
+FILTERS = (0.3**2 + 0.4**2 + 0.5**2, 1.0**2 + 0.2**2 + 0.1**2)
+"""The squared norms of WEIGHT's filters."""
+
+
+def test_the_line_is_the_bowl_that_each_filter_makes_of_any_direction(make_view):
+    """L(t) + L(-t) - 2 L(0) = t^2 sum over filters of a_f |w_f|^2, whatever was drawn."""
+    found = Landscape(points=4).measure(make_view(Quadratic(WEIGHT, BOWLS), DATA))["landscape"]
+    assert list(found) == ["-1.00", "-0.75", "-0.50", "-0.25", "0.00", "0.25", "0.50", "0.75",
+                           "1.00"]  # fmt: skip
+    middle = 1 + (2 * FILTERS[0] + 5 * FILTERS[1]) / 2
+    assert found["0.00"] == pytest.approx(middle, rel=1e-5)
+    for place in (0.25, 0.5, 0.75, 1.0):
+        rise = found[f"{place:.2f}"] + found[f"-{place:.2f}"] - 2 * found["0.00"]
+        assert rise == pytest.approx(place**2 * (2 * FILTERS[0] + 5 * FILTERS[1]), rel=1e-4)
+    # Along a random direction it is not the same to both sides.
+    assert found["1.00"] != pytest.approx(found["-1.00"], abs=1e-3)
+
+
+def test_pruned_weights_stay_zero_on_the_line(make_view):
+    """Whatever they would do to the loss; and a filter is as long as its kept weights are."""
+    mask = torch.tensor([[True, True, False], [True, False, True]])
+    weight = (torch.tensor(WEIGHT).view(2, 3) * mask).flatten().tolist()
+    curvature = torch.diag(torch.tensor([2.0, 2.0, 1e6, 5.0, 1e6, 5.0]))
+    view = make_view(Quadratic(weight, curvature), DATA, masks={"layer.weight": mask})
+    found = Landscape(points=1, reach=0.5).measure(view)["landscape"]
+    rise = found["0.50"] + found["-0.50"] - 2 * found["0.00"]
+    square = 2 * (0.3**2 + 0.4**2) + 5 * (1.0**2 + 0.1**2)
+    assert rise == pytest.approx(0.5**2 * square, rel=1e-4)
+
+
+def test_the_plane_has_the_line_in_it_and_the_bowl_in_its_other_direction_too(make_view):
+    view = make_view(Quadratic(WEIGHT, BOWLS), DATA)
+    line = Landscape(points=2).measure(view)["landscape"]
+    plane = Landscape(points=2, dimensions=2).measure(view)["landscape_2d"]
+    assert len(plane) == 25
+    for place, loss in line.items():
+        assert plane[f"{place},0.00"] == pytest.approx(loss, rel=1e-6)
+    for place in (0.5, 1.0):
+        rise = plane[f"0.00,{place:.2f}"] + plane[f"0.00,-{place:.2f}"] - 2 * plane["0.00,0.00"]
+        assert rise == pytest.approx(place**2 * (2 * FILTERS[0] + 5 * FILTERS[1]), rel=1e-4)
+    # Two directions, and a quadratic form along the diagonal, which has a mixed part.
+    assert plane["1.00,0.00"] != pytest.approx(plane["0.00,1.00"], abs=1e-3)
+    near, far = (plane[f"{t},{t}"] + plane[f"-{t},-{t}"] - 2 * plane["0.00,0.00"]
+                 for t in ("0.50", "1.00"))  # fmt: skip
+    assert far == pytest.approx(4 * near, rel=1e-4)
+
+
+def test_places_close_to_each_other_have_names_of_their_own(make_view):
+    view = make_view(Quadratic(WEIGHT), DATA)
+    assert list(Landscape(points=2, reach=0.002).measure(view)["landscape"]) == [
+        "-0.0020", "-0.0010", "0.0000", "0.0010", "0.0020"
+    ]  # fmt: skip
+
+
 # What they have in common
 
 
-@pytest.mark.parametrize("metric", [Hessian(), Sharpness(), Interpolation()])
+@pytest.mark.parametrize(
+    "metric", [Hessian(), Sharpness(), Interpolation(), Landscape(), Landscape(dimensions=2)]
+)
 def test_of_a_level_that_diverged_all_values_are_none(make_view, metric):
     usual = metric.measure(make_view(Quadratic(WEIGHT), DATA, before=state(OTHER)))
     found = metric.measure(make_view(Quadratic(WEIGHT), DATA, diverged=True))
@@ -270,7 +331,7 @@ def test_they_are_measured_only_where_they_are_asked_for():
     plugins = load_plugins()
     defaults = {metric.name for metric in plugins.default_metrics()}
     assert {"accuracy", "learning_distance", "memorisation", "sparsity", "calibration"} <= defaults
-    slow = {"hessian", "sharpness", "interpolation", "activation_entropy"}
+    slow = {"hessian", "sharpness", "interpolation", "landscape", "activation_entropy"}
     assert not slow & defaults
     assert slow <= set(plugins.names("metric"))
     made = Experiment.make({"metrics": [{"name": "sharpness", "radius": 0.5}]})

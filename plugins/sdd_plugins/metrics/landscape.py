@@ -1,0 +1,65 @@
+import math
+from collections.abc import Mapping
+from itertools import product
+from typing import Any, Literal
+
+import torch
+from pydantic import Field
+
+from sdd_core import LevelView
+from sdd_plugins.metrics.subset import OnSubset, along_filters, mean_loss
+
+
+class Landscape(OnSubset):
+    """The training loss along a random direction from the weights, or over a plane of two.
+
+    In each direction every filter (the weights of one output of a layer) moves by its own norm at
+    a place of 1, so that networks of differently large weights can be compared; pruned weights,
+    biases and normalisations stay. The loss at each place, as `"-1.00"`, or `"-1.00,0.50"` in a
+    plane (`landscape_2d`), whose first direction is that of the line; 0 is the network itself. In
+    evaluation mode, on noisy labels. None for a level that diverged.
+    """
+
+    name = "landscape"
+    source = "Li et al., 2018, arXiv:1712.09913, sec. 4"
+
+    dimensions: Literal[1, 2] = Field(default=1, description="random directions: a line or a plane")
+    reach: float = Field(
+        default=1.0, gt=0, allow_inf_nan=False,
+        description="the outermost place, in norms of each filter",
+    )
+    points: int = Field(
+        default=10, ge=1, description="places on either side of the weights, evenly spread"
+    )
+
+    def measure(self, level: LevelView) -> Mapping[str, Any]:
+        name = "landscape" if self.dimensions == 1 else "landscape_2d"
+        if level.diverged:
+            return {name: None}
+        network = level.network()
+        parameters = dict(network.named_parameters())
+        start = {name: parameters[name].detach().clone() for name in level.masks}
+        draw = level.generator("landscape directions")
+        directions = [
+            {
+                name: along_filters(
+                    torch.randn(weight.shape, generator=draw).to(level.device),
+                    weight,
+                    level.masks[name].to(level.device),
+                )
+                for name, weight in start.items()
+            }
+            for _ in range(self.dimensions)
+        ]
+        batches = level.batches(self.batches, self.batch_size)
+        places = [self.reach * n / self.points for n in range(-self.points, self.points + 1)]
+        # As many that no two places are called the same.
+        digits = max(2, 1 - math.floor(math.log10(self.reach / self.points)))
+        losses = {}
+        for at in product(places, repeat=self.dimensions):
+            with torch.no_grad():
+                for layer, weight in start.items():
+                    steps = (t * way[layer] for t, way in zip(at, directions, strict=True))
+                    parameters[layer].copy_(sum(steps, weight))
+            losses[",".join(f"{t:.{digits}f}" for t in at)] = mean_loss(network, batches)
+        return {name: losses}
