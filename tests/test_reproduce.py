@@ -1,0 +1,124 @@
+"""A recipe carried out: its page, figures and numbers."""
+
+import csv
+import json
+import re
+
+import pytest
+from click.testing import CliRunner
+
+from sdd_core.cli import main
+from sdd_core.errors import SddError
+from sdd_core.plugin_manager import load_plugins
+from sdd_core.recipes import Recipe
+from sdd_core.reproduce import plan_of, reproduce
+from sdd_core.sweeps import make_executor
+from sdd_core.sweeps.progress import Silent
+from sdd_core.sweeps.work import Place
+
+SCALES = """
+[[small]]
+title = "Few digits"
+[small.settings]
+seed = [0, 1]
+levels = 2
+data = { name = "digits", examples = 100 }
+model = { name = "mlp", widths = [8] }
+train = { epochs = 2 }
+[[medium]]
+title = "m"
+settings = {}
+[[paper]]
+title = "p"
+settings = {}
+"""
+
+RECIPE = """
+title = "Ticket or not"
+source = "Section 5"
+claim = "It depends."
+metrics = ["test_accuracy", "train_accuracy"]
+compare = true
+correlate = ["learning_distance", "flatness_of_the_earth"]
+
+[[vary]]
+title = "with and without"
+settings = [{}, { ablation = "reinit" }]
+"""
+
+
+@pytest.fixture
+def recipe(tmp_path):
+    (tmp_path / "scales.toml").write_text(SCALES)
+    (tmp_path / "ticket.toml").write_text(RECIPE)
+    return Recipe.read(tmp_path / "ticket.toml")
+
+
+def carry_out(recipe, store):
+    plugins = load_plugins()
+    return reproduce(
+        recipe, "small", plan_of(recipe, "small", plugins),
+        executor=make_executor({"name": "local", "workers": 1}, plugins),
+        where=Place(store), plugins=plugins, progress=Silent(),
+    )  # fmt: skip
+
+
+def test_a_page_says_what_was_asked_and_what_was_found(recipe, tmp_path):
+    made = carry_out(recipe, tmp_path / "runs")
+    # 2 seeds of 3 levels, and 2 of them once more under the ablation
+    assert (made.levels, made.trained) == (10, 10)
+    page, image, numbers = made.write(tmp_path / "out")
+    text = page.read_text()
+    assert page.name == "ticket-small.md"
+    assert text.startswith("# Ticket or not\n\n> It depends.")
+    assert "sdd reproduce ticket --scale small" in text
+    assert "4 runs, 10 levels; 10 of them were trained" in text
+    assert "## Few digits: with and without" in text
+    assert f"]({image.name})" in text
+    assert image.read_text().startswith("<?xml")
+    assert "ablation reinit (2 seeds)" in text
+    # Three levels have one of four rank correlations, and nobody has the other metric.
+    assert re.search(r"\| ablation none \| [+-](1.00|0.50|0.87|0.00) \| not measured \|", text)
+    rows = list(csv.DictReader(numbers.open()))
+    assert {row["group"] for row in rows} == {"ablation none", "ablation reinit"}
+    ticket = next(row for row in rows if row["level"] == "2")
+    curves = [result.curve("test_accuracy")[2] for result in made.shown[0].groups[0].results]
+    assert float(ticket["test_accuracy_mean"]) == pytest.approx(sum(curves) / 2)
+
+
+def test_a_page_written_again_remembers_what_training_took(recipe, tmp_path):
+    first = carry_out(recipe, tmp_path / "runs")
+    first.write(tmp_path / "out")
+    before = (tmp_path / "out" / "ticket-small.md").read_text()
+    again = carry_out(recipe, tmp_path / "runs")
+    assert again.trained == 0
+    again.write(tmp_path / "out")
+    assert (tmp_path / "out" / "ticket-small.md").read_text() == before
+    again.write(tmp_path / "elsewhere")
+    assert "0 of them were trained" in (tmp_path / "elsewhere" / "ticket-small.md").read_text()
+
+
+def test_a_run_that_fails_is_named(recipe, tmp_path, monkeypatch):
+    text = (tmp_path / "ticket.toml").read_text()
+    (tmp_path / "ticket.toml").write_text(text.replace(
+        '{ ablation = "reinit" }', '{ retrain = { to = 1000 } }'))
+    with pytest.raises(SddError, match="2 of 4 runs failed; digits-mlp-imp-rewind-seed0-.*1000"):
+        carry_out(Recipe.read(tmp_path / "ticket.toml"), tmp_path / "runs")
+
+
+def test_the_list_names_every_recipe_with_its_runs():
+    listed = CliRunner().invoke(main, ["reproduce", "--list"])
+    assert listed.exit_code == 0
+    assert "fig1" in listed.output
+    assert "Figure 1" in listed.output
+    document = json.loads(CliRunner().invoke(main, ["reproduce", "--list", "--json"]).output)
+    fig1 = next(one for one in document if one["name"] == "fig1")
+    # two rates of noise; 5, 3 and 5 + 3 + 3 + 3 seeds
+    assert fig1["runs"] == {"small": 10, "medium": 6, "paper": 28}
+    assert fig1["claim"].startswith("With wrong labels")
+
+
+def test_an_unknown_recipe_is_one_line():
+    asked = CliRunner().invoke(main, ["reproduce", "fig99"])
+    assert asked.exit_code == 2
+    assert "no recipe is called 'fig99'; there are best-epoch" in asked.output
