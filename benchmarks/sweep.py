@@ -124,7 +124,7 @@ def main() -> None:
           [[f"{density:.1%}", f"{slow:.2f}", f"{fast:.2f}"]
            for density, slow, fast in zip(densities, dense, sparse, strict=True)])
     if args.plot:
-        ideal = [dense[0] * density for density in densities]
+        ideal = [median(dense) * density for density in densities]  # the first one warms up
         draw(args.plot, densities,
              {"dense masks": dense, "sdd": sparse, "proportional to density": ideal})
 
