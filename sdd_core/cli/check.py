@@ -86,4 +86,4 @@ def _checks(
         plugin = row.plugin.model_validate(options)
     except ValidationError as error:
         raise SddError(f"--set {first_error(error)}") from None
-    return checks(plugin, **({"root": root} if row.kind == "data" else {}))
+    return checks(plugin, root=root) if row.kind == "data" else checks(plugin)
