@@ -145,7 +145,9 @@ def _page(made: Reproduction, images: Sequence[str]) -> str:
 
 def _section(one: Shown, image: str, recipe: Recipe) -> list[str]:
     title = f"{one.figure.base}: {one.figure.title}"
-    parts = [f"## {title}", f"![{title}]({image})", _table(one.groups)]
+    numbers = Path(image).with_suffix(".csv").name
+    parts = [f"## {title}", f"![{title}]({image})", f"[The numbers of this figure]({numbers})",
+             _table(one.groups)]
     parts.append("\n".join(f"- {name(each)}: {Findings(each).verdict}" for each in one.groups))
     if recipe.compare:
         first, *others = one.groups

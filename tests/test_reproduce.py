@@ -75,6 +75,7 @@ def test_a_page_says_what_was_asked_and_what_was_found(recipe, tmp_path):
     assert "4 runs, 10 levels; 10 of them were trained" in text
     assert "## Few digits: with and without" in text
     assert f"]({image.name})" in text
+    assert f"]({numbers.name})" in text
     assert image.read_text().startswith("<?xml")
     assert "ablation reinit (2 seeds)" in text
     # Three levels have one of four rank correlations, and nobody has the other metric.
@@ -102,7 +103,7 @@ def test_a_run_that_fails_is_named(recipe, tmp_path, monkeypatch):
     text = (tmp_path / "ticket.toml").read_text()
     (tmp_path / "ticket.toml").write_text(text.replace(
         '{ ablation = "reinit" }', '{ retrain = { to = 1000 } }'))
-    with pytest.raises(SddError, match="2 of 4 runs failed; digits-mlp-imp-rewind-seed0-.*1000"):
+    with pytest.raises(SddError, match=r"2 of 4 runs failed; digits-mlp-imp-rewind-seed0-.*1000"):
         carry_out(Recipe.read(tmp_path / "ticket.toml"), tmp_path / "runs")
 
 
