@@ -22,14 +22,18 @@ def write(folder: Path, pages: Mapping[str, Iterable[str]]) -> None:
 
 
 def text(plain: str) -> str:
-    """Plain text with `code` and --options in it and no other markup; addresses and
-    references to arXiv are links."""
-    plain = re.sub(r"(?<![\w`-])(--\w[\w.-]*\w)", r"`\1`", plain)
-    parts = re.split(r"(`[^`]*`|https?://[^\s;,)]+)", plain)
-    return "".join(
-        _linked(_escaped(part)) if not i % 2 else part if part[0] == "`" else f"<{part}>"
-        for i, part in enumerate(parts)
-    )
+    """Plain text with `code` and --options in it and no other markup; addresses and references to
+    arXiv are links."""
+    special = re.compile(r"(`[^`]*`|(?<![\w-])--\w[\w.-]*\w|https?://[^\s;,)]+)")
+    parts = special.split(plain)
+    return "".join(_special(part) if i % 2 else _linked(_escaped(part))
+                   for i, part in enumerate(parts))
+
+
+def _special(part: str) -> str:
+    if part.startswith("`"):
+        return part
+    return f"`{part}`" if part.startswith("--") else f"<{part}>"
 
 
 def cell(plain: str) -> str:

@@ -45,6 +45,7 @@ def test_what_is_indented_is_code_but_for_sections():
 def test_plain_text_in_markdown():
     assert text("a*b <x> and `c*d`") == r"a\*b \<x\> and `c*d`"
     assert text("with --train.epochs=3.") == "with `--train.epochs`=3."
+    assert text("`-q, --quiet` or `sdd run --json`") == "`-q, --quiet` or `sdd run --json`"
     assert text("He, arXiv:2206.08684; https://mlflow.org") == (
         "He, [arXiv:2206.08684](https://arxiv.org/abs/2206.08684); <https://mlflow.org>"
     )
