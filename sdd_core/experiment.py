@@ -18,6 +18,7 @@ from pydantic import (
 )
 
 from sdd_core.errors import SddError
+from sdd_core.files import DENSE_WEIGHTS, sha256
 from sdd_core.given import GivenData, GivenModel
 from sdd_core.imported import ImportedData, ImportedModel
 from sdd_core.plugin import (
@@ -86,6 +87,36 @@ class Train(Frozen):
     augment: bool = Field(
         default=True, description="use the data set's augmentation, where it has one"
     )
+    pretrained: str | None = Field(
+        default=None,
+        min_length=1,
+        description="folder of another run: the dense network starts where that run's dense "
+        "network ended, but for a last layer that does not fit",
+    )
+    pretrained_checksum: str | None = Field(
+        default=None,
+        description="SHA-256 of that network's weights; not given: of what the folder holds now",
+    )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _with_checksum(cls, settings: Any) -> Any:
+        if not isinstance(settings, Mapping) or not settings.get("pretrained"):
+            return settings
+        folder = settings["pretrained"]
+        given = {**settings, "pretrained": str(folder) if isinstance(folder, Path) else folder}
+        file = Path(str(folder)).expanduser() / DENSE_WEIGHTS
+        # So that other weights in their place make another experiment.
+        if not given.get("pretrained_checksum") and file.is_file():
+            given["pretrained_checksum"] = sha256(file)
+        return given
+
+    @model_validator(mode="after")
+    def _checksum_of_something(self) -> Train:
+        if self.pretrained_checksum is not None and self.pretrained is None:
+            raise ValueError("pretrained_checksum is given, but pretrained is not; give the folder "
+                             "too, or leave both out")
+        return self
 
     @model_validator(mode="after")
     def _milestones_grow(self) -> Train:

@@ -14,6 +14,9 @@ from sdd_core.errors import SddError
 
 SUMS = "SHA256SUMS"
 
+DENSE_WEIGHTS = Path("levels", "00", "weights.safetensors")
+"""Where a run's folder has the dense network."""
+
 
 @contextmanager
 def disk_errors(path: Path) -> Iterator[None]:

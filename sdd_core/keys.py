@@ -37,6 +37,10 @@ def identity(plugin: Plugin) -> dict[str, Any]:
 
 def dense_key(experiment: Experiment) -> str:
     """Of level 0: all that the dense network depends on, and nothing that comes after it."""
+    train = experiment.train
+    # The weights, wherever they lie; where there are none, the key is as if there were no such
+    # setting.
+    start = {} if train.pretrained is None else {"pretrained": train.pretrained_checksum}
     return digest(
         {
             "format": FORMAT,
@@ -44,7 +48,8 @@ def dense_key(experiment: Experiment) -> str:
             "data": identity(experiment.data),
             "noise": identity(experiment.noise),
             "model": identity(experiment.model),
-            "train": experiment.train.model_dump(mode="json"),
+            "train": train.model_dump(mode="json", exclude={"pretrained", "pretrained_checksum"}),
+            **start,
             "loss": _loss(experiment, with_teacher=False),
             "engine": experiment.engine,
         }

@@ -98,7 +98,8 @@ class Levels:
         return Level(index, dict(masks), state, epochs, diverged, trainer.kernels)
 
     def dense_after(self, steps: int) -> dict[str, Tensor]:
-        """The dense network after some steps of its training; 0 is its initialisation.
+        """The dense network after some steps of its training; 0 is its initialisation, which may
+        be pretrained.
 
         It does not depend on the schedule that asks for it, so the dense level need not know
         which steps anybody will want: the first few are simply trained again, and kept.
@@ -107,8 +108,9 @@ class Levels:
         with self._store.lock(key):
             state = self._store.load_point(key)
             if state is None:
-                network = self._parts.build(0)
+                network = self._parts.build(0) if steps else self._parts.start()
                 if steps:
+                    network.load_state_dict(self.dense_after(0))
                     self._replay(network, steps)
                 state = {name: tensor.detach().cpu().clone(memory_format=torch.contiguous_format)
                          for name, tensor in network.state_dict().items()}

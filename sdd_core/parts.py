@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import sys
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
@@ -18,6 +19,7 @@ from sdd_core.evaluation import check_output
 from sdd_core.experiment import Experiment
 from sdd_core.guard import Guard
 from sdd_core.plugin import Schedule, label
+from sdd_core.pretrained import load_pretrained
 from sdd_core.randomness import generator
 from sdd_core.resident import Resident
 from sdd_core.retraining import Dense, Retraining
@@ -56,6 +58,14 @@ class Parts:
         if any(isinstance(p, UninitializedParameter) for p in network.parameters()):
             raise SddError(f"model {label(model)!r} has lazy layers, whose weights have no shape "
                            "yet; give their sizes")
+        return network
+
+    def start(self) -> nn.Module:
+        """The dense network before its first step: as it is initialised, or pretrained."""
+        network, train = self.build(0), self.experiment.train
+        if train.pretrained is not None and (left := load_pretrained(network, train)):
+            print(f"sdd: train.pretrained: {', '.join(left)} of the last layer are not taken from "
+                  f"{train.pretrained}, whose shapes differ, but initialised", file=sys.stderr)
         return network
 
     @cached_property
@@ -115,8 +125,11 @@ class Parts:
     def _check(self) -> None:
         check_output(self.build(0).to(self.device), self.data, self.device,
                      label(self.experiment.model))
-        if self.experiment.train.optimizer != "sgd":
-            torch_optimizer(self.experiment.train.optimizer)
+        train = self.experiment.train
+        if train.optimizer != "sgd":
+            torch_optimizer(train.optimizer)
+        if train.pretrained is not None:
+            load_pretrained(self.build(0), train)
         if self.experiment.levels == 0:
             return  # only the dense network, which others may share
         _ = self.exempt

@@ -79,17 +79,7 @@ class Store:
             return None
         # Those that a process left when it died between keeping the level and deleting them.
         self._forget_checkpoints(key)
-        record = json.loads((folder / "level.json").read_text())
-        masks = _unpack(folder / "masks.safetensors")
-        state = load_file(folder / "weights.safetensors")
-        for name, mask in masks.items():
-            if state[name].shape != mask.shape:
-                full = torch.zeros(mask.shape, dtype=state[name].dtype)
-                full[mask] = state[name]
-                state[name] = full
-        epochs = tuple(_epoch(line) for line in (folder / "epochs.jsonl").read_text().splitlines())
-        kernels = tuple(record["kernels"])
-        return Level(record["level"], masks, state, epochs, record["diverged"], kernels)
+        return read_level(folder)
 
     def save_level(self, key: str, level: Level) -> None:
         """Keep a level; it is there entirely or not at all. Raises SddError: a full disk."""
@@ -213,6 +203,22 @@ class Store:
             with disk_errors(folder):
                 shutil.rmtree(folder)
         return not damaged
+
+
+def read_level(folder: Path) -> Level:
+    """The level in a folder of the store, or of a run. What is wrong with its files raises what
+    those who read them raise: OSError, ValueError, KeyError, SafetensorError."""
+    record = json.loads((folder / "level.json").read_text())
+    masks = _unpack(folder / "masks.safetensors")
+    state = load_file(folder / "weights.safetensors")
+    for name, mask in masks.items():
+        if state[name].shape != mask.shape:
+            full = torch.zeros(mask.shape, dtype=state[name].dtype)
+            full[mask] = state[name]
+            state[name] = full
+    epochs = tuple(_epoch(line) for line in (folder / "epochs.jsonl").read_text().splitlines())
+    kernels = tuple(record["kernels"])
+    return Level(record["level"], masks, state, epochs, record["diverged"], kernels)
 
 
 def _kept(weight: Tensor, mask: Tensor) -> Tensor:

@@ -1,0 +1,68 @@
+"""A dense network that starts where another run's dense network ended."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from safetensors import SafetensorError
+from torch import nn
+
+from sdd_core.errors import SddError
+from sdd_core.experiment import Train
+from sdd_core.files import DENSE_WEIGHTS, sha256
+from sdd_core.level import Level
+from sdd_core.masks import prunable_weights
+from sdd_core.store import read_level
+
+
+def load_pretrained(network: nn.Module, train: Train) -> list[str]:
+    """Give a network the weights in the folder `train.pretrained`, statistics of batch
+    normalisation too; returns the names of those that it keeps, all of its last layer.
+
+    The last layer is that of the last prunable weight: of a network for another number of classes
+    it does not fit.
+
+    Raises SddError: there are no such weights, they have changed, training them diverged, or
+    something else than the last layer does not fit.
+    """
+    level = _read(train)
+    there, here = dict(level.state), network.state_dict()
+    last = {_layer(list(level.masks)[-1]), _layer(list(prunable_weights(network))[-1])}
+    odd = [name for name in here | there
+           if name not in here or name not in there or here[name].shape != there[name].shape]
+    other = [name for name in odd if _layer(name) not in last]
+    if other:
+        name, more = other[0], f" (and {len(other) - 1} more)" if len(other) > 1 else ""
+        its, ours = (list(state[name].shape) if name in state else "missing"
+                     for state in (there, here))
+        raise SddError(f"train.pretrained: {name} is {its} in {train.pretrained} and {ours} in "
+                       f"this experiment's network{more}; choose a run of the same model, of which "
+                       "only the last layer may differ")
+    network.load_state_dict({name: there[name] for name in here if name not in odd}, strict=False)
+    return [name for name in here if name in odd]
+
+
+def _read(train: Train) -> Level:
+    assert train.pretrained is not None
+    where, file = train.pretrained, Path(train.pretrained).expanduser() / DENSE_WEIGHTS
+    if not file.is_file():
+        raise SddError(f"train.pretrained: {where} has no dense network ({DENSE_WEIGHTS}); "
+                       "expected the folder of a run that has trained it; `sdd runs` lists them")
+    try:
+        if train.pretrained_checksum not in {None, sha256(file)}:
+            raise SddError(f"train.pretrained: the dense network in {where} is not the one that "
+                           "the experiment began with (its checksum differs); bring that back, or "
+                           "leave out train.pretrained_checksum for an experiment of its own")
+        level = read_level(file.parent)
+    except (OSError, ValueError, KeyError, TypeError, RuntimeError, SafetensorError) as error:
+        reason = " ".join(str(error).split())
+        raise SddError(f"train.pretrained: the dense network in {where} is damaged ({reason}); "
+                       "`sdd resume` makes it again") from None
+    if level.diverged:
+        raise SddError(f"train.pretrained: the dense network in {where} diverged; choose a run "
+                       "whose dense network was trained")
+    return level
+
+
+def _layer(name: str) -> str:
+    return name.rpartition(".")[0]
