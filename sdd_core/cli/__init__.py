@@ -24,6 +24,7 @@ COMMANDS = {
     "report": ("runs:report", "Table, figure and CSV of a run."),
     "table": ("table:table", "One tidy table of runs, CSV or Parquet."),
     "plot": ("plot:plot", "Draw runs over one another, over seeds."),
+    "landscape": ("landscape:landscape", "Draw the loss around the weights of a run's levels."),
     "list-plugins": ("plugins:list_plugins", "List the installed plugins."),
     "fit-kernels": ("kernels:fit_kernels", "Measure which sparse kernels are fast here."),
     "show": ("plugins:show", "Show a plugin's options and where its method comes from."),

@@ -58,13 +58,18 @@ def write_figure(
     figure: Figure, groups: Sequence[Group], metrics: Sequence[str], output: Path
 ) -> list[Path]:
     """Write a figure and, beside it, its numbers; returns both paths. Raises SddError."""
+    return write_beside(figure, groups_csv(groups, metrics), output)
+
+
+def write_beside(figure: Figure, numbers: str, output: Path) -> list[Path]:
+    """Write a figure and, to a .csv beside it, its numbers; returns both paths. Raises SddError."""
     form = check_form(output)
     buffer = io.BytesIO()
     save_figure(figure, buffer, form)
     write_atomic(output, buffer.getvalue())
-    numbers = output.with_suffix(".csv")
-    write_atomic(numbers, groups_csv(groups, metrics))
-    return [output, numbers]
+    beside = output.with_suffix(".csv")
+    write_atomic(beside, numbers)
+    return [output, beside]
 
 
 def check_form(output: Path) -> str:

@@ -1,0 +1,42 @@
+"""`sdd landscape`: the loss around the weights of a run's levels."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from sdd_core.cli.run import no_plugin_option, store_option
+from sdd_core.cli.runs import find_run
+from sdd_core.errors import SddError
+from sdd_core.plugin_manager import load_plugins
+
+
+@click.command()
+@click.argument("name", metavar="RUN")
+@click.option("--levels", default="", metavar="LIST",
+              help="Which to draw, 0,10,25.  [default: six, evenly spread]")
+@click.option("--output", type=click.Path(path_type=Path, dir_okay=False),
+              default=Path("landscape.png"), show_default=True,
+              help="Where to write, .png, .svg or .pdf; the numbers go to a .csv beside it.")
+@store_option
+@no_plugin_option
+def landscape(
+    name: str, levels: str, output: Path, store: Path, no_plugin: tuple[str, ...]
+) -> None:
+    """Draw the training loss along a random direction from the weights of RUN's levels.
+
+    RUN is a name that `sdd runs` lists, or a run's folder; it has to have the metric `landscape`.
+    """
+    # matplotlib takes its time
+    from sdd_core.report.landscape import landscape_figure  # noqa: PLC0415
+    from sdd_core.report.plot import check_form, write_beside  # noqa: PLC0415
+
+    check_form(output)
+    try:
+        chosen = [int(word) for word in levels.split(",") if word.strip()]
+    except ValueError:
+        raise SddError(f"--levels {levels!r} is no list of levels; expected 0,10,25") from None
+    result = find_run(name, store, load_plugins(no_plugin)).result()
+    for file in write_beside(*landscape_figure(result, chosen), output):
+        click.echo(f"wrote {file}")
