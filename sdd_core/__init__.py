@@ -10,14 +10,20 @@ from typing import TYPE_CHECKING, Any
 import pluggy
 
 if TYPE_CHECKING:
+    from sdd_core.analysis.findings import Findings, compare
+    from sdd_core.analysis.groups import Group, group
+    from sdd_core.analysis.phases import Phases, find_phases
+    from sdd_core.analysis.recommendation import (
+        by_learning_distance,
+        by_test_accuracy,
+        check_learning_distance,
+    )
+    from sdd_core.analysis.tidy import table
     from sdd_core.api import run
     from sdd_core.data import Augmentation, Dataset, Split
     from sdd_core.errors import SddError
     from sdd_core.experiment import Experiment, Train
-    from sdd_core.findings import Findings, compare
-    from sdd_core.groups import Group, group
     from sdd_core.level import Epoch, LevelView
-    from sdd_core.phases import Phases, find_phases
     from sdd_core.plugin import (
         Ablation,
         DataSource,
@@ -32,17 +38,11 @@ if TYPE_CHECKING:
         Tracker,
     )
     from sdd_core.plugin_manager import Plugins, load_plugins
-    from sdd_core.recommendation import (
-        by_learning_distance,
-        by_test_accuracy,
-        check_learning_distance,
-    )
     from sdd_core.report.plot import plot
     from sdd_core.result import LevelResult, Result
     from sdd_core.retraining import Dense, Retraining
     from sdd_core.run_folder import Run
     from sdd_core.sweeps import SweepError, sweep
-    from sdd_core.tidy import table
 
 __version__ = "0.1.0"
 
@@ -58,15 +58,15 @@ _HOMES = {
     "Epoch": "level",
     "Executor": "plugin",
     "Experiment": "experiment",
-    "Findings": "findings",
-    "Group": "groups",
+    "Findings": "analysis.findings",
+    "Group": "analysis.groups",
     "LabelNoise": "plugin",
     "LevelResult": "result",
     "LevelView": "level",
     "Loss": "plugin",
     "Metric": "plugin",
     "Model": "plugin",
-    "Phases": "phases",
+    "Phases": "analysis.phases",
     "Plugin": "plugin",
     "Plugins": "plugin_manager",
     "Pruner": "plugin",
@@ -79,17 +79,17 @@ _HOMES = {
     "SweepError": "sweeps",
     "Tracker": "plugin",
     "Train": "experiment",
-    "by_learning_distance": "recommendation",
-    "by_test_accuracy": "recommendation",
-    "check_learning_distance": "recommendation",
-    "compare": "findings",
-    "find_phases": "phases",
-    "group": "groups",
+    "by_learning_distance": "analysis.recommendation",
+    "by_test_accuracy": "analysis.recommendation",
+    "check_learning_distance": "analysis.recommendation",
+    "compare": "analysis.findings",
+    "find_phases": "analysis.phases",
+    "group": "analysis.groups",
     "load_plugins": "plugin_manager",
     "plot": "report.plot",
     "run": "api",
     "sweep": "sweeps",
-    "table": "tidy",
+    "table": "analysis.tidy",
 }
 
 __all__ = [  # noqa: PLE0604 (the lazy names are in _HOMES)

@@ -43,7 +43,7 @@ def run(
         experiment: what to do, or nested settings as in an experiment file (None: the default).
         settings: fields of `sdd_core.Experiment`, each in place of the one in `experiment`.
             `model` may be a torch.nn.Module, whose weights the dense network starts from, or a
-            function that makes one (see `sdd_core.given`).
+            function that makes one (see `sdd_core.own.given`).
         train, test: with `test`, training and test data, the same as `data=(train, test)`: pairs
             of images and labels, or map-style torch data sets (see `Dataset.of`). Without
             `test`, `train` is the experiment's field: how to train, `train={"epochs": 10}`.

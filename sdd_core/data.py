@@ -79,7 +79,7 @@ class Dataset:
 
         Raises SddError: see `check`; no labels, images of several shapes, a length that is wrong.
         """
-        from sdd_core.materialise import split_of  # noqa: PLC0415 (it imports this module)
+        from sdd_core.own.materialise import split_of  # noqa: PLC0415 (it imports this module)
 
         splits = {
             part: split_of(source, f"data {name!r}: the {part} split")

@@ -19,7 +19,6 @@ from sdd_core.experiment import Experiment
 from sdd_core.guard import DataChanged
 from sdd_core.keys import ablated_key, digest, identity, level_keys
 from sdd_core.level import Level, LevelView
-from sdd_core.levels import Levels
 from sdd_core.observers import Observers
 from sdd_core.parts import Parts
 from sdd_core.plugin import Metric, Schedule
@@ -27,6 +26,7 @@ from sdd_core.plugin_manager import Plugins, load_plugins
 from sdd_core.result import Result
 from sdd_core.run_folder import Run, level_result, plain
 from sdd_core.store import LEVEL_FILES, Store
+from sdd_core.training.levels import Levels
 
 
 def run(

@@ -8,7 +8,7 @@ from torch.nn.functional import cross_entropy
 
 from sdd_core.data import Dataset
 from sdd_core.errors import SddError
-from sdd_core.resident import normalise
+from sdd_core.training.resident import normalise
 
 # Numbers in a batch of inputs: large enough to keep the device busy, small enough for activations.
 BATCH_NUMBERS = 1 << 22

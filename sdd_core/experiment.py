@@ -19,8 +19,8 @@ from pydantic import (
 
 from sdd_core.errors import SddError
 from sdd_core.files import DENSE_WEIGHTS, sha256
-from sdd_core.given import GivenData, GivenModel
-from sdd_core.imported import ImportedData, ImportedModel
+from sdd_core.own.given import GivenData, GivenModel
+from sdd_core.own.imported import ImportedData, ImportedModel
 from sdd_core.plugin import (
     KINDS,
     Ablation,

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from sdd_core.data import Dataset
 from sdd_core.evaluation import loss_gradients, predict
 from sdd_core.randomness import generator
-from sdd_core.resident import normalise
+from sdd_core.training.resident import normalise
 
 Moment = Literal["end", "initialisation", "before", "dense"]
 """A network is that of the end of the level's training, or of the dense network's initialisation

@@ -21,10 +21,10 @@ from sdd_core.guard import Guard
 from sdd_core.plugin import Schedule, label
 from sdd_core.pretrained import load_pretrained
 from sdd_core.randomness import generator
-from sdd_core.resident import Resident
 from sdd_core.retraining import Dense, Retraining
-from sdd_core.trainer import torch_optimizer
-from sdd_core.training import dense_learning_rates
+from sdd_core.training.loop import dense_learning_rates
+from sdd_core.training.resident import Resident
+from sdd_core.training.trainer import torch_optimizer
 
 
 class Parts:

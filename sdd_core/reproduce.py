@@ -11,16 +11,16 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from sdd_core.analysis.findings import Findings, compare
+from sdd_core.analysis.groups import Group, group
+from sdd_core.analysis.phases import percent
+from sdd_core.analysis.recommendation import check_learning_distance, rank_correlation
 from sdd_core.errors import SddError
 from sdd_core.files import write_atomic
-from sdd_core.findings import Findings, compare
-from sdd_core.groups import Group, group
 from sdd_core.keys import run_name
-from sdd_core.phases import percent
 from sdd_core.plugin import Executor
 from sdd_core.plugin_manager import Plugins
 from sdd_core.recipes import Figure, Recipe
-from sdd_core.recommendation import check_learning_distance, rank_correlation
 from sdd_core.report.plot import groups_figure, write_figure
 from sdd_core.result import Result
 from sdd_core.sweeps import carry_out_plan, expand

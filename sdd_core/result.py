@@ -9,8 +9,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from sdd_core.analysis.phases import Phases, find_phases
 from sdd_core.experiment import Experiment
-from sdd_core.phases import Phases, find_phases
 
 
 @dataclass(frozen=True)

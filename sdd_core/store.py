@@ -30,11 +30,11 @@ from safetensors import safe_open
 from safetensors.torch import load_file, save
 from torch import Tensor
 
-from sdd_core.costs import KernelCosts
 from sdd_core.errors import SddError
 from sdd_core.files import damaged_file, disk_errors, level_folder, write_atomic, write_entry
 from sdd_core.level import Epoch, Level
-from sdd_core.training import Checkpoint
+from sdd_core.training.costs import KernelCosts
+from sdd_core.training.loop import Checkpoint
 
 LEVEL_FILES = ("level.json", "weights.safetensors", "masks.safetensors", "epochs.jsonl")
 

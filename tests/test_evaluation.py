@@ -15,7 +15,7 @@ from sdd_core.evaluation import (
     loss_gradients,
     predict,
 )
-from sdd_core.resident import normalise
+from sdd_core.training.resident import normalise
 
 DRAW = torch.Generator().manual_seed(0)
 IMAGES = torch.randint(0, 256, (70, 2, 3, 3), generator=DRAW, dtype=torch.uint8)

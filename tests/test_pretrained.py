@@ -15,9 +15,9 @@ from sdd_core import Dataset, Experiment, Metric, SddError, Split
 from sdd_core.files import DENSE_WEIGHTS
 from sdd_core.keys import dense_key, level_keys
 from sdd_core.level import Level
-from sdd_core.levels import Levels
 from sdd_core.parts import Parts
 from sdd_core.store import Store, read_level
+from sdd_core.training.levels import Levels
 
 HIDDEN = ["hidden1.weight", "hidden1.bias"]
 OUTPUT = ["output.weight", "output.bias"]

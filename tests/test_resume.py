@@ -11,7 +11,8 @@ import pytest
 import torch
 from support import KillMyself, contents, draws, go, in_child, small
 
-from sdd_core import files, hookimpl, training
+from sdd_core import files, hookimpl
+from sdd_core.training import loop as training
 
 SCHEDULES = [
     "finetune",

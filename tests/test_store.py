@@ -19,7 +19,7 @@ from support import Log, contents, end_of, go, in_child, small, start_child
 from sdd_core import Epoch, SddError, files, store
 from sdd_core.level import Level
 from sdd_core.store import LEVEL_FILES, Store
-from sdd_core.training import Checkpoint
+from sdd_core.training.loop import Checkpoint
 
 SOURCES = [Path(store.__file__).parent, Path(store.__file__).parents[1] / "plugins"]
 

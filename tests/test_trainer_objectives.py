@@ -21,7 +21,7 @@ from training_cases import (
 )
 
 from sdd_core import Experiment, Loss, SddError
-from sdd_core.trainer import FlatTrainer, Objective, torch_optimizer
+from sdd_core.training.trainer import FlatTrainer, Objective, torch_optimizer
 
 WIDTHS = (192, 20, 5)
 RATE = 0.05

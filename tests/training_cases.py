@@ -11,9 +11,9 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
 from sdd_core import Augmentation, Dataset, Experiment, Split
-from sdd_core.resident import Resident
-from sdd_core.trainer import Trainer
-from sdd_core.trainers import make_trainer
+from sdd_core.training.choice import make_trainer
+from sdd_core.training.resident import Resident
+from sdd_core.training.trainer import Trainer
 
 EXAMPLES, BATCH = 100, 32  # the last batch of an epoch is smaller
 SHAPE = (3, 8, 8)

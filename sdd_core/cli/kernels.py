@@ -10,9 +10,9 @@ from rich.table import Table
 
 from sdd_core.cli.run import store_option
 from sdd_core.cli.terminal import console
-from sdd_core.costs import KernelCosts
 from sdd_core.errors import SddError
 from sdd_core.store import Store
+from sdd_core.training.costs import KernelCosts
 
 
 @click.command("fit-kernels")

@@ -8,14 +8,14 @@ import click
 from rich.markup import escape
 from rich.table import Table
 
+from sdd_core.analysis.findings import Findings, compare
+from sdd_core.analysis.groups import Group, group
+from sdd_core.analysis.phases import percent
+from sdd_core.analysis.recommendation import by_learning_distance, by_test_accuracy
 from sdd_core.cli.run import no_plugin_option, store_option
 from sdd_core.cli.table import named_results
 from sdd_core.cli.terminal import console
-from sdd_core.findings import Findings, compare
-from sdd_core.groups import Group, group
-from sdd_core.phases import percent
 from sdd_core.plugin_manager import load_plugins, warn_of_problems
-from sdd_core.recommendation import by_learning_distance, by_test_accuracy
 
 
 @click.command()

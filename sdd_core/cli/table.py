@@ -9,6 +9,8 @@ from pathlib import Path
 
 import click
 
+from sdd_core.analysis.tidy import csv_text, parquet_bytes, stored_results
+from sdd_core.analysis.tidy import table as tidy_table
 from sdd_core.cli.run import no_plugin_option, store_option
 from sdd_core.cli.runs import find_run, run_folders
 from sdd_core.errors import SddError
@@ -18,8 +20,6 @@ from sdd_core.plugin_manager import Plugins, load_plugins, warn_of_problems
 from sdd_core.result import Result
 from sdd_core.run_folder import Run, open_run
 from sdd_core.sweeps import expand
-from sdd_core.tidy import csv_text, parquet_bytes, stored_results
-from sdd_core.tidy import table as tidy_table
 
 
 @click.command()

@@ -11,11 +11,11 @@ import matplotlib as mpl
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from sdd_core.groups import place
-from sdd_core.phases import percent
+from sdd_core.analysis.groups import place
+from sdd_core.analysis.phases import percent
 
 if TYPE_CHECKING:
-    from sdd_core.phases import Phases
+    from sdd_core.analysis.phases import Phases
     from sdd_core.result import Result
 
 PHASE_COLOURS = {

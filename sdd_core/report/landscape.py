@@ -8,8 +8,8 @@ from collections.abc import Mapping, Sequence
 import matplotlib as mpl
 from matplotlib.figure import Figure
 
+from sdd_core.analysis.phases import percent
 from sdd_core.errors import SddError
-from sdd_core.phases import percent
 from sdd_core.report.figure import STYLE, ShownFigure
 from sdd_core.result import Result
 

@@ -13,10 +13,10 @@ from html import escape
 from importlib.resources import files
 from typing import Any
 
-from sdd_core.findings import Findings
-from sdd_core.groups import group, place
-from sdd_core.phases import percent
-from sdd_core.recommendation import by_learning_distance, by_test_accuracy
+from sdd_core.analysis.findings import Findings
+from sdd_core.analysis.groups import group, place
+from sdd_core.analysis.phases import percent
+from sdd_core.analysis.recommendation import by_learning_distance, by_test_accuracy
 from sdd_core.report.table import accuracy, levels_table
 from sdd_core.result import Result
 

@@ -14,10 +14,10 @@ import matplotlib as mpl
 import numpy as np
 from matplotlib.figure import Figure
 
+from sdd_core.analysis.findings import Findings, compare
+from sdd_core.analysis.groups import Group, group, place
 from sdd_core.errors import SddError
 from sdd_core.files import write_atomic
-from sdd_core.findings import Findings, compare
-from sdd_core.groups import Group, group, place
 from sdd_core.report.figure import STYLE, ShownFigure, save_figure, shade, sparsity_axis
 
 if TYPE_CHECKING:

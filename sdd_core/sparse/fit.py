@@ -10,16 +10,16 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from sdd_core.costs import KernelCosts
 from sdd_core.data import Dataset, Split
 from sdd_core.experiment import Train
-from sdd_core.resident import Resident
 from sdd_core.sparse import kernels
 from sdd_core.sparse.convmodule import load_convolution, supports_convolution
 from sdd_core.sparse.mlp import aligned
 from sdd_core.sparse.plan import Plan
 from sdd_core.sparse.vector import Tile
-from sdd_core.trainer import FlatTrainer
+from sdd_core.training.costs import KernelCosts
+from sdd_core.training.resident import Resident
+from sdd_core.training.trainer import FlatTrainer
 
 EXAMPLES = 128
 

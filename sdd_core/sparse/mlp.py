@@ -8,11 +8,11 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from sdd_core.costs import KernelCosts
 from sdd_core.errors import SddError
 from sdd_core.sparse import kernels as compiled
 from sdd_core.sparse.plan import Plan
 from sdd_core.sparse.vector import Tile
+from sdd_core.training.costs import KernelCosts
 
 
 @dataclass(frozen=True)

@@ -31,8 +31,8 @@ from pydantic import BaseModel
 
 from sdd_core.errors import SddError
 from sdd_core.experiment import DEFAULTS, Experiment, sections
-from sdd_core.imported import option_types
 from sdd_core.keys import digest, run_name
+from sdd_core.own.imported import option_types
 from sdd_core.plugin_manager import Plugins
 
 

@@ -10,8 +10,8 @@ from click.testing import CliRunner
 
 from sdd_core import SddError
 from sdd_core.cli import main
-from sdd_core.costs import KernelCosts
 from sdd_core.store import Store
+from sdd_core.training.costs import KernelCosts
 
 
 def fit(*arguments: str) -> str:

@@ -5,7 +5,7 @@ import math
 import pytest
 from results import descent, made
 
-from sdd_core.groups import place
+from sdd_core.analysis.groups import place
 from sdd_core.report.figure import result_figure, save_figure
 
 

@@ -8,7 +8,7 @@ from html.parser import HTMLParser
 import pytest
 from results import descent, made
 
-from sdd_core.groups import place
+from sdd_core.analysis.groups import place
 from sdd_core.report.page import report_page
 
 VOID = {"meta", "link", "br", "img", "input", "hr"}

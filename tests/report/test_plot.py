@@ -7,7 +7,7 @@ from results import descent, made
 
 import sdd_core
 from sdd_core import SddError
-from sdd_core.groups import group, place
+from sdd_core.analysis.groups import group, place
 from sdd_core.report.plot import groups_csv, groups_figure
 
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import asdict
 from itertools import product
 
-from sdd_core.costs import KernelCosts
 from sdd_core.sparse.fit import fit_costs
+from sdd_core.training.costs import KernelCosts
 
 NAMES = ("sparse", "dense"), ("first", "inner")
 

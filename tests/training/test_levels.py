@@ -11,12 +11,13 @@ import torch
 from support import contents, go, plugins_with, small
 from torch.nn.functional import cross_entropy, one_hot
 
-from sdd_core import Experiment, LabelNoise, Loss, Pruner, SddError, hookimpl, training
+from sdd_core import Experiment, LabelNoise, Loss, Pruner, SddError, hookimpl
 from sdd_core import masks as masking
 from sdd_core.evaluation import predict
 from sdd_core.level import Level
 from sdd_core.parts import Parts
 from sdd_core.store import Store
+from sdd_core.training import loop as training
 
 
 def parts(settings) -> Parts:

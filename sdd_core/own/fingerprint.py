@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from sdd_core.errors import SddError
-from sdd_core.imported import module_hash
+from sdd_core.own.imported import module_hash
 
 _PLAIN = (type(None), bool, int, float, complex, str, bytes, type(...), range, slice)
 _OF_NO_EFFECT = {"__module__", "__dict__", "__weakref__", "__doc__", "__firstlineno__",

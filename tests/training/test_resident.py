@@ -9,8 +9,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from sdd_core import Augmentation, Dataset, Split, resident
-from sdd_core.resident import Crops, Resident, crop, normalise
+from sdd_core import Augmentation, Dataset, Split
+from sdd_core.training import resident
+from sdd_core.training.resident import Crops, Resident, crop, normalise
 
 CPU = torch.device("cpu")
 MEAN, STD = (0.1, 0.4), (0.2, 0.5)

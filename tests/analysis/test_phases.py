@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sdd_core.phases import find_phases
+from sdd_core.analysis.phases import find_phases
 
 LEVELS = 26
 SPARSITY = [1 - 0.8**level for level in range(LEVELS)]

@@ -13,9 +13,9 @@ from torch import Tensor
 
 from sdd_core.experiment import Train
 from sdd_core.level import Epoch
-from sdd_core.resident import Resident
 from sdd_core.retraining import Retraining
-from sdd_core.trainer import Trainer
+from sdd_core.training.resident import Resident
+from sdd_core.training.trainer import Trainer
 
 # Steps between two looks at the clock: an epoch may take hours.
 CHUNK = 250

@@ -9,8 +9,8 @@ from functools import cached_property
 from statistics import fmean, stdev
 from typing import Any
 
+from sdd_core.analysis.phases import Phases, find_phases
 from sdd_core.errors import SddError
-from sdd_core.phases import Phases, find_phases
 from sdd_core.result import Result
 
 NOT_A_DIFFERENCE = {"seed", "levels", "metrics"}

@@ -33,7 +33,7 @@ class _Given(Plugin):
 
     @classmethod
     def _holding(cls, make: Callable[..., Any], what: str, value: Any) -> Self:
-        from sdd_core.fingerprint import fingerprint  # noqa: PLC0415 (imports torch)
+        from sdd_core.own.fingerprint import fingerprint  # noqa: PLC0415 (imports torch)
 
         try:
             held = cls(what=what, content=fingerprint(value))
@@ -131,7 +131,7 @@ def _copy(module: nn.Module, *_: Any) -> nn.Module:
 
 
 def _built(function: Callable[..., nn.Module], shape: tuple[int, ...], classes: int) -> nn.Module:
-    from sdd_core.imported import call  # noqa: PLC0415
+    from sdd_core.own.imported import call  # noqa: PLC0415
 
     return call(function, {"input_shape": shape, "num_classes": classes}, {})
 

@@ -4,7 +4,7 @@ import pytest
 from results import made
 
 from sdd_core import SddError
-from sdd_core.groups import group, place
+from sdd_core.analysis.groups import group, place
 
 NAN = math.nan
 

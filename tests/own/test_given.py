@@ -12,8 +12,8 @@ from torch.utils.data import TensorDataset
 import sdd_core
 from sdd_core import Dataset, Experiment, SddError, load_plugins
 from sdd_core.experiment import read_toml
-from sdd_core.given import GivenModel, redrawn
 from sdd_core.keys import dense_key, run_name
+from sdd_core.own.given import GivenModel, redrawn
 from sdd_core.run_folder import open_run
 
 torch.manual_seed(0)

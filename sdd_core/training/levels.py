@@ -18,9 +18,9 @@ from sdd_core.plugin import PrunedValue
 from sdd_core.randomness import generator
 from sdd_core.retraining import Retraining
 from sdd_core.store import Store
-from sdd_core.trainer import FlatTrainer, Objective
-from sdd_core.trainers import make_trainer
-from sdd_core.training import train_level
+from sdd_core.training.choice import make_trainer
+from sdd_core.training.loop import train_level
+from sdd_core.training.trainer import FlatTrainer, Objective
 
 
 class Call(Protocol):

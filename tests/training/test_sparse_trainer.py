@@ -22,13 +22,13 @@ from training_cases import (
     trainer,
 )
 
-from sdd_core.costs import KernelCosts
 from sdd_core.evaluation import evaluate
 from sdd_core.retraining import Retraining
-from sdd_core.sparse_trainer import SparseTrainer
 from sdd_core.store import Store
-from sdd_core.trainer import FlatTrainer
-from sdd_core.training import train_level
+from sdd_core.training.costs import KernelCosts
+from sdd_core.training.loop import train_level
+from sdd_core.training.sparse_trainer import SparseTrainer
+from sdd_core.training.trainer import FlatTrainer
 
 
 def small_perceptron(seed: int = 0) -> nn.Module:
@@ -96,7 +96,7 @@ def test_units_without_inputs_or_outputs_do_as_on_the_general_path():
 @MAKERS
 @pytest.mark.parametrize("augmented", [False, True])
 def test_goes_on_from_every_checkpoint_bit_for_bit(make, augmented, tmp_path, monkeypatch):
-    monkeypatch.setattr("sdd_core.training.CHUNK", 2)
+    monkeypatch.setattr("sdd_core.training.loop.CHUNK", 2)
     data, masks, store = dataset(augmented=augmented), random_masks(make(), 0.3), Store(tmp_path)
     source = resident(data)
     schedule = Retraining("initialisation", np.linspace(0.1, 0.01, 11), first_step=1)
@@ -173,7 +173,7 @@ def test_images_that_stay_bytes_train_alike(make, monkeypatch):
     kept = trainer(make(), masks, data)
     take_steps(kept, data, 0, 5)
     loss = kept.evaluate("test")
-    monkeypatch.setattr("sdd_core.resident.NORMALISED_BYTES", 0)
+    monkeypatch.setattr("sdd_core.training.resident.NORMALISED_BYTES", 0)
     bytes_ = trainer(make(), masks, data)
     assert resident(data).train_images.dtype == torch.uint8
     take_steps(bytes_, data, 0, 5)

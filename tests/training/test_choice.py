@@ -13,15 +13,15 @@ from training_cases import dataset, perceptron, random_masks, trainer
 
 import sdd_core
 from sdd_core import SddError
-from sdd_core.costs import KernelCosts
-from sdd_core.trainer import FlatTrainer
+from sdd_core.training.costs import KernelCosts
+from sdd_core.training.trainer import FlatTrainer
 
 
 @pytest.fixture
 def no_numba(monkeypatch):
     """As if numba could not be imported."""
     for name in [name for name in sys.modules if name.split(".")[0] == "numba"
-                 or name.startswith(("sdd_core.sparse", "sdd_core.sparse_trainer"))]:
+                 or name.startswith(("sdd_core.sparse", "sdd_core.training.sparse_trainer"))]:
         monkeypatch.delitem(sys.modules, name)
     real = builtins.__import__
 

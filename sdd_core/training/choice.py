@@ -6,11 +6,11 @@ from collections.abc import Mapping
 
 from torch import Tensor, nn
 
-from sdd_core.costs import KernelCosts
 from sdd_core.errors import SddError
 from sdd_core.experiment import Experiment
-from sdd_core.resident import Resident
-from sdd_core.trainer import FlatTrainer, Objective, Trainer
+from sdd_core.training.costs import KernelCosts
+from sdd_core.training.resident import Resident
+from sdd_core.training.trainer import FlatTrainer, Objective, Trainer
 
 
 def make_trainer(
@@ -41,7 +41,7 @@ def make_trainer(
     sparse = experiment.engine == "auto" and data.device.type == "cpu" and objective is None
     if sparse and kernels != ():
         if _numba_is_there():
-            from sdd_core.sparse_trainer import sparse_trainer  # noqa: PLC0415 (imports numba)
+            from sdd_core.training.sparse_trainer import sparse_trainer  # noqa: PLC0415 (imports numba)
 
             trainer = sparse_trainer(
                 network, masks, data, train,

@@ -3,8 +3,8 @@ import math
 import pytest
 from results import made
 
-from sdd_core.groups import group
-from sdd_core.recommendation import (
+from sdd_core.analysis.groups import group
+from sdd_core.analysis.recommendation import (
     by_learning_distance,
     by_test_accuracy,
     check_learning_distance,

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from torch import nn
 
 from sdd_core import SddError
-from sdd_core.fingerprint import fingerprint
+from sdd_core.own.fingerprint import fingerprint
 
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(max_size=3),
@@ -125,7 +125,7 @@ def test_what_has_no_content(value):
 SCRIPT = """
     import math
     from torch import nn
-    from sdd_core.fingerprint import fingerprint
+    from sdd_core.own.fingerprint import fingerprint
 
     WIDTH = 3
 

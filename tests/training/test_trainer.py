@@ -20,7 +20,7 @@ from training_cases import (
     take_steps,
 )
 
-from sdd_core.trainer import FlatTrainer
+from sdd_core.training.trainer import FlatTrainer
 
 
 def convolutional(seed: int = 0) -> nn.Module:

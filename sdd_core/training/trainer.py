@@ -17,7 +17,7 @@ from sdd_core.evaluation import evaluate
 from sdd_core.experiment import Train
 from sdd_core.guard import blaming
 from sdd_core.plugin import Loss
-from sdd_core.resident import Crops, Resident
+from sdd_core.training.resident import Crops, Resident
 
 
 class Trainer(Protocol):

@@ -10,9 +10,9 @@ from itertools import groupby
 
 import numpy as np
 
+from sdd_core.analysis.groups import Group
+from sdd_core.analysis.phases import deepest, percent, smoothed
 from sdd_core.errors import SddError
-from sdd_core.groups import Group
-from sdd_core.phases import deepest, percent, smoothed
 
 RESAMPLES = 1000
 INTERPOLATES = 0.99

@@ -9,9 +9,9 @@ from statistics import fmean
 
 import numpy as np
 
-from sdd_core.findings import INTERPOLATES
-from sdd_core.groups import Group, group, place
-from sdd_core.phases import percent, smoothed
+from sdd_core.analysis.findings import INTERPOLATES
+from sdd_core.analysis.groups import Group, group, place
+from sdd_core.analysis.phases import percent, smoothed
 from sdd_core.result import Result
 
 CLEAR = 0.05

@@ -1,0 +1,1 @@
+"""What results say: phases, means over seeds, findings, advice, tables."""

@@ -1,0 +1,1 @@
+"""Training a level: resident data, steps under masks, epochs, checkpoints."""
