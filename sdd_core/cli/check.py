@@ -10,8 +10,8 @@ import click
 from pydantic import ValidationError
 
 from sdd_core.cli.completion import names_of
+from sdd_core.cli.options import no_plugin_option
 from sdd_core.cli.plugins import unknown
-from sdd_core.cli.run import no_plugin_option
 from sdd_core.errors import SddError
 from sdd_core.experiment import first_error, parse_value
 from sdd_core.plugin_manager import Plugins, Row, load_plugins

@@ -11,7 +11,7 @@ import click
 from rich.markup import escape
 from rich.table import Table
 
-from sdd_core.cli.run import experiment_options, no_plugin_option
+from sdd_core.cli.options import experiment_options, no_plugin_option
 from sdd_core.cli.settings import ExperimentCommand, changes
 from sdd_core.cli.terminal import console
 from sdd_core.experiment import Experiment, override, read_toml

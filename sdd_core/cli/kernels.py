@@ -8,7 +8,7 @@ from pathlib import Path
 import click
 from rich.table import Table
 
-from sdd_core.cli.run import store_option
+from sdd_core.cli.options import store_option
 from sdd_core.cli.terminal import console
 from sdd_core.errors import SddError
 from sdd_core.store import Store

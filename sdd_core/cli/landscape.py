@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from sdd_core.cli.run import no_plugin_option, store_option
+from sdd_core.cli.options import no_plugin_option, store_option
 from sdd_core.cli.runs import find_run
 from sdd_core.errors import SddError
 from sdd_core.plugin_manager import load_plugins

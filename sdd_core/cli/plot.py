@@ -12,7 +12,7 @@ from sdd_core.analysis.findings import Findings, compare
 from sdd_core.analysis.groups import Group, group
 from sdd_core.analysis.phases import percent
 from sdd_core.analysis.recommendation import by_learning_distance, by_test_accuracy
-from sdd_core.cli.run import no_plugin_option, store_option
+from sdd_core.cli.options import no_plugin_option, store_option
 from sdd_core.cli.table import named_results
 from sdd_core.cli.terminal import console
 from sdd_core.plugin_manager import load_plugins, warn_of_problems

@@ -14,7 +14,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from sdd_core.cli.completion import names_of
-from sdd_core.cli.run import no_plugin_option
+from sdd_core.cli.options import no_plugin_option
 from sdd_core.cli.settings import type_name
 from sdd_core.cli.terminal import console
 from sdd_core.errors import SddError

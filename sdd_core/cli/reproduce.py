@@ -9,7 +9,7 @@ from pathlib import Path
 import click
 from rich.table import Table
 
-from sdd_core.cli.run import INTERRUPTED, no_plugin_option, store_option
+from sdd_core.cli.options import INTERRUPTED, no_plugin_option, store_option
 from sdd_core.cli.terminal import console
 from sdd_core.errors import SddError
 from sdd_core.plugin_manager import Plugins, load_plugins, warn_of_problems

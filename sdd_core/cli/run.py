@@ -10,80 +10,14 @@ from typing import Any
 import click
 
 from sdd_core.cli.completion import names_of
+from sdd_core.cli.options import (
+    INTERRUPTED,
+    experiment_options,
+    place_options,
+)
 from sdd_core.cli.settings import ExperimentCommand, changes
 from sdd_core.experiment import Experiment, override, read_toml
 from sdd_core.plugin_manager import Plugins, load_plugins, warn_of_problems
-
-INTERRUPTED = 130
-"""The exit code of what Ctrl-C ended, as shells have it."""
-
-store_option = click.option(
-    "--store",
-    type=click.Path(path_type=Path, file_okay=False),
-    default="runs",
-    envvar="SDD_STORE",
-    show_default=True,
-    show_envvar=True,
-    help="Folder for runs and the levels they share.",
-)
-no_plugin_option = click.option(
-    "--no-plugin", multiple=True, metavar="NAME", shell_complete=names_of(),
-    help="Leave a plugin out; may be repeated.",
-)
-
-
-def _named(option: str, kind: str, says: str) -> Any:
-    return click.option(option, metavar="NAME", shell_complete=names_of(kind), help=says)
-
-
-def place_options(command: Any) -> Any:
-    """Options that say where and how, and do not change the result."""
-    for option in reversed(
-        [
-            store_option,
-            click.option("--data-root", type=click.Path(path_type=Path, file_okay=False),
-                         help="Folder where data sets are looked for and downloaded to."),
-            click.option("--device", help="cpu, cuda, cuda:1, ...; a GPU if there is one."),
-            click.option("--threads", type=click.IntRange(min=1), help="Threads of torch."),
-            click.option("--checkpoint-minutes", type=click.FloatRange(min=0), default=2.0,
-                         show_default=True, help="How much work a crash may cost."),
-            click.option("--tracker", "trackers", multiple=True, metavar="NAME",
-                         shell_complete=names_of("tracker"),
-                         help="Send settings and curves there too; may be repeated.  "
-                         "`sdd list-plugins --kind tracker`"),
-            click.option("--quiet", "-q", is_flag=True, help="No progress."),
-            click.option("--json", "as_json", is_flag=True,
-                         help="Print the result as one JSON document."),
-            no_plugin_option,
-        ]
-    ):
-        command = option(command)
-    return command
-
-
-def experiment_options(command: Any) -> Any:
-    """FILE and the options that say what the experiment is."""
-    for option in reversed(
-        [
-            click.argument("file", required=False, type=click.Path(path_type=Path, dir_okay=False)),
-            _named("--pruner", "pruner", "Which weights go.  [default: imp]"),
-            _named("--retrain", "schedule", "How a pruned level trains.  [default: rewind]"),
-            _named("--data", "data", "Data set.  [default: digits]"),
-            _named("--noise", "noise", "Label noise.  [default: symmetric]"),
-            _named("--model", "model", "Network, torchvision:NAME, timm:NAME or "
-                   "package.module:function.  [default: mlp]"),
-            _named("--loss", "loss", "What training minimises.  [default: cross-entropy]"),
-            _named("--ablation", "ablation", "What is changed about each level."),
-            click.option("--levels", type=int, help="How often to prune.  [default: 25]"),
-            click.option("--seed", type=int, help="Of every stream of randomness.  [default: 0]"),
-            click.option("--engine", type=click.Choice(["auto", "reference"]),
-                         help="'reference': plain dense arithmetic and masks.  [default: auto]"),
-            click.option("--set", "set_", multiple=True, metavar="FIELD=VALUE",
-                         help="Set any field of the experiment; may be repeated."),
-        ]
-    ):
-        command = option(command)
-    return command
 
 
 @click.command(cls=ExperimentCommand)

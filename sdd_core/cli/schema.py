@@ -6,7 +6,7 @@ import json
 
 import click
 
-from sdd_core.cli.run import no_plugin_option
+from sdd_core.cli.options import no_plugin_option
 from sdd_core.plugin_manager import load_plugins, warn_of_problems
 from sdd_core.schema import experiment_schema
 

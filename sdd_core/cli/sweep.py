@@ -10,7 +10,7 @@ from typing import Any
 import click
 from rich.table import Table
 
-from sdd_core.cli.run import INTERRUPTED, no_plugin_option, store_option
+from sdd_core.cli.options import INTERRUPTED, no_plugin_option, store_option
 from sdd_core.cli.settings import FieldOption, changes
 from sdd_core.cli.terminal import console
 from sdd_core.errors import SddError

@@ -11,7 +11,7 @@ import click
 
 from sdd_core.analysis.tidy import csv_text, parquet_bytes, stored_results
 from sdd_core.analysis.tidy import table as tidy_table
-from sdd_core.cli.run import no_plugin_option, store_option
+from sdd_core.cli.options import no_plugin_option, store_option
 from sdd_core.cli.runs import find_run, run_folders
 from sdd_core.errors import SddError
 from sdd_core.experiment import read_toml
