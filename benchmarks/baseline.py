@@ -28,9 +28,9 @@ from torch.utils.data import Dataset as TorchDataset
 
 from sdd_core import Dataset, Experiment, Split
 from sdd_core.masks import full_masks, prunable_weights, prune_to
-from sdd_core.resident import Resident
-from sdd_core.trainer import Trainer
-from sdd_core.trainers import make_trainer
+from sdd_core.training.choice import make_trainer
+from sdd_core.training.resident import Resident
+from sdd_core.training.trainer import Trainer
 
 CPU = torch.device("cpu")
 BATCH = 128

@@ -40,9 +40,9 @@ from baseline import (
 )
 
 from sdd_core import Augmentation, Dataset
-from sdd_core.resident import Resident
-from sdd_core.trainer import FlatTrainer
-from sdd_core.trainers import make_trainer
+from sdd_core.training.choice import make_trainer
+from sdd_core.training.resident import Resident
+from sdd_core.training.trainer import FlatTrainer
 
 
 def against_loader(data: Dataset, repeats: int, clock: Clock) -> list[list[str]]:

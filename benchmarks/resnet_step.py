@@ -30,8 +30,8 @@ from baseline import (
 )
 
 from sdd_core import Experiment
-from sdd_core.resident import Resident
-from sdd_core.trainers import make_trainer
+from sdd_core.training.choice import make_trainer
+from sdd_core.training.resident import Resident
 
 TARGETS = {0.5: None, 0.8: None, 0.95: 2.0, 0.98: 3.0, 0.99: 5.0}
 STEPS = 2

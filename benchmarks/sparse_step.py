@@ -35,9 +35,9 @@ from baseline import (
     table,
 )
 
-from sdd_core.resident import Resident
-from sdd_core.trainer import Trainer
-from sdd_core.trainers import make_trainer
+from sdd_core.training.choice import make_trainer
+from sdd_core.training.resident import Resident
+from sdd_core.training.trainer import Trainer
 
 TARGETS = {0.0: None, 0.5: None, 0.8: 2.0, 0.9: 3.5, 0.95: 6.0, 0.98: 12.0, 0.995: 25.0}
 
