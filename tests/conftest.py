@@ -1,0 +1,7 @@
+"""For all tests, and the processes that they start."""
+
+import os
+
+# Tests run side by side, one on a core: threads of each would only get in each other's way. Set
+# before anything imports torch, which looks once.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
