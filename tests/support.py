@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import random
 import signal
@@ -12,8 +13,10 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+from torch import nn
+
 import sdd_core
-from sdd_core import hookimpl
+from sdd_core import Model, hookimpl
 from sdd_core.plugin_manager import Plugins
 from sdd_core.result import Result
 
@@ -123,3 +126,28 @@ def draws(seed: int, low: int, high: int) -> Callable[[], int]:
     """Whole numbers from low to high, the same in every run of the tests."""
     generator = random.Random(seed)
     return lambda: generator.randint(low, high)
+
+
+WEIGHTS = [f"levels/{level:02d}/weights.safetensors" for level in range(3)]
+
+
+def weights(result):
+    files = contents(result.folder)
+    return [files[name] for name in WEIGHTS]
+
+
+def rows(result):
+    return [(level.metrics, level.density) for level in result.levels]
+
+
+class Dropping(Model):
+    """A network that draws from torch's global generator while it trains."""
+
+    name = "dropping"
+
+    def build(self, input_shape, num_classes):
+        inputs = math.prod(input_shape)
+        return nn.Sequential(
+            nn.Flatten(), nn.Linear(inputs, 16), nn.ReLU(), nn.Dropout(0.3),
+            nn.Linear(16, num_classes),
+        )
