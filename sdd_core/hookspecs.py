@@ -19,6 +19,9 @@ tested without `sdd`. The others are for observers (progress, trackers, reports)
 is ignored, and one that fails is reported by name while the run and the other observers go on.
 An implementation may leave out arguments that it does not need.
 
+A command under `sdd` is no hook but an entry point of the group `sdd.commands`, which is imported
+when the command is used.
+
 A plugin says for which versions of these hooks it was made, in its module: `sdd_requires =
 ">=1,<2"`. Outside of that range it is left out, and listed with the reason.
 """

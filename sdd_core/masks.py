@@ -6,7 +6,7 @@ A mask is a bool tensor for each prunable weight, True where the weight is kept.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from decimal import Decimal
 from fnmatch import fnmatchcase
 
@@ -106,7 +106,8 @@ def prune_fraction(
     as in the authors' code, but over the layers in `scores` alone; so repeated pruning reaches
     zero. Layers without scores keep their masks. Ties go in the order of layers and of positions
     within them, or, with `together`, all at once, so that more may go than were asked for. With
-    scope 'layer' each layer loses its own share.
+    scope 'layer' each layer loses its own share, with 'erk' so many that what is left is spread
+    as `erk` has it.
     """
     return _prune(masks, scores, scope, together, lambda kept, _: _ceil(fraction, kept))
 
@@ -127,17 +128,61 @@ def _prune(
     masks: Masks, scores: Masks, scope: str, together: bool, count: Callable[[int, int], int]
 ) -> dict[str, Tensor]:
     pruned = {name: mask.clone() for name, mask in masks.items()}
-    groups = [list(scores)] if scope == "global" else [[name] for name in scores]
-    for names in groups:
+    for names, number in _shares(masks, scores, scope, count):
         kept = torch.cat([masks[name].flatten() for name in names])
         ranked = torch.cat([scores[name].flatten() for name in names])
         positions = kept.nonzero().squeeze(1)
-        number = count(len(positions), len(kept))
         gone = positions[_lowest(ranked[positions], number, together)]
         kept[gone] = False
         for name, part in zip(names, kept.split([masks[n].numel() for n in names]), strict=True):
             pruned[name] = part.view(masks[name].shape)
     return pruned
+
+
+def _shares(
+    masks: Masks, scores: Masks, scope: str, count: Callable[[int, int], int]
+) -> list[tuple[list[str], int]]:
+    """Layers whose scores compete, and how many weights they lose between them."""
+    names = list(scores)
+    if scope == "layer":
+        return [([name], count(*_count(masks, [name]))) for name in names]
+    kept, size = _count(masks, names)
+    if scope == "global":
+        return [(names, count(kept, size))]
+    keeps = erk({name: masks[name].shape for name in names},
+                {name: _count(masks, [name])[0] for name in names}, kept - count(kept, size))
+    return [([name], _count(masks, [name])[0] - keeps[name]) for name in names]
+
+
+def erk(shapes: Mapping[str, Sequence[int]], kept: Mapping[str, int], total: int) -> dict[str, int]:
+    """How many of `total` weights each layer keeps, in proportion to the sum of its dimensions.
+
+    Erdős-Rényi-Kernel: the density of a layer is proportional to (inputs + outputs + kernel
+    sizes) / (their product), so that small layers stay denser. No layer gets back what it has
+    lost: where its share is more than the `kept` it has, the others take what is left over. What
+    whole numbers leave goes to the largest remainders, of equal ones the first
+    (Mocanu et al., 2018, arXiv:1707.04780; kernels: Evci et al., 2020, arXiv:1911.11134, sec. 3).
+    """
+    weight = {name: sum(shape) for name, shape in shapes.items()}
+    shares: dict[str, int] = {}
+    open_ = list(shapes)
+    left = total
+    while open_:
+        whole = sum(weight[name] for name in open_)
+        full = [name for name in open_ if left * weight[name] >= kept[name] * whole]
+        if not full:
+            break
+        shares |= {name: kept[name] for name in full}
+        left -= sum(kept[name] for name in full)
+        open_ = [name for name in open_ if name not in shares]
+    if open_:
+        whole = sum(weight[name] for name in open_)
+        shares |= {name: left * weight[name] // whole for name in open_}
+        rest = left - sum(shares[name] for name in open_)
+        by_remainder = sorted(open_, key=lambda name: -(left * weight[name] % whole))
+        for name in by_remainder[:rest]:
+            shares[name] += 1
+    return {name: shares[name] for name in shapes}
 
 
 def _lowest(scores: Tensor, count: int, together: bool) -> Tensor:

@@ -114,9 +114,10 @@ class Pruner(Plugin):
         default=False,
         description="one-shot pruning: every level prunes the dense network, not the level before",
     )
-    scope: Literal["global", "layer"] = Field(
+    scope: Literal["global", "layer", "erk"] = Field(
         default="global",
-        description="where scores compete: 'global' over all layers, 'layer' within each",
+        description="where scores compete: 'global' over all layers; within each, which lose equal "
+        "shares ('layer') or stay denser the smaller they are ('erk')",
     )
     exempt: tuple[str, ...] | None = Field(
         default=None,

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib import import_module
+from importlib.metadata import EntryPoint, entry_points
 from typing import Any
 
 import click
@@ -12,6 +13,8 @@ from click.shell_completion import CompletionItem
 
 from sdd_core import __version__
 from sdd_core.errors import SddError
+
+GROUP = "sdd.commands"
 
 # name: (module and object, what `sdd --help` says of it)
 COMMANDS = {
@@ -52,27 +55,54 @@ def one_line() -> Iterator[None]:
         raise Refusal(error.format_message().rstrip(".") + where) from error
 
 
+def strangers() -> dict[str, EntryPoint]:
+    """The commands that other distributions announce, entry points of the group `sdd.commands`;
+    of two with one name that of the first distribution. None is imported: a broken one breaks
+    itself alone."""
+    found = sorted(entry_points(group=GROUP), key=lambda one: one.dist.name if one.dist else "")
+    return {one.name: one for one in reversed(found) if one.name not in COMMANDS}
+
+
+def _load(announced: EntryPoint) -> click.Command:
+    whose = f"command {announced.name!r} of {announced.dist.name if announced.dist else '?'}"
+    try:
+        command = announced.load()
+    except Exception as error:
+        reason = " ".join(f"{type(error).__name__}: {error}".split())
+        raise SddError(f"{whose} cannot be imported: {reason}") from error
+    if not isinstance(command, click.Command):
+        raise SddError(f"{whose} is {type(command).__name__}; expected a click.Command")
+    return command
+
+
 class LazyGroup(click.Group):
     """A group that imports a command when it is used."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
-        return list(COMMANDS)
+        return [*COMMANDS, *strangers()]
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        if cmd_name not in COMMANDS:
-            return None
-        module, _, name = COMMANDS[cmd_name][0].partition(":")
-        return getattr(import_module(f"sdd_core.cli.{module}"), name)
+        if cmd_name in COMMANDS:
+            module, _, name = COMMANDS[cmd_name][0].partition(":")
+            return getattr(import_module(f"sdd_core.cli.{module}"), name)
+        announced = strangers().get(cmd_name)
+        return None if announced is None else _load(announced)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         with formatter.section("Commands"):
             formatter.write_dl([(name, text) for name, (_, text) in COMMANDS.items()])
+        others = {name: f"Of {one.dist.name if one.dist else '?'}." for name, one in
+                  strangers().items()}
+        if others:
+            with formatter.section("Commands of plugins"):
+                formatter.write_dl(list(others.items()))
 
     def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
         # As click has it, but without importing each command for its help.
         return [
             *(CompletionItem(name, help=text) for name, (_, text) in COMMANDS.items()
               if name.startswith(incomplete)),
+            *(CompletionItem(name) for name in strangers() if name.startswith(incomplete)),
             *click.Command.shell_complete(self, ctx, incomplete),
         ]  # fmt: skip
 
