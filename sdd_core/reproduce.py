@@ -79,12 +79,13 @@ class Reproduction:
         return files
 
     def remembered(self, file: Path) -> Reproduction:
-        """Itself, or where more levels were trained when the page was written before, what that
-        took. Keeps the same in `file`."""
+        """Itself, or where more levels were trained when the page was written before, or more was
+        measured, what that took. Keeps the same in `file`."""
         now = {name: getattr(self, name) for name in ("levels", "trained", "seconds", "machine")}
         try:
             before = json.loads(file.read_text())
-            if before["levels"] == self.levels and before["trained"] > self.trained:
+            took, takes = ((one["trained"], one["seconds"]) for one in (before, now))
+            if before["levels"] == self.levels and took > takes:
                 now = {name: before[name] for name in now}
         except (OSError, ValueError, KeyError, TypeError):
             pass  # there is none, and a damaged one is no loss
@@ -134,13 +135,19 @@ def _page(made: Reproduction, images: Sequence[str]) -> str:
         f"# {recipe.title}",
         f"> {recipe.claim}\n>\n> {recipe.source} of He, Xie, Zhu & Qin (2022), arXiv:2206.08684",
         f"    sdd reproduce {recipe.name} --scale {made.scale}",
-        f"{len(runs)} runs, {made.levels} levels; {made.trained} of them were trained in "
-        f"{duration(made.seconds)} on {made.machine}. Lines are means over the seeds, bands one "
-        "standard deviation.",
+        f"{len(runs)} runs, {made.levels} levels; {_took(made)}. Lines are means over the seeds, "
+        "bands one standard deviation.",
     ]
     for one, image in zip(made.shown, images, strict=True):
         parts += _section(one, image, recipe)
     return "\n\n".join(parts) + "\n"
+
+
+def _took(made: Reproduction) -> str:
+    took = f"{duration(made.seconds)} on {made.machine}"
+    if made.trained == 0:
+        return f"all of them were in the store, from other recipes, and measured in {took}"
+    return f"{made.trained} of them were trained and measured in {took}"
 
 
 def _section(one: Shown, image: str, recipe: Recipe) -> list[str]:
