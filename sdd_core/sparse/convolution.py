@@ -10,7 +10,7 @@ product. `size` is the width and height of a map without its border.
 
 from __future__ import annotations
 
-from sdd_core.sparse.kernels import compiled
+from sdd_core.sparse.compilation import compiled
 from sdd_core.sparse.vector import (
     add,
     add_scaled,

@@ -22,18 +22,24 @@ from sdd_core.training.resident import Resident
 from sdd_core.training.trainer import FlatTrainer
 
 EXAMPLES = 128
+ALONE = (0, 1)
 
 
 def fit_costs(*, repeats: int = 30) -> KernelCosts:
     """The costs that the choice of kernels weighs, each the least of some timings: what other
-    programs take is no part of them. Takes seconds, on as many threads as torch would use."""
-    layers = {
-        f"{kernel}_{place}": _layer(kernel, place == "first", repeats)
-        for kernel in ("sparse", "dense")
-        for place in ("first", "inner")
-    }
-    weight, step = _general(repeats)
-    kept_pixel, pixel = _convolution(max(1, repeats // 4))
+    programs take is no part of them. Takes seconds, on one thread: others speed up all alike."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        layers = {
+            f"{kernel}_{place}": _layer(kernel, place == "first", repeats)
+            for kernel in ("sparse", "dense")
+            for place in ("first", "inner")
+        }
+        weight, step = _general(repeats)
+        kept_pixel, pixel = _convolution(max(1, repeats // 4))
+    finally:
+        torch.set_num_threads(threads)
     return KernelCosts(
         **layers, general_weight=weight, general_step=step,
         sparse_pixel=kept_pixel, general_pixel=pixel,
@@ -62,11 +68,13 @@ def _layer(kernel: str, first: bool, repeats: int) -> float:
 
     def step() -> None:
         if kernel == "sparse":
-            kernels.sparse_forward(layer, plan.index, parameters, units, False, tile)
-            kernels.sparse_backward(layer, plan.index, parameters, gradients, units, first, tile)
+            kernels.sparse_forward(layer, plan.index, parameters, units, False, ALONE, tile)
+            kernels.sparse_backward(
+                layer, plan.index, parameters, gradients, units, first, ALONE, tile
+            )
         else:
-            kernels.dense_forward(layer, parameters, units, False, tile)
-            kernels.dense_backward(layer, parameters, gradients, units, first, tile)
+            kernels.dense_forward(layer, parameters, units, False, ALONE, tile)
+            kernels.dense_backward(layer, parameters, gradients, units, first, ALONE, tile)
 
     return _nanoseconds(step, repeats) / int(mask.sum())
 
@@ -118,8 +126,7 @@ def _convolution(repeats: int) -> tuple[float, float]:
     points = []
     for density in (0.1, 0.6):
         masks = {w: torch.rand(w.shape, generator=random) < density for w in weights}
-        threads = min(2, torch.get_num_threads())
-        own = load_convolution(plan, masks, momentum=0.9, weight_decay=0.0, threads=threads)
+        own = load_convolution(plan, masks, momentum=0.9, weight_decay=0.0)
         step = partial(own.train_epoch, images, labels, order, EXAMPLES, [0.0])
         points.append((work(masks), _nanoseconds(step, repeats)))
     (little, short), (much, long) = points

@@ -2,8 +2,10 @@
 
 Activations are units x examples, one `Tile` of examples at a time. A layer's backward pass
 overwrites its input activations with their gradients, so one buffer serves both passes and stays
-in the processor's cache. All parameters lie in one flat array, kept weights only where a layer is
-sparse, and so do their gradients and momenta. `plan.py` says where everything is.
+in the processor's cache. Where a sparse layer still has many weights it is gone through in blocks
+of units that the first level of the cache holds; the sums are the same, in the same order. All
+parameters lie in one flat array, kept weights only where a layer is sparse, and so do their
+gradients and momenta. `plan.py` says where everything is.
 """
 
 
@@ -13,12 +15,11 @@ sparse, and so do their gradients and momenta. `plan.py` says where everything i
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
-from typing import Any
 
-import numba
 import numpy as np
 
+from sdd_core.sparse.compilation import compiled
+from sdd_core.sparse.team import meet, share, share_of_weights
 from sdd_core.sparse.vector import (
     BLOCK,
     add_scaled,
@@ -41,31 +42,30 @@ from sdd_core.sparse.vector import (
 SPARSE, DENSE = 0, 1
 
 
-def compiled(function: Callable[..., Any]) -> Any:
-    """Compile without holding the interpreter's lock, and keep the machine code for later runs."""
-    try:
-        return numba.njit(function, nogil=True, cache=True, error_model="numpy")
-    except RuntimeError:  # neither the package's folder nor the user's cache can be written
-        return numba.njit(function, nogil=True, error_model="numpy")
-
-
 @compiled
-def sparse_forward(layer, index, parameters, units, last, tile):
+def sparse_forward(layer, index, parameters, units, last, part, tile):
     weights = parameters[layer.weights :]
-    starts = index[layer.row_starts :]
     columns = index[layer.columns :]
-    for row in range(layer.outputs):
-        total = fill(bias(layer, parameters, row), tile)
-        for k in range(starts[row], starts[row + 1]):
-            total = add_scaled(total, weights[k], load(units, layer.source + columns[k], tile))
-        store(units, layer.target + row, total if last else relu(total), tile)
+    begin, end = share_of_weights(index[layer.row_work :], layer.outputs, part)
+    for block in range(layer.row_blocks):
+        starts = index[layer.row_starts + block * layer.outputs :]
+        done = block == layer.row_blocks - 1 and not last
+        for row in range(begin, end):
+            if block == 0:
+                total = fill(bias(layer, parameters, row), tile)
+            else:
+                total = load(units, layer.target + row, tile)
+            for k in range(starts[row], starts[row + 1]):
+                total = add_scaled(total, weights[k], load(units, layer.source + columns[k], tile))
+            store(units, layer.target + row, relu(total) if done else total, tile)
 
 
 @compiled
-def dense_forward(layer, parameters, units, last, tile):
+def dense_forward(layer, parameters, units, last, part, tile):
     """Two rows at a time: each input vector is fetched once for two products."""
     size = layer.inputs
-    for row in range(0, layer.outputs - 1, 2):
+    begin, end = share(layer.outputs, part)
+    for row in range(begin, end - 1, 2):
         upper = parameters[layer.weights + row * size :]
         lower = parameters[layer.weights + (row + 1) * size :]
         first = fill(bias(layer, parameters, row), tile)
@@ -76,8 +76,8 @@ def dense_forward(layer, parameters, units, last, tile):
             second = add_scaled(second, lower[column], source)
         store(units, layer.target + row, first if last else relu(first), tile)
         store(units, layer.target + row + 1, second if last else relu(second), tile)
-    if layer.outputs % 2:
-        row = layer.outputs - 1
+    if (end - begin) % 2:
+        row = end - 1
         weights = parameters[layer.weights + row * size :]
         total = fill(bias(layer, parameters, row), tile)
         for column in range(size):
@@ -91,34 +91,37 @@ def bias(layer, parameters, row):
 
 
 @compiled
-def sparse_backward(layer, index, parameters, gradients, units, first, tile):
+def sparse_backward(layer, index, parameters, gradients, units, first, part, tile):
     """Add to the weights' gradients; replace the inputs by their gradients unless `first`."""
     weights = parameters[layer.weights :]
     gradients = gradients[layer.weights :]
-    starts = index[layer.column_starts :]
     rows = index[layer.rows :]
     positions = index[layer.positions :]
-    for column in range(layer.inputs):
-        source = load(units, layer.source + column, tile)
-        if first:
-            for k in range(starts[column], starts[column + 1]):
-                gradients[positions[k]] += dot(source, load(units, layer.target + rows[k], tile))
-        else:
-            total = fill(parameters.dtype.type(0), tile)
-            for k in range(starts[column], starts[column + 1]):
-                target = load(units, layer.target + rows[k], tile)
-                total = add_scaled(total, weights[positions[k]], target)
-                gradients[positions[k]] += dot(source, target)
-            store(units, layer.source + column, relu_gradient(source, total), tile)
+    begin, end = share_of_weights(index[layer.column_work :], layer.inputs, part)
+    for block in range(layer.column_blocks):
+        starts = index[layer.column_starts + block * layer.inputs :]
+        for column in range(begin, end):
+            source = load(units, layer.source + column, tile)
+            if first:
+                for k in range(starts[column], starts[column + 1]):
+                    target = load(units, layer.target + rows[k], tile)
+                    gradients[positions[k]] += dot(source, target)
+            else:
+                total = fill(parameters.dtype.type(0), tile)
+                for k in range(starts[column], starts[column + 1]):
+                    target = load(units, layer.target + rows[k], tile)
+                    total = add_scaled(total, weights[positions[k]], target)
+                    gradients[positions[k]] += dot(source, target)
+                store(units, layer.source + column, relu_gradient(source, total), tile)
 
 
 @compiled
-def dense_backward(layer, parameters, gradients, units, first, tile):
+def dense_backward(layer, parameters, gradients, units, first, part, tile):
     size = layer.inputs
     weights = parameters[layer.weights :]
     gradients = gradients[layer.weights :]
-    column = 0
-    while first and column + 1 < size:  # two columns at a time, as in `dense_forward`
+    column, end = share(size, part)
+    while first and column + 1 < end:  # two columns at a time, as in `dense_forward`
         left = load(units, layer.source + column, tile)
         right = load(units, layer.source + column + 1, tile)
         for row in range(layer.outputs):
@@ -126,7 +129,7 @@ def dense_backward(layer, parameters, gradients, units, first, tile):
             gradients[row * size + column] += dot(left, target)
             gradients[row * size + column + 1] += dot(right, target)
         column += 2
-    while column < size:
+    while column < end:
         source = load(units, layer.source + column, tile)
         total = fill(parameters.dtype.type(0), tile)
         for row in range(layer.outputs):
@@ -139,7 +142,7 @@ def dense_backward(layer, parameters, gradients, units, first, tile):
 
 
 @compiled
-def gather(images, examples, live, units, tile):
+def gather(images, examples, live, units, part, tile):
     """The live features of some images, as units x examples.
 
     Features come in blocks of 16 (`live` has their beginnings), or one by one where an image has
@@ -149,12 +152,13 @@ def gather(images, examples, live, units, tile):
     numbers = np.empty(lanes, examples.dtype)
     for lane in range(lanes):
         numbers[lane] = examples[lane] if lane < examples.size else examples[0]
+    begin, end = share(live.size, part)
     for start in range(0, lanes, BLOCK):
         if images.shape[1] >= BLOCK:
-            for k in range(live.size):
+            for k in range(begin, end):
                 transpose_block(images, numbers, start, live[k], units, k * BLOCK, tile)
         else:
-            for k in range(live.size):
+            for k in range(begin, end):
                 for lane in range(start, start + BLOCK):
                     units[k * lanes + lane] = images[numbers[lane], live[k]]
 
@@ -199,26 +203,31 @@ def cross_entropy(logits, classes, labels, examples, scale, tile):
 
 
 @compiled
-def forward(plan, index, parameters, units, tile):
+def forward(plan, index, parameters, units, part, meeting, rounds, tile):
     for i in range(plan.size):
         layer = plan[i]
         if layer.kernel == DENSE:
-            dense_forward(layer, parameters, units, i == plan.size - 1, tile)
+            dense_forward(layer, parameters, units, i == plan.size - 1, part, tile)
         else:
-            sparse_forward(layer, index, parameters, units, i == plan.size - 1, tile)
+            sparse_forward(layer, index, parameters, units, i == plan.size - 1, part, tile)
+        rounds = meet(meeting, rounds, part)
+    return rounds
 
 
 @compiled
-def backward(plan, index, parameters, gradients, units, tile):
+def backward(plan, index, parameters, gradients, units, part, meeting, rounds, tile):
     for i in range(plan.size - 1, -1, -1):
         layer = plan[i]
         if layer.biases >= 0:
-            for row in range(layer.outputs):
+            begin, end = share(layer.outputs, part)
+            for row in range(begin, end):
                 gradients[layer.biases + row] += reduce(load(units, layer.target + row, tile))
         if layer.kernel == DENSE:
-            dense_backward(layer, parameters, gradients, units, i == 0, tile)
+            dense_backward(layer, parameters, gradients, units, i == 0, part, tile)
         else:
-            sparse_backward(layer, index, parameters, gradients, units, i == 0, tile)
+            sparse_backward(layer, index, parameters, gradients, units, i == 0, part, tile)
+        rounds = meet(meeting, rounds, part)
+    return rounds
 
 
 @compiled
@@ -233,44 +242,64 @@ def descend(parameters, momenta, gradients, kept, learning_rate, momentum, weigh
 
 @compiled
 def train(
-    plan, index, live, parameters, momenta, gradients, kept, units,
-    images, labels, order, batch_size, learning_rates, momentum, weight_decay, tile,
+    plan, index, live, parameters, momenta, gradients, kept, units, images, labels, order,
+    batch_size, learning_rates, momentum, weight_decay, part, meeting, tile,
 ):  # fmt: skip
-    """One SGD step for each batch of `order`. Returns the sum of the examples' losses."""
+    """One SGD step for each batch of `order`. Returns the sum of the examples' losses.
+
+    A thread's `part` of a step are some units of each layer, and some parameters: every number is
+    computed by one thread, so how many there are changes none of them.
+    """
     logits = units[plan[plan.size - 1].target * width(tile) :]
     classes = plan[plan.size - 1].outputs
+    begin, end = share(parameters.size, part)
+    mine = slice(begin, end)
     loss = 0.0
+    rounds = 0
     for step in range(learning_rates.size):
         batch = order[step * batch_size : (step + 1) * batch_size]
         scale = parameters.dtype.type(1 / batch.size)
         for start in range(0, batch.size, width(tile)):
             examples = batch[start : start + width(tile)]
-            gather(images, examples, live, units, tile)
-            forward(plan, index, parameters, units, tile)
-            loss += cross_entropy(logits, classes, labels, examples, scale, tile)[0]
-            backward(plan, index, parameters, gradients, units, tile)
-        descend(parameters, momenta, gradients, kept, learning_rates[step], momentum, weight_decay)
+            gather(images, examples, live, units, part, tile)
+            rounds = meet(meeting, rounds, part)
+            rounds = forward(plan, index, parameters, units, part, meeting, rounds, tile)
+            if part[0] == 0:
+                loss += cross_entropy(logits, classes, labels, examples, scale, tile)[0]
+            rounds = meet(meeting, rounds, part)
+            rounds = backward(
+                plan, index, parameters, gradients, units, part, meeting, rounds, tile
+            )
+        descend(
+            parameters[mine], momenta[mine], gradients[mine], kept[mine],
+            learning_rates[step], momentum, weight_decay,
+        )  # fmt: skip
     return loss
 
 
 @compiled
-def evaluate(plan, index, live, parameters, units, images, labels, logits, tile):
-    """Fill `logits` [examples, classes]; return the sum of losses and the number of hits."""
+def evaluate(
+    plan, index, live, parameters, units, images, labels, logits, losses, hits, part, meeting, tile
+):
+    """Fill `logits` [examples, classes], and for each tile the sum of losses and the hits.
+
+    A thread's `part` are some of the tiles. It has `units` to itself.
+    """
     lanes = width(tile)
     last = plan[plan.size - 1]
     outputs = units[last.target * lanes :]
-    loss = 0.0
-    hits = 0
     scale = parameters.dtype.type(1)
     everything = np.arange(labels.size)
-    for start in range(0, labels.size, lanes):
+    alone = (0, 1)
+    begin, end = share(losses.size, part)
+    for number in range(begin, end):
+        start = number * lanes
         examples = everything[start : start + lanes]
-        gather(images, examples, live, units, tile)
-        forward(plan, index, parameters, units, tile)
+        gather(images, examples, live, units, alone, tile)
+        forward(plan, index, parameters, units, alone, meeting, 0, tile)
         for lane in range(examples.size):
             for c in range(last.outputs):
                 logits[start + lane, c] = outputs[c * lanes + lane]
-        more, right = cross_entropy(outputs, last.outputs, labels, examples, scale, tile)
-        loss += more
-        hits += right
-    return loss, hits
+        losses[number], hits[number] = cross_entropy(
+            outputs, last.outputs, labels, examples, scale, tile
+        )

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from sdd_core.errors import SddError
 from sdd_core.sparse import kernels as compiled
 from sdd_core.sparse.plan import Plan
+from sdd_core.sparse.team import Part, Team
 from sdd_core.sparse.vector import Tile
 from sdd_core.training.costs import KernelCosts
 
@@ -40,6 +41,7 @@ class SparseMLP:
         weight_momenta, bias_momenta: momentum buffers to go on from, shaped as the parameters
             (None: zeros, what torch starts from).
         kernels: `"sparse"` or `"dense"` for each layer (None: as `KernelCosts` chooses).
+        threads: how many work on a step together; the results are the same bit for bit.
 
     Raises:
         SddError: if shapes or number types do not fit together.
@@ -56,6 +58,7 @@ class SparseMLP:
         weight_momenta: Sequence[NDArray] | None = None,
         bias_momenta: Sequence[NDArray | None] | None = None,
         kernels: Sequence[str] | None = None,
+        threads: int = 1,
     ) -> None:
         _check(weights, biases, masks)
         self.kernels = tuple(kernels) if kernels is not None else KernelCosts().choose(masks)
@@ -71,6 +74,7 @@ class SparseMLP:
             self._momenta = self._plan.pack(weight_momenta, bias_momenta or [None] * len(masks))
         self._gradients = np.zeros_like(self._parameters)
         self._units: dict[Tile, NDArray] = {}
+        self._team = Team(threads)
 
     def train_epoch(
         self,
@@ -101,25 +105,37 @@ class SparseMLP:
         if order.min() < 0 or order.max() >= len(images):
             raise SddError(f"order names examples outside 0 to {len(images) - 1}")
         tile = _tile(batch_size)
-        loss = compiled.train(
-            self._plan.layers, self._plan.index, self._plan.live,
-            self._parameters, self._momenta, self._gradients, self._plan.kept,
-            self._buffer(tile), images, labels, order, batch_size,
-            np.asarray(learning_rates, self._dtype), self._momentum, self._weight_decay, tile,
-        )  # fmt: skip
-        return loss / len(order)
+        plan, units = self._plan, self._buffer(tile)
+        rates = np.asarray(learning_rates, self._dtype)
+
+        def work(part: Part, meeting: NDArray[np.int64]) -> float:
+            return compiled.train(
+                plan.layers, plan.index, plan.live, self._parameters, self._momenta,
+                self._gradients, plan.kept, units, images, labels, order, batch_size, rates,
+                self._momentum, self._weight_decay, part, meeting, tile,
+            )  # fmt: skip
+
+        return self._team.run(work) / len(order)
 
     def evaluate(self, images: NDArray, labels: NDArray[np.int64]) -> Evaluation:
-        """Loss, accuracy and logits on `images` [examples, features]; threads may share it."""
+        """Loss, accuracy and logits on `images` [examples, features]."""
         self._check_data(images, labels)
-        tile = _tile(128)
-        units = aligned(self._plan.units * tile.width, self._dtype)
+        plan, tile = self._plan, _tile(128)
         logits = np.empty((len(images), self._classes), self._dtype)
-        loss, hits = compiled.evaluate(
-            self._plan.layers, self._plan.index, self._plan.live, self._parameters,
-            units, images, labels, logits, tile,
-        )  # fmt: skip
-        return Evaluation(loss / len(images), hits / len(images), logits)
+        tiles = -(-len(images) // tile.width)
+        losses, hits = np.empty(tiles), np.empty(tiles, np.int64)
+
+        def work(part: Part, meeting: NDArray[np.int64]) -> float:
+            compiled.evaluate(
+                plan.layers, plan.index, plan.live, self._parameters,
+                aligned(plan.units * tile.width, self._dtype),
+                images, labels, logits, losses, hits, part, meeting, tile,
+            )  # fmt: skip
+            return 0.0
+
+        self._team.run(work)
+        # One after the other: the sum must not depend on the number of threads.
+        return Evaluation(sum(losses.tolist()) / len(images), hits.sum() / len(images), logits)
 
     def logits(self, images: NDArray) -> NDArray:
         """Logits [examples, classes] of `images` [examples, features]."""

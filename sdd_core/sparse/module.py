@@ -81,13 +81,14 @@ def load(
     weight_decay: float,
     momenta: Mapping[Tensor, Tensor] | None = None,
     kernels: Sequence[str] | None = None,
+    threads: int = 1,
 ) -> SparseMLP:
     """A sparse network with copies of the layers' parameters.
 
     Args:
         masks: for each layer bool [outputs, inputs], or None to keep all.
         momenta: SGD's momentum buffer of each parameter (None: no step taken yet).
-        momentum, weight_decay, kernels: as in `SparseMLP`.
+        momentum, weight_decay, kernels, threads: as in `SparseMLP`.
     """
 
     def arrays(of: Mapping[Tensor, Tensor] | None, name: str) -> list:
@@ -111,6 +112,7 @@ def load(
         weight_momenta=None if momenta is None else arrays(momenta, "weight"),
         bias_momenta=None if momenta is None else arrays(momenta, "bias"),
         kernels=kernels,
+        threads=threads,
     )
 
 

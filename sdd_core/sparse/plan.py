@@ -10,6 +10,9 @@ from numpy.typing import NDArray
 from sdd_core.sparse.kernels import DENSE, SPARSE
 from sdd_core.sparse.vector import BLOCK
 
+# Vectors of 128 float32 that the first level of a processor's cache holds.
+CACHED = 48
+
 KERNELS = {"sparse": SPARSE, "dense": DENSE}
 
 # Offsets into: units (source, target), parameters (weights, biases; -1 = no bias), index (rest).
@@ -17,7 +20,8 @@ LAYER = np.dtype([
     (name, np.int64)
     for name in (
         "kernel", "inputs", "outputs", "source", "target", "weights", "biases",
-        "row_starts", "columns", "column_starts", "rows", "positions",
+        "row_blocks", "row_work", "row_starts", "columns",
+        "column_blocks", "column_work", "column_starts", "rows", "positions",
     )
 ])  # fmt: skip
 
@@ -26,9 +30,11 @@ class Plan:
     """The layout for given masks.
 
     The first layer sees only live blocks of features (those with a kept weight). A sparse layer's
-    kept weights lie row by row; `columns` has their columns. For the backward pass the same
-    weights are listed column by column: `rows` has their rows and `positions` where each one
-    lies. A dense layer has all its weights, row by row; the pruned ones never change from 0.
+    kept weights lie row by row, all of the first block of columns, then all of the next;
+    `columns` has their columns. For the backward pass the same weights are listed column by
+    column, for one block of rows and then the next: `rows` has their rows and `positions` where
+    each one lies. A dense layer has all its weights, row by row; the pruned ones never change
+    from 0.
     """
 
     def __init__(
@@ -56,12 +62,18 @@ class Plan:
             else:
                 kept.append(np.ones(rows.size, bool))
                 slots = np.arange(rows.size)
-                by_column = np.lexsort((rows, columns))
-                layer.row_starts = index.append(np.append(0, np.cumsum(seen.sum(axis=1))))
-                layer.columns = index.append(columns)
-                layer.column_starts = index.append(np.append(0, np.cumsum(seen.sum(axis=0))))
-                layer.rows = index.append(rows[by_column])
-                layer.positions = index.append(by_column)
+                density = rows.size / max(1, seen.size)
+                layer.row_blocks = _blocks(layer.inputs, density)
+                # Other layers need the sum over all rows at once, for their inputs' gradients.
+                layer.column_blocks = _blocks(layer.outputs, density) if i == 0 else 1
+                order, starts = _in_blocks(rows, columns, seen.shape, layer.row_blocks)
+                rows, columns = rows[order], columns[order]
+                layer.row_starts, layer.columns = index.append(starts), index.append(columns)
+                layer.row_work = index.append(np.append(0, np.cumsum(seen.sum(axis=1))))
+                order, starts = _in_blocks(columns, rows, seen.shape[::-1], layer.column_blocks)
+                layer.column_starts, layer.rows = index.append(starts), index.append(rows[order])
+                layer.positions = index.append(order)
+                layer.column_work = index.append(np.append(0, np.cumsum(seen.sum(axis=0))))
             self._slots.append((rows, features[columns] if i == 0 else columns, slots))
             parameters += kept[-1].size
             layer.biases = parameters if biased[i] else -1
@@ -116,6 +128,25 @@ class _Index:
 
     def flat(self) -> NDArray[np.int32]:
         return np.concatenate([*self._parts, np.zeros(1, np.int32)])
+
+
+def _blocks(lines: int, density: float) -> int:
+    """How many blocks are worth it: reading from the cache has to save more than going through
+    all the units once more for each block."""
+    return max(1, round(lines / CACHED)) if density * CACHED >= 6 else 1
+
+
+def _in_blocks(
+    lines: NDArray[np.intp], places: NDArray[np.intp], shape: Sequence[int], blocks: int
+) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+    """The order of weights by block of places, line, and place; and where each line begins in it.
+
+    shape: (lines, places). Returns also [blocks * lines + 1] positions.
+    """
+    block = places * blocks // shape[1]
+    order = np.lexsort((places, lines, block))
+    counts = np.bincount(block * shape[0] + lines, minlength=blocks * shape[0])
+    return order, np.append(0, np.cumsum(counts))
 
 
 def _live_blocks(mask: NDArray[np.bool_]) -> tuple[NDArray[np.int32], NDArray[np.intp]]:

@@ -8,11 +8,8 @@ and LLVM fits any width to the machine (a tile of 128 float32 is eight AVX-512 r
 
 from __future__ import annotations
 
-import functools
 import math
-import zlib
 from dataclasses import dataclass
-from pathlib import Path
 
 from llvmlite import ir
 from numba import types
@@ -25,6 +22,8 @@ from numba.extending import (
     typeof_impl,
     unbox,
 )
+
+from sdd_core.sparse.compilation import source_digest
 
 BLOCK = 16
 
@@ -40,18 +39,11 @@ class Tile:
     step: int = 0  # 0: as `width`
 
 
-@functools.cache
-def _source_digest() -> int:
-    return zlib.crc32(Path(__file__).read_bytes())
-
-
 class TileType(types.Type):
     def __init__(self, width: int, step: int) -> None:
         self.width = width
         self.step = step or width
-        # numba's cache looks for changes only in the file of the function that is cached: this
-        # file's digest in the type keeps it from running code built from an older version of it.
-        super().__init__(name=f"Tile({width}, {self.step}, {_source_digest()})")
+        super().__init__(name=f"Tile({width}, {self.step}, {source_digest()})")
 
 
 class VectorType(types.Type):

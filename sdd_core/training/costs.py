@@ -13,7 +13,7 @@ Masks = Sequence[NDArray[np.bool_]]
 
 @dataclass(frozen=True, kw_only=True)
 class KernelCosts:
-    """Nanoseconds that a weight costs in one training step with 128 examples.
+    """Nanoseconds that a weight costs on one thread, in a training step with 128 examples.
 
     A sparse layer pays for its kept weights, a dense one for all. The first layer is apart
     because it needs no gradient of its inputs. The general path (torch) pays for all weights, and
@@ -22,12 +22,12 @@ class KernelCosts:
     the choice; the defaults are those of an AVX-512 machine; `fit_costs` measures them anew.
     """
 
-    sparse_first: float = 10.1
+    sparse_first: float = 6.7
     dense_first: float = 5.4
-    sparse_inner: float = 11.4
-    dense_inner: float = 8.3
-    general_weight: float = 5.0
-    general_step: float = 500_000.0
+    sparse_inner: float = 8.8
+    dense_inner: float = 8.2
+    general_weight: float = 7.8
+    general_step: float = 240_000.0
     sparse_pixel: float = 18.0
     general_pixel: float = 8.0
 
@@ -46,9 +46,13 @@ class KernelCosts:
 
     def gains(self, masks: Masks) -> bool:
         """Whether a perceptron's layers, each with its kernel, beat the general path."""
+        general = self.general_step + self.general_weight * sum(mask.size for mask in masks)
+        return self.step(masks) < general
+
+    def step(self, masks: Masks) -> float:
+        """What a perceptron's layers cost together, each with its kernel."""
         layers = enumerate(zip(masks, self.choose(masks), strict=True))
-        own = sum(self._layer(mask, kernel, first=i == 0) for i, (mask, kernel) in layers)
-        return own < self.general_step + self.general_weight * sum(mask.size for mask in masks)
+        return sum(self._layer(mask, kernel, first=i == 0) for i, (mask, kernel) in layers)
 
     def gains_convolution(self, masks: Masks, pixels: Sequence[int]) -> bool:
         """Whether sparse convolutions, whose results have so many pixels, beat the general path."""

@@ -6,7 +6,6 @@ Imports numba; `sdd_core.training.choice` looks first whether there is one.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
@@ -34,6 +33,9 @@ Made = tuple[Own, Callable[[], dict[Tensor, Tensor]], tuple[str, ...]]
 
 # Batches that are made at once, where images are augmented or kept as bytes.
 BATCHES = 8
+
+# Nanoseconds of a perceptron's step from which a second thread saves more than it costs.
+WORTH_SHARING = 150_000
 
 
 class SparseTrainer:
@@ -83,20 +85,11 @@ class SparseTrainer:
         """See Trainer."""
         batches, data = self._batches(part), self._data
 
-        def measure(batch: tuple[Tensor, NDArray[np.int64]]) -> tuple[float, float]:
-            images, labels = batch
+        loss = hits = 0.0
+        for images, labels in batches:
             inputs = images if images.is_floating_point() else normalise(images, data.data)
             result = self._own.evaluate(self._array(inputs), labels)
-            return result.loss * len(labels), result.accuracy * len(labels)
-
-        # A convolutional network has threads of its own.
-        threads = torch.get_num_threads() if isinstance(self._own, SparseMLP) else 1
-        if threads > 1 and len(batches) > 1:
-            with ThreadPoolExecutor(threads) as pool:
-                parts = list(pool.map(measure, batches))
-        else:
-            parts = [measure(batch) for batch in batches]
-        loss, hits = (sum(values) for values in zip(*parts, strict=True))
+            loss, hits = loss + result.loss * len(labels), hits + result.accuracy * len(labels)
         examples = sum(len(labels) for _, labels in batches)
         return loss / examples, round(hits) / examples
 
@@ -169,7 +162,9 @@ def _perceptron(
     if not only_weights or (kernels is None and not costs.gains(masks)):
         return None
     layers = [kept.get(linear.weight) for linear in linears]
-    own = load(linears, layers, kernels=kernels or costs.choose(masks), **sgd)
+    threads = _threads() if costs.step(masks) >= WORTH_SHARING else 1
+    kernels = kernels or costs.choose(masks)
+    own = load(linears, layers, kernels=kernels, threads=threads, **sgd)
     return own, lambda: save(own, linears), own.kernels
 
 
@@ -179,8 +174,13 @@ def _convolutional(
     masks = [_array(kept, convolution.weight) for convolution in plan.convolutions]
     if kernels is None and not costs.gains_convolution(masks, plan.pixels()):
         return None
-    own = load_convolution(plan, kept, threads=min(2, torch.get_num_threads()), **sgd)
+    own = load_convolution(plan, kept, threads=_threads(), **sgd)
     return own, lambda: save_convolution(own, plan), ("sparse",) * len(masks)
+
+
+def _threads() -> int:
+    """No more than two: a step is short, and a sweep has other work for the rest."""
+    return min(2, torch.get_num_threads())
 
 
 def _array(kept: Masks, weight: Tensor) -> NDArray[np.bool_]:

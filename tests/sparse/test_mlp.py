@@ -44,6 +44,7 @@ CASES = {
     "four hidden layers": lambda: make_case((16, 20, 18, 17, 9, 3), 0.4),
     "linear": lambda: make_case((20, 4), 0.5),
     "few features": lambda: make_case((3, 7, 2), 0.7),
+    "blocks of units": lambda: make_case((200, 130, 90, 7), [0.5, 0.3, 0.9]),
     "odd dense sizes": lambda: make_case((17, 9, 7, 3), 0.95),
 }
 

@@ -44,6 +44,11 @@ def test_the_general_path_pays_for_the_step_and_all_weights():
     assert not dear.gains([mask(10, 10, 55)])
 
 
+def test_a_step_pays_for_each_layer_with_its_kernel():
+    # 2 x 30 kept in the first layer, all 100 in the second.
+    assert COSTS.step([mask(10, 10, 30), mask(10, 10, 40)]) == 160
+
+
 def test_convolutions_pay_for_each_pixel_of_their_results():
     # 4 x (5 x 16 + 6 x 4) against 20 x 16 + 24 x 4: 416 each, so that one weight more decides.
     small, large = np.zeros(20, bool), np.zeros(24, bool)
