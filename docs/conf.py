@@ -20,6 +20,7 @@ extensions = [
     "docstrings",
     "plugin_pages",
     "command_pages",
+    "notebook_pages",
 ]
 myst_enable_extensions = ["colon_fence", "deflist"]
 myst_heading_anchors = 3

@@ -1,6 +1,6 @@
-"""Prune your own network on your own tensors, and see what that does to it.
+"""Prune a network with attention, trained by AdamW, on your own tensors.
 
-    python examples/own_model.py
+    python examples/attention.py
 """
 
 import argparse
