@@ -19,7 +19,7 @@ import math
 import numpy as np
 
 from sdd_core.sparse.compilation import compiled
-from sdd_core.sparse.team import meet, share, share_of_weights
+from sdd_core.sparse.meeting import meet, share, share_of_weights
 from sdd_core.sparse.vector import (
     BLOCK,
     add_scaled,

@@ -6,17 +6,19 @@ import threading
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sdd_core.sparse.compilation import compiled
-from sdd_core.sparse.team import Team, meet, share, share_of_weights
+from sdd_core.sparse.meeting import meet, share, share_of_weights
+from sdd_core.sparse.team import Team
 
 from .reference import make_case
 
 SIZES = (200, 130, 90, 7)
 
 
+@settings(deadline=None)  # the first call compiles
 @given(st.integers(0, 500), st.integers(1, 8))
 def test_shares_cover_everything_once(size, threads):
     shares = [share(size, (number, threads)) for number in range(threads)]
@@ -24,6 +26,7 @@ def test_shares_cover_everything_once(size, threads):
     assert all(begin % 2 == 0 for begin, end in shares if begin < end)
 
 
+@settings(deadline=None)
 @given(st.lists(st.integers(0, 50), max_size=60), st.integers(1, 8))
 def test_shares_of_weights_cover_everything_once_and_are_as_large(weights, threads):
     starts = np.append(0, np.cumsum(weights)).astype(np.int32)
