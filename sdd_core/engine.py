@@ -152,8 +152,8 @@ class _Engine:
         with self.parts.guard.asking(pruner, "pruner", level.index):
             scores = pruner.scores(view)
             scores = masking.check_scores(scores, masks, view.prunable, pruner.name)
-        if pruner.sparsity is not None:
-            return masking.prune_to(masks, scores, pruner.sparsity[index - 1], pruner.scope,
+        if (sparsity := self.parts.sparsity(index)) is not None:
+            return masking.prune_to(masks, scores, sparsity, pruner.scope,
                                     together=pruner.together)
         for _ in range(level.index, index):
             # More than once from the dense network, so that each level has its usual count.
@@ -164,8 +164,8 @@ class _Engine:
     def _aim(self, level: Level, index: int) -> float:
         """The density that the prunable layers of level `index` will have."""
         pruner = self.experiment.pruner
-        if pruner.sparsity is not None:
-            return 1 - pruner.sparsity[index - 1]
+        if (sparsity := self.parts.sparsity(index)) is not None:
+            return 1 - sparsity
         names = [name for name in level.masks if name not in self.parts.exempt]
         times = index - level.index
         return masking.density(level.masks, names) * (1 - pruner.fraction) ** times
@@ -205,19 +205,17 @@ class _Engine:
         row = self.folder.known().get(level.index)
         if row is None or row["key"] != key or row["measured_by"] != measured_by:
             view = self._view(level, before, dense)
+            found = self._measured(key, view)
             values: dict[str, Any] = {}
-            whole = True
-            for metric in metrics:
-                found = self._values(metric, view)
-                whole = whole and found is not None
-                for name, value in ({metric.name: None} if found is None else found).items():
+            for metric, own in zip(metrics, found, strict=True):
+                for name, value in ({metric.name: None} if own is None else own).items():
                     # Of two values with one name the first stays; built-in metrics come first.
                     values.setdefault(name, value)
             row = {
                 "level": level.index,
                 "key": key,
                 # What failed is measured again when the run goes on.
-                "measured_by": measured_by if whole else None,
+                "measured_by": None if None in found else measured_by,
                 "sparsity": masking.sparsity(masks, view.prunable),
                 "density": masking.density(masks, view.prunable),
                 "diverged": level.diverged,
@@ -227,6 +225,22 @@ class _Engine:
         folder = self.store.level_folder(key)
         self.folder.link(level.index, {name: folder / name for name in LEVEL_FILES})
         self._call("sdd_level_end", level=level_result(row))
+
+    def _measured(self, key: str, view: LevelView) -> list[dict[str, Any] | None]:
+        """What each metric finds on the level with this key, None where it failed. What the store
+        has, from this run or from another that shares the level, is not measured again."""
+        # The key of the dense network knows no pruner, and which layers are exempt is up to that.
+        exempt = sorted(self.parts.exempt)
+        keys = [digest({"metric": identity(one), "exempt": exempt}) for one in self._metrics]
+        with self.store.lock(f"{key}-metrics"):
+            kept = self.store.load_metrics(key)
+            had = len(kept)
+            for name, metric in zip(keys, self._metrics, strict=True):
+                if name not in kept and (values := self._values(metric, view)) is not None:
+                    kept[name] = values
+            if len(kept) > had:
+                self.store.save_metrics(key, kept)
+        return [kept.get(name) for name in keys]
 
     def _values(self, metric: Metric, view: LevelView) -> dict[str, Any] | None:
         """A metric's values; None, and a word to the user, where it failed."""

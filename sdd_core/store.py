@@ -1,6 +1,7 @@
 """The store: levels by their key, shared by all runs that have them in common.
 
     <store>/.shared/levels/<key>/       a trained level
+    <store>/.shared/metrics/<key>.json  what was measured on that level, by metric
     <store>/.shared/points/<key>/       the dense network after some steps (0: its initialisation)
     <store>/.shared/checkpoints/        levels in the middle of their training
     <store>/.shared/locks/
@@ -22,6 +23,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -47,7 +49,7 @@ class Store:
         self.folder = folder
         self._shared = folder / ".shared"
         with disk_errors(folder):
-            for part in ("levels", "points", "checkpoints", "locks"):
+            for part in ("levels", "metrics", "points", "checkpoints", "locks"):
                 (self._shared / part).mkdir(parents=True, exist_ok=True)
             probe = self._shared / "locks" / ".writable"
             probe.touch()
@@ -106,6 +108,29 @@ class Store:
 
         write_entry(self.level_folder(key), write)
         self._forget_checkpoints(key)
+
+    def load_metrics(self, key: str) -> dict[str, Any]:
+        """What was measured on a level: for each metric's key its values. None of it where that is
+        damaged."""
+        file = self._metrics(key)
+        try:
+            kept = json.loads(file.read_text())
+            if not (isinstance(kept, dict) and all(isinstance(v, dict) for v in kept.values())):
+                raise ValueError
+        except FileNotFoundError:
+            return {}
+        except (OSError, ValueError):
+            _say(f"{file} is damaged; what it held is measured again")
+            return {}
+        return kept
+
+    def save_metrics(self, key: str, measured: Mapping[str, Any]) -> None:
+        """Keep what was measured on a level, in place of what was kept before. The caller holds a
+        lock. Raises SddError: a full disk."""
+        write_atomic(self._metrics(key), json.dumps(measured, allow_nan=False) + "\n")
+
+    def _metrics(self, key: str) -> Path:
+        return self._shared / "metrics" / f"{key}.json"
 
     def load_point(self, key: str) -> dict[str, Tensor] | None:
         """A state of the dense network, or None when it is not there or damaged."""
