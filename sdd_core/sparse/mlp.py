@@ -73,7 +73,7 @@ class SparseMLP:
         if weight_momenta is not None:
             self._momenta = self._plan.pack(weight_momenta, bias_momenta or [None] * len(masks))
         self._gradients = np.zeros_like(self._parameters)
-        self._units: dict[Tile, NDArray] = {}
+        self._units: dict[tuple[Tile, int], NDArray] = {}
         self._team = Team(threads)
 
     def train_epoch(
@@ -128,8 +128,8 @@ class SparseMLP:
         def work(part: Part, meeting: NDArray[np.int64]) -> float:
             compiled.evaluate(
                 plan.layers, plan.index, plan.live, self._parameters,
-                aligned(plan.units * tile.width, self._dtype),
-                images, labels, logits, losses, hits, part, meeting, tile,
+                self._buffer(tile, part[0]), images, labels, logits, losses, hits,
+                part, meeting, tile,
             )  # fmt: skip
             return 0.0
 
@@ -157,10 +157,10 @@ class SparseMLP:
         """The biases' momentum buffers, shaped as `biases`."""
         return self._plan.biases(self._momenta)
 
-    def _buffer(self, tile: Tile) -> NDArray:
-        if tile not in self._units:
-            self._units[tile] = aligned(self._plan.units * tile.width, self._dtype)
-        return self._units[tile]
+    def _buffer(self, tile: Tile, thread: int = 0) -> NDArray:
+        if (tile, thread) not in self._units:
+            self._units[tile, thread] = aligned(self._plan.units * tile.width, self._dtype)
+        return self._units[tile, thread]
 
     def _check_data(self, images: NDArray, labels: NDArray) -> None:
         if (

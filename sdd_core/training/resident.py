@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from dataclasses import dataclass
 
 import torch
@@ -110,7 +111,16 @@ def normalise(images: Tensor, data: Dataset) -> Tensor:
     if not data.mean:
         return images.float() if images.is_floating_point() else images.float() / data.scale
     shape = (-1,) + (1,) * (images.dim() - 2)
-    mean = torch.tensor(data.mean, device=images.device).view(shape) * data.scale
-    std = torch.tensor(data.std, device=images.device).view(shape) * data.scale
+    mean, std = (
+        _channels(tuple(values), shape, data.scale, images.device)
+        for values in (data.mean, data.std)
+    )
     # A copy: float images must not be changed where the data set keeps them.
     return images.to(torch.float32, copy=True).sub_(mean).div_(std)
+
+
+@functools.lru_cache(maxsize=16)  # making it takes as long as normalising a small batch
+def _channels(
+    values: tuple[float, ...], shape: tuple[int, ...], scale: float, device: torch.device
+) -> Tensor:
+    return torch.tensor(values, device=device).view(shape) * scale
