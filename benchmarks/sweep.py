@@ -3,11 +3,11 @@
     python benchmarks/sweep.py [--data-root FOLDER] [--epochs N] [--levels N] [--repeats N]
                                [--plot FILE.png]
 
-One seed on two cores, one on one, and two seeds in two processes side by side, against the same levels in plain
-torch on resident tensors under dense masks (with two threads of torch or one, whichever is faster),
-and against what a DataLoader with torchvision's transforms would take, estimated from one epoch and
-one evaluation of it. `sdd` also stores every level. It is asked for no metrics, as the baseline
-computes none but loss and accuracy.
+One seed on two cores, one on one, and two seeds in two processes side by side, against the same
+levels in plain torch on resident tensors under dense masks (with two threads of torch or one,
+whichever is faster), and against what a DataLoader with torchvision's transforms would take,
+estimated from one epoch and one evaluation of it. `sdd` also stores every level. It is asked for no
+metrics, as the baseline computes none but loss and accuracy.
 
 A level trains 3 epochs unless told otherwise, where the paper trains many more: the time grows with
 them alike.
