@@ -5,7 +5,8 @@
 Networks come from iterative magnitude pruning on Fashion-MNIST: a fifth of the weights goes again
 and again, after two epochs of training each. A step takes its batch of 128 from resident images.
 The baseline is a plain torch step under dense masks, with two threads of torch or one, whichever
-is faster. The sparse path takes it on one thread, alone or beside a second network on another.
+is faster. The sparse path has two threads as well and uses the second where a step is worth it;
+side by side two networks have one each.
 """
 
 from __future__ import annotations
@@ -49,14 +50,19 @@ def rows(data: Resident, repeats: int, steps: int, clock: Clock) -> list[list[st
     found = []
     for sparsity, network, masks in imp(experiment, data, list(TARGETS), epochs=2, each=0.2):
         eager = Eager(deepcopy(network), masks, data, experiment)
-        pair = [make_trainer(deepcopy(network), masks, data, experiment) for _ in range(2)]
+        trainers = []
+        for threads in (max(clock.threads), 1, 1):
+            torch.set_num_threads(threads)
+            trainers.append(make_trainer(deepcopy(network), masks, data, experiment))
+        torch.set_num_threads(max(clock.threads))
+        alone, *pair = trainers
         pool = ThreadPoolExecutor(2)
 
         def ours(trainer: Trainer) -> None:
             trainer.steps(order, None, 0, rates)
 
         works: dict[str, Callable[[], object]] = {
-            "one": lambda pair=pair: ours(pair[0]),
+            "one": lambda alone=alone: ours(alone),
             "two": lambda pair=pair, pool=pool: list(pool.map(ours, pair)),
         }
         works |= clock.with_threads("eager", lambda eager=eager: eager.steps(order, 0.001))
@@ -65,7 +71,7 @@ def rows(data: Resident, repeats: int, steps: int, clock: Clock) -> list[list[st
         target = TARGETS[sparsity]
         side_by_side = f"{2 * theirs / times['two']:.1f}x" if max(clock.threads) > 1 else ""
         found.append([
-            f"{sparsity:.1%}", " ".join(pair[0].kernels) or "general", milliseconds(theirs),
+            f"{sparsity:.1%}", " ".join(alone.kernels) or "general", milliseconds(theirs),
             milliseconds(times["one"]), f"{theirs / times['one']:.1f}x",
             f"{target:g}x" if target else "", side_by_side,
         ])  # fmt: skip
