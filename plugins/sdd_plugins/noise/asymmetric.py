@@ -15,10 +15,10 @@ from sdd_plugins.noise.flipping import flip
 class Asymmetric(LabelNoise):
     """In each class a fraction of the labels becomes a similar class.
 
-    Which one, the data set says: for MNIST 2 -> 7, 3 -> 8, 5 <-> 6; for CIFAR-10 bird ->
-    airplane, deer -> horse, truck -> automobile, cat <-> dog; for CIFAR-100, whose classes belong
-    to superclasses, the next class within the superclass, the last one becoming the first. Or
-    `pairs` says it.
+    Which one, the data set says: for MNIST 2 -> 7, 3 -> 8, 5 <-> 6; for Fashion-MNIST T-shirt ->
+    shirt, pullover -> coat, sandal <-> sneaker; for CIFAR-10 bird -> airplane, deer -> horse,
+    truck -> automobile, cat <-> dog; for CIFAR-100, whose classes belong to superclasses, the next
+    class within the superclass, the last one becoming the first. Or `pairs` says it.
 
     Exactly `round(rate * n)` of the `n` labels of each such class are flipped; other classes stay
     as they are, so that fewer than `rate` of all labels may be wrong. With the same generator a
@@ -56,7 +56,8 @@ class Asymmetric(LabelNoise):
             return next_in_superclass(data.superclasses)
         raise SddError(
             f"asymmetric noise does not know which classes of data {data.name!r} are similar; "
-            "give noise.pairs, as in {2 = 7, 3 = 8}, or use digits, mnist, cifar10 or cifar100"
+            "give noise.pairs, as in {2 = 7, 3 = 8}, or use digits, mnist, fashion-mnist, cifar10 "
+            "or cifar100"
         )
 
 

@@ -189,6 +189,18 @@ def test_the_paper_s_pairs_of_mnist_and_cifar10():
     }
 
 
+def test_clothes_are_taken_for_clothes_of_their_kind():
+    names = ["T-shirt", "trouser", "pullover", "dress", "coat"]
+    names += ["sandal", "shirt", "sneaker", "bag", "ankle boot"]
+    found = flips({"classes": 10, "confusions": FashionMnist.confusions})
+    assert {names[c]: names[n] for c, n in found.items()} == {
+        "T-shirt": "shirt",
+        "pullover": "coat",
+        "sandal": "sneaker",
+        "sneaker": "sandal",
+    }
+
+
 def test_in_superclasses_the_next_class_is_the_next_of_the_same_superclass():
     # Superclass 7 has classes 0, 2 and 5; superclass 3 has 1 and 4; class 3 is alone.
     superclasses = (7, 3, 7, 0, 3, 7)
@@ -199,7 +211,7 @@ def test_in_superclasses_the_next_class_is_the_next_of_the_same_superclass():
 def test_asymmetric_noise_that_nothing_defines_is_refused():
     labels = torch.zeros(3, dtype=torch.int64)
     with pytest.raises(SddError, match="which classes of data 'by hand' are similar; give noise"):
-        corrupt(Asymmetric(), labels, confusions=FashionMnist.confusions)
+        corrupt(Asymmetric(), labels)
     with pytest.raises(SddError, match=r"data 'by hand' has no class 5; its classes are 0 to 4"):
         corrupt(Asymmetric(pairs={2: 5}), labels)
     with pytest.raises(SddError, match="no class -1"):
