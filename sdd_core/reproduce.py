@@ -6,9 +6,12 @@ import json
 import math
 import os
 import platform
+import re
+import shlex
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import chain
 from pathlib import Path
 
 from sdd_core.analysis.findings import Findings, compare
@@ -27,7 +30,23 @@ from sdd_core.sweeps import carry_out_plan, expand
 from sdd_core.sweeps.plan import Plan
 from sdd_core.sweeps.progress import duration
 from sdd_core.sweeps.scheduler import Progress
+from sdd_core.sweeps.settings import distinct
 from sdd_core.sweeps.work import Place
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """What is to be done for a recipe at a scale.
+
+    on: the part of their names by which its data and models were chosen; empty: all of them.
+    figures: each with the names of its runs.
+    """
+
+    recipe: Recipe
+    scale: str
+    on: str
+    figures: tuple[tuple[Figure, tuple[str, ...]], ...]
+    plan: Plan
 
 
 @dataclass(frozen=True)
@@ -47,33 +66,45 @@ class Shown:
 class Reproduction:
     """A recipe, carried out at a scale.
 
+    left_out: the figures of which runs failed. failures: why, by the names of the runs.
     levels, trained: how many levels it has, and how many of them were trained now, in `seconds`,
     on `machine`; the others were in the store.
     """
 
-    recipe: Recipe
-    scale: str
+    of: Prepared
     shown: tuple[Shown, ...]
+    left_out: tuple[Figure, ...]
+    failures: Mapping[str, str]
     levels: int
     trained: int
     seconds: float
     machine: str
 
+    @property
+    def what_failed(self) -> str:
+        """Which figures were left out, and one of the reasons, in one line."""
+        name, reason = next(iter(self.failures.items()))
+        titles = ", ".join(dict.fromkeys(figure.base for figure in self.left_out))
+        return (f"{len(self.failures)} of {len(self.of.plan.names)} runs failed, of "
+                f"{titles}; {name}: {reason}")
+
     def write(self, folder: Path) -> list[Path]:
         """Write `<recipe>-<scale>.md`, and beside it each figure as SVG with its numbers as CSV,
-        and what it took as JSON.
+        and what it took as JSON; what the recipe was carried out on is in their names too where
+        that was chosen.
 
         Returns their paths, the page's first. Raises SddError: an unwritable folder.
         """
-        stem = f"{self.recipe.name}-{self.scale}"
+        recipe = self.of.recipe
+        stem = "-".join([recipe.name, self.of.scale, *re.findall(r"[a-z0-9]+", self.of.on.lower())])
         page = folder / f"{stem}.md"
         files = [page]
         images = []
         for number, one in enumerate(self.shown, start=1):
             name = stem if len(self.shown) == 1 else f"{stem}-{number}"
             image = folder / f"{name}.svg"
-            figure = groups_figure(one.groups, self.recipe.metrics, title="")
-            files += write_figure(figure, one.groups, self.recipe.metrics, image)
+            figure = groups_figure(one.groups, recipe.metrics, title="")
+            files += write_figure(figure, one.groups, recipe.metrics, image)
             images.append(image.name)
         write_atomic(page, _page(self.remembered(folder / f"{stem}.json"), images))
         return files
@@ -93,53 +124,63 @@ class Reproduction:
         return replace(self, **now)
 
 
-def plan_of(recipe: Recipe, scale: str, plugins: Plugins) -> Plan:
-    """All runs of a recipe at a scale. Raises SddError: an impossible setting."""
-    settings = [one for figure in recipe.figures[scale] for one in figure.settings]
-    return Plan.of(expand(settings, plugins))
+def prepare(recipe: Recipe, scale: str, plugins: Plugins, on: str = "") -> Prepared:
+    """All runs of a recipe at a scale, on the data and models whose title has `on` in it.
+
+    Raises SddError: an impossible setting, or nothing with such a title.
+    """
+    chosen = [one for one in recipe.figures[scale] if on.lower() in one.base.lower()]
+    if not chosen:
+        titles = ", ".join(dict.fromkeys(repr(one.base) for one in recipe.figures[scale]))
+        raise SddError(f"--on {on!r}: recipe {recipe.name} has nothing of that title at scale "
+                       f"{scale}; there are {titles}")
+    experiments = [expand(figure.settings, plugins) for figure in chosen]
+    names = [tuple(map(run_name, some)) for some in experiments]
+    plan = Plan.of(distinct(chain.from_iterable(experiments)))
+    return Prepared(recipe, scale, on, tuple(zip(chosen, names, strict=True)), plan)
 
 
 def reproduce(
-    recipe: Recipe,
-    scale: str,
-    plan: Plan,
-    *,
-    executor: Executor,
-    where: Place,
-    plugins: Plugins,
-    progress: Progress,
+    prepared: Prepared, *, executor: Executor, where: Place, progress: Progress
 ) -> Reproduction:
     """Carry out a recipe's runs, or find them in the store.
 
-    Raises SddError that names the first run that failed; those that did not are kept.
+    Figures of which runs failed are left out. Raises SddError that names the first run that
+    failed where that leaves none; the runs that did not are kept.
     """
-    before, began = len(plan.there(where.store)), time.monotonic()
+    plan, began = prepared.plan, time.monotonic()
+    before = len(plan.there(where.store))
     failures, results = carry_out_plan(plan, executor, where, progress)
     seconds = time.monotonic() - began
-    if failures:
-        name, reason = next(iter(failures.items()))
-        raise SddError(f"{len(failures)} of {len(plan.names)} runs failed; {name}: {reason}")
+    levels = len(plan.there(where.store))
     by_name = {result.run: result for result in results}
-    shown = []
-    for figure in recipe.figures[scale]:
-        names = [run_name(one) for one in expand(figure.settings, plugins)]
-        shown.append(Shown(figure, tuple(group(by_name[name] for name in names))))
-    trained = len(plan.there(where.store)) - before
-    return Reproduction(recipe, scale, tuple(shown), len(plan.keys), trained, seconds, _machine())
+    shown, left_out = [], []
+    for figure, names in prepared.figures:
+        if failures.keys() & set(names):
+            left_out.append(figure)
+        else:
+            shown.append(Shown(figure, tuple(group(by_name[name] for name in names))))
+    made = Reproduction(prepared, tuple(shown), tuple(left_out), failures, levels, levels - before,
+                        seconds, _machine())
+    if not shown:
+        raise SddError(made.what_failed)
+    return made
 
 
 def _page(made: Reproduction, images: Sequence[str]) -> str:
-    recipe = made.recipe
+    recipe = made.of.recipe
+    on = f" --on {shlex.quote(made.of.on)}" if made.of.on else ""
     runs = {result.run for one in made.shown for result in one.results}
     parts = [
         f"# {recipe.title}",
         f"> {recipe.claim}\n>\n> {recipe.source} of He, Xie, Zhu & Qin (2022), arXiv:2206.08684",
-        f"    sdd reproduce {recipe.name} --scale {made.scale}",
+        f"    sdd reproduce {recipe.name} --scale {made.of.scale}{on}",
         f"{len(runs)} runs, {made.levels} levels; {_took(made)}. Lines are means over the seeds, "
         "bands one standard deviation.",
     ]
     for one, image in zip(made.shown, images, strict=True):
         parts += _section(one, image, recipe)
+    parts += [f"Left out, as runs failed: {one.base}: {one.title}." for one in made.left_out]
     return "\n\n".join(parts) + "\n"
 
 
@@ -155,7 +196,7 @@ def _section(one: Shown, image: str, recipe: Recipe) -> list[str]:
     numbers = Path(image).with_suffix(".csv").name
     parts = [f"## {title}", f"![{title}]({image})", f"[The numbers of this figure]({numbers})",
              _table(one.groups)]
-    parts.append("\n".join(f"- {name(each)}: {Findings(each).verdict}" for each in one.groups))
+    parts.append("\n".join(f"- {_name(each)}: {Findings(each).verdict}" for each in one.groups))
     if recipe.compare:
         first, *others = one.groups
         parts.append("\n".join(f"- {compare(first, other).verdict}" for other in others))
@@ -167,7 +208,7 @@ def _section(one: Shown, image: str, recipe: Recipe) -> list[str]:
     return [part for part in parts if part]
 
 
-def name(one: Group) -> str:
+def _name(one: Group) -> str:
     """A group's label, with the number of its seeds."""
     return f"{one.label} ({len(one.seeds)} seeds)"
 

@@ -1,11 +1,22 @@
 """Recipes: what a file says, and what the built-in ones amount to."""
 
-import pytest
+import math
+from itertools import product
 
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from sdd_core import Dataset, Split
 from sdd_core.errors import SddError
 from sdd_core.plugin_manager import load_plugins
 from sdd_core.recipes import SCALES, Recipe, find_recipe, overlay, read_recipes
+from sdd_core.reproduce import prepare
+from sdd_core.retraining import Dense
 from sdd_core.sweeps import expand
+from sdd_plugins.data.cifar import Cifar10
+from sdd_plugins.data.mnist import LOOKALIKES
 
 SCALE_TEXT = """
 [[small]]
@@ -103,19 +114,69 @@ def test_an_unknown_recipe_is_refused_with_those_that_there_are(folder):
         find_recipe("niose", folder.glob("*.toml"))
 
 
-def test_every_built_in_recipe_is_possible_at_every_scale():
+SIZES = {"digits": 1000, "mnist": 60_000, "fashion-mnist": 60_000, "cifar10": 50_000,
+         "cifar100": 50_000, "tiny-imagenet": 100_000}
+CIFAR10 = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
+
+
+@pytest.fixture
+def data_root(tmp_path):
+    """Where CIFAR-10 is as folders of images, one in each."""
+    for part, name in product(("train", "test"), CIFAR10):
+        folder = tmp_path / "cifar10-images" / part / name
+        folder.mkdir(parents=True)
+        Image.new("RGB", (32, 32)).save(folder / "1.png")
+    return tmp_path
+
+
+def stand_in(source, root):
+    """What a data set says of its classes, with as many labels as it has, and no images."""
+    classes = {"cifar100": 100, "tiny-imagenet": 200}.get(source.name, 10)
+    about = {"confusions": getattr(source, "confusions", LOOKALIKES)}
+    if source.name == "image-folder":
+        about = {"confusions": source.load(root).confusions}
+    elif source.name == "cifar100":
+        about = {"superclasses": tuple(number // 5 for number in range(100))}
+    size = source.examples or SIZES[source.name]
+    split = Split(torch.zeros(size, 1), torch.arange(size) % classes)
+    return Dataset(source.name, split, split, classes, **about)
+
+
+@pytest.mark.parametrize("scale", SCALES)
+def test_every_built_in_recipe_is_possible_at_every_scale(scale, data_root):
+    """Its runs make a plan, its data's labels can be made wrong, its levels can be trained so."""
     plugins = load_plugins()
     recipes = read_recipes(plugins.recipe_files)
     assert {"fig1", "ticket", "noise-rates", "re-dense", "clean-labels", "learning-distance",
             "best-epoch", "flatness", "criteria", "schedules", "noise-types"} <= {
         recipe.name for recipe in recipes
     }
+    looked_at = set()
     for recipe in recipes:
-        for scale in SCALES:
-            for figure in recipe.figures[scale]:
-                experiments = expand(figure.settings, plugins)
-                seeds = {experiment.seed for experiment in experiments}
-                assert len(seeds) >= {"small": 5, "medium": 3, "paper": 3}[scale]
+        prepared = prepare(recipe, scale, plugins)
+        seeds = {one.seed for one in prepared.plan.experiments}
+        assert len(seeds) >= (5 if scale == "small" else 3)
+        assert {name for _, names in prepared.figures for name in names} == {*prepared.plan.names}
+        for one in prepared.plan.experiments:
+            parts = (one.data, one.noise, one.retrain, one.train)
+            if (text := str(parts)) in looked_at:
+                continue
+            looked_at.add(text)
+            data = stand_in(one.data, data_root)
+            labels = data.train.labels
+            noisy = one.noise.corrupt(labels.clone(), data, torch.Generator().manual_seed(0))
+            assert (noisy != labels).any() == (one.noise.name != "none"), parts
+            steps = math.ceil(len(labels) / one.train.batch_size)
+            dense = Dense(np.full(one.train.epochs * steps, one.train.lr), steps)
+            one.retrain.retraining(dense).check(one.retrain.name, dense)
+
+
+def test_the_medium_scale_confuses_cifar10_as_cifar10_does(data_root):
+    recipe = find_recipe("noise-types", load_plugins().recipe_files)
+    plan = prepare(recipe, "medium", load_plugins(), on="cifar").plan
+    assert {one.model.name for one in plan.experiments} == {"resnet20"}
+    (confusions,) = [one.data.load(data_root).confusions for one in plan.experiments[:1]]
+    assert confusions == Cifar10.confusions
 
 
 def test_the_paper_scale_has_the_paper_s_hyperparameters():

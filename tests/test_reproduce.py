@@ -11,7 +11,7 @@ from sdd_core.cli import main
 from sdd_core.errors import SddError
 from sdd_core.plugin_manager import load_plugins
 from sdd_core.recipes import Recipe
-from sdd_core.reproduce import plan_of, reproduce
+from sdd_core.reproduce import prepare, reproduce
 from sdd_core.sweeps import make_executor
 from sdd_core.sweeps.progress import Silent
 from sdd_core.sweeps.work import Place
@@ -54,12 +54,12 @@ def recipe(tmp_path):
     return Recipe.read(tmp_path / "ticket.toml")
 
 
-def carry_out(recipe, store):
+def carry_out(recipe, store, on=""):
     plugins = load_plugins()
     return reproduce(
-        recipe, "small", plan_of(recipe, "small", plugins),
+        prepare(recipe, "small", plugins, on),
         executor=make_executor({"name": "local", "workers": 1}, plugins),
-        where=Place(store), plugins=plugins, progress=Silent(),
+        where=Place(store), progress=Silent(),
     )  # fmt: skip
 
 
@@ -100,12 +100,69 @@ def test_a_page_written_again_remembers_what_training_took(recipe, tmp_path):
     assert "all of them were in the store" in elsewhere
 
 
-def test_a_run_that_fails_is_named(recipe, tmp_path, monkeypatch):
+def test_a_run_that_fails_is_named(recipe, tmp_path):
     text = (tmp_path / "ticket.toml").read_text()
     (tmp_path / "ticket.toml").write_text(text.replace(
         '{ ablation = "reinit" }', '{ retrain = { to = 1000 } }'))
-    with pytest.raises(SddError, match=r"2 of 4 runs failed; digits-mlp-imp-rewind-seed0-.*1000"):
+    with pytest.raises(SddError, match=r"2 of 4 runs failed, of Few digits; digits-mlp-.*1000"):
         carry_out(Recipe.read(tmp_path / "ticket.toml"), tmp_path / "runs")
+
+
+ELSEWHERE = """
+[[small]]
+title = "Images that are not there"
+settings = { seed = [0, 1], levels = 1, data = { name = "image-folder", path = "nowhere" } }
+"""
+
+
+@pytest.fixture
+def on_two(recipe, tmp_path):
+    """The same recipe, also on a data set that is missing."""
+    scales = (tmp_path / "scales.toml").read_text().replace("[[medium]]", ELSEWHERE + "[[medium]]")
+    (tmp_path / "scales.toml").write_text(scales)
+    return Recipe.read(tmp_path / "ticket.toml")
+
+
+def test_a_missing_data_set_is_left_out_and_the_others_are_carried_out(on_two, tmp_path):
+    made = carry_out(on_two, tmp_path / "runs")
+    assert [one.figure.base for one in made.shown] == ["Few digits"]
+    assert (made.levels, made.trained, len(made.failures)) == (10, 10, 4)
+    assert re.match(r"4 of 8 runs failed, of Images that are not there; image_folder-mlp-.*: data "
+                    r"'image-folder': .*nowhere.*; expected .* below --data-root", made.what_failed)
+    page, *_ = made.write(tmp_path / "out")
+    text = page.read_text()
+    assert "4 runs, 10 levels; 10 of them were trained" in text
+    assert "## Few digits: with and without" in text
+    assert text.endswith("Left out, as runs failed: Images that are not there: with and without.\n")
+    whole = (tmp_path / "scales.toml").read_text().replace(ELSEWHERE, "")
+    (tmp_path / "scales.toml").write_text(whole)
+    alone = carry_out(Recipe.read(tmp_path / "ticket.toml"), tmp_path / "runs")
+    assert [one.results for one in alone.shown] == [one.results for one in made.shown]
+
+
+def test_it_may_be_carried_out_on_some_of_the_data(on_two, tmp_path):
+    made = carry_out(on_two, tmp_path / "runs", on="FEW dig")
+    assert not made.failures
+    page, image, numbers = made.write(tmp_path / "out")
+    assert [file.name for file in (page, image, numbers)] == [
+        "ticket-small-few-dig.md", "ticket-small-few-dig.svg", "ticket-small-few-dig.csv"
+    ]
+    assert "    sdd reproduce ticket --scale small --on 'FEW dig'\n" in page.read_text()
+    with pytest.raises(SddError, match="nothing of that title at scale small; there are "
+                       "'Few digits', 'Images that are not there'"):
+        prepare(on_two, "small", load_plugins(), on="cifar")
+
+
+def test_what_was_left_out_is_said_at_the_end_with_exit_code_1(on_two, tmp_path, monkeypatch):
+    monkeypatch.setattr("sdd_core.cli.reproduce.find_recipe", lambda name, files: on_two)
+    asked = CliRunner().invoke(main, [
+        "reproduce", "ticket", "--quiet", "--workers", "1", "--store", str(tmp_path / "runs"),
+        "--output", str(tmp_path / "out"),
+    ])
+    assert asked.exit_code == 1
+    assert f"wrote {tmp_path / 'out' / 'ticket-small.md'}" in asked.output
+    last = asked.output.splitlines()[-1]
+    assert last.startswith("sdd: ticket: 4 of 8 runs failed, of Images that are not there; image_")
 
 
 def test_the_list_names_every_recipe_with_its_runs():
@@ -115,8 +172,8 @@ def test_the_list_names_every_recipe_with_its_runs():
     assert "Figure 1" in listed.output
     document = json.loads(CliRunner().invoke(main, ["reproduce", "--list", "--json"]).output)
     fig1 = next(one for one in document if one["name"] == "fig1")
-    # two rates of noise; 5, 3 and 5 + 3 + 3 + 3 seeds
-    assert fig1["runs"] == {"small": 10, "medium": 6, "paper": 28}
+    # two rates of noise; 5, 3 + 3 and 5 + 3 + 3 + 3 seeds
+    assert fig1["runs"] == {"small": 10, "medium": 12, "paper": 28}
     assert fig1["claim"].startswith("With wrong labels")
 
 

@@ -23,6 +23,9 @@ from sdd_core.sweeps.work import Place
 @click.option("--list", "list_", is_flag=True, help="List the recipes and what they are about.")
 @click.option("--scale", type=click.Choice(SCALES), default="small", show_default=True,
               help="small: minutes on two cores; medium: hours; paper: the authors' settings.")
+@click.option("--on", default="", metavar="TEXT",
+              help="Only the data and models of that scale with this in their title, lenet or "
+              "cifar.  [default: all]")
 @click.option("--output", type=click.Path(path_type=Path, file_okay=False), default="results",
               show_default=True, help="Folder for pages, figures and numbers.")
 @click.option("--executor", default="local", metavar="NAME", show_default=True,
@@ -40,6 +43,7 @@ def reproduce(
     names: tuple[str, ...],
     list_: bool,
     scale: str,
+    on: str,
     output: Path,
     executor: str,
     workers: int | None,
@@ -53,6 +57,8 @@ def reproduce(
     """Run the experiments behind a claim of the paper and draw its figure.
 
     Levels that are in the store already, from this or any other command, are not trained again.
+    What cannot be carried out, for its data set is missing, is left out and said at the end, with
+    exit code 1.
     """
     plugins = load_plugins(no_plugin)
     if list_ or not names:
@@ -63,23 +69,29 @@ def reproduce(
     chosen = make_executor(options, plugins)
     warn_of_problems(plugins)
 
-    from sdd_core.reproduce import plan_of, reproduce  # noqa: PLC0415 (torch, matplotlib)
+    from sdd_core.reproduce import prepare, reproduce  # noqa: PLC0415 (torch, matplotlib)
     from sdd_core.sweeps.progress import progress_for  # noqa: PLC0415
 
-    plans = [plan_of(recipe, scale, plugins) for recipe in recipes]
+    prepared = [prepare(recipe, scale, plugins, on) for recipe in recipes]
     root = data_root and data_root.absolute()
     where = Place(store.absolute(), root, device, blocked=plugins.blocked)
-    for recipe, plan in zip(recipes, plans, strict=True):
-        click.echo(f"{recipe.name}: {recipe.title}", err=True)
+    failed = []
+    for one in prepared:
+        click.echo(f"{one.recipe.name}: {one.recipe.title}", err=True)
         try:
-            with progress_for(plan, where.store, sys.stderr, quiet) as progress:
-                made = reproduce(recipe, scale, plan, executor=chosen, where=where,
-                                 plugins=plugins, progress=progress)
+            with progress_for(one.plan, where.store, sys.stderr, quiet) as progress:
+                made = reproduce(one, executor=chosen, where=where, progress=progress)
         except KeyboardInterrupt:
             click.echo("stopped; the same command goes on from here", err=True)
             raise click.exceptions.Exit(INTERRUPTED) from None
         for file in made.write(output):
             click.echo(f"wrote {file}")
+        if made.failures:
+            failed.append(f"{one.recipe.name}: {made.what_failed}")
+    for line in failed:
+        click.echo(f"sdd: {line}", err=True)
+    if failed:
+        raise click.exceptions.Exit(1)
 
 
 def _list(plugins: Plugins, as_json: bool) -> None:

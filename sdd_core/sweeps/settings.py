@@ -41,24 +41,26 @@ def expand(several: Iterable[Mapping[str, Any]], plugins: Plugins) -> list[Exper
 
     Raises SddError that names the first field that is unknown or impossible.
     """
+    return distinct(
+        Experiment.make(chosen, plugins)
+        for settings in several
+        for chosen in _of_experiment(settings, plugins)
+    )
+
+
+def distinct(experiments: Iterable[Experiment]) -> list[Experiment]:
+    """The experiments, of equal ones the first. Raises SddError for two different ones that would
+    be carried out in one folder."""
     made: dict[str, Experiment] = {}
-    for settings in several:
-        for chosen in _of_experiment(settings, plugins):
-            experiment = Experiment.make(chosen, plugins)
-            made.setdefault(digest(experiment.to_dict()), experiment)
-    _check_apart(made.values())
-    return list(made.values())
-
-
-def _check_apart(experiments: Iterable[Experiment]) -> None:
-    """Raises SddError for two experiments that would be carried out in one folder."""
     runs: dict[str, Experiment] = {}
     for experiment in experiments:
-        other = runs.setdefault(run_name(experiment), experiment)
-        if other is not experiment:
-            field = "levels" if other.levels != experiment.levels else "metrics"
+        first = made.setdefault(digest(experiment.to_dict()), experiment)
+        other = runs.setdefault(run_name(first), first)
+        if other is not first:
+            field = "levels" if other.levels != first.levels else "metrics"
             raise SddError(f"{field}: experiments that differ in nothing else are one run, which "
                            f"a sweep cannot do twice; give one value for {field}")
+    return list(made.values())
 
 
 def _of_experiment(settings: Mapping[str, Any], plugins: Plugins) -> list[dict[str, Any]]:

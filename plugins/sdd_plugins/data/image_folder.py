@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import torch
@@ -38,6 +39,11 @@ class ImageFolder(DataSource):
         default=False, description="augmentation: flip half of the images left to right"
     )
 
+    confusions: dict[str, str] = Field(
+        default={},
+        description="what asymmetric noise takes each class for, by their names: {cat = 'dog'}",
+    )
+
     def load(self, root: Path | None) -> Dataset:
         """Decodes every image once."""
         folder = (root or Path()) / Path(self.path).expanduser()
@@ -49,6 +55,7 @@ class ImageFolder(DataSource):
                 f"{folder}: {self.train} and {self.test} must have the same classes, but only one "
                 f"of them has {', '.join(odd[:5])}{', ...' if len(odd) > 5 else ''}"
             )
+        confusions = _numbered(self.confusions, classes)
         # Listed together: the test images must have the size of the training images.
         paths, labels = zip(*train_samples, *test_samples, strict=True)
         images, numbers = decode([Path(path) for path in paths], self.size), torch.tensor(labels)
@@ -62,6 +69,7 @@ class ImageFolder(DataSource):
             mean=mean,
             std=std,
             augmentation=Augmentation(self.pad, self.flip) if self.pad or self.flip else None,
+            confusions=confusions,
         )
 
 
@@ -73,6 +81,17 @@ def _list(folder: Path) -> tuple[list[str], list[tuple[str, int]]]:
         listing = datasets.ImageFolder(folder)
     except OSError as error:
         raise SddError(
-            f"data 'image-folder': {error}; expected {folder}/CLASS/IMAGE for each class"
+            f"data 'image-folder': {error}; expected {folder}/CLASS/IMAGE for each class, below "
+            "--data-root where data.path is relative"
         ) from None
     return listing.classes, listing.samples
+
+
+def _numbered(confusions: Mapping[str, str], classes: Sequence[str]) -> dict[int, int]:
+    """Classes by their numbers instead of their names."""
+    strange = sorted({*confusions, *confusions.values()} - set(classes))
+    if strange:
+        raise SddError(
+            f"data.confusions: no class is called {strange[0]!r}; there are {', '.join(classes)}"
+        )
+    return {classes.index(one): classes.index(other) for one, other in confusions.items()}

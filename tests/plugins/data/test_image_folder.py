@@ -47,6 +47,17 @@ def test_pixels_and_labels_in_alphabetical_order(folder):
     assert data.augmentation is None
 
 
+def test_classes_are_confused_by_their_names(folder):
+    for part in ("train", "test"):
+        save(folder / part / "ant" / "1.png")
+    confusions = {"dog": "cat", "cat": "ant"}
+    data = ImageFolder(path=str(folder), confusions=confusions).load(None)
+    assert data.confusions == {2: 1, 1: 0}
+    assert ImageFolder(path=str(folder)).load(None).confusions == {}
+    with pytest.raises(SddError, match="no class is called 'wolf'; there are ant, cat, dog"):
+        ImageFolder(path=str(folder), confusions={"dog": "wolf"}).load(None)
+
+
 def test_normalised_with_the_training_images_own_statistics(folder):
     data = ImageFolder(path=str(folder)).load(None)
     values = data.train.images.double().transpose(0, 1).flatten(1) / 255
