@@ -5,12 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-import torch
-
 from sdd_core.data import Dataset
 from sdd_core.errors import SddError
 from sdd_core.plugin import Plugin, label
-from sdd_core.randomness import seed_torch, stream_seed
+from sdd_core.randomness import fork_random_state, seed_torch, stream_seed
 
 
 class DataChanged(SddError):
@@ -37,7 +35,7 @@ class Guard:
         changes nothing outside. Raises SddError, one line, for whatever the plugin raises, and
         DataChanged.
         """
-        with torch.random.fork_rng():
+        with fork_random_state():
             seed_torch(stream_seed(self._seed, *stream))
             with blaming(plugin):
                 yield

@@ -7,10 +7,10 @@ from collections.abc import Sequence
 from typing import Any
 
 import pluggy
-import torch
 
 from sdd_core import hookspecs
 from sdd_core.errors import SddError
+from sdd_core.randomness import fork_random_state
 
 
 class Observers:
@@ -39,7 +39,7 @@ class Observers:
             for implementation in getattr(manager.hook, hook).get_hookimpls():
                 wanted = {name: arguments[name] for name in implementation.argnames}
                 try:
-                    with torch.random.fork_rng():
+                    with fork_random_state():
                         implementation.function(**wanted)
                 except Exception as error:
                     reason = " ".join(f"{type(error).__name__}: {error}".split())

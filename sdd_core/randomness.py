@@ -1,6 +1,8 @@
 """Named streams of randomness: one for each purpose, never one that others have drawn from."""
 
+import functools
 import hashlib
+from contextlib import AbstractContextManager
 
 import torch
 
@@ -26,5 +28,16 @@ def generator(seed: int, *path: str | int) -> torch.Generator:
 def seed_torch(seed: int) -> None:
     """`torch.manual_seed`, without the milliseconds that it takes to prepare devices not in use."""
     torch.default_generator.manual_seed(seed)
-    if torch.cuda.is_available():
+    if _gpus():
         torch.cuda.manual_seed_all(seed)
+
+
+def fork_random_state() -> AbstractContextManager[None]:
+    """What is drawn inside from torch's global generators changes nothing outside."""
+    return torch.random.fork_rng(devices=_gpus())
+
+
+@functools.cache
+def _gpus() -> tuple[int, ...]:
+    # torch asks the driver every time, which takes longer than a small training step.
+    return tuple(range(torch.cuda.device_count()))

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from sdd_core.data import Split
 from sdd_core.errors import SddError
+from sdd_core.randomness import fork_random_state
 
 Array = Tensor | np.ndarray
 
@@ -38,7 +39,7 @@ def split_of(source: Any, where: str) -> Split:
                        "items, or a pair of images and labels")
     images, numbers = [], []
     # Whatever transforms draw, the same data set gives the same examples.
-    with torch.random.fork_rng():
+    with fork_random_state():
         torch.manual_seed(0)
         for image, label in _examples(source, where):
             if images and image.shape != images[0].shape:
