@@ -19,9 +19,9 @@ class Phases:
     double_descent: whether it falls and then rises by more than chance.
     verdict: that in one line.
     light, critical, sweet, collapsed: first and last level of each phase, None where there is
-        none. Without double descent there is a light phase and perhaps a collapsed one. Every
-        level lies in one of them, unless no level has a test accuracy; levels that diverged at
-        the end have collapsed.
+        none. Without double descent there is a light phase, a sweet one where accuracy rises
+        without falling first, and perhaps a collapsed one. Every level lies in one of them, unless
+        no level has a test accuracy; levels that diverged at the end have collapsed.
     valley, peak: the levels of the lowest accuracy between the fall and the rise, and of the
         highest after it; None without double descent.
     """
@@ -66,6 +66,9 @@ def find_phases(
        standard error of the highest before it; the critical phase at the valley; the sweet phase
        at the last level within one such error of the peak; what follows has collapsed, if it
        falls below the peak by more than chance.
+    5. Without double descent there is no critical phase. Where the peak is above the dense network
+       by more than chance, the light phase ends at the last level before the peak that is not more
+       than one such error above the dense network; else it lasts as long as the sweet phase would.
 
     Args:
         sparsity: of every level, growing.
@@ -145,6 +148,11 @@ class _Curve:
         least = self.height[top] - self.error(top)
         return max(i for i in range(top, end) if self.height[i] >= least)
 
+    def last_as_low_as_dense(self, end: int) -> int:
+        """The last level before `end` that is at most one standard error above the dense one."""
+        most = self.height[0] + self.error(0)
+        return max(i for i in range(end) if self.height[i] <= most)
+
     def end_of(self, peak: int) -> int:
         """The last level that is as high as the peak; the last of all where the fall after the
         peak may be chance."""
@@ -159,22 +167,28 @@ def _without(curve: _Curve, levels: list[int], where: list[str], last: int) -> P
     """The phases of a curve that does not fall and rise again."""
     height = curve.height
     peak = max(range(len(height)), key=height.__getitem__)
-    light = curve.end_of(peak)
+    light = end = curve.end_of(peak)
     if height[peak] - height[0] > curve.chance(0):
+        light = curve.last_as_low_as_dense(peak)
         what = (
             f"test accuracy rises from {height[0]:.3f} to {height[peak]:.3f} at {where[peak]} "
             "sparsity without falling first"
         )
     else:
-        what = f"test accuracy stays near {height[peak]:.3f} up to {where[light]} sparsity"
-    if light < len(height) - 1:
+        what = f"test accuracy stays near {height[peak]:.3f} up to {where[end]} sparsity"
+    if end < len(height) - 1:
         what += f", then falls to {height[-1]:.3f} at {where[-1]}"
-    verdict, end = f"no double descent: {what}", levels[light]
-    return Phases(False, verdict, light=(0, end), collapsed=_rest(end, last))
+    return Phases(
+        False,
+        f"no double descent: {what}",
+        light=(0, levels[light]),
+        sweet=_rest(levels[light], levels[end]),
+        collapsed=_rest(levels[end], last),
+    )
 
 
 def _rest(end: int, last: int) -> Span | None:
-    """The levels after `end`, if there are any."""
+    """The levels after `end` up to `last`, if there are any."""
     return (end + 1, last) if end < last else None
 
 
