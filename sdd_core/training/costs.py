@@ -28,7 +28,7 @@ class KernelCosts:
     dense_inner: float = 8.2
     general_weight: float = 7.8
     general_step: float = 240_000.0
-    sparse_pixel: float = 18.0
+    sparse_pixel: float = 12.0
     general_pixel: float = 8.0
 
     def check(self) -> KernelCosts:
