@@ -16,20 +16,28 @@ from sdd_core.plugin_manager import load_plugins
 @click.argument("name", metavar="RUN")
 @click.option("--levels", default="", metavar="LIST",
               help="Which to draw, 0,10,25.  [default: six, evenly spread]")
+@click.option("--plane", is_flag=True,
+              help="Contours over a plane of two random directions, from landscape with dimensions "
+              "= 2.")
 @click.option("--output", type=click.Path(path_type=Path, dir_okay=False),
               default=Path("landscape.png"), show_default=True,
               help="Where to write, .png, .svg or .pdf; the numbers go to a .csv beside it.")
 @store_option
 @no_plugin_option
 def landscape(
-    name: str, levels: str, output: Path, store: Path, no_plugin: tuple[str, ...]
+    name: str,
+    levels: str,
+    plane: bool,
+    output: Path,
+    store: Path,
+    no_plugin: tuple[str, ...],
 ) -> None:
     """Draw the training loss along a random direction from the weights of RUN's levels.
 
     RUN is a name that `sdd runs` lists, or a run's folder; it has to have the metric `landscape`.
     """
     # matplotlib takes its time
-    from sdd_core.report.landscape import landscape_figure  # noqa: PLC0415
+    from sdd_core.report.landscape import landscape_figure, plane_figure  # noqa: PLC0415
     from sdd_core.report.plot import check_form, write_beside  # noqa: PLC0415
 
     check_form(output)
@@ -38,5 +46,6 @@ def landscape(
     except ValueError:
         raise SddError(f"--levels {levels!r} is no list of levels; expected 0,10,25") from None
     result = find_run(name, store, load_plugins(no_plugin)).result()
-    for file in write_beside(*landscape_figure(result, chosen), output):
+    draw = plane_figure if plane else landscape_figure
+    for file in write_beside(*draw(result, chosen), output):
         click.echo(f"wrote {file}")

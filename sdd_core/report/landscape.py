@@ -6,12 +6,18 @@ import math
 from collections.abc import Mapping, Sequence
 
 import matplotlib as mpl
+import numpy as np
+from matplotlib.cm import ScalarMappable
+from matplotlib.colors import LogNorm
 from matplotlib.figure import Figure
 
 from sdd_core.analysis.phases import percent
 from sdd_core.errors import SddError
 from sdd_core.report.figure import STYLE, ShownFigure
-from sdd_core.result import Result
+from sdd_core.result import LevelResult, Result
+
+LOWEST = 1e-3
+"""Training losses below it are drawn alike."""
 
 
 def landscape_figure(result: Result, levels: Sequence[int] = ()) -> tuple[Figure, str]:
@@ -22,28 +28,83 @@ def landscape_figure(result: Result, levels: Sequence[int] = ()) -> tuple[Figure
 
     Raises SddError: one of these levels has no line, or none at all has.
     """
-    found = {one.level: one for one in result.levels
-             if isinstance(one.metrics.get("landscape"), Mapping)}
-    if not found:
-        raise SddError(f"run {result.run} has no landscape; `sdd run "
-                       f"{result.folder / 'experiment.toml'} --metric landscape` measures it")
-    if missing := sorted({*levels} - found.keys()):
-        raise SddError(f"run {result.run} has no landscape at level {missing[0]}; it has one at "
-                       f"{', '.join(map(str, found))}")
-    known, rows = list(found), ["level,sparsity,place,loss"]
-    chosen = sorted({*levels} or {known[round(n * (len(known) - 1) / 5)] for n in range(6)})
+    chosen = _chosen(result, "landscape", levels, f"`sdd run {result.folder / 'experiment.toml'} "
+                     "--metric landscape` measures it")
+    rows = ["level,sparsity,place,loss"]
     with mpl.rc_context(STYLE):
         figure = ShownFigure(figsize=(7.2, 3.8), layout="constrained")
         panel = figure.subplots()
         for number, level in enumerate(chosen):
-            sparsity, line = found[level].sparsity, found[level].metrics["landscape"]
+            line = level.metrics["landscape"]
             panel.plot([float(at) for at in line],
                        [math.nan if loss is None else loss for loss in line.values()],
-                       color=mpl.colormaps["viridis"](number / len(chosen)),
-                       label=f"level {level}, {percent(sparsity)}")
-            rows += [f"{level},{sparsity},{at},{'' if loss is None else loss}"
-                     for at, loss in line.items()]
+                       color=mpl.colormaps["viridis"](number / len(chosen)), label=_name(level))
+            rows += _rows(level, line)
         panel.set_xlabel("place along a random direction, in norms of each filter")
         panel.set_ylabel("training loss")
         panel.legend(loc="best", fontsize=8)
     return figure, "\n".join([*rows, ""])
+
+
+def plane_figure(result: Result, levels: Sequence[int] = ()) -> tuple[Figure, str]:
+    """The loss over the plane as contours, a panel for each level, the same colour for the same
+    loss in all of them; and the numbers as CSV. Otherwise as `landscape_figure`."""
+    chosen = _chosen(result, "landscape_2d", levels, "the metric landscape measures it where an "
+                     'experiment file has metrics = [{ name = "landscape", dimensions = 2 }]')
+    rows = ["level,sparsity,place,place_2,loss"]
+    grids = [_grid(level.metrics["landscape_2d"]) for level in chosen]
+    losses = np.concatenate([grid[2].ravel() for grid in grids])
+    known = np.maximum(losses[np.isfinite(losses)], LOWEST)
+    low, high = (known.min(), known.max()) if known.size else (LOWEST, LOWEST)
+    high = max(high, 1.01 * low)  # for a plane without any slope
+    norm, bounds = LogNorm(low, high), np.geomspace(low, high, 16)
+    columns = min(3, len(chosen))
+    shape = math.ceil(len(chosen) / columns), columns
+    with mpl.rc_context(STYLE):
+        figure = ShownFigure(figsize=(2.7 * shape[1] + 0.9, 2.7 * shape[0] + 0.3),
+                             layout="constrained")
+        panels = list(figure.subplots(*shape, sharex=True, sharey=True, squeeze=False).flat)
+        for panel in panels[len(chosen):]:
+            panel.remove()
+        panels = panels[:len(chosen)]
+        for panel, level, (x, y, z) in zip(panels, chosen, grids, strict=True):
+            panel.contourf(x, y, np.ma.masked_invalid(np.maximum(z, LOWEST)), bounds, norm=norm)
+            panel.plot(0, 0, "+", color="white")
+            panel.set_title(_name(level), fontsize=9)
+            panel.set_aspect("equal")
+            rows += _rows(level, level.metrics["landscape_2d"])
+        figure.colorbar(ScalarMappable(norm), ax=panels, label="training loss")
+        figure.supxlabel("place along two random directions, in norms of each filter", fontsize=10)
+    return figure, "\n".join([*rows, ""])
+
+
+def _chosen(result: Result, metric: str, levels: Sequence[int], how: str) -> list[LevelResult]:
+    """The levels to draw. Raises SddError: they have no such metric, and how it is measured."""
+    found = {one.level: one for one in result.levels
+             if isinstance(one.metrics.get(metric), Mapping)}
+    if not found:
+        raise SddError(f"run {result.run} has no {metric}; {how}")
+    if missing := sorted({*levels} - found.keys()):
+        raise SddError(f"run {result.run} has no {metric} at level {missing[0]}; it has one at "
+                       f"{', '.join(map(str, found))}")
+    known = list(found)
+    some = {*levels} or {known[round(n * (len(known) - 1) / 5)] for n in range(6)}
+    return [found[level] for level in sorted(some)]
+
+
+def _grid(losses: Mapping[str, float | None]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """The places along either direction, and the losses `[second, first]`, NaN for no number."""
+    at = {tuple(map(float, place.split(","))): loss for place, loss in losses.items()}
+    x, y = (np.array(sorted({place[axis] for place in at})) for axis in (0, 1))
+    values = [[at[one, other] for one in x] for other in y]
+    return x, y, np.array(values, dtype=float)
+
+
+def _name(level: LevelResult) -> str:
+    return f"level {level.level}, {percent(level.sparsity)}"
+
+
+def _rows(level: LevelResult, losses: Mapping[str, float | None]) -> list[str]:
+    """Lines of CSV; a place in a plane, `0.50,-1.00`, is two cells."""
+    return [f"{level.level},{level.sparsity},{at},{'' if loss is None else loss}"
+            for at, loss in losses.items()]
