@@ -38,7 +38,7 @@ from sdd_core.sweeps.work import Place
 class Prepared:
     """What is to be done for a recipe at a scale.
 
-    on: the part of their names by which its data and models were chosen; empty: all of them.
+    on: the part of their titles by which its data and models were chosen; empty: all of them.
     figures: each with the names of its runs.
     """
 
@@ -100,8 +100,10 @@ class Reproduction:
         page = folder / f"{stem}.md"
         files = [page]
         images = []
-        for number, one in enumerate(self.shown, start=1):
-            name = stem if len(self.shown) == 1 else f"{stem}-{number}"
+        figures = [figure for figure, _ in self.of.figures]
+        for one in self.shown:
+            number = figures.index(one.figure) + 1
+            name = stem if len(figures) == 1 else f"{stem}-{number}"
             image = folder / f"{name}.svg"
             figure = groups_figure(one.groups, recipe.metrics, title="")
             files += write_figure(figure, one.groups, recipe.metrics, image)

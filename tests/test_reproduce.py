@@ -129,7 +129,8 @@ def test_a_missing_data_set_is_left_out_and_the_others_are_carried_out(on_two, t
     assert (made.levels, made.trained, len(made.failures)) == (10, 10, 4)
     assert re.match(r"4 of 8 runs failed, of Images that are not there; image_folder-mlp-.*: data "
                     r"'image-folder': .*nowhere.*; expected .* below --data-root", made.what_failed)
-    page, *_ = made.write(tmp_path / "out")
+    page, image, _ = made.write(tmp_path / "out")
+    assert image.name == "ticket-small-1.svg", "as it will be where nothing is left out"
     text = page.read_text()
     assert "4 runs, 10 levels; 10 of them were trained" in text
     assert "## Few digits: with and without" in text
