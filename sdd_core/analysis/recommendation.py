@@ -136,10 +136,12 @@ class DistanceCheck:
             return "no run with double descent and a learning distance: nothing to predict"
         apart = [one.distance_peak - one.valley for one in self.predictions]
         sweet = sum(one.in_sweet_phase for one in self.predictions)
+        defined = not math.isnan(self.rank_correlation)
+        correlation = f", rank correlation {self.rank_correlation:.2f}" if defined else ""
         return (
             f"over {len(apart)} runs with double descent the distance peaks "
             f"{fmean(map(abs, apart)):.1f} levels from the valley (mean; {min(apart):+d} to "
-            f"{max(apart):+d}), rank correlation {self.rank_correlation:.2f}; the level "
+            f"{max(apart):+d}){correlation}; the level "
             f"recommended without test labels lies in the sweet phase in {sweet} of {len(apart)}, "
             f"{fmean(one.shortfall for one in self.predictions):.3f} below the best accuracy (mean)"
         )
