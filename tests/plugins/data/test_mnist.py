@@ -131,7 +131,13 @@ def test_damaged_files_are_named(tmp_path, content, message, compress):
 
 
 @pytest.mark.parametrize(
-    "content", [gzip.compress(WHOLE, mtime=0)[:-9], gzip.compress(WHOLE, mtime=0)[:30], b"no gzip file", b"\x1f\x8b"]
+    "content",
+    [
+        gzip.compress(WHOLE, mtime=0)[:-9],
+        gzip.compress(WHOLE, mtime=0)[:30],
+        b"no gzip file",
+        b"\x1f\x8b",
+    ],
 )
 def test_damaged_compression_is_named(tmp_path, content):
     path = tmp_path / "images.gz"
