@@ -249,7 +249,7 @@ def imp(
             state = trainer.state()
             reached = min(wanted, 1 - (1 - reached) * (1 - each))
             scores = {name: state[name].abs() for name in masks}
-            masks = prune_to(masks, scores, reached, "global")
+            masks = prune_to(masks, scores, reached, experiment.pruner.scope)
             network = build(experiment, data.data)
             network.load_state_dict(state)
         apply(network, masks)

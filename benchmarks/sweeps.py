@@ -47,7 +47,8 @@ def eager_sweep(experiment: Experiment, data: Dataset, clock: Clock) -> list[flo
         start = clock.now()
         if level:
             scores = {n: prunable[n].detach().abs() for n in prunable if n != "output.weight"}
-            masks = prune_fraction(masks, scores, experiment.pruner.fraction, "global")
+            pruner = experiment.pruner
+            masks = prune_fraction(masks, scores, pruner.fraction, pruner.scope)
         network.load_state_dict(initial)
         eager = Eager(network, masks, resident, experiment)
         best = -1.0

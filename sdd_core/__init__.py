@@ -27,17 +27,22 @@ if TYPE_CHECKING:
     from sdd_core.plugin import (
         Ablation,
         DataSource,
+        Decay,
         Executor,
         LabelNoise,
         Loss,
         Metric,
         Model,
+        Optimizer,
         Plugin,
         Pruner,
         Schedule,
+        Scope,
+        Sparsities,
         Tracker,
     )
     from sdd_core.plugin_manager import Plugins, load_plugins
+    from sdd_core.plugin_options import Layer
     from sdd_core.report.plot import plot
     from sdd_core.result import LevelResult, Result
     from sdd_core.retraining import Dense, Retraining
@@ -54,6 +59,7 @@ _HOMES = {
     "Augmentation": "data",
     "DataSource": "plugin",
     "Dataset": "data",
+    "Decay": "plugin",
     "Dense": "retraining",
     "Epoch": "level",
     "Executor": "plugin",
@@ -61,11 +67,13 @@ _HOMES = {
     "Findings": "analysis.findings",
     "Group": "analysis.groups",
     "LabelNoise": "plugin",
+    "Layer": "plugin_options",
     "LevelResult": "result",
     "LevelView": "level",
     "Loss": "plugin",
     "Metric": "plugin",
     "Model": "plugin",
+    "Optimizer": "plugin",
     "Phases": "analysis.phases",
     "Plugin": "plugin",
     "Plugins": "plugin_manager",
@@ -74,7 +82,9 @@ _HOMES = {
     "Retraining": "retraining",
     "Run": "run_folder",
     "Schedule": "plugin",
+    "Scope": "plugin",
     "SddError": "errors",
+    "Sparsities": "plugin",
     "Split": "data",
     "SweepError": "sweeps",
     "Tracker": "plugin",

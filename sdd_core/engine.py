@@ -152,8 +152,8 @@ class _Engine:
         with self.parts.guard.asking(pruner, "pruner", level.index):
             scores = pruner.scores(view)
             scores = masking.check_scores(scores, masks, view.prunable, pruner.name)
-        if pruner.sparsity is not None:
-            return masking.prune_to(masks, scores, pruner.sparsity[index - 1], pruner.scope,
+        if (sparsity := self.parts.sparsity(index)) is not None:
+            return masking.prune_to(masks, scores, sparsity, pruner.scope,
                                     together=pruner.together)
         for _ in range(level.index, index):
             # More than once from the dense network, so that each level has its usual count.
@@ -164,8 +164,8 @@ class _Engine:
     def _aim(self, level: Level, index: int) -> float:
         """The density that the prunable layers of level `index` will have."""
         pruner = self.experiment.pruner
-        if pruner.sparsity is not None:
-            return 1 - pruner.sparsity[index - 1]
+        if (sparsity := self.parts.sparsity(index)) is not None:
+            return 1 - sparsity
         names = [name for name in level.masks if name not in self.parts.exempt]
         times = index - level.index
         return masking.density(level.masks, names) * (1 - pruner.fraction) ** times

@@ -25,6 +25,7 @@ from sdd_core.plugin import (
     KINDS,
     Ablation,
     DataSource,
+    Decay,
     Fraction,
     Frozen,
     LabelNoise,
@@ -32,13 +33,72 @@ from sdd_core.plugin import (
     Metric,
     Model,
     NonNegative,
+    Optimizer,
     Plugin,
     Positive,
     Pruner,
     Schedule,
+    Sparsities,
 )
 from sdd_core.plugin_manager import Plugins, load_plugins
+from sdd_core.plugin_options import Takes, taken
 from sdd_core.retraining import LARGEST_RATE
+
+DEFAULTS = {
+    "data": "digits",
+    "noise": "symmetric",
+    "model": "mlp",
+    "pruner": "imp",
+    "retrain": "rewind",
+}
+"""The plugins of the default experiment, by section; other sections have none."""
+
+
+class _Brought(NamedTuple):
+    """What stands for that which a user brings: as a value of Python, or as `module:function`."""
+
+    given: type[GivenModel] | type[GivenData]
+    imported: type[ImportedModel] | type[ImportedData]
+
+
+_BROUGHT = {
+    "model": _Brought(GivenModel, ImportedModel),
+    "data": _Brought(GivenData, ImportedData),
+}
+
+
+def _chosen(kind: str) -> BeforeValidator:
+    """A field that takes a plugin, its name, a table with options and, unless it is the default
+    one, its name, or, for a model and data, what a user brings."""
+
+    def validate(value: Any, info: ValidationInfo) -> Any:
+        default = DEFAULTS.get(info.field_name or "")
+        plugins = (info.context or {}).get("plugins") or load_plugins()
+        if value is None and default is None:
+            return None
+        if isinstance(value, Plugin):
+            return plugins.complete(value)
+        if kind in _BROUGHT and not isinstance(value, str | Mapping):
+            return _BROUGHT[kind].given.of(value)
+        table = {"name": value} if isinstance(value, str) else value
+        if isinstance(table, Mapping) and default is not None:
+            table = {"name": default, **table}
+        named = table.get("name") if isinstance(table, Mapping) else None
+        name = named if isinstance(named, str) else ""
+        prefix, colon, rest = name.partition(":")
+        if kind in _BROUGHT and colon:
+            options = {key: option for key, option in table.items() if key != "name"}
+            if prefix == "given":  # of a run's record; the value itself is gone
+                return _BROUGHT[kind].given.model_validate({**options, "what": rest})
+            known = {kind, *plugins.shorthands(kind), *(row.distribution for row in plugins.rows)}
+            if prefix not in known:
+                return _BROUGHT[kind].imported.named(name, options)
+        try:
+            return plugins.make(kind, table)
+        except SddError as error:
+            raise ValueError(str(error)) from None
+
+    return BeforeValidator(validate)
 
 
 class Train(Frozen):
@@ -47,10 +107,10 @@ class Train(Frozen):
     epochs: int = Field(default=60, ge=1, le=100_000, description="passes over the training set")
     batch_size: int = Field(default=128, ge=1, description="examples in a batch")
     lr: Positive = Field(default=0.1, le=LARGEST_RATE, description="learning rate at the start")
-    optimizer: str = Field(
+    optimizer: Annotated[Optimizer, Takes("optimizer"), _chosen("optimizer")] = Field(
         default="sgd",
-        pattern="^[A-Za-z]+$",
-        description="'sgd' with momentum, or the name of another in torch.optim, as AdamW",
+        validate_default=True,
+        description="'sgd' with momentum, or another, as torch's AdamW",
     )
     momentum: float = Field(default=0.9, ge=0, lt=1, description="of SGD")
     weight_decay: NonNegative = Field(
@@ -67,13 +127,14 @@ class Train(Frozen):
         description="lambda in the penalty lambda sum |gamma| on the scales of batch "
         "normalisations (Liu et al., 2017, arXiv:1708.06519, eq. 1)",
     )
-    decay: Literal["steps", "cosine"] = Field(
+    decay: Annotated[Decay, Takes("decay"), _chosen("decay")] = Field(
         default="steps",
+        validate_default=True,
         description="of the learning rate: drops at the milestones, or a half cosine to 0",
     )
     milestones: tuple[Fraction, ...] = Field(
         default=(0.5, 0.75),
-        description="fractions of the training after which the learning rate drops",
+        description="fractions of the training after which the learning rate drops by 'steps'",
     )
     gamma: Positive = Field(default=0.1, le=1, description="factor of each drop")
     warmup_epochs: NonNegative = Field(
@@ -125,65 +186,6 @@ class Train(Frozen):
         return self
 
 
-DEFAULTS = {
-    "data": "digits",
-    "noise": "symmetric",
-    "model": "mlp",
-    "pruner": "imp",
-    "retrain": "rewind",
-}
-"""The plugins of the default experiment, by section; other sections have none."""
-
-
-class _Brought(NamedTuple):
-    """What stands for that which a user brings: as a value of Python, or as `module:function`."""
-
-    given: type[GivenModel] | type[GivenData]
-    imported: type[ImportedModel] | type[ImportedData]
-
-
-_BROUGHT = {
-    "model": _Brought(GivenModel, ImportedModel),
-    "data": _Brought(GivenData, ImportedData),
-}
-
-
-def _chosen(kind: str) -> BeforeValidator:
-    """A field that takes a plugin, its name, a table with options and, unless it is the default
-    one, its name, or, for a model and data, what a user brings."""
-
-    def validate(value: Any, info: ValidationInfo) -> Any:
-        default = DEFAULTS.get(info.field_name or "")
-        if isinstance(value, Plugin) or (value is None and default is None):
-            return value
-        if kind in _BROUGHT and not isinstance(value, str | Mapping):
-            return _BROUGHT[kind].given.of(value)
-        if isinstance(value, str):
-            value = {"name": value}
-        if not isinstance(value, Mapping) or not isinstance(value.get("name", default), str):
-            raise ValueError(f"expected a {kind}'s name, or a table with `name` and its options")
-        options = {key: option for key, option in value.items() if key != "name"}
-        plugins = (info.context or {}).get("plugins") or load_plugins()
-        name = value.get("name", default)
-        prefix, colon, rest = name.partition(":")
-        if kind in _BROUGHT and colon:
-            if prefix == "given":  # of a run's record; the value itself is gone
-                return _BROUGHT[kind].given.model_validate({**options, "what": rest})
-            known = {kind, *plugins.shorthands(kind), *(row.distribution for row in plugins.rows)}
-            if prefix not in known:
-                return _BROUGHT[kind].imported.named(name, options)
-        try:
-            plugin, option = plugins.find(kind, name)
-        except SddError as error:
-            raise ValueError(str(error)) from None
-        made = plugin.model_validate({**options, **option})
-        if (full := plugins.spelling(plugin)) != plugin.name:
-            made._full_name = full
-        return made
-
-    return BeforeValidator(validate)
-
-
 class Experiment(Frozen):
     """Everything that decides a result. Equal experiments give equal results.
 
@@ -218,7 +220,7 @@ class Experiment(Frozen):
         description="what is changed about each pruned level, beside the levels themselves",
     )
     levels: int = Field(
-        default_factory=lambda made: len(getattr(made.get("pruner"), "sparsity", None) or ()) or 25,
+        default_factory=lambda made: _levels_of(made.get("pruner")) or 25,
         ge=0,
         le=10_000,
         description="how often to prune; as many as pruner.sparsity has, where it is given",
@@ -233,7 +235,7 @@ class Experiment(Frozen):
     @model_validator(mode="after")
     def _a_sparsity_for_each_level(self) -> Experiment:
         given = self.pruner.sparsity
-        if given is not None and self.levels > len(given):
+        if isinstance(given, tuple) and self.levels > len(given):
             raise ValueError(
                 f"pruner.sparsity is given for {len(given)} level(s), but levels is {self.levels}; "
                 "set levels to that, or leave pruner.sparsity out and set pruner.fraction"
@@ -267,6 +269,12 @@ class Experiment(Frozen):
         return tomli_w.dumps(self.to_dict())
 
 
+def _levels_of(pruner: Pruner | None) -> int | None:
+    """How many levels a pruner's sparsities are given for, if they are."""
+    given = pruner.sparsity if pruner else None
+    return given.levels() if isinstance(given, Sparsities) else len(given or ())
+
+
 def read_toml(path: Path) -> dict[str, Any]:
     """The settings in an experiment file. Raises SddError when it cannot be read."""
     try:
@@ -280,21 +288,28 @@ def read_toml(path: Path) -> dict[str, Any]:
 def override(settings: Mapping[str, Any], changes: Iterable[tuple[str, Any]]) -> dict[str, Any]:
     """Settings with dotted fields set, `("train.epochs", 30)`. Choosing another plugin for a
     section drops the options of the one before, which are not its own."""
-    merged: dict[str, Any] = {k: dict(v) if isinstance(v, Mapping) else v
-                              for k, v in settings.items()}
+    merged = dict(settings)
     # Names first: `pruner.batches=4` belongs to the pruner that is chosen beside it.
-    for field, value in sorted(changes, key=lambda change: not change[0].endswith(".name")):
+    for field, value in sorted(changes, key=lambda one: (not one[0].endswith(".name"),
+                                                         one[0].count("."))):
         section, _, option = field.partition(".")
-        if not option:
-            merged[section] = value
-            continue
-        current = merged.get(section, {})
-        current = {"name": current} if isinstance(current, str) else dict(current)
-        if option == "name" and current.get("name", value) != value:
-            current = {}
-        current[option] = value
-        merged[section] = current
+        merged[section] = _changed(merged.get(section, {}), option, value) if option else value
     return merged
+
+
+def _changed(value: Any, option: str, new: Any) -> dict[str, Any]:
+    """A section, or an option that is a plugin, with an option set."""
+    table = {"name": value} if isinstance(value, str) else dict(value)
+    first, _, rest = option.partition(".")
+    if first == "name" and table.get("name", new) != new:
+        return {"name": new}
+    before = table.get(first, {})
+    if rest:
+        plugin = before if isinstance(before, str | Mapping) else {}
+        return {**table, first: _changed(plugin, rest, new)}
+    # Choosing an option's plugin once more leaves that plugin's own options as they are.
+    same = isinstance(before, Mapping) and before.get("name") == new
+    return table if same else {**table, first: new}
 
 
 def parse_value(text: str) -> Any:
@@ -310,6 +325,23 @@ def sections() -> dict[str, type[Plugin]]:
     named = {"retrain": "schedule"}
     order = ("data", "noise", "model", "loss", "pruner", "retrain", "ablation")
     return {section: KINDS[named.get(section, section)] for section in order}
+
+
+def options_that_name() -> dict[str, str]:
+    """The settings below a section that take a plugin, `train.optimizer`, and the kind of each."""
+    return {f"{section}.{option}": kind
+            for section, model in (("train", Train), ("pruner", Pruner))
+            for option, kind in taken(model).items()}
+
+
+def plugins_of(experiment: Experiment) -> dict[str, Plugin]:
+    """The plugins of an experiment but for its metrics, by section, and those that are options
+    there, by their dotted names."""
+    found = {section: getattr(experiment, section) for section in sections()}
+    for field in options_that_name():
+        section, _, option = field.partition(".")
+        found[field] = getattr(getattr(experiment, section), option)
+    return {field: plugin for field, plugin in found.items() if isinstance(plugin, Plugin)}
 
 
 def first_error(error: ValidationError) -> str:
@@ -342,6 +374,8 @@ def _dotted(nested: Mapping[str, Any], before: str = "") -> dict[str, Any]:
         field = before + name
         if isinstance(value, Mapping):
             fields |= _dotted(value, f"{field}.")
+            if before and "name" in value:  # with options or without them, one setting
+                fields[field] = fields.pop(f"{field}.name")
         elif isinstance(value, list):
             fields[field] = ",".join(str(one["name"] if isinstance(one, Mapping) else one)
                                      for one in value)

@@ -35,13 +35,17 @@ import pluggy
 from sdd_core.plugin import (
     Ablation,
     DataSource,
+    Decay,
     Executor,
     LabelNoise,
     Loss,
     Metric,
     Model,
+    Optimizer,
     Pruner,
     Schedule,
+    Scope,
+    Sparsities,
     Tracker,
 )
 
@@ -123,6 +127,30 @@ def sdd_recipes() -> list[Path]:
 @hookspec
 def sdd_trackers() -> list[type[Tracker]]:
     """Trackers: where a run's settings, curves and figure are sent."""
+    raise NotImplementedError
+
+
+@hookspec
+def sdd_optimizers() -> list[type[Optimizer]]:
+    """Optimizers: what takes the steps of training."""
+    raise NotImplementedError
+
+
+@hookspec
+def sdd_decays() -> list[type[Decay]]:
+    """Learning-rate schedules: how the rate changes while the dense network trains."""
+    raise NotImplementedError
+
+
+@hookspec
+def sdd_scopes() -> list[type[Scope]]:
+    """Scopes: where scores compete."""
+    raise NotImplementedError
+
+
+@hookspec
+def sdd_sparsities() -> list[type[Sparsities]]:
+    """The sparsity of each level."""
     raise NotImplementedError
 
 

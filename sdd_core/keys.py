@@ -6,8 +6,11 @@ import hashlib
 import json
 from typing import Any
 
+from pydantic import BaseModel
+
 from sdd_core.experiment import Experiment
 from sdd_core.plugin import Ablation, Plugin, label
+from sdd_core.plugin_options import taken
 
 FORMAT = 1
 """Of levels and run folders on disk; another one is never mixed up with this."""
@@ -32,7 +35,19 @@ def identity(plugin: Plugin) -> dict[str, Any]:
     """What a result owes to a plugin: the class, its revision and its options."""
     made_by = f"{type(plugin).__module__}.{type(plugin).__qualname__}"
     options = plugin.model_dump(mode="json")
-    return {"class": made_by, "revision": plugin.revision, "options": options}
+    return {"class": made_by, "revision": plugin.revision, "options": options, **_named_by(plugin)}
+
+
+def _named_by(model: BaseModel) -> dict[str, Any]:
+    """The plugins that are options. Those of sdd are known by what stands in the options, as long
+    as they are what they were before they were plugins."""
+    plugins = {option: getattr(model, option) for option in taken(type(model))}
+    return {
+        f"by {option}": identity(plugin)
+        for option, plugin in plugins.items()
+        if isinstance(plugin, Plugin)
+        and (plugin.revision > 1 or not type(plugin).__module__.startswith("sdd_plugins."))
+    }
 
 
 def dense_key(experiment: Experiment) -> str:
@@ -50,6 +65,7 @@ def dense_key(experiment: Experiment) -> str:
             "model": identity(experiment.model),
             "train": train.model_dump(mode="json", exclude={"pretrained", "pretrained_checksum"}),
             **start,
+            **_named_by(train),
             "loss": _loss(experiment, with_teacher=False),
             "engine": experiment.engine,
         }
@@ -67,7 +83,7 @@ def level_keys(experiment: Experiment) -> list[str]:
     # What the model exempts is decided by the model, which is in the dense key already.
     for level in range(1, experiment.levels + 1):
         parent = keys[0] if pruner.from_dense else keys[-1]
-        if sparsity is not None:
+        if isinstance(sparsity, tuple):
             # Sparsities of later levels may be added without training this one again.
             pruner = pruner.model_copy(update={"sparsity": sparsity[:level]})
         keys.append(digest({"parent": parent, "level": level, "pruner": identity(pruner), **step}))

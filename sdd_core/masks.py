@@ -6,7 +6,7 @@ A mask is a bool tensor for each prunable weight, True where the weight is kept.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from decimal import Decimal
 from fnmatch import fnmatchcase
 
@@ -14,6 +14,9 @@ import torch
 from torch import Tensor, nn
 
 from sdd_core.errors import SddError
+from sdd_core.guard import blaming
+from sdd_core.plugin import Scope, label
+from sdd_core.plugin_options import Layer
 
 _PROJECTIONS = ("in_proj_weight", "q_proj_weight", "k_proj_weight", "v_proj_weight")
 PRUNABLE: dict[type[nn.Module], tuple[str, ...]] = {
@@ -98,22 +101,21 @@ def _count(masks: Masks, names: Iterable[str] | None) -> tuple[int, int]:
 
 
 def prune_fraction(
-    masks: Masks, scores: Masks, fraction: float, scope: str, *, together: bool = False
+    masks: Masks, scores: Masks, fraction: float, scope: Scope, *, together: bool = False
 ) -> dict[str, Tensor]:
     """Masks without a fraction of the weights that are still kept, lowest scores first.
 
     The number that goes is the smallest whole number that is at least `fraction` of those kept,
     as in the authors' code, but over the layers in `scores` alone; so repeated pruning reaches
     zero. Layers without scores keep their masks. Ties go in the order of layers and of positions
-    within them, or, with `together`, all at once, so that more may go than were asked for. With
-    scope 'layer' each layer loses its own share, with 'erk' so many that what is left is spread
-    as `erk` has it.
+    within them, or, with `together`, all at once, so that more may go than were asked for. Which
+    scores compete, and how many of them go, the scope says. Raises SddError for one that is wrong.
     """
     return _prune(masks, scores, scope, together, lambda kept, _: _ceil(fraction, kept))
 
 
 def prune_to(
-    masks: Masks, scores: Masks, sparsity: float, scope: str, *, together: bool = False
+    masks: Masks, scores: Masks, sparsity: float, scope: Scope, *, together: bool = False
 ) -> dict[str, Tensor]:
     """Masks pruned to a sparsity, counted over the layers in `scores`, lowest scores first; ties
     as in `prune_fraction`."""
@@ -125,7 +127,7 @@ def prune_to(
 
 
 def _prune(
-    masks: Masks, scores: Masks, scope: str, together: bool, count: Callable[[int, int], int]
+    masks: Masks, scores: Masks, scope: Scope, together: bool, count: Callable[[int, int], int]
 ) -> dict[str, Tensor]:
     pruned = {name: mask.clone() for name, mask in masks.items()}
     for names, number in _shares(masks, scores, scope, count):
@@ -140,49 +142,29 @@ def _prune(
 
 
 def _shares(
-    masks: Masks, scores: Masks, scope: str, count: Callable[[int, int], int]
+    masks: Masks, scores: Masks, scope: Scope, count: Callable[[int, int], int]
 ) -> list[tuple[list[str], int]]:
     """Layers whose scores compete, and how many weights they lose between them."""
-    names = list(scores)
-    if scope == "layer":
-        return [([name], count(*_count(masks, [name]))) for name in names]
-    kept, size = _count(masks, names)
-    if scope == "global":
-        return [(names, count(kept, size))]
-    keeps = erk({name: masks[name].shape for name in names},
-                {name: _count(masks, [name])[0] for name in names}, kept - count(kept, size))
-    return [([name], _count(masks, [name])[0] - keeps[name]) for name in names]
+    layers = {name: Layer(_count(masks, [name])[0], tuple(masks[name].shape)) for name in scores}
+    with blaming(scope):
+        return checked_shares(scope, layers, scope.shares(dict(layers), count))
 
 
-def erk(shapes: Mapping[str, Sequence[int]], kept: Mapping[str, int], total: int) -> dict[str, int]:
-    """How many of `total` weights each layer keeps, in proportion to the sum of its dimensions.
-
-    Erdős-Rényi-Kernel: the density of a layer is proportional to (inputs + outputs + kernel
-    sizes) / (their product), so that small layers stay denser. No layer gets back what it has
-    lost: where its share is more than the `kept` it has, the others take what is left over. What
-    whole numbers leave goes to the largest remainders, of equal ones the first
-    (Mocanu et al., 2018, arXiv:1707.04780; kernels: Evci et al., 2020, arXiv:1911.11134, sec. 3).
-    """
-    weight = {name: sum(shape) for name, shape in shapes.items()}
-    shares: dict[str, int] = {}
-    open_ = list(shapes)
-    left = total
-    while open_:
-        whole = sum(weight[name] for name in open_)
-        full = [name for name in open_ if left * weight[name] >= kept[name] * whole]
-        if not full:
-            break
-        shares |= {name: kept[name] for name in full}
-        left -= sum(kept[name] for name in full)
-        open_ = [name for name in open_ if name not in shares]
-    if open_:
-        whole = sum(weight[name] for name in open_)
-        shares |= {name: left * weight[name] // whole for name in open_}
-        rest = left - sum(shares[name] for name in open_)
-        by_remainder = sorted(open_, key=lambda name: -(left * weight[name] % whole))
-        for name in by_remainder[:rest]:
-            shares[name] += 1
-    return {name: shares[name] for name in shapes}
+def checked_shares(
+    scope: Scope, layers: Mapping[str, Layer], found: Iterable[tuple[Iterable[str], int]]
+) -> list[tuple[list[str], int]]:
+    """The groups of a scope that have layers. Raises SddError when it does not give each layer a
+    place or takes more than there is."""
+    shares = [(list(names), int(number)) for names, number in found]
+    if sorted(name for names, _ in shares for name in names) != sorted(layers):
+        raise SddError(f"scope {label(scope)!r} does not put each layer into one group; expected "
+                       f"{', '.join(layers)}, each once")
+    for names, number in shares:
+        kept = sum(layers[name].kept for name in names)
+        if not 0 <= number <= kept:
+            raise SddError(f"scope {label(scope)!r} takes {number} weights of {', '.join(names)}; "
+                           f"expected 0 to {kept}, which are left there")
+    return [(names, number) for names, number in shares if names]
 
 
 def _lowest(scores: Tensor, count: int, together: bool) -> Tensor:

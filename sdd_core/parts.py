@@ -18,13 +18,12 @@ from sdd_core.errors import SddError
 from sdd_core.evaluation import check_output
 from sdd_core.experiment import Experiment
 from sdd_core.guard import Guard
-from sdd_core.plugin import Schedule, label
+from sdd_core.plugin import Schedule, Sparsities, label
 from sdd_core.pretrained import load_pretrained
 from sdd_core.randomness import generator
 from sdd_core.retraining import Dense, Retraining
 from sdd_core.training.loop import dense_learning_rates
 from sdd_core.training.resident import Resident
-from sdd_core.training.trainer import torch_optimizer
 
 
 class Parts:
@@ -81,6 +80,19 @@ class Parts:
             patterns = tuple(model.exempt() if asked is None else asked)
         return masking.exempt_weights(self.prunable, patterns)
 
+    def sparsity(self, level: int) -> float | None:
+        """What level 1 and up are pruned to; None where each loses a fraction."""
+        given = self.experiment.pruner.sparsity
+        if not isinstance(given, Sparsities):
+            return given[level - 1] if given else None
+        with self.guard.asking(given, "sparsity", level):
+            before = given.sparsity(level - 1) if level > 1 else 0.0
+            found = given.sparsity(level)
+        if not isinstance(found, int | float) or not before <= found < 1:
+            raise SddError(f"sparsity {label(given)!r} gives {found!r} at level {level}; expected "
+                           f"at least the {before} of the level before and less than 1")
+        return float(found)
+
     def retraining(self, level: int, schedule: Schedule | None = None) -> Retraining:
         """How a level trains by a schedule, if not the experiment's own; the dense one from its
         initialisation."""
@@ -126,13 +138,15 @@ class Parts:
         check_output(self.build(0).to(self.device), self.data, self.device,
                      label(self.experiment.model))
         train = self.experiment.train
-        if train.optimizer != "sgd":
-            torch_optimizer(train.optimizer)
+        if not train.optimizer.momentum_sgd:
+            with self.guard.asking(train.optimizer, "optimizer"):
+                train.optimizer.make(torch.zeros(1), train.lr, train.weight_decay)
         if train.pretrained is not None:
             load_pretrained(self.build(0), train)
         if self.experiment.levels == 0:
             return  # only the dense network, which others may share
         _ = self.exempt
+        self.sparsity(self.experiment.levels)
         starts = {self.retraining(1).start}
         if self.experiment.ablation is not None:
             starts.add(self.ablated_retraining(1).start)

@@ -10,17 +10,19 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, cast
 
-from pydantic import (
-    BaseModel,
-    BeforeValidator,
-    ConfigDict,
-    Field,
-    PrivateAttr,
-    field_validator,
-    model_serializer,
+from pydantic import BeforeValidator, Field, field_validator
+
+from sdd_core.plugin_base import (  # noqa: F401 (they belong to the kinds below)
+    Fraction,
+    Frozen,
+    NonNegative,
+    Plugin,
+    Positive,
+    label,
 )
+from sdd_core.plugin_options import Decay, Optimizer, Scope, Sparsities, Takes
 
 if TYPE_CHECKING:
     import concurrent.futures
@@ -33,53 +35,9 @@ if TYPE_CHECKING:
     from sdd_core.retraining import Dense, Retraining
     from sdd_core.run_folder import Run
 
-Fraction = Annotated[float, Field(gt=0, lt=1, allow_inf_nan=False)]
-Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 PrunedValue = Literal["zero", "initial", "previous", "permuted"]
 """Where pruned weights are held: at 0, at what the level starts from, at the last value before
 they were pruned, or at those values in another order within each layer."""
-
-NonNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
-
-
-class Frozen(BaseModel):
-    """A validated value: unknown fields are refused, nothing can be changed afterwards."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
-
-
-class Plugin(Frozen):
-    """What all kinds have in common.
-
-    name: what users type and what records hold. Never renamed, never taken over.
-    revision: raise it when the same options no longer give the same results: levels that an
-        earlier revision made are then trained again instead of being reused.
-    source: the paper the method comes from, with the equation or section.
-    shorthand: the option that what follows a colon sets: `torchvision:resnet50` is the plugin
-        `torchvision` with its shorthand option at `resnet50`. Such plugins are named so in records.
-    """
-
-    kind: ClassVar[str]
-    name: ClassVar[str]
-    revision: ClassVar[int] = 1
-    source: ClassVar[str] = ""
-    shorthand: ClassVar[str | None] = None
-
-    # What a file has to call it where another package has a plugin of its name.
-    _full_name: str = PrivateAttr(default="")
-
-    @model_serializer(mode="wrap")
-    def _with_name(self, handler: Any) -> dict[str, Any]:
-        fields = handler(self)
-        name = self._full_name or self.name
-        if self.shorthand and (option := fields.pop(self.shorthand)) is not None:
-            name = f"{name}:{option}"
-        return {"name": name, **fields}
-
-
-def label(plugin: Plugin) -> str:
-    """A plugin's name as a user wrote it; that of an imported model is its path."""
-    return str(plugin.model_dump()["name"])
 
 
 def _several(value: Any) -> Any:
@@ -103,21 +61,24 @@ class Pruner(Plugin):
         default=0.2, description="fraction of the remaining weights a level prunes"
     )
     sparsity: Annotated[
-        tuple[Fraction, ...] | None,
-        BeforeValidator(_several, json_schema_input_type=Fraction | tuple[Fraction, ...] | None),
+        tuple[Fraction, ...] | Sparsities | None,
+        Takes("sparsity", Annotated[
+            tuple[Fraction, ...] | None,
+            BeforeValidator(_several, json_schema_input_type=Fraction | tuple[Fraction, ...] | None)
+        ]),
     ] = Field(
         default=None,
-        description="the sparsity of each level, instead of a fraction per level; one number "
-        "prunes once",
+        description="the sparsity of each level, instead of a fraction per level: a list, one "
+        "number, which prunes once, or a plugin, as 'linear'",
     )
     from_dense: bool = Field(
         default=False,
         description="one-shot pruning: every level prunes the dense network, not the level before",
     )
-    scope: Literal["global", "layer", "erk"] = Field(
-        default="global",
-        description="where scores compete: 'global' over all layers; within each, which lose equal "
-        "shares ('layer') or stay denser the smaller they are ('erk')",
+    scope: Annotated[Scope, Takes("scope")] = Field(
+        default=cast(Any, "global"),
+        description="where scores compete: over all layers ('global') or within each, which lose "
+        "equal shares ('layer') or stay denser the smaller they are ('erk')",
     )
     exempt: tuple[str, ...] | None = Field(
         default=None,
@@ -127,8 +88,8 @@ class Pruner(Plugin):
 
     @field_validator("sparsity")
     @classmethod
-    def _grows(cls, value: tuple[float, ...] | None) -> tuple[float, ...] | None:
-        if value is not None and (not value or list(value) != sorted(set(value))):
+    def _grows(cls, value: Any) -> Any:
+        if isinstance(value, tuple) and (not value or list(value) != sorted(set(value))):
             raise ValueError(f"sparsities {list(value)} must grow, and be at least one")
         return value
 
@@ -314,6 +275,6 @@ KINDS: dict[str, type[Plugin]] = {
     kind.kind: kind
     for kind in (
         Pruner, Schedule, Metric, LabelNoise, DataSource, Model, Loss, Ablation, Executor,
-        Tracker,
+        Tracker, Optimizer, Decay, Scope, Sparsities,
     )
 }  # fmt: skip

@@ -9,7 +9,8 @@ import inspect
 import os
 import sys
 import tomllib
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
 from importlib.metadata import EntryPoint, entry_points
@@ -18,10 +19,13 @@ from typing import Any, Literal
 
 import pluggy
 from packaging.specifiers import InvalidSpecifier, SpecifierSet
+from pydantic import ValidationError
+from pydantic_core import InitErrorDetails, PydanticCustomError
 
 from sdd_core import hookspecs
 from sdd_core.errors import SddError
 from sdd_core.plugin import KINDS, Metric, Plugin
+from sdd_core.plugin_options import taken
 
 GROUP = "sdd"
 BLOCK_VARIABLE = "SDD_NO_PLUGIN"
@@ -37,6 +41,10 @@ REGISTRATION_HOOKS = {
     "sdd_ablations": "ablation",
     "sdd_executors": "executor",
     "sdd_trackers": "tracker",
+    "sdd_optimizers": "optimizer",
+    "sdd_decays": "decay",
+    "sdd_scopes": "scope",
+    "sdd_sparsities": "sparsity",
 }
 RECIPES = "sdd_recipes"
 
@@ -109,6 +117,7 @@ class Plugins:
         try:
             self.hooks.register(module, name=identity)
             self.hooks.check_pending()
+            _refuse_wrappers(self.hooks, module)
         except Exception as error:  # PluginValidationError, and what a strange object may raise
             if self.hooks.has_plugin(identity):
                 self.hooks.unregister(name=identity)
@@ -253,6 +262,32 @@ class Plugins:
             return plugin, {str(plugin.shorthand): rest}
         return self.get(kind, name), {}
 
+    def make(self, kind: str, value: Any) -> Plugin:
+        """The plugin that a name, or a table of its name and options, stands for.
+
+        Raises SddError as `get` does, ValueError for what is neither, and pydantic's
+        ValidationError for options that it does not take.
+        """
+        table = {"name": value} if isinstance(value, str) else value
+        if not isinstance(table, Mapping) or not isinstance(table.get("name"), str):
+            raise ValueError(f"expected a {kind}'s name, or a table with `name` and its options")
+        plugin, option = self.find(kind, table["name"])
+        options = {key: given for key, given in table.items() if key != "name"}
+        made = plugin.model_validate({**options, **option})
+        if (full := self.spelling(plugin)) != plugin.name:
+            made._full_name = full
+        return self.complete(made)
+
+    def complete(self, plugin: Plugin) -> Plugin:
+        """The plugin with those of its options that name plugins made. Raises ValidationError."""
+        made: dict[str, Plugin] = {}
+        for option, kind in taken(type(plugin)).items():
+            value = getattr(plugin, option)
+            if isinstance(value, str | Mapping):
+                with at(option, value):
+                    made[option] = self.make(kind, value)
+        return plugin.model_copy(update=made) if made else plugin
+
     def shorthands(self, kind: str) -> set[str]:
         """The names of the usable plugins of a kind that take an option after a colon."""
         return {r.name for r in self.rows
@@ -288,6 +323,35 @@ class Plugins:
         if row is None:
             return {"distribution": plugin.__module__, "version": "?"}
         return {"distribution": row.distribution, "version": row.version}
+
+
+def _refuse_wrappers(hooks: pluggy.PluginManager, module: object) -> None:
+    """A wrapper would decide what the hooks of the other plugins return."""
+    for caller in hooks.get_hookcallers(module) or []:
+        for impl in caller.get_hookimpls():
+            if impl.plugin is module and (impl.wrapper or impl.hookwrapper):
+                raise pluggy.PluginValidationError(
+                    module, f"{caller.name} wraps the hooks of other plugins, which none may; mark "
+                    "it with sdd_core.hookimpl alone")
+
+
+@contextmanager
+def at(option: str, value: Any) -> Iterator[None]:
+    """What is wrong with a plugin that is an option's value is wrong with that option."""
+    try:
+        yield
+    except (SddError, ValueError) as error:
+        wrong: Sequence[Any] = [{"loc": (), "msg": str(error)}]
+        if isinstance(error, ValidationError):
+            wrong = error.errors()
+        raise ValidationError.from_exception_data(option, [
+            InitErrorDetails(
+                type=PydanticCustomError(one.get("type", "value_error"), "{m}", {"m": one["msg"]}),
+                loc=(option, *one["loc"]),
+                input=one.get("input", value),
+            )
+            for one in wrong
+        ]) from None
 
 
 def load_plugins(blocked: tuple[str, ...] = ()) -> Plugins:

@@ -21,7 +21,7 @@ from typing import Any
 from filelock import FileLock
 
 from sdd_core.errors import SddError
-from sdd_core.experiment import Experiment, read_toml, sections
+from sdd_core.experiment import Experiment, plugins_of, read_toml
 from sdd_core.files import disk_errors, link_or_copy, write_atomic
 from sdd_core.keys import FORMAT, run_name
 from sdd_core.plugin import label
@@ -56,9 +56,9 @@ class Run:
         # A run that once had more levels keeps them.
         levels = max(self.experiment.levels, _levels_in(file))
         experiment = self.experiment.model_copy(update={"levels": levels})
-        chosen = {section: getattr(experiment, section) for section in sections()}
         origins: dict[str, Any] = {
-            s: plugins.origin(type(plugin)) for s, plugin in chosen.items() if plugin
+            field: plugins.origin(type(plugin))
+            for field, plugin in plugins_of(experiment).items()
         }
         measured = plugins.default_metrics() if experiment.metrics is None else experiment.metrics
         origins["metrics"] = {label(metric): plugins.origin(type(metric)) for metric in measured}

@@ -7,9 +7,12 @@ import re
 from copy import deepcopy
 from typing import Any
 
-from sdd_core.experiment import DEFAULTS, Experiment, sections
+from pydantic import BaseModel
+
+from sdd_core.experiment import DEFAULTS, Experiment, Train, sections
 from sdd_core.plugin import Plugin
 from sdd_core.plugin_manager import Plugins, Row
+from sdd_core.plugin_options import taken
 
 BROUGHT = {"model", "data"}
 """The kinds that may be named as `module:function` too."""
@@ -23,6 +26,7 @@ def experiment_schema(plugins: Plugins) -> dict[str, Any]:
     """
     whole = Experiment.model_json_schema()
     definitions: dict[str, Any] = {"Train": whole["$defs"]["Train"]}
+    _with_choices(definitions["Train"], Train, plugins, definitions)
     properties = whole["properties"]
     for section, kind in sections().items():
         default = DEFAULTS.get(section)
@@ -58,6 +62,7 @@ def _choices(
         assert row.plugin is not None
         key = ".".join((kind, *_names(row, plugins)[:1])).replace(":", ".")
         table = _table(row, key, plugins)
+        _with_choices(table, row.plugin, plugins, definitions)
         if row.name == default and row.status == "ok":
             table["required"] = [name for name in table["required"] if name != "name"]
         definitions[key] = table
@@ -69,6 +74,23 @@ def _choices(
     if kind in BROUGHT:
         choices += _brought(kind, plugins)
     return choices
+
+
+def _with_choices(
+    schema: dict[str, Any],
+    model: type[BaseModel],
+    plugins: Plugins,
+    definitions: dict[str, Any],
+) -> None:
+    """Say in a model's schema which plugins those of its options take that name one."""
+    for option, kind in taken(model).items():
+        own = schema["properties"][option]
+        about = {key: own.pop(key) for key in ("description", "default", "title") if key in own}
+        # What else than a name it may be: a list of sparsities.
+        plain = [one for one in own.get("anyOf", ()) if one != {"type": "string"}]
+        schema["properties"][option] = {
+            **about, "anyOf": [*plain, *_choices(kind, None, plugins, definitions)],
+        }  # fmt: skip
 
 
 def _names(row: Row, plugins: Plugins) -> list[str]:

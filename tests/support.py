@@ -17,7 +17,7 @@ from torch import nn
 
 import sdd_core
 from sdd_core import Model, hookimpl
-from sdd_core.plugin_manager import Plugins
+from sdd_core.plugin_manager import Plugins, load_plugins
 from sdd_core.result import Result
 
 SMALL: dict[str, Any] = {
@@ -45,6 +45,11 @@ def plugins_with(**hooks: list[type]) -> Plugins:
     plugins.load(entry_points(group="sdd"))
     plugins.register(module(**hooks), "stranger", "1.0", "entry")
     return plugins
+
+
+def scope_of(name: str) -> Any:
+    """The scope of that name."""
+    return load_plugins().make("scope", name)
 
 
 def module(**hooks: Any) -> Any:

@@ -54,8 +54,8 @@ def test_it_keeps_the_contract(row):
     assert row.plugin is not None
     plugin = row.plugin(**OPTIONS.get(row.name, {}))
     # Data sources that read files are certified beside the files that their own tests write,
-    # slimming refuses the kit's network, which has layers without batch normalisation, and of
-    # trackers the kit knows their options alone.
+    # slimming refuses the kit's network, which has layers without batch normalisation, and
+    # trackers are certified beside the libraries that they need.
     whole = row.kind not in {"data", "tracker"} or row.name == "digits"
     whole = whole and row.name != "slimming"
     if whole and find_spec(LIBRARIES.get(row.name, "torch")):

@@ -9,13 +9,13 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from support import scope_of
 from torch import nn
 
 from sdd_core import SddError
 from sdd_core.masks import (
     check_scores,
     density,
-    erk,
     exempt_weights,
     full_masks,
     prunable_weights,
@@ -69,7 +69,7 @@ def as_lists(masks):
 def test_prune_fraction_is_what_sorting_gives(case, fraction):
     masks, scores, scope = case
     before = as_lists(masks)
-    pruned = prune_fraction(masks, scores, fraction, scope)
+    pruned = prune_fraction(masks, scores, fraction, scope_of(scope))
     exact = Fraction(str(fraction))
     assert as_lists(pruned) == by_sorting(
         masks, scores, scope, lambda kept, _: math.ceil(exact * kept)
@@ -86,7 +86,7 @@ def test_prune_to_is_what_sorting_gives(case, wanted):
     def count(kept, size):
         return max(0, math.ceil(Fraction(str(wanted)) * size) - (size - kept))
 
-    pruned = prune_to(masks, scores, wanted, scope)
+    pruned = prune_to(masks, scores, wanted, scope_of(scope))
     assert as_lists(pruned) == by_sorting(masks, scores, scope, count)
 
 
@@ -98,7 +98,7 @@ def test_masks_are_nested_down_to_nothing_and_exempt_layers_stay(case, fraction,
     draw = torch.Generator().manual_seed(seed)
     for _ in range(200):
         fresh = {name: torch.rand(s.shape, generator=draw) for name, s in scores.items()}
-        after = prune_fraction(masks, fresh, fraction, scope)
+        after = prune_fraction(masks, fresh, fraction, scope_of(scope))
         assert all(bool((masks[name] | ~after[name]).all()) for name in masks)
         kept = sum(int(masks[name].sum()) for name in scores)
         assert kept == 0 or sum(int(after[name].sum()) for name in scores) < kept
@@ -117,25 +117,25 @@ def test_masks_are_nested_down_to_nothing_and_exempt_layers_stay(case, fraction,
 def test_the_number_that_goes_is_exact(fraction, size, gone):
     masks = {"a": torch.ones(1, size, dtype=torch.bool)}
     for scope in ("global", "layer"):
-        pruned = prune_fraction(masks, {"a": torch.rand(1, size)}, fraction, scope)
+        pruned = prune_fraction(masks, {"a": torch.rand(1, size)}, fraction, scope_of(scope))
         assert int((~pruned["a"]).sum()) == gone
 
 
 def test_ties_go_in_the_order_of_layers_and_positions():
     masks = {name: torch.ones(2, 2, dtype=torch.bool) for name in ("first", "second")}
     scores = {name: torch.zeros(2, 2) for name in ("first", "second")}
-    pruned = prune_fraction(masks, scores, 0.75, "global")
+    pruned = prune_fraction(masks, scores, 0.75, scope_of("global"))
     assert as_lists(pruned) == {"first": [False] * 4, "second": [False, False, True, True]}
 
 
 def test_scope_layer_takes_the_share_of_each_and_global_the_lowest_of_all():
     masks = {name: torch.ones(1, 4, dtype=torch.bool) for name in ("low", "high")}
     scores = {"low": torch.tensor([[1.0, 2, 3, 4]]), "high": torch.tensor([[5.0, 6, 7, 8]])}
-    assert as_lists(prune_fraction(masks, scores, 0.5, "layer")) == {
+    assert as_lists(prune_fraction(masks, scores, 0.5, scope_of("layer"))) == {
         "low": [False, False, True, True],
         "high": [False, False, True, True],
     }
-    assert as_lists(prune_fraction(masks, scores, 0.5, "global")) == {
+    assert as_lists(prune_fraction(masks, scores, 0.5, scope_of("global"))) == {
         "low": [False] * 4,
         "high": [True] * 4,
     }
@@ -144,24 +144,25 @@ def test_scope_layer_takes_the_share_of_each_and_global_the_lowest_of_all():
 def test_a_layer_may_lose_all_its_weights_and_the_others_go_on():
     masks = {name: torch.ones(1, 4, dtype=torch.bool) for name in ("weak", "strong")}
     scores = {"weak": torch.zeros(1, 4), "strong": torch.arange(1.0, 5.0).view(1, 4)}
-    once = prune_fraction(masks, scores, 0.5, "global")
+    once = prune_fraction(masks, scores, 0.5, scope_of("global"))
     assert not once["weak"].any()
-    again = prune_fraction(once, scores, 0.5, "global")
+    again = prune_fraction(once, scores, 0.5, scope_of("global"))
     assert as_lists(again)["strong"] == [False, False, True, True]
-    by_layer = prune_fraction(once, scores, 0.25, "layer")
+    by_layer = prune_fraction(once, scores, 0.25, scope_of("layer"))
     assert as_lists(by_layer) == {"weak": [False] * 4, "strong": [False, True, True, True]}
 
 
 def test_infinite_scores_go_last_and_scores_of_pruned_weights_are_ignored():
     masks = {"a": torch.tensor([[True, True, False, True]])}
     scores = {"a": torch.tensor([[math.inf, -math.inf, math.nan, 3.0]])}
-    pruned = prune_fraction(masks, scores, 0.5, "global")
+    pruned = prune_fraction(masks, scores, 0.5, scope_of("global"))
     assert as_lists(pruned) == {"a": [True, False, False, False]}
 
 
 def test_prune_to_a_sparsity_that_is_there_already_changes_nothing():
     masks = {"a": torch.tensor([[True, False, False, False]])}
-    assert as_lists(prune_to(masks, {"a": torch.rand(1, 4)}, 0.5, "global")) == as_lists(masks)
+    pruned = prune_to(masks, {"a": torch.rand(1, 4)}, 0.5, scope_of("global"))
+    assert as_lists(pruned) == as_lists(masks)
 
 
 def test_density_and_sparsity_count_the_layers_that_are_asked_for():
@@ -296,51 +297,3 @@ def test_scores_that_cannot_be_used_are_refused_in_one_line(scores, message):
     with pytest.raises(SddError, match=message) as caught:
         check_scores(scores, MASKS, ["a", "b"], "mine")
     assert "\n" not in str(caught.value)
-
-
-def test_erk_by_hand():
-    """LeNet-300-100's hidden layers: dimensions sum to 364 and 400 of 764."""
-    shapes = {"hidden1": (300, 64), "hidden2": (100, 300)}
-    kept = {"hidden1": 19_200, "hidden2": 30_000}
-    assert erk(shapes, kept, 7640) == {"hidden1": 3640, "hidden2": 4000}
-    # 10 * 364 / 764 = 4.76 and 5.24: the larger remainder takes the one that is left
-    assert erk(shapes, kept, 10) == {"hidden1": 5, "hidden2": 5}
-    # A share of more than there is: 45,000 * 364 / 764 = 21,440 > 19,200
-    assert erk(shapes, kept, 45_000) == {"hidden1": 19_200, "hidden2": 25_800}
-    # kernels count: 16 + 3 + 3 + 3 of 35
-    assert erk({"conv": (16, 3, 3, 3), "fc": (2, 8)}, {"conv": 432, "fc": 16}, 14) == {
-        "conv": 10, "fc": 4,
-    }
-
-
-@given(
-    shapes=st.lists(st.lists(st.integers(1, 12), min_size=2, max_size=4), min_size=1, max_size=5),
-    data=st.data(),
-)
-def test_erk_keeps_exactly_the_total_and_gives_nothing_back(shapes, data):
-    named = {str(number): tuple(shape) for number, shape in enumerate(shapes)}
-    kept = {name: data.draw(st.integers(0, math.prod(shape))) for name, shape in named.items()}
-    total = data.draw(st.integers(0, sum(kept.values())))
-    shares = erk(named, kept, total)
-    assert sum(shares.values()) == total
-    assert all(0 <= shares[name] <= kept[name] for name in named)
-    # Layers that are not full differ from one common factor by less than one weight.
-    free = [name for name in named if shares[name] < kept[name]]
-    for one in free:
-        for other in free:
-            assert shares[one] - 1 < (shares[other] + 1) * sum(named[one]) / sum(named[other])
-
-
-def test_the_erk_scope_prunes_each_layer_to_its_share():
-    draw = torch.Generator().manual_seed(0)
-    masks = {"a": torch.ones(30, 10, dtype=torch.bool), "b": torch.ones(5, 4, dtype=torch.bool)}
-    scores = {name: torch.rand(mask.shape, generator=draw) for name, mask in masks.items()}
-    pruned = prune_fraction(masks, scores, 0.5, "erk")
-    # 160 of 320 stay; the small layer's share, 160 * 9 / 49 = 29, is more than its 20
-    assert {name: int(mask.sum()) for name, mask in pruned.items()} == {"a": 140, "b": 20}
-    lowest = scores["a"].flatten().sort().values[159]
-    assert torch.equal(pruned["a"], scores["a"] > lowest)
-    for _ in range(30):
-        before, pruned = pruned, prune_fraction(pruned, scores, 0.5, "erk")
-        assert all(bool((pruned[name] <= before[name]).all()) for name in masks)
-    assert not any(bool(mask.any()) for mask in pruned.values())

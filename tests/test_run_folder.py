@@ -39,7 +39,10 @@ def test_what_is_in_it(result):
     assert record["device"] == "cpu"
     assert {"sdd", "torch", "numpy", "safetensors"} <= record["versions"].keys()
     assert record["versions"]["sdd"] == sdd_core.__version__
-    assert record["plugins"].keys() == {"data", "noise", "model", "pruner", "retrain", "metrics"}
+    assert record["plugins"].keys() == {
+        "data", "noise", "model", "pruner", "retrain", "metrics",
+        "train.optimizer", "train.decay", "pruner.scope",
+    }
     assert record["plugins"]["metrics"]["accuracy"] == {
         "distribution": "sdd", "version": sdd_core.__version__
     }

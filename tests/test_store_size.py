@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import torch
+from support import scope_of
 
 from sdd_core import Experiment
 from sdd_core.level import Level
@@ -18,7 +19,7 @@ def test_a_resnet18_level_at_95_percent_takes_a_quarter_of_a_dense_one_and_loses
     weights = prunable_weights(network)
     scores = {name: weight.detach().abs() for name, weight in weights.items()}
     dense = full_masks(weights)
-    masks = prune_fraction(dense, scores, 0.95, "global")
+    masks = prune_fraction(dense, scores, 0.95, scope_of("global"))
     state = {name: tensor.detach().clone() for name, tensor in network.state_dict().items()}
     store, sizes = Store(tmp_path), {}
     for name, kept in (("dense", dense), ("sparse", masks)):

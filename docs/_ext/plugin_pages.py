@@ -31,6 +31,10 @@ HEADINGS = {
     "ablation": "Ablations",
     "executor": "Executors",
     "tracker": "Trackers",
+    "optimizer": "Optimizers",
+    "decay": "Learning-rate schedules",
+    "scope": "Scopes",
+    "sparsity": "Sparsities of the levels",
 }
 
 

@@ -54,7 +54,7 @@ def field_options(chosen: Mapping[str, tuple[str, str]]) -> list[click.Parameter
         fields[section] = known["plugins"].get(kind, {}).get(name, {}).get("options", {})
     return [
         click.Option(
-            [f"--{section}.{field}", f"{section}__{field}"],
+            [f"--{section}.{field}", f"{section}.{field}".replace(".", "__")],
             help=option["says"],
             type=click.Choice(option["values"]) if option["values"] else str,
         )
@@ -117,19 +117,23 @@ def _find() -> dict[str, Any]:
     from sdd_core.cli.settings import type_name  # noqa: PLC0415 (imports this module)
     from sdd_core.experiment import Train  # noqa: PLC0415
     from sdd_core.plugin_manager import load_plugins  # noqa: PLC0415
+    from sdd_core.plugin_options import Takes  # noqa: PLC0415
+
+    rows = [row for row in load_plugins().rows if row.status == "ok" and row.plugin]
 
     def option(info: Any) -> dict[str, Any]:
         kind = type_name(info.annotation)
         values = kind.split("|") if "|" in kind else []
+        named = {mark.kind for mark in info.metadata if isinstance(mark, Takes)}
+        values += [row.name for row in rows if row.kind in named]
         return {"says": info.description or "",
                 "values": ["true", "false"] if kind == "boolean" else values}
 
     plugins: dict[str, Any] = {}
-    for row in load_plugins().rows:
-        if row.status == "ok" and row.plugin:
-            options = {name: option(info) for name, info in row.plugin.model_fields.items()}
-            plugins.setdefault(row.kind, {})[row.name] = {"says": row.description,
-                                                          "options": options}
+    for row in rows:
+        assert row.plugin is not None
+        options = {name: option(info) for name, info in row.plugin.model_fields.items()}
+        plugins.setdefault(row.kind, {})[row.name] = {"says": row.description, "options": options}
     train = {name: option(info) for name, info in Train.model_fields.items()}
     return {"plugins": plugins, "train": train}
 

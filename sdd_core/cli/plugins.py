@@ -18,7 +18,7 @@ from sdd_core.cli.options import no_plugin_option
 from sdd_core.cli.settings import type_name
 from sdd_core.cli.terminal import console
 from sdd_core.errors import SddError
-from sdd_core.experiment import sections
+from sdd_core.experiment import options_that_name, sections
 from sdd_core.plugin import KINDS
 from sdd_core.plugin_manager import Plugins, Row, load_plugins, warn_of_problems
 
@@ -116,7 +116,8 @@ def _document(row: Row) -> dict[str, Any]:
 
 
 def _section(row: Row) -> str:
-    return next((s for s, kind in sections().items() if kind.kind == row.kind), "")
+    kinds = {section: kind.kind for section, kind in sections().items()} | options_that_name()
+    return next((section for section, kind in kinds.items() if kind == row.kind), "")
 
 
 def example(row: Row) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import types
 import typing
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +15,18 @@ from pydantic.fields import FieldInfo
 
 from sdd_core.cli.completion import field_options
 from sdd_core.errors import SddError
-from sdd_core.experiment import DEFAULTS, Train, override, parse_value, read_toml, sections
+from sdd_core.experiment import (
+    DEFAULTS,
+    Train,
+    options_that_name,
+    override,
+    parse_value,
+    read_toml,
+    sections,
+)
+from sdd_core.plugin import Plugin, Pruner
 from sdd_core.plugin_manager import Plugins, load_plugins
+from sdd_core.plugin_options import Takes
 
 _SEPARATOR = "__"
 _OPTIONS = "sdd_core.cli.settings.options"
@@ -81,10 +92,12 @@ class FieldOption(click.Option):
             "text": str, "path": str, "text list": parse_words,
         }
         parse = own.get(kind, parse_value)
-        if kind.endswith(" list") and kind not in own:
+        if any(isinstance(mark, Takes) for mark in info.metadata):
+            parse = parse_choice
+        elif kind.endswith(" list") and kind not in own:
             parse = parse_list
         super().__init__(
-            [f"--{section}.{field}", f"{section}{_SEPARATOR}{field}"],
+            [f"--{section}.{field}", f"{section}.{field}".replace(".", _SEPARATOR)],
             metavar=kind.upper(),
             help=note,
             callback=lambda ctx, param, value: None if value is None else parse(value),
@@ -108,7 +121,8 @@ def _options(fields: Mapping[str, Any], plugins: Plugins) -> list[click.Paramete
 
 
 def _chosen(fields: Mapping[str, Any]) -> dict[str, tuple[str, str]]:
-    """The plugins that settings name, or else the default ones: section to kind and name."""
+    """The plugins that settings name, or else the default ones: section, or option of one, to
+    kind and name."""
     chosen = {}
     for section, kind in sections().items():
         default = DEFAULTS.get(section)
@@ -116,6 +130,14 @@ def _chosen(fields: Mapping[str, Any]) -> dict[str, tuple[str, str]]:
         name = table.get("name", default) if isinstance(table, Mapping) else table
         if name is not None:
             chosen[section] = (kind.kind, str(name))
+    for field, kind_name in options_that_name().items():
+        section, _, option = field.partition(".")
+        table, usual = fields.get(section), {**Train.model_fields, **Pruner.model_fields}
+        value = table.get(option) if isinstance(table, Mapping) else None
+        value = usual[option].default if value is None else value
+        name = value.get("name") if isinstance(value, Mapping) else value
+        if isinstance(name, str):
+            chosen[field] = (kind_name, name)
     return chosen
 
 
@@ -136,8 +158,17 @@ def changes(values: Mapping[str, Any]) -> list[tuple[str, Any]]:
         elif name in {"seed", "levels", "engine"}:
             made.append((name, value))
         elif _SEPARATOR in name:
-            made.append((name.replace(_SEPARATOR, ".", 1), value))
+            made.append((name.replace(_SEPARATOR, "."), value))
     return made
+
+
+def parse_choice(text: str) -> Any:
+    """A plugin's name, or a table with its options as TOML has it; or numbers, as in a list."""
+    value = parse_value(text)
+    if isinstance(value, str):
+        with suppress(ValueError):
+            return float(text)
+    return parse_list(text) if isinstance(value, str) and "," in value else value
 
 
 def parse_list(text: str) -> Any:
@@ -167,5 +198,7 @@ def type_name(annotation: Any) -> str:
         return "|".join(map(str, arguments))
     if origin in {tuple, list}:
         return f"{type_name(arguments[0])} list"
+    if isinstance(annotation, type) and issubclass(annotation, Plugin):
+        return annotation.kind
     plain = {int: "integer", float: "number", bool: "boolean", str: "text", Path: "path"}
     return plain.get(annotation, getattr(annotation, "__name__", str(annotation)).lower())

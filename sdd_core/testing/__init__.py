@@ -20,27 +20,37 @@ from typing import Any
 from sdd_core.plugin import (
     Ablation,
     DataSource,
+    Decay,
     Executor,
     LabelNoise,
     Loss,
     Metric,
     Model,
+    Optimizer,
     Plugin,
     Pruner,
     Schedule,
+    Scope,
+    Sparsities,
+    Tracker,
 )
 from sdd_core.testing import (
     ablation,
     data,
+    decay,
     executor,
     loss,
     metric,
     model,
     noise,
     observer,
+    optimizer,
     options,
     pruner,
     schedule,
+    scope,
+    sparsity,
+    tracker,
 )
 from sdd_core.testing.ask import Check, Fault, global_seed, instance
 
@@ -50,27 +60,37 @@ __all__ = [
     "check",
     "check_ablation",
     "check_data",
+    "check_decay",
     "check_executor",
     "check_loss",
     "check_metric",
     "check_model",
     "check_noise",
     "check_observer",
+    "check_optimizer",
     "check_pruner",
     "check_schedule",
+    "check_scope",
+    "check_sparsity",
+    "check_tracker",
     "checks",
 ]
 
 _KINDS: dict[str, Any] = {
     "ablation": ablation,
     "data": data,
+    "decay": decay,
     "executor": executor,
     "loss": loss,
     "metric": metric,
     "model": model,
     "noise": noise,
+    "optimizer": optimizer,
     "pruner": pruner,
     "schedule": schedule,
+    "scope": scope,
+    "sparsity": sparsity,
+    "tracker": tracker,
 }
 
 
@@ -147,6 +167,33 @@ def check_ablation(plugin: type[Ablation] | Ablation) -> None:
 def check_executor(plugin: type[Executor] | Executor) -> None:
     """Certify an executor: results and errors of tasks. Raises Fault."""
     _carry_out(checks(plugin, "executor"))
+
+
+def check_optimizer(plugin: type[Optimizer] | Optimizer) -> None:
+    """Certify an optimizer: its steps, one weight at a time, and that it goes on bit for bit from
+    what it remembers. Raises Fault."""
+    _carry_out(checks(plugin, "optimizer"))
+
+
+def check_decay(plugin: type[Decay] | Decay) -> None:
+    """Certify a learning-rate schedule: a factor for every step. Raises Fault."""
+    _carry_out(checks(plugin, "decay"))
+
+
+def check_scope(plugin: type[Scope] | Scope) -> None:
+    """Certify a scope: a place for each layer, down to the last weight. Raises Fault."""
+    _carry_out(checks(plugin, "scope"))
+
+
+def check_sparsity(plugin: type[Sparsities] | Sparsities) -> None:
+    """Certify the sparsities of levels: between 0 and 1, and growing. Raises Fault."""
+    _carry_out(checks(plugin, "sparsity"))
+
+
+def check_tracker(plugin: type[Tracker] | Tracker) -> None:
+    """Certify a tracker, beside the package that it needs: it takes a whole run, an interrupted one
+    and one that goes on, and neither it nor its failure changes anything of them. Raises Fault."""
+    _carry_out(checks(plugin, "tracker"))
 
 
 def check_observer(module: object) -> None:

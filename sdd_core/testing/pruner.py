@@ -8,7 +8,7 @@ from decimal import Decimal
 from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor
@@ -16,6 +16,8 @@ from torch import Tensor
 from sdd_core import masks as masking
 from sdd_core.errors import SddError
 from sdd_core.level import Level, LevelView
+from sdd_core.plugin import Scope
+from sdd_core.plugin_manager import load_plugins
 from sdd_core.testing.ask import Check, ask, ask_twice, fault, same, unchanged, with_options
 from sdd_core.testing.worlds import contents, devices, levels, make_level, tiny_run, view_of
 
@@ -74,11 +76,11 @@ def determinism(plugin: Any) -> None:
 def any_depth(plugin: Any) -> None:
     """Level after level down to the last weight: nested masks, exact counts, exempt layers whole"""
     for scope in ("global", "layer"):
-        level = make_level()
+        level, competing = make_level(), cast(Scope, load_plugins().make("scope", scope))
         while (kept := _kept(level.masks)) > 0:
             view = _view(level, EXEMPT)
             found = _checked(plugin, ask(plugin, "scores", view), level, view.prunable)
-            masks = masking.prune_fraction(level.masks, found, FRACTION, scope)
+            masks = masking.prune_fraction(level.masks, found, FRACTION, competing)
             groups = [view.prunable] if scope == "global" else [[name] for name in view.prunable]
             expected = kept - sum(_share(FRACTION, _kept(level.masks, names)) for names in groups)
             if _kept(masks) != expected:
@@ -93,7 +95,8 @@ def any_depth(plugin: Any) -> None:
 
 def counts(plugin: Any) -> None:
     """A run with it has the sparsity that was asked for at each level, the same the next time"""
-    exact = with_options(plugin, fraction=0.6, sparsity=None, from_dense=False, exempt=EXEMPT)
+    exact = with_options(plugin, fraction=0.6, sparsity=None, from_dense=False, scope="global",
+                         exempt=EXEMPT)
     with TemporaryDirectory() as folder:
         try:
             result, repeated = (
@@ -104,14 +107,11 @@ def counts(plugin: Any) -> None:
             raise fault(plugin, f"stops a run: {error}") from error
         size = kept = sum(mask.numel() for name, mask in make_level().masks.items()
                           if name not in EXEMPT)
-        layers = [mask.numel() for name, mask in make_level().masks.items() if name not in EXEMPT]
         for level in result.levels:
             if level.sparsity != (size - kept) / size:
                 raise fault(plugin, f"gives level {level.level} sparsity {level.sparsity:.4f}, "
                                     f"expected {(size - kept) / size:.4f}")
-            layers = [count - _share(0.6, count) for count in
-                      (layers if exact.scope == "layer" else [kept])]
-            kept = sum(layers)
+            kept -= _share(0.6, kept)
         for index in range(4):
             one, other = (
                 (run.folder / "levels" / f"{index:02d}" / "masks.safetensors").read_bytes()

@@ -187,7 +187,7 @@ class Levels:
             else:
                 teacher = self._logits(taught_by)
         usual = loss is None and not penalty and not train.norm_penalty and not held
-        if usual and train.optimizer == "sgd":
+        if usual and train.optimizer.momentum_sgd:
             return None
         return Objective(loss, teacher, start if penalty else None, held)
 

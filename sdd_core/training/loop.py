@@ -11,9 +11,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from sdd_core.errors import SddError
 from sdd_core.experiment import Train
+from sdd_core.guard import blaming
 from sdd_core.level import Epoch
-from sdd_core.retraining import Retraining
+from sdd_core.plugin import Decay, label
+from sdd_core.retraining import LARGEST_RATE, Retraining
 from sdd_core.training.resident import Resident
 from sdd_core.training.trainer import Trainer
 
@@ -38,19 +41,28 @@ class Checkpoint:
 
 
 def dense_learning_rates(train: Train, steps_per_epoch: int) -> np.ndarray:
-    """float64 `[steps]`: the learning rate of every step of the dense network's training."""
+    """float64 `[steps]`: the learning rate of every step of the dense network's training. Raises
+    SddError when the schedule gives none."""
     steps = train.epochs * steps_per_epoch
-    at = np.arange(steps)
-    if train.decay == "cosine":
-        # Loshchilov & Hutter, 2017, arXiv:1608.03983, eq. 5, without restarts
-        rates = train.lr * (1 + np.cos(np.pi * at / steps)) / 2
-    else:
-        drops = [round(milestone * steps) for milestone in train.milestones]
-        passed = np.searchsorted(drops, at, side="right")
-        rates = train.lr * train.gamma ** passed.astype(np.float64)
+    with blaming(train.decay):
+        factors = checked_factors(train.decay, steps, train.decay.factors(steps, train))
+    rates = train.lr * factors
     warmup = round(train.warmup_epochs * steps_per_epoch)
     # Goyal et al., 2017, arXiv:1706.02677, sec. 2.2: a growing share of the rate
-    return rates * np.minimum(1.0, (at + 1) / warmup) if warmup else rates
+    return rates * np.minimum(1.0, (np.arange(steps) + 1) / warmup) if warmup else rates
+
+
+def checked_factors(decay: Decay, steps: int, found: object) -> np.ndarray:
+    """A schedule's factors as float64. Raises SddError unless there is one for each step."""
+    factors = np.asarray(found, np.float64)
+    if factors.shape != (steps,):
+        raise SddError(f"decay {label(decay)!r} gave factors of the shape {list(factors.shape)}; "
+                       f"expected [{steps}], one for each step")
+    wrong = ~((factors >= 0) & (factors <= LARGEST_RATE))
+    if wrong.any():
+        raise SddError(f"decay {label(decay)!r} gave the factor {factors[wrong][0]:g}; expected "
+                       f"numbers from 0 to {LARGEST_RATE:g}")
+    return factors
 
 
 def train_level(

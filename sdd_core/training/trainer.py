@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Protocol
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
-from sdd_core.errors import SddError
 from sdd_core.evaluation import evaluate
 from sdd_core.experiment import Train
 from sdd_core.guard import blaming
@@ -90,7 +88,7 @@ class FlatTrainer:
         self._weights, self._gradients, self._momenta, mask, anchor = torch.zeros(
             5, size, device=data.device
         )
-        own_momenta = train.optimizer == "sgd"
+        own_momenta = train.optimizer.momentum_sgd
         anchors = self._objective.anchor
         self._momentum_views: dict[str, Tensor] = {}
         offset = 0
@@ -159,7 +157,8 @@ class FlatTrainer:
             return
         before = self._weights.clone() if self._mask is not None else None
         self._optimizer.param_groups[0]["lr"] = learning_rate
-        self._optimizer.step()
+        with blaming(self._train.optimizer):
+            self._optimizer.step()
         if self._mask is not None and before is not None:
             # Decay that is no part of the gradient would reach weights that are held.
             self._weights.copy_(torch.where(self._mask == 0, before, self._weights))
@@ -176,15 +175,11 @@ class FlatTrainer:
     def _make_optimizer(self, memory: Mapping[str, Tensor] | None) -> torch.optim.Optimizer:
         """torch's optimizer on the flat buffers, with what it remembered at a checkpoint."""
         self._weights.grad = self._gradients
-        kind = torch_optimizer(self._train.optimizer)
-        optimizer = kind([self._weights], lr=self._train.lr, weight_decay=self._train.weight_decay)
+        train = self._train
+        with blaming(train.optimizer):
+            optimizer = train.optimizer.make(self._weights, train.lr, train.weight_decay)
         if memory is not None:
-            at = self._weights.device
-            optimizer.state[self._weights] = {
-                # Numbers, as the count of steps, stay on the CPU.
-                name: value.to(at if value.dim() else "cpu", copy=True)
-                for name, value in memory.items()
-            }
+            restore_memory(optimizer, self._weights, memory)
         return optimizer
 
     def unmask(self) -> None:
@@ -208,12 +203,28 @@ class FlatTrainer:
     def momenta(self) -> dict[str, Tensor]:
         """See Trainer. Of an optimizer of torch: its own names, for all parameters in one."""
         if self._optimizer is not None:
-            memory = self._optimizer.state[self._weights]
-            return {name: torch.as_tensor(value).cpu().clone() for name, value in memory.items()}
+            return memory_of(self._optimizer, self._weights)
         return {
             name: view.cpu().clone(memory_format=torch.contiguous_format)
             for name, view in self._momentum_views.items()
         }
+
+
+def memory_of(optimizer: torch.optim.Optimizer, weights: Tensor) -> dict[str, Tensor]:
+    """What an optimizer remembers of the weights, by its own names, copied to the CPU."""
+    memory = optimizer.state[weights]
+    return {name: torch.as_tensor(value).cpu().clone() for name, value in memory.items()}
+
+
+def restore_memory(
+    optimizer: torch.optim.Optimizer, weights: Tensor, memory: Mapping[str, Tensor]
+) -> None:
+    """Let an optimizer go on from what one before it remembered."""
+    optimizer.state[weights] = {
+        # Numbers, as the count of steps, stay on the CPU.
+        name: value.to(weights.device if value.dim() else "cpu", copy=True)
+        for name, value in memory.items()
+    }
 
 
 def norm_scales(network: nn.Module) -> set[str]:
@@ -223,24 +234,3 @@ def norm_scales(network: nn.Module) -> set[str]:
         if isinstance(module, nn.BatchNorm1d | nn.BatchNorm2d | nn.BatchNorm3d)
     }
     return {name for name, parameter in network.named_parameters() if id(parameter) in scales}
-
-
-def torch_optimizer(name: str) -> Any:
-    """The class of this name in torch.optim.
-
-    Only those that treat each weight by itself, for all weights are one tensor to them. Raises
-    SddError: it is none of those.
-    """
-    # Muon and Adafactor look at whole matrices, L-BFGS at the loss. SGD is ours, with momentum.
-    others = {"Adafactor", "Muon", "SGD"}
-    kinds = {
-        kind.__name__: kind
-        for kind in vars(torch.optim).values()
-        if inspect.isclass(kind) and issubclass(kind, torch.optim.Optimizer)
-        and "weight_decay" in inspect.signature(kind).parameters
-        and kind.__name__ not in others
-    }
-    if name not in kinds:
-        raise SddError(f"train.optimizer: torch.optim has no {name!r} that treats each weight by "
-                       f"itself; there are sgd, {', '.join(sorted(kinds))}")
-    return kinds[name]

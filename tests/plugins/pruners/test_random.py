@@ -1,4 +1,5 @@
 import torch
+from support import scope_of
 from torch import nn
 
 from sdd_core.masks import prune_fraction
@@ -44,7 +45,7 @@ def test_every_weight_is_as_likely_to_go(make_view):
     layers = 0.0
     for seed in range(400):
         view = make_view(network(), seed=seed)
-        pruned = prune_fraction(view.masks, Random().scores(view), 0.5, "global")
+        pruned = prune_fraction(view.masks, Random().scores(view), 0.5, scope_of("global"))
         gone = ~torch.cat([mask.flatten() for mask in pruned.values()])
         assert gone.sum() == 16
         counts += gone

@@ -7,7 +7,7 @@ import textwrap
 
 import pytest
 import torch
-from support import go, small
+from support import go, scope_of, small
 from torch import nn
 
 from sdd_core import SddError
@@ -58,7 +58,7 @@ def test_the_weights_into_a_channel_have_its_scale_for_their_score(make_view):
 )
 def test_as_many_channels_go_as_it_takes(make_view, sparsity, first, second):
     view = view_of(make_view)
-    masks = masking.prune_to(view.masks, Slimming().scores(view), sparsity, "global",
+    masks = masking.prune_to(view.masks, Slimming().scores(view), sparsity, scope_of("global"),
                              together=Slimming.together)  # fmt: skip
     for name, channels in (("0.weight", first), ("3.weight", second)):
         expected = torch.tensor(channels, dtype=torch.bool)[:, None]
@@ -71,7 +71,7 @@ def test_a_fraction_is_of_the_weights_that_are_left(make_view):
     scores, masks = Slimming().scores(view), view.masks
     gone = []
     for _ in range(3):
-        masks = masking.prune_fraction(masks, scores, 0.1, "global", together=True)
+        masks = masking.prune_fraction(masks, scores, 0.1, scope_of("global"), together=True)
         gone.append(18 - int(masks["0.weight"].sum() + masks["3.weight"].sum()))
     assert gone == [4, 7, 11]  # always one channel, the smallest
 

@@ -1,0 +1,13 @@
+import numpy as np
+
+from sdd_core import Decay, Train
+
+
+class Cosine(Decay):
+    """The rate falls to 0 along half a cosine."""
+
+    name = "cosine"
+    source = "Loshchilov & Hutter, 2017, arXiv:1608.03983, eq. 5, without restarts"
+
+    def factors(self, steps: int, train: Train) -> np.ndarray:
+        return (1 + np.cos(np.pi * np.arange(steps) / steps)) / 2

@@ -1,0 +1,62 @@
+"""The optimizers of torch.optim that treat each weight by itself."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Iterator
+from typing import Annotated, Any, ClassVar
+
+import torch
+from pydantic import Field, create_model
+from torch import Tensor
+
+from sdd_core import Optimizer
+
+# Muon and Adafactor look at whole matrices. SGD is the engine's own, with momentum.
+OTHERS = {"Adafactor", "Muon", "SGD"}
+# What every optimizer is given, and how it computes, which changes no result.
+NO_OPTIONS = {"params", "lr", "weight_decay", "foreach", "maximize", "capturable",
+              "differentiable", "fused"}  # fmt: skip
+
+NotNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+Average = Annotated[float, Field(ge=0, lt=1)]
+
+
+class OfTorch(Optimizer):
+    """What the optimizers of torch have in common."""
+
+    of_torch: ClassVar[Any]
+
+    def make(self, weights: Tensor, lr: float, weight_decay: float) -> torch.optim.Optimizer:
+        options = {name: getattr(self, name) for name in type(self).model_fields}
+        return self.of_torch([weights], lr=lr, weight_decay=weight_decay, **options)
+
+
+def _classes() -> Iterator[type[OfTorch]]:
+    for kind in vars(torch.optim).values():
+        if not (inspect.isclass(kind) and issubclass(kind, torch.optim.Optimizer)):
+            continue
+        parameters = inspect.signature(kind).parameters
+        # One without weight decay is no optimizer of networks: L-BFGS, SparseAdam, the base class.
+        if "weight_decay" not in parameters or kind.__name__ in OTHERS:
+            continue
+        fields: dict[str, Any] = {
+            name: (_type(parameter.default), Field(
+                default=parameter.default, description=f"as in torch.optim.{kind.__name__}"))
+            for name, parameter in parameters.items() if name not in NO_OPTIONS
+        }
+        made = create_model(kind.__name__, __base__=OfTorch, __module__=__name__,
+                            __doc__=f"torch.optim.{kind.__name__}.", **fields)
+        made.name, made.of_torch = kind.__name__, kind
+        yield made
+
+
+def _type(default: Any) -> Any:
+    """The type of an option with such a default."""
+    if isinstance(default, bool):
+        return bool
+    return tuple[Average, Average] if isinstance(default, tuple) else NotNegative
+
+
+OF_TORCH = list(_classes())
+globals().update({made.__name__: made for made in OF_TORCH})  # where pickle looks for them

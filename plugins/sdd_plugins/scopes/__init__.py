@@ -1,0 +1,11 @@
+"""Scopes: where the scores of weights compete."""
+
+from sdd_core import Scope, hookimpl
+from sdd_plugins.scopes.erk import Erk
+from sdd_plugins.scopes.everywhere import Global
+from sdd_plugins.scopes.layer import Layerwise
+
+
+@hookimpl
+def sdd_scopes() -> list[type[Scope]]:
+    return [Global, Layerwise, Erk]

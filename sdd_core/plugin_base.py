@@ -1,0 +1,51 @@
+"""What all plugins have in common."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, ClassVar
+
+from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, model_serializer
+
+Fraction = Annotated[float, Field(gt=0, lt=1, allow_inf_nan=False)]
+Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+NonNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+
+
+class Frozen(BaseModel):
+    """A validated value: unknown fields are refused, nothing can be changed afterwards."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+
+class Plugin(Frozen):
+    """What all kinds have in common.
+
+    name: what users type and what records hold. Never renamed, never taken over.
+    revision: raise it when the same options no longer give the same results: levels that an
+        earlier revision made are then trained again instead of being reused.
+    source: the paper the method comes from, with the equation or section.
+    shorthand: the option that what follows a colon sets: `torchvision:resnet50` is the plugin
+        `torchvision` with its shorthand option at `resnet50`. Such plugins are named so in records.
+    """
+
+    kind: ClassVar[str]
+    name: ClassVar[str]
+    revision: ClassVar[int] = 1
+    source: ClassVar[str] = ""
+    shorthand: ClassVar[str | None] = None
+
+    # What a file has to call it where another package has a plugin of its name.
+    _full_name: str = PrivateAttr(default="")
+
+    @model_serializer(mode="wrap")
+    def _with_name(self, handler: Any) -> dict[str, Any]:
+        fields = handler(self)
+        name = self._full_name or self.name
+        if self.shorthand and (option := fields.pop(self.shorthand)) is not None:
+            name = f"{name}:{option}"
+        return {"name": name, **fields}
+
+
+def label(plugin: Plugin) -> str:
+    """A plugin's name as a user wrote it; that of an imported model is its path."""
+    return str(plugin.model_dump()["name"])

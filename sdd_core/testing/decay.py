@@ -1,0 +1,34 @@
+"""What is asked of learning-rate schedules."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from sdd_core.errors import SddError
+from sdd_core.experiment import Train
+from sdd_core.testing.ask import Check, ask, ask_twice, fault
+from sdd_core.training.loop import checked_factors
+
+STEPS = (1, 2, 7, 480)
+
+
+def checks(plugin: Any) -> list[Check]:
+    """The checks of a learning-rate schedule."""
+    return Check.all(factors, deterministic, about=(plugin,))
+
+
+def factors(plugin: Any) -> None:
+    """A factor of 0 or more for every step of a training, however long; not all of them 0"""
+    for steps in STEPS:
+        found = ask(plugin, "factors", steps, Train())
+        try:
+            checked_factors(plugin, steps, found)
+        except SddError as error:
+            raise fault(plugin, str(error).removeprefix(f"decay {plugin.name!r} ")) from error
+        if not found.any():
+            raise fault(plugin, f"factors() are all 0 over {steps} step(s); nothing would train")
+
+
+def deterministic(plugin: Any) -> None:
+    """Equal trainings have equal factors"""
+    ask_twice(plugin, "factors", lambda: (STEPS[-1], Train()))

@@ -1,0 +1,97 @@
+"""What is asked of optimizers."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from sdd_core.testing.ask import Check, again, ask, fault
+from sdd_core.training.trainer import memory_of, restore_memory
+
+RATE = 0.01
+STEPS = 4
+
+
+def checks(plugin: Any) -> list[Check]:
+    """The checks of an optimizer."""
+    return Check.all(steps, rate, each_by_itself, goes_on, about=(plugin,))
+
+
+def steps(plugin: Any) -> None:
+    """Its steps move every weight that has a gradient, and stay finite, with weight decay too"""
+    for weight_decay in (0.0, 0.1):
+        weights = _weights()
+        _train(plugin, weights, _gradients(), weight_decay=weight_decay)
+        if not weights.isfinite().all():
+            raise fault(plugin, "takes weights beyond all numbers in a few steps")
+        if bool((weights == _weights()).any()):
+            raise fault(plugin, "leaves weights where they are although they have gradients")
+
+
+def rate(plugin: Any) -> None:
+    """The learning rate that is set before a step counts: with 0 nothing moves"""
+    weights = _weights()
+    _train(plugin, weights, _gradients(), rate=0.0)
+    if not torch.equal(weights, _weights()):
+        raise fault(plugin, "moves weights with a learning rate of 0; read it from param_groups")
+
+
+def each_by_itself(plugin: Any) -> None:
+    """It treats each weight by itself: all layers are one tensor to it"""
+    weights, alone = _weights(), _weights()[:3]
+    _train(plugin, weights, _gradients())
+    _train(plugin, alone, _gradients()[:, :3])
+    if not torch.allclose(weights[:3], alone, rtol=1e-5, atol=1e-7):
+        raise fault(plugin, "moves a weight by what the others are; all layers are one tensor, "
+                            "so that it has to treat each weight by itself")
+
+
+def goes_on(plugin: Any) -> None:
+    """From what it remembers at a checkpoint it goes on bit for bit"""
+    whole, halves = _weights(), _weights()
+    _train(plugin, whole, _gradients())
+    first = _train(plugin, halves, _gradients()[:2])
+    memory = memory_of(first, halves)
+    _train(plugin, halves, _gradients()[2:], memory=memory)
+    if not torch.equal(whole, halves):
+        raise fault(plugin, "takes other steps after a checkpoint; keep all that it remembers as "
+                            "tensors or numbers in its state")
+
+
+def _train(
+    plugin: Any,
+    weights: Tensor,
+    gradients: Tensor,
+    *,
+    rate: float = RATE,
+    weight_decay: float = 0.0,
+    memory: Any = None,
+) -> torch.optim.Optimizer:
+    """Take a step for each row of gradients, as the engine does."""
+    optimizer = ask(again(plugin), "make", weights, RATE, weight_decay)
+    if not isinstance(optimizer, torch.optim.Optimizer) or len(optimizer.param_groups) != 1 or [
+        id(one) for one in optimizer.param_groups[0]["params"]
+    ] != [id(weights)]:
+        raise fault(plugin, "make() does not give a torch.optim.Optimizer of the one tensor that "
+                            "it is given")
+    if memory is not None:
+        restore_memory(optimizer, weights, memory)
+    for gradient in gradients:
+        weights.grad = gradient.clone()
+        optimizer.param_groups[0]["lr"] = rate
+        try:
+            optimizer.step()
+        except Exception as error:
+            raise fault(plugin, f"step() raised {type(error).__name__}: {error}") from error
+    return optimizer
+
+
+def _weights() -> Tensor:
+    return torch.linspace(-1, 1, 8)
+
+
+def _gradients() -> Tensor:
+    """float32 `[steps, weights]`."""
+    return torch.randn(STEPS, 8, generator=torch.Generator().manual_seed(0))

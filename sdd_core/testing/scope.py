@@ -1,0 +1,92 @@
+"""What is asked of scopes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from sdd_core.masks import checked_shares
+from sdd_core.plugin_options import Layer
+from sdd_core.testing.ask import Check, ask, ask_twice, fault
+
+SHAPES = {"conv": (4, 3, 3, 3), "wide": (20, 16), "narrow": (2, 5), "last": (3, 20)}
+
+
+def checks(plugin: Any) -> list[Check]:
+    """The checks of a scope."""
+    return Check.all(places, all_or_nothing, to_the_end, deterministic, about=(plugin,))
+
+
+def places(plugin: Any) -> None:
+    """Each layer has one place, and no group loses more than is left of it"""
+    for layers in _networks():
+        for count in (_half, _none, _all):
+            _shares(plugin, layers, count)
+
+
+def all_or_nothing(plugin: Any) -> None:
+    """Nothing goes where nothing is to go, and everything where everything is"""
+    for layers in _networks():
+        kept = sum(layer.kept for layer in layers.values())
+        for count, expected in ((_none, 0), (_all, kept)):
+            gone = sum(number for _, number in _shares(plugin, layers, count))
+            if gone != expected:
+                raise fault(plugin, f"takes {gone} of {kept} weights where {expected} are to go")
+
+
+def to_the_end(plugin: Any) -> None:
+    """Pruned again and again, something goes each time until nothing is left"""
+    layers = _layers(1.0)
+    while kept := sum(layer.kept for layer in layers.values()):
+        shares = _shares(plugin, layers, _half)
+        if not any(number for _, number in shares):
+            raise fault(plugin, f"takes none of {kept} weights where half are to go")
+        for names, number in shares:
+            left = number
+            for name in names:  # as if the first layers' scores were the lowest
+                taken = min(left, layers[name].kept)
+                layers[name] = layers[name]._replace(kept=layers[name].kept - taken)
+                left -= taken
+
+
+def deterministic(plugin: Any) -> None:
+    """Equal layers have equal shares, and it does not change what it is given"""
+    ask_twice(plugin, "shares", lambda: (_layers(0.5), _half))
+    layers = _layers(0.5)
+    ask(plugin, "shares", layers, _half)
+    if layers != _layers(0.5):
+        raise fault(plugin, "shares() changes the layers that it is given; work on a copy")
+
+
+def _shares(
+    plugin: Any, layers: dict[str, Layer], count: Callable[[int, int], int]
+) -> list[tuple[list[str], int]]:
+    try:
+        return checked_shares(plugin, layers, ask(plugin, "shares", dict(layers), count))
+    except Exception as error:
+        raise fault(plugin, str(error).removeprefix(f"scope {plugin.name!r} ")) from error
+
+
+def _networks() -> Iterator[dict[str, Layer]]:
+    """As they are at first, half pruned, with an empty layer, and of one layer."""
+    yield _layers(1.0)
+    yield _layers(0.5)
+    yield _layers(0.5) | {"narrow": Layer(0, SHAPES["narrow"])}
+    yield {"conv": Layer(7, SHAPES["conv"])}
+
+
+def _layers(density: float) -> dict[str, Layer]:
+    whole = {name: Layer(0, shape) for name, shape in SHAPES.items()}
+    return {name: Layer(round(density * layer.size), layer.shape) for name, layer in whole.items()}
+
+
+def _half(kept: int, size: int) -> int:
+    return (kept + 1) // 2
+
+
+def _none(kept: int, size: int) -> int:
+    return 0
+
+
+def _all(kept: int, size: int) -> int:
+    return kept

@@ -1,0 +1,132 @@
+"""What is asked of trackers."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+from collections.abc import Mapping
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+from pydantic import PrivateAttr
+
+from sdd_core.plugin import Tracker
+from sdd_core.result import Result
+from sdd_core.testing.ask import Check, again, ask, fault
+from sdd_core.testing.worlds import tiny_run
+from sdd_core.tracking import tracking
+
+
+def checks(plugin: Any) -> list[Check]:
+    """The checks of a tracker."""
+    return Check.all(whole_run, interrupted, in_its_place, harmless, failure, about=(plugin,))
+
+
+def whole_run(plugin: Any) -> None:
+    """It takes a run's settings, the curves of its levels and epochs and its figure"""
+    with TemporaryDirectory() as folder:
+        _tell(again(plugin), _heard(Path(folder)))
+
+
+def interrupted(plugin: Any) -> None:
+    """It takes a run that is interrupted, without a figure, and goes on later"""
+    with TemporaryDirectory() as folder:
+        heard = _heard(Path(folder))
+        half = len(heard) // 2
+        _tell(again(plugin), [*heard[:half], ("end", (None,))])
+        later = again(plugin)
+        _tell(later, heard)
+        # One tracker may hear of several runs, one after the other.
+        _tell(later, heard)
+
+
+def in_its_place(plugin: Any) -> None:
+    """It writes into the store, or where it is told to, and not into the current folder"""
+    with TemporaryDirectory() as folder, TemporaryDirectory() as here, contextlib.chdir(here):
+        told = {str(value) for value in plugin.model_dump().values() if isinstance(value, str)}
+        _tell(again(plugin), _heard(Path(folder)))
+        strange = [file.name for file in Path(here).iterdir()
+                   if not any(file.name in Path(one.split("://")[-1]).parts for one in told)]
+        if strange:
+            raise fault(plugin, f"writes {strange[0]!r} into the current folder; write beside "
+                                "run.folder, or where an option says")
+
+
+def harmless(plugin: Any) -> None:
+    """A run has the same results with it as without it"""
+    with TemporaryDirectory() as folder:
+        told, alone = Path(folder, "told"), Path(folder, "alone")
+        with tracking([again(plugin)]) as observers:
+            _same(plugin, tiny_run(told, tuple(observers)), tiny_run(alone))
+
+
+def failure(plugin: Any) -> None:
+    """When it fails in the middle of a run, the run goes on and has the same results"""
+    with TemporaryDirectory() as folder:
+        told, alone = Path(folder, "told"), Path(folder, "alone")
+        broken = _Broken()
+        broken._tracker = again(plugin)
+        with contextlib.redirect_stderr(io.StringIO()), tracking([broken]) as observers:
+            _same(plugin, tiny_run(told, tuple(observers)), tiny_run(alone))
+        # Whatever it has open must not be in the way of its next run.
+        _tell(again(plugin), _heard(Path(folder, "next")))
+
+
+class _Notes(Tracker):
+    """Writes down what trackers hear."""
+
+    name = "kit"
+    _heard: list[tuple[str, tuple[Any, ...]]] = PrivateAttr(default_factory=list)
+
+    def start(self, run: Any, settings: Mapping[str, Any]) -> None:
+        self._heard.append(("start", (run, dict(settings))))
+
+    def log(self, axis: str, step: int, values: Mapping[str, float]) -> None:
+        self._heard.append(("log", (axis, step, dict(values))))
+
+    def end(self, figure: Path | None) -> None:
+        self._heard.append(("end", (figure,)))
+
+
+class _Broken(Tracker):
+    """Hands on what it hears until the first level is there."""
+
+    name = "kit"
+    _tracker: Any = PrivateAttr()
+
+    def start(self, run: Any, settings: Mapping[str, Any]) -> None:
+        self._tracker.start(run, settings)
+
+    def log(self, axis: str, step: int, values: Mapping[str, float]) -> None:
+        self._tracker.log(axis, step, values)
+        if axis == "level":
+            raise ConnectionError("the kit has cut the line")
+
+    def end(self, figure: Path | None) -> None:
+        self._tracker.end(figure)
+
+
+def _heard(folder: Path) -> list[tuple[str, tuple[Any, ...]]]:
+    """What a tracker hears of a run in a store."""
+    notes = _Notes()
+    with tracking([notes]) as observers:
+        tiny_run(folder, tuple(observers))
+    return notes._heard
+
+
+def _tell(plugin: Any, heard: list[tuple[str, tuple[Any, ...]]]) -> None:
+    for method, arguments in heard:
+        # What a library prints is no concern of the kit's.
+        with contextlib.redirect_stdout(io.StringIO()):
+            ask(plugin, method, *arguments)
+
+
+def _same(plugin: Any, told: Result, alone: Result) -> None:
+    for name in ("masks.safetensors", "state.safetensors"):
+        for level in range(len(alone.levels)):
+            one, other = (run.folder / "levels" / f"{level:02d}" / name for run in (told, alone))
+            if one.read_bytes() != other.read_bytes():
+                raise fault(plugin, f"changes the weights or masks of level {level} of a run")
+    if [dict(one.metrics) for one in told.levels] != [dict(one.metrics) for one in alone.levels]:
+        raise fault(plugin, "changes the metrics of a run")
