@@ -69,8 +69,7 @@ class SparseConvNet:
         momenta: Sequence[NDArray] | None = None,
         threads: int = 1,
     ) -> None:
-        self._threads = threads
-        self._pool = ThreadPoolExecutor(threads) if threads > 1 else None
+        self._pool = ThreadPoolExecutor(threads - 1) if threads > 1 else None
         self._operations = operations
         self._sizes = sizes
         self.norms = norms
@@ -224,7 +223,14 @@ class SparseConvNet:
         self._each(work, (slice(0, batch.groups // 2), slice(batch.groups // 2, batch.groups)))
 
     def _each(self, work: Callable[[Any], None], parts: Sequence[Any]) -> None:
-        list((map if self._pool is None else self._pool.map)(work, parts))
+        first, second = parts
+        if self._pool is None:
+            work(first)
+            work(second)
+            return
+        other = self._pool.submit(work, second)
+        work(first)  # here and not in a second thread, which would have to be woken first
+        other.result()
 
     def _convolve(self, operation: Convolution, batch: _Batch) -> None:
         channels, size = self._sizes[operation.target]
