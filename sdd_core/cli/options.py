@@ -25,6 +25,11 @@ no_plugin_option = click.option(
     "--no-plugin", multiple=True, metavar="NAME", shell_complete=names_of(),
     help="Leave a plugin out; may be repeated.",
 )
+tracker_option = click.option(
+    "--tracker", "trackers", multiple=True, metavar="NAME", shell_complete=names_of("tracker"),
+    help="Send settings and curves there too; may be repeated.  "
+    "`sdd list-plugins --kind tracker`",
+)
 
 
 def _named(option: str, kind: str, says: str) -> Any:
@@ -42,10 +47,7 @@ def place_options(command: Any) -> Any:
             click.option("--threads", type=click.IntRange(min=1), help="Threads of torch."),
             click.option("--checkpoint-minutes", type=click.FloatRange(min=0), default=2.0,
                          show_default=True, help="How much work a crash may cost."),
-            click.option("--tracker", "trackers", multiple=True, metavar="NAME",
-                         shell_complete=names_of("tracker"),
-                         help="Send settings and curves there too; may be repeated.  "
-                         "`sdd list-plugins --kind tracker`"),
+            tracker_option,
             click.option("--quiet", "-q", is_flag=True, help="No progress."),
             click.option("--json", "as_json", is_flag=True,
                          help="Print the result as one JSON document."),

@@ -10,7 +10,7 @@ from typing import Any
 import click
 from rich.table import Table
 
-from sdd_core.cli.options import INTERRUPTED, no_plugin_option, store_option
+from sdd_core.cli.options import INTERRUPTED, no_plugin_option, store_option, tracker_option
 from sdd_core.cli.settings import FieldOption, changes
 from sdd_core.cli.terminal import console
 from sdd_core.errors import SddError
@@ -21,6 +21,7 @@ from sdd_core.sweeps import carry_out_plan, expand, make_executor
 from sdd_core.sweeps.plan import Plan
 from sdd_core.sweeps.progress import progress_for
 from sdd_core.sweeps.work import Place
+from sdd_core.tracking import make_trackers
 
 _PREFIX = "executor__"
 
@@ -64,6 +65,7 @@ class SweepCommand(click.Command):
 @click.option("--device", help="cpu, cuda, cuda:1, ...; a GPU if there is one.")
 @click.option("--checkpoint-minutes", type=click.FloatRange(min=0), default=2.0,
               show_default=True, help="How much work a crash may cost.")
+@tracker_option
 @click.option("--quiet", "-q", is_flag=True, help="No progress.")
 @click.option("--json", "as_json", is_flag=True,
               help="Print the results as one JSON document, a list.")
@@ -80,6 +82,7 @@ def sweep(files: tuple[Path, ...], store: Path, no_plugin: tuple[str, ...], **op
     settings = [_settings(file, changes({"set_": options["set_"]})) for file in files]
     experiments = expand(settings, plugins)
     executor = make_executor(_executor_options(options), plugins)
+    trackers = make_trackers(options["trackers"], plugins)
     warn_of_problems(plugins)
     plan = Plan.of(experiments)
     if options["dry_run"]:
@@ -90,7 +93,7 @@ def sweep(files: tuple[Path, ...], store: Path, no_plugin: tuple[str, ...], **op
         return
     root = options["data_root"]
     place = Place(store.absolute(), root and root.absolute(), options["device"],
-                  options["checkpoint_minutes"], plugins.blocked)
+                  options["checkpoint_minutes"], plugins.blocked, tuple(trackers))
     try:
         with progress_for(plan, place.store, sys.stderr, options["quiet"]) as progress:
             failures, results = carry_out_plan(plan, executor, place, progress)

@@ -10,7 +10,7 @@ from pydantic import ValidationError
 
 from sdd_core.errors import SddError
 from sdd_core.experiment import first_error, read_toml
-from sdd_core.plugin import Executor
+from sdd_core.plugin import Executor, Tracker
 from sdd_core.plugin_manager import Plugins, load_plugins
 from sdd_core.result import Result
 from sdd_core.run_folder import Run
@@ -19,6 +19,7 @@ from sdd_core.sweeps.progress import Silent
 from sdd_core.sweeps.scheduler import Progress, carry_out_all
 from sdd_core.sweeps.settings import expand
 from sdd_core.sweeps.work import Place
+from sdd_core.tracking import make_trackers
 
 __all__ = ["SweepError", "carry_out_plan", "expand", "make_executor", "sweep"]
 
@@ -50,6 +51,7 @@ def sweep(
     data_root: Path | str | None = None,
     device: str | None = None,
     checkpoint_minutes: float = 2.0,
+    trackers: Sequence[Tracker | Mapping[str, Any] | str] | Tracker | str = (),
 ) -> list[Result]:
     """Carry out all experiments that settings with lists stand for; levels that they have in
     common are trained once.
@@ -59,6 +61,8 @@ def sweep(
             have a list of values (see `sdd_core.sweeps.settings`).
         workers: experiments at a time; not given: one for each core.
         executor: where, as a plugin, its name, or a table of its name and options.
+        trackers: are told of each run by the worker that carries it out: of its levels, and of the
+            epochs of those that it trains there and then.
 
     The others are as in `sdd_core.run`. Workers load the plugins that are installed.
 
@@ -78,7 +82,8 @@ def sweep(
     if workers is not None:
         executor = _checked(type(executor), {**dict(executor), "workers": workers})
     root = Path(data_root).absolute() if data_root is not None else None
-    place = Place(Path(store).absolute(), root, device, checkpoint_minutes, plugins.blocked)
+    place = Place(Path(store).absolute(), root, device, checkpoint_minutes, plugins.blocked,
+                  tuple(make_trackers(trackers, plugins)))
     plan = Plan.of(expand(read, plugins))
     failures, results = carry_out_plan(plan, executor, place, Silent())
     if failures:

@@ -10,15 +10,17 @@ from typing import Any
 from sdd_core.engine import run, train_levels
 from sdd_core.errors import SddError
 from sdd_core.experiment import Experiment
-from sdd_core.plugin import Schedule
+from sdd_core.plugin import Schedule, Tracker
 from sdd_core.plugin_manager import load_plugins
+from sdd_core.tracking import tracking
 
 
 @dataclass(frozen=True)
 class Place:
     """Where and how a sweep is carried out, which does not change its results.
 
-    blocked: plugins that are left out. The others as in `sdd_core.run`.
+    blocked: plugins that are left out. trackers: are told of each run by the worker that carries
+        it out. The others as in `sdd_core.run`.
     """
 
     store: Path
@@ -26,6 +28,7 @@ class Place:
     device: str | None = None
     checkpoint_minutes: float = 2.0
     blocked: tuple[str, ...] = ()
+    trackers: tuple[Tracker, ...] = ()
 
 
 def carry_out(
@@ -46,7 +49,8 @@ def carry_out(
             "checkpoint_minutes": place.checkpoint_minutes,
         }
         if levels is None:
-            run(experiment, **where)
+            with tracking(place.trackers) as telling:
+                run(experiment, observers=telling, **where)
         else:
             shared = experiment.model_copy(update={"levels": levels})
             train_levels(shared, schedules=schedules, **where)

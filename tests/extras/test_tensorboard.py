@@ -30,3 +30,15 @@ def test_settings_curves_and_the_figure(tmp_path, monkeypatch, folder):
     assert [image.step for image in events.Images("figure")] == [0]
     text = events.Tensors("settings/text_summary")[0].tensor_proto.string_val[0].decode()
     assert "| train.epochs | 3 |" in text
+
+
+def test_each_run_of_a_sweep(tmp_path):
+    results = sdd_core.sweep(
+        small(seed=[0, 1]), store=tmp_path / "store", device="cpu", workers=2,
+        trackers="tensorboard",
+    )
+    for result in results:
+        events = EventAccumulator(str(tmp_path / "store" / "tensorboard" / result.run))
+        events.Reload()
+        values = [event.value for event in events.Scalars("level/test_accuracy")]
+        assert values == pytest.approx(result.curve("test_accuracy"), abs=1e-6)

@@ -3,9 +3,12 @@
 from pathlib import Path
 from typing import Any
 
+from pydantic import PrivateAttr
+
 from sdd_core.experiment import Experiment
 from sdd_core.files import level_folder
-from sdd_core.keys import dense_key, digest, level_keys
+from sdd_core.keys import dense_key, digest, level_keys, run_name
+from sdd_core.plugin import Tracker
 from sdd_core.sweeps.work import Place, carry_out, one_line
 
 SETTINGS: dict[str, Any] = {"model": {"name": "mlp", "widths": [8]}, "train": {"epochs": 1},
@@ -39,6 +42,35 @@ def test_up_to_a_level(tmp_path: Path) -> None:
     run = Experiment.make(SETTINGS)
     assert carry_out(run, 1, [run.retrain], Place(tmp_path, device="cpu")) is None
     assert names(tmp_path / ".shared" / "levels") == set(level_keys(run)[:2])
+
+
+class Notes(Tracker):
+    """Notes what it hears."""
+
+    name = "notes"
+    _heard: list[Any] = PrivateAttr(default_factory=list)
+
+    def start(self, run: Any, settings: Any) -> None:
+        self._heard.append(("start", run.name))
+
+    def log(self, axis: str, step: int, values: Any) -> None:
+        self._heard.append((axis, step))
+
+    def end(self, figure: Path | None) -> None:
+        self._heard.append(("end", figure is not None))
+
+
+def test_trackers_hear_of_whole_runs_and_not_of_the_levels_that_are_shared(tmp_path: Path) -> None:
+    run, notes = Experiment.make(SETTINGS), Notes()
+    place = Place(tmp_path, device="cpu", trackers=(notes,))
+    assert carry_out(run, 0, [run.retrain], place) is None
+    assert notes._heard == []
+    assert carry_out(run, None, (), place) is None
+    # The dense network was trained before.
+    assert notes._heard == [
+        ("start", run_name(run)), ("level", 0), ("epoch", 1), ("level", 1), ("epoch", 1),
+        ("level", 2), ("end", True),
+    ]
 
 
 def test_reasons_in_one_line(tmp_path: Path) -> None:
