@@ -20,7 +20,7 @@ from sdd_core.tracking import tracking
 
 def checks(plugin: Any) -> list[Check]:
     """The checks of a tracker."""
-    return Check.all(whole_run, interrupted, in_its_place, harmless, failure, about=(plugin,))
+    return Check.all(in_its_place, whole_run, interrupted, harmless, failure, about=(plugin,))
 
 
 def whole_run(plugin: Any) -> None:
@@ -69,8 +69,8 @@ def failure(plugin: Any) -> None:
         broken._tracker = again(plugin)
         with contextlib.redirect_stderr(io.StringIO()), tracking([broken]) as observers:
             _same(plugin, tiny_run(told, tuple(observers)), tiny_run(alone))
-        # Whatever it has open must not be in the way of its next run.
-        _tell(again(plugin), _heard(Path(folder, "next")))
+        # Whatever it has open must not be in the way of another run.
+        _tell(again(plugin), _heard(Path(folder, "next"), seed=1))
 
 
 class _Notes(Tracker):
@@ -107,11 +107,11 @@ class _Broken(Tracker):
         self._tracker.end(figure)
 
 
-def _heard(folder: Path) -> list[tuple[str, tuple[Any, ...]]]:
+def _heard(folder: Path, seed: int = 0) -> list[tuple[str, tuple[Any, ...]]]:
     """What a tracker hears of a run in a store."""
     notes = _Notes()
     with tracking([notes]) as observers:
-        tiny_run(folder, tuple(observers))
+        tiny_run(folder, tuple(observers), seed=seed)
     return notes._heard
 
 
@@ -123,7 +123,7 @@ def _tell(plugin: Any, heard: list[tuple[str, tuple[Any, ...]]]) -> None:
 
 
 def _same(plugin: Any, told: Result, alone: Result) -> None:
-    for name in ("masks.safetensors", "state.safetensors"):
+    for name in ("masks.safetensors", "weights.safetensors"):
         for level in range(len(alone.levels)):
             one, other = (run.folder / "levels" / f"{level:02d}" / name for run in (told, alone))
             if one.read_bytes() != other.read_bytes():

@@ -5,6 +5,8 @@ from mlflow import MlflowClient
 from support import small
 
 import sdd_core
+from sdd_core import load_plugins
+from sdd_core.testing import check_tracker
 
 
 def test_settings_curves_and_the_figure_of_a_run_that_goes_on(tmp_path, monkeypatch):
@@ -30,3 +32,8 @@ def test_settings_curves_and_the_figure_of_a_run_that_goes_on(tmp_path, monkeypa
     ]
     assert "level/sparsity_by_layer/hidden1.weight" in found.data.metrics
     assert [file.path for file in client.list_artifacts(found.info.run_id)] == ["figure.png"]
+
+
+def test_it_keeps_the_contract(monkeypatch):
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    check_tracker(load_plugins().get("tracker", "mlflow"))

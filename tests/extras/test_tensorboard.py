@@ -5,6 +5,8 @@ from support import small
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 import sdd_core
+from sdd_core import load_plugins
+from sdd_core.testing import check_tracker
 
 
 @pytest.mark.parametrize("folder", [None, "logs"])
@@ -42,3 +44,7 @@ def test_each_run_of_a_sweep(tmp_path):
         events.Reload()
         values = [event.value for event in events.Scalars("level/test_accuracy")]
         assert values == pytest.approx(result.curve("test_accuracy"), abs=1e-6)
+
+
+def test_it_keeps_the_contract():
+    check_tracker(load_plugins().get("tracker", "tensorboard"))

@@ -25,14 +25,25 @@ print(json.dumps({
 """
 
 
-def test_settings_curves_and_the_figure(tmp_path):
+def printed(tmp_path, script, *words):
     """In a process of its own: trackio reads where its files are when it is imported."""
     done = subprocess.run(
-        [sys.executable, "-c", SCRIPT, json.dumps(small()), str(tmp_path / "store")],
-        capture_output=True, text=True, check=True, cwd=tmp_path,
+        [sys.executable, "-c", script, *words],
+        capture_output=True, text=True, check=False, cwd=tmp_path,
         env={**os.environ, "TRACKIO_DIR": str(tmp_path / "trackio")},
     )  # fmt: skip
-    (line,) = done.stdout.splitlines()  # nothing but ours, also when the process ends
+    assert done.returncode == 0, done.stderr
+    return done.stdout.splitlines()
+
+
+def test_it_keeps_the_contract(tmp_path):
+    script = ("from sdd_core import load_plugins\nfrom sdd_core.testing import check_tracker\n"
+              "check_tracker(load_plugins().get('tracker', 'trackio'))")
+    assert printed(tmp_path, script) == []
+
+
+def test_settings_curves_and_the_figure(tmp_path):
+    (line,) = printed(tmp_path, SCRIPT, json.dumps(small()), str(tmp_path / "store"))
     found = json.loads(line)
     assert found["runs"] == [found["run"]]
     assert found["config"]["train.epochs"] == 3

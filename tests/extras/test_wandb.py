@@ -9,6 +9,8 @@ from support import small
 from wandb.proto import wandb_internal_pb2
 
 import sdd_core
+from sdd_core import load_plugins
+from sdd_core.testing import check_tracker
 
 BLOCK, FULL, LAST = 32768, 1, 4
 
@@ -36,6 +38,11 @@ def test_settings_curves_and_the_figure(tmp_path, monkeypatch):
         epoch["number"]: pytest.approx(epoch["test_loss"]) for epoch in result.levels[1].epochs
     }
     assert any(name.startswith("figure") for row in rows for name in row)
+
+
+def test_it_keeps_the_contract(monkeypatch):
+    monkeypatch.setenv("WANDB_MODE", "offline")
+    check_tracker(load_plugins().get("tracker", "wandb"))
 
 
 def _finished(file):

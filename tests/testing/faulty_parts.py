@@ -1,0 +1,213 @@
+"""Optimizers, learning-rate schedules, scopes, sparsities and trackers with one fault each."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from sdd_core import Decay, Optimizer, Scope, Sparsities, Tracker
+
+
+class _Step(torch.optim.Optimizer):
+    """Subtracts what `move` makes of the gradient."""
+
+    def __init__(self, weights: Tensor, move, lr: float) -> None:
+        super().__init__([weights], {"lr": lr})
+        self._move = move
+
+    @torch.no_grad()
+    def step(self, closure=None):
+        (weights,) = self.param_groups[0]["params"]
+        weights -= self.param_groups[0]["lr"] * self._move(weights.grad, self.state[weights])
+
+
+class NormGradient(Optimizer):
+    """Divides the gradient by the norm of all of it."""
+
+    name = "norm-gradient"
+
+    def make(self, weights, lr, weight_decay):
+        return _Step(weights, lambda gradient, _: gradient / gradient.norm(), lr)
+
+
+class OwnRate(Optimizer):
+    """Keeps the learning rate that it was made with."""
+
+    name = "own-rate"
+
+    def make(self, weights, lr, weight_decay):
+        made = _Step(weights, lambda gradient, _: gradient, 1.0)
+        made.register_step_pre_hook(lambda one, *_: one.param_groups[0].update(lr=lr))
+        return made
+
+
+class Forgets(Optimizer):
+    """Remembers the gradients where no checkpoint finds them."""
+
+    name = "forgets"
+
+    def make(self, weights, lr, weight_decay):
+        momentum = torch.zeros_like(weights)
+        return _Step(weights, lambda gradient, _: momentum.mul_(0.9).add_(gradient), lr)
+
+
+class Half(Optimizer):
+    """Optimizes a copy of the weights."""
+
+    name = "half"
+
+    def make(self, weights, lr, weight_decay):
+        return torch.optim.SGD([weights.clone()], lr=lr)
+
+
+class OneShort(Decay):
+    """Falls on a line, and has no factor for the last step."""
+
+    name = "one-short"
+
+    def factors(self, steps, train):
+        return np.linspace(1, 0, steps)[:-1]
+
+
+class Negative(Decay):
+    """Falls below 0."""
+
+    name = "negative"
+
+    def factors(self, steps, train):
+        return np.linspace(1, -0.1, steps)
+
+
+class Nothing(Decay):
+    """Trains nothing."""
+
+    name = "nothing"
+
+    def factors(self, steps, train):
+        return np.zeros(steps)
+
+
+class ForgetsLayers(Scope):
+    """Leaves out layers of which little is left."""
+
+    name = "forgets-layers"
+
+    def shares(self, layers, count):
+        return [([name], count(layer.kept, layer.size))
+                for name, layer in layers.items() if layer.kept > layer.size // 2]
+
+
+class TakesTooMany(Scope):
+    """Takes from each layer what is to go of all."""
+
+    name = "takes-too-many"
+
+    def shares(self, layers, count):
+        kept = sum(layer.kept for layer in layers.values())
+        return [([name], count(kept, kept)) for name in layers]
+
+
+class Stops(Scope):
+    """Never empties a layer."""
+
+    name = "stops"
+
+    def shares(self, layers, count):
+        return [([name], min(count(layer.kept, layer.size), max(0, layer.kept - 1)))
+                for name, layer in layers.items()]
+
+
+class Back(Sparsities):
+    """Brings weights back at every second level."""
+
+    name = "back"
+
+    def sparsity(self, level):
+        return 0.5 + 0.1 * (level % 2)
+
+
+class Whole(Sparsities):
+    """Ends with nothing left."""
+
+    name = "whole"
+
+    def sparsity(self, level):
+        return level / 4
+
+    def levels(self):
+        return 4
+
+
+class Silent(Tracker):
+    """Has no fault and sends nothing."""
+
+    name = "silent"
+
+    def start(self, run, settings):
+        pass
+
+    def log(self, axis, step, values):
+        if not all(map(math.isfinite, values.values())):
+            raise ValueError("not finite")
+
+    def end(self, figure):
+        pass
+
+
+class NeedsFigure(Silent):
+    """Reads the figure that an interrupted run does not have."""
+
+    name = "needs-figure"
+
+    def end(self, figure):
+        Path(figure).read_bytes()
+
+
+class HereIAm(Silent):
+    """Writes into the folder that it happens to be in."""
+
+    name = "here-i-am"
+
+    def start(self, run, settings):
+        Path("tracked.txt").write_text(run.name)
+
+
+class Meddles(Silent):
+    """Puts its own number among the run's."""
+
+    name = "meddles"
+
+    def start(self, run, settings):
+        self._file.append(run.folder / "metrics.jsonl")
+
+    def log(self, axis, step, values):
+        file = self._file[-1]
+        if axis == "level":
+            file.write_text(file.read_text().replace('"metrics": {', '"metrics": {"mine": 1, '))
+
+    _file: list[Path] = []
+
+
+class DrawsName(Silent):
+    """Draws a name for the run."""
+
+    name = "draws-name"
+
+    def start(self, run, settings):
+        torch.rand(4)
+
+
+class OnlyOnce(Silent):
+    """Cannot hear of a second run."""
+
+    name = "only-once"
+    _started: list[str] = []
+
+    def start(self, run, settings):
+        if self._started:
+            raise RuntimeError("has a run already")
+        self._started.append(run.name)

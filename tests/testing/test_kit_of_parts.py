@@ -1,0 +1,45 @@
+"""The kit finds the fault in each faulty optimizer, schedule, scope, curve and tracker."""
+
+from __future__ import annotations
+
+import pytest
+
+from sdd_core.testing import Fault, check, check_tracker
+
+from . import faulty_parts as faulty
+
+FAULTS = {
+    faulty.NormGradient: "moves a weight by what the others are",
+    faulty.OwnRate: "moves weights with a learning rate of 0",
+    faulty.Forgets: "takes other steps after a checkpoint",
+    faulty.Half: "does not give a torch.optim.Optimizer of the one tensor",
+    faulty.OneShort: "gave factors of the shape [0]; expected [1]",
+    faulty.Negative: "gave the factor -0.1",
+    faulty.Nothing: "factors() are all 0",
+    faulty.ForgetsLayers: "does not put each layer into one group",
+    faulty.TakesTooMany: "takes 249 weights of conv; expected 0 to 108",
+    faulty.Stops: "takes 494 of 498 weights where 498 are to go",
+    faulty.Back: "gives 0.5 at level 2 after 0.6",
+    faulty.Whole: "gives 1.0 at level 4",
+    faulty.NeedsFigure: "end() raised TypeError",
+    faulty.HereIAm: "writes 'tracked.txt' into the current folder",
+    faulty.Meddles: "changes the metrics of a run",
+    faulty.DrawsName: "changes torch's random state",
+    faulty.OnlyOnce: "start() raised RuntimeError: has a run already",
+}
+
+
+@pytest.mark.parametrize(("plugin", "what"), FAULTS.items(), ids=lambda one: getattr(
+    one, "name", ""))
+def test_the_fault_is_found_and_named_in_one_line(plugin, what, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(Fault) as caught:
+        check(plugin)
+    message = str(caught.value)
+    assert what in message
+    assert message.startswith(f"{plugin.kind} {plugin.name!r}: ")
+    assert "\n" not in message
+
+
+def test_a_tracker_without_fault_passes():
+    check_tracker(faulty.Silent)
