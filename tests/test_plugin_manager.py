@@ -137,6 +137,16 @@ FAULTS = {
         "from sdd_core import hookimpl\n@hookimpl\ndef sdd_run_end(results): ...",
         "Argument(s) {'results'}",
     ),
+    "wraps others": (
+        "from sdd_core import hookimpl\n@hookimpl(wrapper=True)\n"
+        "def sdd_pruners():\n yield\n return []",
+        "sdd_pruners wraps the hooks of other plugins",
+    ),
+    "wraps others in the old way": (
+        "from sdd_core import hookimpl\n@hookimpl(hookwrapper=True)\n"
+        "def sdd_run_end(result):\n yield",
+        "sdd_run_end wraps the hooks of other plugins",
+    ),
     "no hooks": ("def sdd_pruners(): return []", "has no hook of sdd's; mark its functions"),
     "hook raises": (
         "from sdd_core import hookimpl\n@hookimpl\ndef sdd_pruners(): return [1 / 0]",
