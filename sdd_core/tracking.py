@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
+from filelock import FileLock
 from pydantic import ValidationError
 
 from sdd_core import hookimpl
@@ -72,7 +73,10 @@ class _Tracking:
     @hookimpl
     def sdd_run_start(self, run: Run) -> None:
         self._listens = True
-        self._tell(self._tracker.start, run, run.experiment.settings())
+        # One run of a store at a time: two at once would both make what the first of them makes,
+        # as the tables of a database.
+        with FileLock(run.folder.parent / ".trackers.lock"):
+            self._tell(self._tracker.start, run, run.experiment.settings())
 
     @hookimpl
     def sdd_epoch_end(self, level: int, epoch: Epoch) -> None:

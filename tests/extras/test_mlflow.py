@@ -37,3 +37,18 @@ def test_settings_curves_and_the_figure_of_a_run_that_goes_on(tmp_path, monkeypa
 def test_it_keeps_the_contract(monkeypatch):
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
     check_tracker(load_plugins().get("tracker", "mlflow"))
+
+
+def test_each_run_of_a_sweep(tmp_path, monkeypatch):
+    """The runs begin at the same time, before there is a database."""
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    results = sdd_core.sweep(
+        small(seed=[0, 1, 2], levels=0), store=tmp_path / "store", device="cpu", workers=3,
+        trackers="mlflow",
+    )
+    client = MlflowClient(f"sqlite:///{tmp_path}/store/mlflow.db")
+    experiment = client.get_experiment_by_name("sdd")
+    found = client.search_runs([experiment.experiment_id])
+    assert {(run.info.run_name, run.info.status) for run in found} == {
+        (result.run, "FINISHED") for result in results
+    }
