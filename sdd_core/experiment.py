@@ -262,7 +262,12 @@ class Experiment(Frozen):
     def settings(self) -> dict[str, Any]:
         """Every setting under its dotted name, `train.lr`; a list is text, `300,100`, and a
         section without a plugin has a name that is None."""
-        return _dotted(self.model_dump(mode="json"))
+        whole = self.model_dump(mode="json")
+        for field, plugin in plugins_of(self).items():
+            section, dot, option = field.partition(".")
+            if dot:  # with its options, those too that are as by default
+                whole[section][option] = plugin.model_dump(mode="json")
+        return _dotted(whole)
 
     def to_toml(self) -> str:
         """The experiment as a TOML file that `sdd run` takes."""

@@ -46,6 +46,11 @@ class Plugin(Frozen):
         return {"name": name, **fields}
 
 
+def article(kind: str) -> str:
+    """A kind's name with its article: a pruner, an optimizer."""
+    return f"{'an' if kind[0] in 'aeiou' else 'a'} {kind}"
+
+
 def label(plugin: Plugin) -> str:
     """A plugin's name as a user wrote it; that of an imported model is its path."""
     return str(plugin.model_dump()["name"])

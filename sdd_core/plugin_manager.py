@@ -25,6 +25,7 @@ from pydantic_core import InitErrorDetails, PydanticCustomError
 from sdd_core import hookspecs
 from sdd_core.errors import SddError
 from sdd_core.plugin import KINDS, Metric, Plugin
+from sdd_core.plugin_base import article
 from sdd_core.plugin_options import taken
 
 GROUP = "sdd"
@@ -247,7 +248,8 @@ class Plugins:
                       if r.status != "ok" and not r.kind]
             why = f"; not loaded: {', '.join(absent)}" if absent else ""
         names = sorted({r.name for r in rows})
-        near = difflib.get_close_matches(name, names, n=3, cutoff=0.5)
+        near = [one for one in names if one.lower() == name.lower()]
+        near = near or difflib.get_close_matches(name, names, n=3, cutoff=0.5)
         hint = f"did you mean {' or '.join(near)}?" if near else f"there are: {', '.join(names)}"
         if not names:
             hint = "none is installed"
@@ -270,7 +272,8 @@ class Plugins:
         """
         table = {"name": value} if isinstance(value, str) else value
         if not isinstance(table, Mapping) or not isinstance(table.get("name"), str):
-            raise ValueError(f"expected a {kind}'s name, or a table with `name` and its options")
+            raise ValueError(f"expected {article(kind)}'s name, or a table with `name` and its "
+                             "options")
         plugin, option = self.find(kind, table["name"])
         options = {key: given for key, given in table.items() if key != "name"}
         made = plugin.model_validate({**options, **option})

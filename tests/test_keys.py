@@ -6,8 +6,9 @@ import tomllib
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from support import plugins_with
 
-from sdd_core import Experiment
+from sdd_core import Experiment, Scope
 from sdd_core.keys import dense_key, digest, level_keys, run_name
 
 numbers = st.one_of(st.integers(-(2**31), 2**31), st.floats(allow_nan=False, allow_infinity=False))
@@ -147,3 +148,41 @@ def test_a_run_folder_has_a_name_that_every_file_system_takes():
     name = run_name(experiment)
     assert name.startswith("digits-os_path_join-imp-rewind-seed7-")
     assert set(name) <= set("abcdefghijklmnopqrstuvwxyz0123456789_-")
+
+
+class Everywhere(Scope):
+    """All layers compete, as with the built-in one."""
+
+    name = "everywhere"
+
+    def shares(self, layers, count):
+        return [(list(layers), count(sum(layer.kept for layer in layers.values()), 1))]
+
+
+class Later(Everywhere):
+    """Another revision of it."""
+
+    revision = 2
+
+
+def test_a_plugin_that_is_an_option_is_in_the_keys_with_its_class_and_revision():
+    keys = [level_keys(BASE)]
+    for scope in (Everywhere, Later):
+        plugins = plugins_with(sdd_scopes=[scope])
+        chosen = {"levels": 3, "pruner": {"scope": "everywhere"}}
+        keys.append(level_keys(Experiment.make(chosen, plugins)))
+    assert len({one[0] for one in keys}) == 1  # the dense network knows no scope
+    assert len({key for one in keys for key in one[1:]}) == 9
+
+
+def test_a_name_and_a_table_of_what_is_so_by_default_have_one_key():
+    for name, table in (
+        ({"optimizer": "AdamW"}, {"optimizer": {"name": "AdamW", "eps": 1e-8}}),
+        ({"decay": "cosine"}, {"decay": {"name": "cosine"}}),
+    ):
+        keys = [dense_key(Experiment.make({"train": train})) for train in (name, table)]
+        assert keys[0] == keys[1] != dense_key(BASE)
+    other = {"train": {"optimizer": {"name": "AdamW", "eps": 1e-6}}}
+    assert dense_key(Experiment.make(other)) != dense_key(
+        Experiment.make({"train": {"optimizer": "AdamW"}})
+    )

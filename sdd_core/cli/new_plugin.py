@@ -11,9 +11,12 @@ from tempfile import TemporaryDirectory
 import click
 
 from sdd_core.errors import SddError
+from sdd_core.experiment import options_that_name
+from sdd_core.plugin_base import article
 from sdd_core.plugin_manager import load_plugins
 
-KINDS = ("pruner", "schedule", "metric", "noise", "data", "model", "loss", "ablation", "hook")
+KINDS = ("pruner", "schedule", "metric", "noise", "data", "model", "loss", "ablation", "optimizer",
+         "decay", "scope", "sparsity", "tracker", "hook")  # fmt: skip
 
 NAME = re.compile(r"[a-z][a-z0-9]*([-_][a-z0-9]+)*")
 
@@ -76,14 +79,16 @@ def _words(name: str, kind: str) -> dict[str, str]:
     taken = next((row for row in load_plugins().rows
                   if (row.kind, row.name) == (kind, name) and row.plugin), None)
     if taken:
-        raise SddError(f"there is a {kind} {name!r} already, in {taken.distribution}; choose "
-                       "another name")
+        raise SddError(f"there is {article(kind)} {name!r} already, in {taken.distribution}; "
+                       "choose another name")
     words = " ".join(parts)
-    section = {"schedule": "retrain"}.get(kind, kind)
+    named = {"schedule": "retrain", **{one: field for field, one in options_that_name().items()}}
+    section = named.get(kind, kind)
     use = {"hook": "sdd run --levels=3", "metric": f"sdd run --metric={name}"}
     return {
         "name": name,
         "kind": "observer" if kind == "hook" else kind,
+        "a_kind": article("observer" if kind == "hook" else kind).capitalize(),
         "distribution": "-".join(["sdd", *parts]),
         "module": module,
         "class_name": "".join(part.capitalize() for part in parts),

@@ -20,6 +20,7 @@ from sdd_core.cli.terminal import console
 from sdd_core.errors import SddError
 from sdd_core.experiment import options_that_name, sections
 from sdd_core.plugin import KINDS
+from sdd_core.plugin_base import article
 from sdd_core.plugin_manager import Plugins, Row, load_plugins, warn_of_problems
 
 
@@ -85,7 +86,7 @@ def unknown(name: str, plugins: Plugins) -> str:
 def _print(row: Row, output: Console) -> None:
     plugin = row.plugin
     assert plugin is not None
-    output.print(f"[bold]{row.name}[/bold], a {row.kind} of {escape(row.distribution)} "
+    output.print(f"[bold]{row.name}[/bold], {article(row.kind)} of {escape(row.distribution)} "
                   f"{row.version}", highlight=False)
     output.print(escape(inspect.cleandoc(plugin.__doc__ or "")), highlight=False)
     if plugin.source:

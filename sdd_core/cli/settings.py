@@ -36,13 +36,25 @@ class ExperimentCommand(click.Command):
     """A command with a typed option for every field of the chosen plugins, `--pruner.batches`."""
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        # The second time with the options of the plugins that sections name, which may name others.
+        for _ in ("sections", "their options"):
+            try:
+                self._offer(ctx, args)
+            except click.UsageError:
+                break
+        return super().parse_args(ctx, args)
+
+    def _offer(self, ctx: click.Context, args: list[str]) -> None:
+        """Find the options of the plugins that a line, with the options known so far, and the file
+        in it choose. Raises click's UsageError for a line that is wrong already."""
         peek = click.Context(self, ignore_unknown_options=True, allow_extra_args=True)
-        # Not resilient parsing: a mistake is told by the real parser below.
+        peek.meta[_OPTIONS] = ctx.meta.get(_OPTIONS, ())
+        # Not resilient parsing: a mistake is told by the real parser.
         try:
             seen, rest, _ = self.make_parser(peek).parse_args(list(args))
         except click.UsageError:
             if not ctx.resilient_parsing:
-                return super().parse_args(ctx, args)
+                raise
             seen, rest = {}, []  # of a line that is not written yet
         file = next((Path(word) for word in (seen.get("file"), *rest)
                      if word and str(word).endswith(".toml")), None)
@@ -59,7 +71,6 @@ class ExperimentCommand(click.Command):
         else:
             plugins = load_plugins(tuple(seen.get("no_plugin") or ()))
             ctx.meta[_OPTIONS] = _options(fields, plugins)
-        return super().parse_args(ctx, args)
 
     def get_params(self, ctx: click.Context) -> list[click.Parameter]:
         """Those that the command always has, and those of the chosen plugins."""

@@ -21,9 +21,10 @@ def checks(plugin: Any) -> list[Check]:
 
 def steps(plugin: Any) -> None:
     """Its steps move every weight that has a gradient, and stay finite, with weight decay too"""
+    same = _gradients()[:1].expand(STEPS, -1)  # so that steps do not cancel one another
     for weight_decay in (0.0, 0.1):
         weights = _weights()
-        _train(plugin, weights, _gradients(), weight_decay=weight_decay)
+        _train(plugin, weights, same, weight_decay=weight_decay)
         if not weights.isfinite().all():
             raise fault(plugin, "takes weights beyond all numbers in a few steps")
         if bool((weights == _weights()).any()):

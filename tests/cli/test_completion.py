@@ -76,6 +76,15 @@ def test_values_of_an_option(complete):
     assert complete("run", "--pruner.scope", "") == ["global", "layer", "erk"]
     assert complete("run", "--pruner.from_dense", "") == ["true", "false"]
     assert complete("run", "--train.decay=c") == ["cosine"]
+    assert complete("run", "--pruner.sparsity", "") == ["linear", "geometric", "cubic"]
+    assert {"sgd", "AdamW"} <= set(complete("run", "--train.optimizer", ""))
+
+
+def test_options_of_a_plugin_that_is_an_option(complete):
+    assert complete("run", "--train.optimizer=Adagrad", "--train.optimizer.l") == [
+        "--train.optimizer.lr_decay"
+    ]
+    assert complete("run", "--train.optimizer.") == []
 
 
 def test_a_line_with_mistakes_is_completed_as_far_as_it_goes(complete, tmp_path):
