@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from sdd_core.data import Augmentation, Dataset, Split
     from sdd_core.errors import SddError
     from sdd_core.experiment import Experiment, Train
+    from sdd_core.files import check_unchanged, with_checksum
     from sdd_core.level import Epoch, LevelView
     from sdd_core.plugin import (
         Ablation,
@@ -92,6 +93,7 @@ _HOMES = {
     "by_learning_distance": "analysis.recommendation",
     "by_test_accuracy": "analysis.recommendation",
     "check_learning_distance": "analysis.recommendation",
+    "check_unchanged": "files",
     "compare": "analysis.findings",
     "find_phases": "analysis.phases",
     "group": "analysis.groups",
@@ -100,6 +102,7 @@ _HOMES = {
     "run": "api",
     "sweep": "sweeps",
     "table": "analysis.tidy",
+    "with_checksum": "files",
 }
 
 __all__ = [  # noqa: PLE0604 (the lazy names are in _HOMES)

@@ -18,7 +18,7 @@ from pydantic import (
 )
 
 from sdd_core.errors import SddError
-from sdd_core.files import DENSE_WEIGHTS, sha256
+from sdd_core.files import DENSE_WEIGHTS, with_checksum
 from sdd_core.own.given import GivenData, GivenModel
 from sdd_core.own.imported import ImportedData, ImportedModel
 from sdd_core.plugin import (
@@ -167,10 +167,7 @@ class Train(Frozen):
         folder = settings["pretrained"]
         given = {**settings, "pretrained": str(folder) if isinstance(folder, Path) else folder}
         file = Path(str(folder)).expanduser() / DENSE_WEIGHTS
-        # So that other weights in their place make another experiment.
-        if not given.get("pretrained_checksum") and file.is_file():
-            given["pretrained_checksum"] = sha256(file)
-        return given
+        return with_checksum(given, "pretrained_checksum", file)
 
     @model_validator(mode="after")
     def _checksum_of_something(self) -> Train:

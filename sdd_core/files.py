@@ -6,9 +6,10 @@ import glob
 import hashlib
 import os
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from sdd_core.errors import SddError
 
@@ -102,6 +103,30 @@ def sha256(file: Path) -> str:
     """Hexadecimal SHA-256 of a file's content."""
     with file.open("rb") as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def with_checksum(options: Any, option: str, file: Path) -> Any:
+    """Options as they were given, and under `option`, unless that is given too, the SHA-256 of the
+    file that another of them names.
+
+    So another file in its place makes another experiment. To be called by a model validator of the
+    mode "before".
+    """
+    if isinstance(options, Mapping) and not options.get(option) and file.is_file():
+        return {**options, option: sha256(file)}
+    return options
+
+
+def check_unchanged(file: Path, checksum: str | None, what: str, option: str) -> None:
+    """Raises SddError, one line, when a file has another SHA-256 than `checksum`.
+
+    what: the file, as a user knows it. option: where the checksum stands, `noise.checksum`. Raises
+    OSError when the file cannot be read.
+    """
+    if checksum not in {None, sha256(file)}:
+        raise SddError(f"{what} is not the one that the experiment began with (its checksum "
+                       f"differs); bring that back, or leave out {option} for an experiment of its "
+                       "own")
 
 
 def link_or_copy(source: Path, target: Path) -> None:

@@ -19,10 +19,10 @@ from sdd_core.evaluation import check_output
 from sdd_core.experiment import Experiment
 from sdd_core.guard import Guard
 from sdd_core.plugin import Schedule, Sparsities, label
-from sdd_core.pretrained import load_pretrained
 from sdd_core.randomness import generator
 from sdd_core.retraining import Dense, Retraining
 from sdd_core.training.loop import dense_learning_rates
+from sdd_core.training.pretrained import load_pretrained
 from sdd_core.training.resident import Resident
 
 

@@ -12,7 +12,15 @@ import pytest
 from support import contents, in_child
 
 from sdd_core import SddError, files
-from sdd_core.files import damaged_file, link_or_copy, sha256, write_atomic, write_entry
+from sdd_core.files import (
+    check_unchanged,
+    damaged_file,
+    link_or_copy,
+    sha256,
+    with_checksum,
+    write_atomic,
+    write_entry,
+)
 
 FULL = OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
@@ -211,3 +219,21 @@ def test_a_copy_where_there_are_no_hard_links(tmp_path, monkeypatch):
     assert target.read_text() == "one"
     assert not target.samefile(source)
     assert set(contents(tmp_path)) == {"source", "target"}
+
+
+def test_an_option_remembers_the_file_that_it_names(tmp_path):
+    file = tmp_path / "a"
+    file.write_bytes(b"alpha")
+    options = {"file": str(file)}
+    noted = with_checksum(options, "sum", file)
+    assert noted == {**options, "sum": sha256(file)}
+    assert options == {"file": str(file)}  # which stay as they were given
+    check_unchanged(file, noted["sum"], "noise.file: a", "noise.sum")
+    file.write_bytes(b"beta")
+    with pytest.raises(SddError, match=r"^noise.file: a is not the one .* leave out noise.sum for"):
+        check_unchanged(file, noted["sum"], "noise.file: a", "noise.sum")
+    check_unchanged(file, None, "noise.file: a", "noise.sum")
+    # What is given stays, also of another file; and what is no file has no checksum.
+    assert with_checksum(noted, "sum", file) is noted
+    assert with_checksum(options, "sum", tmp_path / "none") is options
+    assert with_checksum("a text", "sum", file) == "a text"

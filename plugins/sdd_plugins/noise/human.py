@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import hashlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -13,7 +12,7 @@ import torch
 from pydantic import Field, model_validator
 from torch import Tensor
 
-from sdd_core import Dataset, LabelNoise, SddError
+from sdd_core import Dataset, LabelNoise, SddError, check_unchanged, with_checksum
 
 LEAST_AGREEMENT = 0.5
 """With the true labels. People are right more often (of CIFAR-10N's worst labels 60 % are); labels
@@ -54,12 +53,8 @@ class Human(LabelNoise):
     @model_validator(mode="before")
     @classmethod
     def _with_checksum(cls, options: Any) -> Any:
-        # So that another file in its place makes another experiment.
-        if isinstance(options, Mapping) and not options.get("checksum"):
-            path = Path(str(options.get("file", ""))).expanduser()
-            if path.is_file():
-                return {**options, "checksum": _checksum(path)}
-        return options
+        file = options.get("file", "") if isinstance(options, Mapping) else ""
+        return with_checksum(options, "checksum", Path(str(file)).expanduser())
 
     def corrupt(self, labels: Tensor, data: Dataset, generator: torch.Generator) -> Tensor:
         """Raises SddError: the file is missing, damaged, has changed, or does not fit the data."""
@@ -90,10 +85,7 @@ class Human(LabelNoise):
             raise SddError(f"noise.file: {self.file} is no .npy, .txt or .csv file; pickles (.pt) "
                            "have to be converted, `sdd show human` says how")
         try:
-            if self.checksum not in {None, _checksum(path)}:
-                raise SddError(f"noise.file: {self.file} is not the file that the experiment began "
-                               "with (its checksum differs); bring that back, or leave out "
-                               "noise.checksum for an experiment of its own")
+            check_unchanged(path, self.checksum, f"noise.file: {self.file}", "noise.checksum")
             found = readers[path.suffix](path)
         except (OSError, ValueError) as error:
             reason = getattr(error, "strerror", None) or " ".join(str(error).split())
@@ -119,7 +111,3 @@ class Human(LabelNoise):
                 raise SddError(f"noise.column: {self.file} {asked}; choose one of "
                                f"{', '.join(columns)}")
             return np.array([int(row[column] or "") for row in rows])
-
-
-def _checksum(path: Path) -> str:
-    return hashlib.sha256(path.read_bytes()).hexdigest()

@@ -9,7 +9,7 @@ from torch import nn
 
 from sdd_core.errors import SddError
 from sdd_core.experiment import Train
-from sdd_core.files import DENSE_WEIGHTS, sha256
+from sdd_core.files import DENSE_WEIGHTS, check_unchanged
 from sdd_core.level import Level
 from sdd_core.masks import prunable_weights
 from sdd_core.store import read_level
@@ -49,10 +49,8 @@ def _read(train: Train) -> Level:
         raise SddError(f"train.pretrained: {where} has no dense network ({DENSE_WEIGHTS}); "
                        "expected the folder of a run that has trained it; `sdd runs` lists them")
     try:
-        if train.pretrained_checksum not in {None, sha256(file)}:
-            raise SddError(f"train.pretrained: the dense network in {where} is not the one that "
-                           "the experiment began with (its checksum differs); bring that back, or "
-                           "leave out train.pretrained_checksum for an experiment of its own")
+        check_unchanged(file, train.pretrained_checksum, "train.pretrained: the dense network in "
+                        f"{where}", "train.pretrained_checksum")
         level = read_level(file.parent)
     except (OSError, ValueError, KeyError, TypeError, RuntimeError, SafetensorError) as error:
         reason = " ".join(str(error).split())
