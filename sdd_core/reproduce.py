@@ -174,7 +174,7 @@ def _page(made: Reproduction, images: Sequence[str]) -> str:
     on = f" --on {shlex.quote(made.of.on)}" if made.of.on else ""
     runs = {result.run for one in made.shown for result in one.results}
     parts = [
-        f"# {recipe.title}",
+        f"# {recipe.title} ({made.of.scale})",
         f"> {recipe.claim}\n>\n> {recipe.source} of He, Xie, Zhu & Qin (2022), arXiv:2206.08684",
         f"    sdd reproduce {recipe.name} --scale {made.of.scale}{on}",
         f"{len(runs)} runs, {made.levels} levels; {_took(made)}. Lines are means over the seeds, "

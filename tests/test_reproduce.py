@@ -70,7 +70,7 @@ def test_a_page_says_what_was_asked_and_what_was_found(recipe, tmp_path):
     page, image, numbers = made.write(tmp_path / "out")
     text = page.read_text()
     assert page.name == "ticket-small.md"
-    assert text.startswith("# Ticket or not\n\n> It depends.")
+    assert text.startswith("# Ticket or not (small)\n\n> It depends.")
     assert "sdd reproduce ticket --scale small" in text
     assert "4 runs, 10 levels; 10 of them were trained and measured in" in text
     assert "## Few digits: with and without" in text
