@@ -108,12 +108,12 @@ def save_convolution(network: SparseConvNet, plan: ConvPlan) -> dict[Tensor, Ten
     ):
         parameter.copy_(torch.from_numpy(value))
         momenta[parameter] = torch.from_numpy(buffer)
-    for norm, state in zip(plan.norms, network.norms, strict=True):
+    for norm, (mean, variance) in zip(plan.norms, network.statistics(), strict=True):
         assert norm.running_mean is not None
         assert norm.running_var is not None
         assert norm.num_batches_tracked is not None
-        norm.running_mean.copy_(torch.from_numpy(state.mean))
-        norm.running_var.copy_(torch.from_numpy(state.variance))
+        norm.running_mean.copy_(torch.from_numpy(mean))
+        norm.running_var.copy_(torch.from_numpy(variance))
         norm.num_batches_tracked += network.steps
     network.steps = 0
     return momenta

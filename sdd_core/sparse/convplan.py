@@ -1,4 +1,4 @@
-"""The parts of a convolutional network, and where its kept weights find their inputs."""
+"""The parts of a convolutional network, and where the kernels find all of its numbers."""
 
 from __future__ import annotations
 
@@ -7,6 +7,12 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
+
+from sdd_core.sparse.plan import LAYER as LINEAR
+from sdd_core.sparse.plan import Index, list_weights
+
+# Rows of a result that are worked on at once, with a stride of 1; their inputs stay in the cache.
+STRIP = 8
 
 
 @dataclass(frozen=True)
@@ -47,31 +53,244 @@ class NormState:
     epsilon: float
 
 
-class Taps:
-    """A convolution's kept weights as compressed rows and columns of shifts.
+def _record(*names: str) -> np.dtype:
+    return np.dtype([(name, np.int64) for name in names])
 
-    With a stride of 2 the source is split into four maps a channel, even and odd rows and
-    columns, and the convolution runs over these with a stride of 1.
+
+# A convolution. Places of maps are those of their first pixel in a group's memory; -1: none.
+LAYER = _record(
+    "activation",  # the one that makes the source; -1: the images
+    "first",  # whether this is the first layer that reads the source: it has to make it
+    "source", "target", "outputs", "side", "stride", "weights",
+    # A strip of inputs, a border around it: results at once, its lines, and pixels in a line.
+    "rows", "lines", "line",
+    # Into the index. Channels of the source that are read, and their places; rows of kept weights.
+    "filled", "filled_count", "slots", "row_starts", "shifts",
+    # The same for a strip of gradients: result channels that are needed; columns of kept weights.
+    "back_rows", "back_lines", "back_line", "results", "result_count",
+    "columns", "column_count", "channels", "present", "column_starts", "back_shifts", "positions",
+    "norm", "made",  # what normalises the result, and the activation that this goes into
+    "gradient", "before",  # the gradients of that activation, and of the source
+)  # fmt: skip
+
+# relu(norm(source) + rest). It is `kept` where it is needed more than once, else made anew.
+ACTIVATION = _record(
+    "source", "norm", "other", "other_norm", "kept", "channels", "side", "start",
+    "read", "read_count", "reached", "reached_count", "gradient",
+)  # fmt: skip
+
+NORM = np.dtype([
+    *[(name, np.int64) for name in ("channels", "start", "gamma", "beta")],
+    ("momentum", np.float64), ("epsilon", np.float64),
+])  # fmt: skip
+
+
+class Layout:
+    """Where everything is, for given masks.
+
+    A group's memory has the images, the results of the convolutions, the activations that are
+    kept, one vector for each mean, logit and its gradient, and gradients of activations, whose
+    place is used again when they are done with. `pixels` is how many vectors that makes, `strip`
+    how many a thread needs for a strip of inputs or gradients.
+
+    Args:
+        starts: where each parameter's kept entries begin in the flat array.
     """
 
     def __init__(
-        self, mask: NDArray[np.bool_], size: int, stride: int, reached: NDArray[np.bool_]
+        self,
+        operations: Sequence[Convolution | Normalisation],
+        sizes: Sequence[tuple[int, int]],
+        masks: Sequence[NDArray[np.bool_]],
+        norms: Sequence[NormState],
+        starts: Sequence[int],
     ) -> None:
-        outputs, inputs, kernel, _ = mask.shape
-        plane, line = (size + 2) ** 2, size + 2
+        self._operations = operations
+        self._sizes = sizes
+        self._masks = masks
+        self._starts = starts
+        self._convolutions = [part for part in operations if isinstance(part, Convolution)]
+        self._activations = [part for part in operations if isinstance(part, Normalisation)]
+        self._read, self._reached = reach(operations, sizes, masks)
+        self._index = Index()
+        self.pixels = self.strip = 0
+        self.layers = np.zeros(len(self._convolutions), LAYER).view(np.recarray)
+        self.activations = np.zeros(len(self._activations), ACTIVATION).view(np.recarray)
+        self.norms = self._place_norms(norms)
+        self._places = self._place_maps()
+        self._describe_activations()
+        self.head = self._place_head()
+        self._describe_layers()
+        self._place_gradients()
+        self.index = self._index.flat()
+
+    def _place_norms(self, states: Sequence[NormState]) -> np.recarray:
+        records = np.zeros(len(states), NORM).view(np.recarray)
+        start = 0
+        for number, (record, state) in enumerate(zip(records, states, strict=True)):
+            parameter = len(self._convolutions) + 2 * number
+            record.gamma, record.beta = self._starts[parameter], self._starts[parameter + 1]
+            record.channels, record.start = len(state.mean), start
+            record.momentum, record.epsilon = state.momentum, state.epsilon
+            start += len(state.mean)
+        return records
+
+    def _take(self, pixels: int) -> int:
+        self.pixels += pixels
+        return self.pixels - pixels
+
+    def _place_maps(self) -> list[int]:
+        """The images, all results, and the activations that are read more than once."""
+        places = [-1] * len(self._sizes)
+        results = {0, *(part.target for part in self._convolutions)}
+        summed = {part.other for part in self._activations}
+        for number, (channels, size) in enumerate(self._sizes):
+            readers = sum(part.source == number for part in self._convolutions)
+            made = [part for part in self._activations if part.target == number]
+            needed = readers > 1 or number in summed or any(part.other is not None for part in made)
+            if number in results or (readers and needed):
+                places[number] = self._take(channels * size * size)
+        return places
+
+    def _describe_activations(self) -> None:
+        start = 0
+        for record, part in zip(self.activations, self._activations, strict=True):
+            channels, size = self._sizes[part.target]
+            record.source, record.norm = self._places[part.source], part.norm
+            record.other = -1 if part.other is None else self._places[part.other]
+            record.other_norm = -1 if part.other_norm is None else part.other_norm
+            record.kept = self._places[part.target]
+            record.channels, record.side, record.start = channels, size, start
+            record.read, record.read_count = self._list(self._read[part.target])
+            record.reached, record.reached_count = self._list(self._reached[part.target])
+            start += channels
+
+    def _list(self, chosen: NDArray[np.bool_]) -> tuple[int, int]:
+        numbers = np.flatnonzero(chosen)
+        return self._index.append(numbers), len(numbers)
+
+    def _place_head(self) -> np.recarray:
+        head = np.zeros(1, LINEAR).view(np.recarray)
+        mask = self._masks[-2]
+        head[0].outputs, head[0].inputs = mask.shape
+        head[0].source = self._take(mask.shape[1])
+        head[0].target = self._take(mask.shape[0] + 2)  # two for `cross_entropy`
+        head[0].weights, head[0].biases = self._starts[-3], self._starts[-2]
+        head[0].row_blocks = head[0].column_blocks = 1
+        list_weights(head[0], mask, self._index)
+        return head
+
+    def _describe_layers(self) -> None:
+        makers = {part.target: number for number, part in enumerate(self._activations)}
+        users = {
+            source: (number, norm)
+            for number, part in enumerate(self._activations)
+            for source, norm in part.normed()
+        }
+        seen: set[int] = set()
+        for layer, part in zip(self.layers, self._convolutions, strict=True):
+            layer.activation = makers.get(part.source, -1)
+            layer.first = part.source not in seen
+            seen.add(part.source)
+            kept = self._places[part.source]
+            if kept < 0:  # the activation is made anew from what it normalises
+                kept = self.activations[layer.activation].source
+            layer.source, layer.target = kept, self._places[part.target]
+            layer.outputs, layer.side = self._sizes[part.target]
+            layer.stride, layer.weights = part.stride, self._starts[part.layer]
+            layer.made, layer.norm = users[part.target]
+            self._list_taps(layer, part)
+
+    def _list_taps(self, layer: np.record, part: Convolution) -> None:
+        """Kept weights as shifts: of the place in a strip of inputs, and in one of gradients."""
+        mask, stride, size = self._masks[part.layer], part.stride, layer.side
         rows, columns, down, right = np.nonzero(mask)
-        down, right = down - kernel // 2, right - kernel // 2
-        if stride == 2:
-            columns = 4 * columns + 2 * (down & 1) + (right & 1)
-            down, right, inputs = down >> 1, right >> 1, 4 * inputs
-        shift = down * line + right
-        self.row_starts = _starts(rows, outputs)
-        self.forward = (columns * plane + shift).astype(np.int32)
-        by_column = np.lexsort((rows, columns))
-        by_column = by_column[np.take(reached, np.take(rows, by_column))]
-        self.column_starts = _starts(columns[by_column], inputs)
-        self.backward = (rows * plane - shift)[by_column].astype(np.int32)
-        self.positions = by_column.astype(np.int32)
+        down, right = down - mask.shape[2] // 2, right - mask.shape[3] // 2
+
+        layer.rows, layer.back_rows = min(size, STRIP // stride), min(size, STRIP)
+        layer.lines, layer.line = stride * (layer.rows - 1) + 3, stride * size + 2
+        layer.back_lines, layer.back_line = layer.back_rows + 2, size + 2
+        area = layer.lines * layer.line
+        reads = mask.any(axis=(0, 2, 3))
+        layer.filled, layer.filled_count = self._list(reads)
+        slots = np.where(reads, np.cumsum(reads) - 1, -1)
+        layer.slots, slots = self._index.append(slots), slots[columns]
+        layer.row_starts = self._index.append(_starts(rows, layer.outputs))
+        layer.shifts = self._index.append(slots * area + down * layer.line + right)
+        self.strip = max(self.strip, layer.filled_count * area)
+
+        # Pixels of the source fall into stride * stride phases, each with weights of its own.
+        wanted = self._reached[part.target] & mask.any(axis=(1, 2, 3))
+        layer.results, layer.result_count = self._list(wanted)
+        phase = down % stride * stride + right % stride
+        by_column = np.lexsort((rows, phase, columns))
+        by_column = by_column[wanted[rows[by_column]]]
+        area = layer.back_lines * layer.back_line
+        down, right = (down % stride - down) // stride, (right % stride - right) // stride
+        slots = (np.cumsum(wanted) - 1)[rows]
+        shifts = slots * area + down * layer.back_line + right
+        inputs = mask.shape[1] * stride * stride
+        counts = _starts((columns * stride * stride + phase)[by_column], inputs)
+        layer.back_shifts = self._index.append(shifts[by_column])
+        layer.positions = self._index.append(by_column)
+        layer.column_starts = self._index.append(counts)
+        self.strip = max(self.strip, layer.result_count * area)
+
+    def _place_gradients(self) -> None:
+        """In the order of the backward pass: which gradients are there when, and where."""
+        free: dict[int, list[int]] = {}
+        gradients: dict[int, int] = {}
+        present = [np.zeros(channels, bool) for channels, _ in self._sizes]
+        makers: dict[int, int] = {}  # convolutions that still need an activation's gradient
+        lent: set[int] = set()
+
+        def place(number: int) -> int:
+            if number not in gradients:
+                channels, size = self._sizes[number]
+                stock = free.get(channels * size * size)
+                gradients[number] = stock.pop() if stock else self._take(channels * size * size)
+            return gradients[number]
+
+        last = self._operations[-1].target
+        activations = dict(zip((p.target for p in self._activations), self.activations, strict=True))
+        layers = dict(zip((p.target for p in self._convolutions), self.layers, strict=True))
+        for part in reversed(self._operations):
+            if isinstance(part, Normalisation):
+                activations[part.target].gradient = place(part.target)
+                makers[part.target] = len(part.normed())
+                if part.other is not None and part.other_norm is None:
+                    # A residual sum hands its gradient on as it is.
+                    gradients[part.other] = gradients[part.target]
+                    present[part.other] |= self._reached[part.target]
+                    lent.add(part.target)
+                continue
+            layer = layers[part.target]
+            made = self._activations[layer.made].target
+            layer.gradient = gradients[made]
+            layer.before = -1 if part.source == 0 else place(part.source)
+            self._list_columns(layer, part, present[part.source])
+            makers[made] -= 1
+            if makers[made] == 0 and made not in lent:
+                channels, size = self._sizes[made]
+                free.setdefault(channels * size * size, []).append(gradients[made])
+        assert last in gradients
+
+    def _list_columns(
+        self, layer: np.record, part: Convolution, present: NDArray[np.bool_]
+    ) -> None:
+        """The phases of source channels that get something; notes that they have it then."""
+        phases = part.stride * part.stride
+        mask = self._masks[part.layer]
+        touched = mask[self._reached[part.target]].any(axis=(0, 2, 3))
+        # The first reader is the last here: it completes all channels, also the untouched ones.
+        chosen = self._reached[part.source] if layer.first and part.source else touched
+        channels = np.repeat(np.flatnonzero(chosen), phases)
+        phase = np.tile(np.arange(phases), len(channels) // phases)
+        layer.columns = self._index.append(channels * phases + phase)
+        layer.channels = self._index.append(channels)
+        layer.present = self._index.append(present[channels])
+        layer.column_count = len(channels)
+        present |= touched
 
 
 def reach(

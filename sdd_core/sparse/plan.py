@@ -45,7 +45,7 @@ class Plan:
         self.shapes = [mask.shape for mask in masks]
         self._slots: list[tuple[NDArray[np.intp], NDArray[np.intp], NDArray[np.intp]]] = []
         kept: list[NDArray[np.bool_]] = []
-        index = _Index()
+        index = Index()
         units = parameters = 0
         for i, (mask, kernel) in enumerate(zip(masks, kernels, strict=True)):
             # -1 stands for a feature that an earlier block has already.
@@ -66,14 +66,7 @@ class Plan:
                 layer.row_blocks = _blocks(layer.inputs, density)
                 # Other layers need the sum over all rows at once, for their inputs' gradients.
                 layer.column_blocks = _blocks(layer.outputs, density) if i == 0 else 1
-                order, starts = _in_blocks(rows, columns, seen.shape, layer.row_blocks)
-                rows, columns = rows[order], columns[order]
-                layer.row_starts, layer.columns = index.append(starts), index.append(columns)
-                layer.row_work = index.append(np.append(0, np.cumsum(seen.sum(axis=1))))
-                order, starts = _in_blocks(columns, rows, seen.shape[::-1], layer.column_blocks)
-                layer.column_starts, layer.rows = index.append(starts), index.append(rows[order])
-                layer.positions = index.append(order)
-                layer.column_work = index.append(np.append(0, np.cumsum(seen.sum(axis=0))))
+                rows, columns = list_weights(layer, seen, index)
             self._slots.append((rows, features[columns] if i == 0 else columns, slots))
             parameters += kept[-1].size
             layer.biases = parameters if biased[i] else -1
@@ -113,7 +106,26 @@ class Plan:
         ]
 
 
-class _Index:
+def list_weights(
+    layer: np.record, mask: NDArray[np.bool_], index: Index
+) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+    """Write a sparse layer's kept weights into the index, in as many blocks as the layer says.
+
+    Returns their rows and columns, in the order in which they have to lie.
+    """
+    rows, columns = np.nonzero(mask)
+    order, starts = _in_blocks(rows, columns, mask.shape, layer.row_blocks)
+    rows, columns = rows[order], columns[order]
+    layer.row_starts, layer.columns = index.append(starts), index.append(columns)
+    layer.row_work = index.append(np.append(0, np.cumsum(mask.sum(axis=1))))
+    order, starts = _in_blocks(columns, rows, mask.shape[::-1], layer.column_blocks)
+    layer.column_starts, layer.rows = index.append(starts), index.append(rows[order])
+    layer.positions = index.append(order)
+    layer.column_work = index.append(np.append(0, np.cumsum(mask.sum(axis=0))))
+    return rows, columns
+
+
+class Index:
     """Integer arrays laid end to end."""
 
     def __init__(self) -> None:

@@ -30,20 +30,30 @@ BLOCK = 16
 
 @dataclass(frozen=True)
 class Tile:
-    """How many numbers a vector holds, and how far apart (in numbers) vectors begin.
+    """How many numbers a vector holds, and where in memory they are.
 
-    Both are part of its compiled type. Vectors overlap where `step` is less than `width`.
+    A vector is made of units of `unit` numbers that lie together, and units are what positions
+    count: neighbours, or every `stride`-th. All of it is part of the compiled type.
     """
 
     width: int
-    step: int = 0  # 0: as `width`
+    unit: int = 0  # 0: as `width`
+    stride: int = 1
 
 
 class TileType(types.Type):
-    def __init__(self, width: int, step: int) -> None:
+    def __init__(self, width: int, unit: int, stride: int) -> None:
         self.width = width
-        self.step = step or width
-        super().__init__(name=f"Tile({width}, {self.step}, {source_digest()})")
+        self.unit = unit or width
+        self.stride = stride
+        super().__init__(name=f"Tile({width}, {self.unit}, {stride}, {source_digest()})")
+
+    @property
+    def parts(self) -> list[int]:
+        """The positions, from the first, at which the vector's contiguous parts begin."""
+        return [0] if self.stride == 1 else [
+            unit * self.stride for unit in range(self.width // self.unit)
+        ]
 
 
 class VectorType(types.Type):
@@ -65,7 +75,7 @@ class VectorModel(models.PrimitiveModel):
 
 @typeof_impl.register(Tile)
 def _typeof_tile(value, context):
-    return TileType(value.width, value.step)
+    return TileType(value.width, value.unit, value.stride)
 
 
 @unbox(TileType)
@@ -87,8 +97,9 @@ def load(typingctx, units, unit, tile):
     vector = VectorType(units.dtype, tile.width)
 
     def build(context, builder, signature, arguments):
-        pointer = _pointer(context, builder, units, arguments[0], arguments[1], vector, tile)
-        return builder.load(pointer, align=units.dtype.bitwidth // 8)
+        pointers = _pointers(context, builder, units, arguments[0], arguments[1], vector, tile)
+        align = units.dtype.bitwidth // 8
+        return _join(builder, [builder.load(pointer, align=align) for pointer in pointers])
 
     return vector(units, types.intp, tile), build
 
@@ -96,8 +107,13 @@ def load(typingctx, units, unit, tile):
 @intrinsic
 def store(typingctx, units, unit, vector, tile):
     def build(context, builder, signature, arguments):
-        pointer = _pointer(context, builder, units, arguments[0], arguments[1], vector, tile)
-        builder.store(arguments[2], pointer, align=units.dtype.bitwidth // 8)
+        pointers = _pointers(context, builder, units, arguments[0], arguments[1], vector, tile)
+        count = vector.llvm.count // len(pointers)
+        for i, pointer in enumerate(pointers):
+            part = arguments[2]
+            if len(pointers) > 1:
+                part = _slice(builder, part, i * count, count)
+            builder.store(part, pointer, align=units.dtype.bitwidth // 8)
         return context.get_dummy_value()
 
     return types.void(units, types.intp, vector, tile), build
@@ -148,6 +164,23 @@ def reduce(typingctx, vector):
         return _reduce(builder, arguments[0])
 
     return vector.dtype(vector), build
+
+
+@intrinsic
+def fold(typingctx, vector, tile):
+    """The sum of a vector's parts of the tile's width."""
+    result = VectorType(vector.dtype, tile.width)
+
+    def build(context, builder, signature, arguments):
+        starts = range(0, vector.llvm.count, tile.width)
+        parts = [_slice(builder, arguments[0], start, tile.width) for start in starts]
+        while len(parts) > 1:
+            half = len(parts) // 2
+            pairs = zip(parts[:half], parts[half:], strict=True)
+            parts = [builder.fadd(*pair) for pair in pairs]
+        return parts[0]
+
+    return result(vector, tile), build
 
 
 def _elementwise(operate):
@@ -253,10 +286,15 @@ def relu_gradient(typingctx, activation, gradient):
     return gradient(activation, gradient), build
 
 
-def _pointer(context, builder, array_type, array, unit, vector, tile):
+def _pointers(context, builder, array_type, array, unit, vector, tile):
+    """Where the vector's contiguous parts are."""
     data = context.make_array(array_type)(context, builder, array).data
-    offset = builder.mul(unit, ir.Constant(unit.type, tile.step))
-    return builder.bitcast(builder.gep(data, [offset]), vector.llvm.as_pointer())
+    part = ir.VectorType(vector.llvm.element, vector.llvm.count // len(tile.parts))
+    begin = builder.mul(unit, ir.Constant(unit.type, tile.unit))
+    offsets = [
+        builder.add(begin, ir.Constant(unit.type, position * tile.unit)) for position in tile.parts
+    ]
+    return [builder.bitcast(builder.gep(data, [offset]), part.as_pointer()) for offset in offsets]
 
 
 def _fill(builder, value, vector):
@@ -268,6 +306,15 @@ def _fill(builder, value, vector):
 def _slice(builder, value, start, count):
     undefined = ir.Constant(value.type, ir.Undefined)
     return builder.shuffle_vector(value, undefined, _lanes(list(range(start, start + count))))
+
+
+def _join(builder, parts):
+    """One vector of as many as a power of 2."""
+    while len(parts) > 1:
+        lanes = _lanes(list(range(2 * parts[0].type.count)))
+        pairs = zip(parts[::2], parts[1::2], strict=True)
+        parts = [builder.shuffle_vector(*pair, lanes) for pair in pairs]
+    return parts[0]
 
 
 def _lanes(positions):
