@@ -15,12 +15,14 @@ from __future__ import annotations
 from sdd_core.sparse.compilation import compiled
 from sdd_core.sparse.vector import (
     Tile,
+    accumulate,
     add,
     add_scaled,
+    add_to,
     divide,
     dot,
+    entry,
     fill,
-    fold,
     load,
     multiply,
     reduce,
@@ -42,16 +44,6 @@ TILES = (
 
 
 @compiled
-def activation(memory, source, other, factors, channel, tile):
-    """relu(norm(source) + rest) at these places of an activation's channel."""
-    total = fill(factors[1, channel], tile)
-    total = add_scaled(total, factors[0, channel], load(memory, source, tile))
-    if other >= 0:
-        total = add_scaled(total, factors[2, channel], load(memory, other, tile))
-    return relu(total)
-
-
-@compiled
 def clear(strip, begin, pixels, pixel):
     for x in range(pixels):
         store(strip, begin + x, fill(strip.dtype.type(0), pixel), pixel)
@@ -63,73 +55,67 @@ def fill_inputs(layer, act, index, factors, memory, strip, present, first, rows,
 
     The first layer that reads an activation makes it, and keeps it where others will read it.
     """
-    size, area = layer.side * layer.stride, (layer.side * layer.stride) ** 2
-    lines, line = layer.lines, layer.line
-    pixels = width(tile) // IMAGES
+    size, lines, line = layer.side * layer.stride, layer.lines, layer.line
     mask = load(present, 0, tile)
     top, end = first * layer.stride, (first + rows) * layer.stride
     make = layer.first and layer.activation >= 0
     keep = make and act.kept >= 0
+    residual = act.other >= 0
     slots = index[layer.slots :]
     begin, count = (act.read, act.read_count) if keep else (layer.filled, layer.filled_count)
     channels = index[begin:]
-    for i in range(count):
-        channel = channels[i]
-        slot = slots[channel]
-        for row in range(top - 1, end - layer.stride + 2):
+    for row in range(top - 1, end - layer.stride + 2):
+        within = 0 <= row < size
+        own = keep and top <= row < end
+        for i in range(count):
+            channel = entry(channels, i)
+            slot = entry(slots, channel)
             target = (slot * lines + row - top + 1) * line
-            if row < 0 or row >= size:
-                if slot >= 0:
-                    clear(strip, target, line, pixel)
+            if slot >= 0:
+                clear(strip, target, 1 if within else line, pixel)
+                clear(strip, target + size + 1, 1, pixel)
+            if not within or (slot < 0 and not own):
                 continue
-            place = channel * area + row * size
+            scale, shift, factor = factors[:, act.start + channel]
+            place = channel * layer.channel_step + row * layer.row_step
             source = (act.source if make else layer.source) + place
-            other = act.other + place if act.other >= 0 else -1
-            own = keep and top <= row < end
-            for x in range(0, size, pixels):
+            other, kept = act.other + place, act.kept + place
+            for x in range(0, size, width(tile) // IMAGES):
+                value = load(memory, source + x, tile)
                 if make:
-                    rest = other + x if other >= 0 else -1
-                    number = act.start + channel
-                    value = activation(memory, source + x, rest, factors, number, tile)
-                else:
-                    value = load(memory, source + x, tile)
+                    value = add_scaled(fill(shift, tile), scale, value)
+                    if residual:
+                        value = add_scaled(value, factor, load(memory, other + x, tile))
+                    value = relu(value)
                 value = multiply(value, mask)
                 if own:
-                    store(memory, act.kept + place + x, value, tile)
+                    store(memory, kept + x, value, tile)
                 if slot >= 0:
                     store(strip, target + 1 + x, value, tile)
-            if slot >= 0:
-                clear(strip, target, 1, pixel)
-                clear(strip, target + size + 1, 1, pixel)
 
 
 @compiled
 def convolve(layer, index, parameters, memory, strip, sums, first, rows, tile, apart, pixel):
     """Rows of the results, and in `sums` for each channel their sum and that of the squares."""
-    size = layer.side
-    line = layer.line
-    starts = index[layer.row_starts :]
-    shifts = index[layer.shifts :]
+    size, stride, line, outputs = layer.side, layer.stride, layer.line, layer.outputs
+    starts, shifts = index[layer.row_starts :], index[layer.shifts :]
     weights = parameters[layer.weights :]
     zero = parameters.dtype.type(0)
     for y in range(rows):
-        for x in range(0, size, width(tile) // IMAGES):
-            inner = (y * layer.stride + 1) * line + x * layer.stride + 1
-            outer = layer.target + (first + y) * size + x
-            for channel in range(layer.outputs):
-                if starts[channel] == starts[channel + 1]:
-                    continue  # it has been zero from the beginning
+        for channel in range(outputs):
+            begin, end = entry(starts, channel), entry(starts, channel + 1)
+            if begin == end:
+                continue  # it has been zero from the beginning
+            outer = layer.target + ((first + y) * outputs + channel) * size
+            for x in range(0, size, width(tile) // IMAGES):
+                inner = (y * stride + 1) * line + x * stride + 1
                 total = fill(zero, tile)
-                for k in range(starts[channel], starts[channel + 1]):
-                    total = add_scaled(total, weights[k], load(strip, inner + shifts[k], apart))
-                store(memory, outer + channel * size * size, total, tile)
+                for k in range(begin, end):
+                    source = load(strip, inner + entry(shifts, k), apart)
+                    total = add_scaled(total, entry(weights, k), source)
+                store(memory, outer + x, total, tile)
                 accumulate(sums, 2 * channel, total, pixel)
                 accumulate(sums, 2 * channel + 1, multiply(total, total), pixel)
-
-
-@compiled
-def accumulate(sums, number, vector, pixel):
-    store(sums, number, add(load(sums, number, pixel), fold(vector, pixel)), pixel)
 
 
 @compiled
@@ -162,27 +148,26 @@ def forward(
 def fill_gradients(layer, norm, index, slopes, memory, strip, present, first, rows, tile, pixel):
     """The gradients of rows of the results, through their normalisation, with one row more on
     each side (Ioffe and Szegedy 2015, section 3)."""
-    size, area = layer.side, layer.side * layer.side
-    lines, line = layer.back_lines, layer.back_line
+    size, lines, line = layer.side, layer.back_lines, layer.back_line
     mask = load(present, 0, tile)
     channels = index[layer.results :]
-    for slot in range(layer.result_count):
-        channel = channels[slot]
-        shift = fill(slopes[2, norm.start + channel], tile)
-        scale, slope = slopes[0, norm.start + channel], slopes[1, norm.start + channel]
-        for row in range(first - 1, first + rows + 1):
+    for row in range(first - 1, first + rows + 1):
+        within = 0 <= row < size
+        for slot in range(layer.result_count):
+            channel = entry(channels, slot)
             target = (slot * lines + row - first + 1) * line
-            if row < 0 or row >= size:
-                clear(strip, target, line, pixel)
+            clear(strip, target, 1 if within else line, pixel)
+            clear(strip, target + size + 1, 1, pixel)
+            if not within:
                 continue
-            place = channel * area + row * size
+            scale, slope, shift = slopes[:, norm.start + channel]
+            place = (row * layer.outputs + channel) * size
             for x in range(0, size, width(tile) // IMAGES):
                 result = load(memory, layer.target + place + x, tile)
                 gradient = load(memory, layer.gradient + place + x, tile)
-                total = add_scaled(add_scaled(shift, slope, result), scale, gradient)
-                store(strip, target + 1 + x, multiply(total, mask), tile)
-            clear(strip, target, 1, pixel)
-            clear(strip, target + size + 1, 1, pixel)
+                total = add_scaled(fill(shift, tile), slope, result)
+                total = multiply(add_scaled(total, scale, gradient), mask)
+                store(strip, target + 1 + x, total, tile)
 
 
 @compiled
@@ -195,8 +180,8 @@ def convolve_backward(
     Where this completes them, `sums` gets for each channel their sum, and the sums of their
     products with the centred results that the activation normalises.
     """
-    size, stride = layer.side, layer.stride
-    line = layer.back_line
+    size, stride, line = layer.side, layer.stride, layer.back_line
+    source, before, count = layer.source, layer.before, layer.column_count
     starts, shifts = index[layer.column_starts :], index[layer.back_shifts :]
     positions = index[layer.positions :]
     weights, gradients = parameters[layer.weights :], gradients[layer.weights :]
@@ -204,53 +189,46 @@ def convolve_backward(
     present = index[layer.present :]
     again = layer.activation >= 0 and act.kept < 0
     complete = layer.first and layer.activation >= 0
+    start, raw, other, two = act.start, act.source, act.other, act.other_norm >= 0
     zero = parameters.dtype.type(0)
     for y in range(rows):
-        for x in range(0, size, width(tile) // IMAGES):
-            inner = (y + 1) * line + x + 1
-            for j in range(layer.column_count):
-                column, channel = columns[j], channels[j]
-                begin, end = starts[column], starts[column + 1]
-                phase = column - channel * stride * stride
-                row = (first + y) * stride + phase // stride
-                place = (channel * size * stride + row) * size * stride
-                place += x * stride + phase % stride
-                value = load(memory, layer.source + place, apart)
-                number = act.start + channel
+        for j in range(count):
+            column, channel = entry(columns, j), entry(channels, j)
+            begin, end = entry(starts, column), entry(starts, column + 1)
+            phase = column - channel * stride * stride
+            row = (first + y) * stride + phase // stride
+            corner = channel * layer.channel_step + row * layer.row_step + phase % stride
+            scale, shift, _ = factors[:, start + channel]
+            mean, other_mean = means[:, start + channel]
+            for x in range(0, size, width(tile) // IMAGES):
+                inner = (y + 1) * line + x + 1
+                place = corner + x * stride
+                value = load(memory, source + place, apart)
                 if again:
-                    value = add_scaled(
-                        fill(factors[1, number], apart), factors[0, number], value
-                    )
-                    value = relu(value)
-                if layer.before < 0:
+                    value = relu(add_scaled(fill(shift, apart), scale, value))
+                if before < 0:
                     for k in range(begin, end):
-                        result = load(strip, inner + shifts[k], tile)
-                        gradients[positions[k]] += dot(value, result)
+                        result = load(strip, inner + entry(shifts, k), tile)
+                        add_to(gradients, entry(positions, k), dot(value, result))
                     continue
                 total = fill(zero, tile)
-                if present[j]:
-                    total = load(memory, layer.before + place, apart)
+                if entry(present, j):
+                    total = load(memory, before + place, apart)
                 for k in range(begin, end):
-                    result = load(strip, inner + shifts[k], tile)
-                    total = add_scaled(total, weights[positions[k]], result)
-                    gradients[positions[k]] += dot(value, result)
+                    result = load(strip, inner + entry(shifts, k), tile)
+                    position = entry(positions, k)
+                    total = add_scaled(total, entry(weights, position), result)
+                    add_to(gradients, position, dot(value, result))
                 total = relu_gradient(value, total)
-                store(memory, layer.before + place, total, apart)
+                store(memory, before + place, total, apart)
                 if complete:
-                    weigh(act, means, memory, sums, channel, place, total, apart, pixel)
-
-
-@compiled
-def weigh(act, means, memory, sums, channel, place, gradient, tile, pixel):
-    """Add an activation's gradient to the sums that its normalisations need."""
-    accumulate(sums, 3 * channel, gradient, pixel)
-    centre = fill(means[0, act.start + channel], tile)
-    centred = subtract(load(memory, act.source + place, tile), centre)
-    accumulate(sums, 3 * channel + 1, multiply(gradient, centred), pixel)
-    if act.other_norm >= 0:
-        centre = fill(means[1, act.start + channel], tile)
-        centred = subtract(load(memory, act.other + place, tile), centre)
-        accumulate(sums, 3 * channel + 2, multiply(gradient, centred), pixel)
+                    accumulate(sums, 3 * channel, total, pixel)
+                    centred = subtract(load(memory, raw + place, apart), fill(mean, apart))
+                    accumulate(sums, 3 * channel + 1, multiply(total, centred), pixel)
+                    if two:
+                        centre = fill(other_mean, apart)
+                        centred = subtract(load(memory, other + place, apart), centre)
+                        accumulate(sums, 3 * channel + 2, multiply(total, centred), pixel)
 
 
 @compiled
@@ -289,32 +267,46 @@ def settle(act, index, sums, totals, pixel):
 
 
 @compiled
-def pool(act, head, index, factors, memory, present, pixel):
+def pool(act, head, factors, memory, present, pixel):
     """The mean over the pixels of the last activation, the inputs of the head."""
-    area = act.side * act.side
+    side, residual = act.side, act.other >= 0
     mask = load(present, 0, pixel)
+    size = fill(memory.dtype.type(side * side), pixel)
     for channel in range(act.channels):
+        scale, shift, factor = factors[:, act.start + channel]
         total = fill(memory.dtype.type(0), pixel)
-        for x in range(channel * area, (channel + 1) * area):
-            other = act.other + x if act.other >= 0 else -1
-            number = act.start + channel
-            total = add(total, activation(memory, act.source + x, other, factors, number, pixel))
-        mean = divide(total, fill(memory.dtype.type(area), pixel))
-        store(memory, head.source + channel, multiply(mean, mask), pixel)
+        for k in range(side * side):
+            place = (k // side * act.channels + channel) * side + k % side
+            value = load(memory, act.source + place, pixel)
+            value = add_scaled(fill(shift, pixel), scale, value)
+            if residual:
+                value = add_scaled(value, factor, load(memory, act.other + place, pixel))
+            total = add(total, relu(value))
+        store(memory, head.source + channel, multiply(divide(total, size), mask), pixel)
 
 
 @compiled
 def pool_backward(act, head, index, factors, means, memory, sums, totals, pixel):
-    """Spread the means' gradients over the pixels, gated by ReLU."""
-    area = act.side * act.side
+    """Spread the means' gradients over the pixels, gated by ReLU; sums as `convolve_backward`."""
+    side, residual, two = act.side, act.other >= 0, act.other_norm >= 0
+    size = fill(memory.dtype.type(side * side), pixel)
     for channel in range(act.channels):
-        gradient = load(memory, head.source + channel, pixel)
-        gradient = divide(gradient, fill(memory.dtype.type(area), pixel))
-        for place in range(channel * area, (channel + 1) * area):
-            other = act.other + place if act.other >= 0 else -1
-            number = act.start + channel
-            value = activation(memory, act.source + place, other, factors, number, pixel)
-            value = relu_gradient(value, gradient)
-            store(memory, act.gradient + place, value, pixel)
-            weigh(act, means, memory, sums, channel, place, value, pixel, pixel)
+        scale, shift, factor = factors[:, act.start + channel]
+        mean, other_mean = means[:, act.start + channel]
+        gradient = divide(load(memory, head.source + channel, pixel), size)
+        for k in range(side * side):
+            place = (k // side * act.channels + channel) * side + k % side
+            raw = load(memory, act.source + place, pixel)
+            value, other = add_scaled(fill(shift, pixel), scale, raw), raw
+            if residual:
+                other = load(memory, act.other + place, pixel)
+                value = add_scaled(value, factor, other)
+            passed = relu_gradient(value, gradient)
+            store(memory, act.gradient + place, passed, pixel)
+            accumulate(sums, 3 * channel, passed, pixel)
+            centred = subtract(raw, fill(mean, pixel))
+            accumulate(sums, 3 * channel + 1, multiply(passed, centred), pixel)
+            if two:
+                centred = subtract(other, fill(other_mean, pixel))
+                accumulate(sums, 3 * channel + 2, multiply(passed, centred), pixel)
     settle(act, index, sums, totals, pixel)

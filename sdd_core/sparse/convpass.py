@@ -148,7 +148,7 @@ def slopes(layer, net, batch, room, count, write):
 @compiled
 def head_forward(net, room, memory, present, pixel):
     head, act = net.head[0], net.activations[net.activations.size - 1]
-    pool(act, head, net.index, room.factors, memory, present, pixel)
+    pool(act, head, room.factors, memory, present, pixel)
     sparse_forward(head, net.index, net.parameters, memory, True, ALONE, pixel)
 
 

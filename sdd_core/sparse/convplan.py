@@ -61,7 +61,7 @@ def _record(*names: str) -> np.dtype:
 LAYER = _record(
     "activation",  # the one that makes the source; -1: the images
     "first",  # whether this is the first layer that reads the source: it has to make it
-    "source", "target", "outputs", "side", "stride", "weights",
+    "source", "channel_step", "row_step", "target", "outputs", "side", "stride", "weights",
     # A strip of inputs, a border around it: results at once, its lines, and pixels in a line.
     "rows", "lines", "line",
     # Into the index. Channels of the source that are read, and their places; rows of kept weights.
@@ -196,6 +196,10 @@ class Layout:
             if kept < 0:  # the activation is made anew from what it normalises
                 kept = self.activations[layer.activation].source
             layer.source, layer.target = kept, self._places[part.target]
+            channels, size = self._sizes[part.source]
+            layer.channel_step, layer.row_step = size, channels * size
+            if part.source == 0:
+                layer.channel_step, layer.row_step = size * size, size
             layer.outputs, layer.side = self._sizes[part.target]
             layer.stride, layer.weights = part.stride, self._starts[part.layer]
             layer.made, layer.norm = users[part.target]

@@ -167,20 +167,47 @@ def reduce(typingctx, vector):
 
 
 @intrinsic
-def fold(typingctx, vector, tile):
-    """The sum of a vector's parts of the tile's width."""
-    result = VectorType(vector.dtype, tile.width)
+def accumulate(typingctx, units, unit, vector, tile):
+    """Add to the tile's vector of one unit the sum of the vector's parts of its width."""
 
     def build(context, builder, signature, arguments):
+        target = VectorType(units.dtype, tile.width)
+        (pointer,) = _pointers(context, builder, units, arguments[0], arguments[1], target, tile)
         starts = range(0, vector.llvm.count, tile.width)
-        parts = [_slice(builder, arguments[0], start, tile.width) for start in starts]
+        parts = [_slice(builder, arguments[2], start, tile.width) for start in starts]
         while len(parts) > 1:
-            half = len(parts) // 2
-            pairs = zip(parts[:half], parts[half:], strict=True)
+            pairs = zip(parts[::2], parts[1::2], strict=True)
             parts = [builder.fadd(*pair) for pair in pairs]
-        return parts[0]
+        align = units.dtype.bitwidth // 8
+        total = builder.fadd(builder.load(pointer, align=align), parts[0])
+        builder.store(total, pointer, align=align)
+        return context.get_dummy_value()
 
-    return result(vector, tile), build
+    return types.void(units, types.intp, vector, tile), build
+
+
+@intrinsic
+def entry(typingctx, array, place):
+    """array[place], and no look at whether `place` is negative: in a short loop that takes time."""
+
+    def build(context, builder, signature, arguments):
+        data = context.make_array(array)(context, builder, arguments[0]).data
+        return builder.load(builder.gep(data, [arguments[1]]))
+
+    return array.dtype(array, types.intp), build
+
+
+@intrinsic
+def add_to(typingctx, array, place, value):
+    """array[place] += value, as in `entry`."""
+
+    def build(context, builder, signature, arguments):
+        data = context.make_array(array)(context, builder, arguments[0]).data
+        pointer = builder.gep(data, [arguments[1]])
+        builder.store(builder.fadd(builder.load(pointer), arguments[2]), pointer)
+        return context.get_dummy_value()
+
+    return types.void(array, types.intp, array.dtype), build
 
 
 def _elementwise(operate):
