@@ -8,9 +8,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sdd_core.sparse import convpass as compiled
-from sdd_core.sparse.convolution import IMAGES, PIXEL, TILES
+from sdd_core.sparse.convolution import IMAGES, NARROW, PIXEL, WIDE, Net, Room
 from sdd_core.sparse.convplan import Convolution, Layout, Normalisation, NormState
-from sdd_core.sparse.convpass import HALVES, Batch, Net, Room
+from sdd_core.sparse.convpass import HALVES, Batch
 from sdd_core.sparse.mlp import Evaluation, aligned
 from sdd_core.sparse.team import Part, Team
 
@@ -92,7 +92,7 @@ class SparseConvNet:
             return compiled.train(
                 self._net, self._batch, self._rooms[part[0]], self._momenta, self._kept,
                 flat, labels, order, batch_size, rates, self._momentum, self._weight_decay,
-                part, meeting, TILES, PIXEL,
+                part, meeting, WIDE, NARROW, PIXEL,
             )  # fmt: skip
 
         loss = self._team.run(work)
@@ -109,7 +109,7 @@ class SparseConvNet:
         def work(part: Part, meeting: NDArray[np.int64]) -> float:
             compiled.evaluate(
                 self._net, batch, self._rooms[part[0]], flat, labels, logits, losses,
-                part, TILES, PIXEL,
+                part, WIDE, NARROW, PIXEL,
             )  # fmt: skip
             return 0.0
 
@@ -161,6 +161,7 @@ class SparseConvNet:
         return Room(
             aligned(layout.strip * IMAGES, self._dtype),
             aligned(3 * most * IMAGES, self._dtype),
+            aligned(layout.products * IMAGES, self._dtype),
             np.zeros((2, norms)),
             np.zeros((2, activations), self._dtype),
             np.zeros((3, activations), self._dtype),

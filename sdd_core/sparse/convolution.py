@@ -2,9 +2,9 @@
 # (the functions of `vector` get their first argument, the typing context, from the compiler)
 """Sparse convolutions of one group of images, compiled.
 
-Maps are channels x pixels x 16 images, so that a vector holds neighbouring pixels of 16 images.
-A convolution works on strips of some lines. What it reads of one, its normalised inputs or the
-gradients of its normalised results, is computed into a thread's own memory, with a border of
+Maps are rows x channels x columns x 16 images, so that a vector holds neighbouring pixels of 16
+images. A convolution works on strips of some rows. What it reads of one, its normalised inputs or
+the gradients of its normalised results, is computed into a thread's own memory, with a border of
 zeros. It stays in the cache, and a tap is a shift of the address: with the taps that were kept as
 compressed rows, it is a sparse matrix product. So normalising never goes through the maps a
 second time. `Layout` says where everything is.
@@ -12,15 +12,18 @@ second time. `Layout` says where everything is.
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
+from numpy.typing import NDArray
+
 from sdd_core.sparse.compilation import compiled
 from sdd_core.sparse.vector import (
     Tile,
     accumulate,
+    accumulate_product,
     add,
     add_scaled,
-    add_to,
     divide,
-    dot,
     entry,
     fill,
     load,
@@ -37,26 +40,44 @@ IMAGES = 16  # images in a group
 
 # Vectors of one, eight and four pixels; of eight and four pixels that are every second one.
 PIXEL = Tile(IMAGES)
-TILES = (
-    (Tile(8 * IMAGES, IMAGES), Tile(8 * IMAGES, IMAGES, 2)),
-    (Tile(4 * IMAGES, IMAGES), Tile(4 * IMAGES, IMAGES, 2)),
+WIDE, NARROW = (
+    (Tile(pixels * IMAGES, IMAGES), Tile(pixels * IMAGES, IMAGES, 2)) for pixels in (8, 4)
 )
 
 
-@compiled
-def clear(strip, begin, pixels, pixel):
-    for x in range(pixels):
-        store(strip, begin + x, fill(strip.dtype.type(0), pixel), pixel)
+class Net(NamedTuple):
+    """The parts of a `Layout`, and the numbers that it places; shared by all threads."""
+
+    layers: NDArray
+    activations: NDArray
+    norms: NDArray
+    head: NDArray
+    index: NDArray
+    parameters: NDArray
+    running: NDArray  # [2, channels of all norms]: means and variances
+
+
+class Room(NamedTuple):
+    """What each thread has to itself; sums and products are vectors of 16 images."""
+
+    strip: NDArray
+    sums: NDArray  # three for each channel of a map
+    products: NDArray  # one for each kept weight of a layer, in the order of its columns
+    moments: NDArray  # [2, channels of all norms]: means and inverse deviations
+    means: NDArray  # [2, channels of all activations]: of what they normalise
+    factors: NDArray  # [3, channels of all activations]: scale, shift, and scale of the rest
+    slopes: NDArray  # [3, channels of all norms]: of gradient, result, and 1
 
 
 @compiled
-def fill_inputs(layer, act, index, factors, memory, strip, present, first, rows, tile, pixel):
+def fill_inputs(layer, net, room, memory, present, first, rows, tile, pixel):
     """What the layer reads for `rows` of its results from row `first`; 0 for absent images.
 
     The first layer that reads an activation makes it, and keeps it where others will read it.
     """
+    act, index, strip, factors = net.activations[layer.activation], net.index, room.strip, room.factors
     size, lines, line = layer.side * layer.stride, layer.lines, layer.line
-    mask = load(present, 0, tile)
+    mask, border = load(present, 0, tile), fill(memory.dtype.type(0), pixel)
     top, end = first * layer.stride, (first + rows) * layer.stride
     make = layer.first and layer.activation >= 0
     keep = make and act.kept >= 0
@@ -72,8 +93,11 @@ def fill_inputs(layer, act, index, factors, memory, strip, present, first, rows,
             slot = entry(slots, channel)
             target = (slot * lines + row - top + 1) * line
             if slot >= 0:
-                clear(strip, target, 1 if within else line, pixel)
-                clear(strip, target + size + 1, 1, pixel)
+                store(strip, target, border, pixel)
+                store(strip, target + size + 1, border, pixel)
+                if not within:
+                    for x in range(size):
+                        store(strip, target + 1 + x, border, pixel)
             if not within or (slot < 0 and not own):
                 continue
             scale, shift, factor = factors[:, act.start + channel]
@@ -95,12 +119,13 @@ def fill_inputs(layer, act, index, factors, memory, strip, present, first, rows,
 
 
 @compiled
-def convolve(layer, index, parameters, memory, strip, sums, first, rows, tile, apart, pixel):
-    """Rows of the results, and in `sums` for each channel their sum and that of the squares."""
+def convolve(layer, net, room, memory, first, rows, tile, apart, pixel):
+    """Rows of the results; their sums and sums of squares go into the room, two a channel."""
+    strip, sums, index = room.strip, room.sums, net.index
     size, stride, line, outputs = layer.side, layer.stride, layer.line, layer.outputs
     starts, shifts = index[layer.row_starts :], index[layer.shifts :]
-    weights = parameters[layer.weights :]
-    zero = parameters.dtype.type(0)
+    weights = net.parameters[layer.weights :]
+    zero = weights.dtype.type(0)
     for y in range(rows):
         for channel in range(outputs):
             begin, end = entry(starts, channel), entry(starts, channel + 1)
@@ -127,38 +152,39 @@ def take(sums, number, pixel):
 
 
 @compiled
-def forward(
-    layer, act, index, parameters, factors, memory, strip, sums, totals, present, tiles, pixel
-):
+def forward(layer, net, room, memory, present, totals, tiles, pixel):
     """One layer of a group; `totals` [2, channels] get the results' sums and sums of squares."""
     tile, apart = tiles
     for first in range(0, layer.side, layer.rows):
         rows = min(layer.rows, layer.side - first)
-        fill_inputs(layer, act, index, factors, memory, strip, present, first, rows, tile, pixel)
+        fill_inputs(layer, net, room, memory, present, first, rows, tile, pixel)
         if layer.stride == 1:
-            convolve(layer, index, parameters, memory, strip, sums, first, rows, tile, tile, pixel)
+            convolve(layer, net, room, memory, first, rows, tile, tile, pixel)
         else:
-            convolve(layer, index, parameters, memory, strip, sums, first, rows, tile, apart, pixel)
+            convolve(layer, net, room, memory, first, rows, tile, apart, pixel)
         for channel in range(layer.outputs):
-            totals[0, channel] += take(sums, 2 * channel, pixel)
-            totals[1, channel] += take(sums, 2 * channel + 1, pixel)
+            totals[0, channel] += take(room.sums, 2 * channel, pixel)
+            totals[1, channel] += take(room.sums, 2 * channel + 1, pixel)
 
 
 @compiled
-def fill_gradients(layer, norm, index, slopes, memory, strip, present, first, rows, tile, pixel):
+def fill_gradients(layer, net, room, memory, present, first, rows, tile, pixel):
     """The gradients of rows of the results, through their normalisation, with one row more on
     each side (Ioffe and Szegedy 2015, section 3)."""
+    strip, slopes, norm = room.strip, room.slopes, net.norms[layer.norm]
     size, lines, line = layer.side, layer.back_lines, layer.back_line
-    mask = load(present, 0, tile)
-    channels = index[layer.results :]
+    mask, border = load(present, 0, tile), fill(memory.dtype.type(0), pixel)
+    channels = net.index[layer.results :]
     for row in range(first - 1, first + rows + 1):
         within = 0 <= row < size
         for slot in range(layer.result_count):
             channel = entry(channels, slot)
             target = (slot * lines + row - first + 1) * line
-            clear(strip, target, 1 if within else line, pixel)
-            clear(strip, target + size + 1, 1, pixel)
+            store(strip, target, border, pixel)
+            store(strip, target + size + 1, border, pixel)
             if not within:
+                for x in range(size):
+                    store(strip, target + 1 + x, border, pixel)
                 continue
             scale, slope, shift = slopes[:, norm.start + channel]
             place = (row * layer.outputs + channel) * size
@@ -171,25 +197,23 @@ def fill_gradients(layer, norm, index, slopes, memory, strip, present, first, ro
 
 
 @compiled
-def convolve_backward(
-    layer, act, index, parameters, gradients, factors, means, memory, strip, sums, first, rows,
-    tile, apart, pixel,
-):  # fmt: skip
-    """Add to the weights' gradients; add to those of the source, gated by its ReLU.
+def convolve_backward(layer, net, room, memory, first, rows, tile, apart, pixel):
+    """The weights' gradients, into the room; add to those of the source, gated by its ReLU.
 
-    Where this completes them, `sums` gets for each channel their sum, and the sums of their
+    Where this completes them, the room gets for each channel their sum, and the sums of their
     products with the centred results that the activation normalises.
     """
+    act, index, parameters = net.activations[layer.activation], net.index, net.parameters
+    strip, sums, products = room.strip, room.sums, room.products
     size, stride, line = layer.side, layer.stride, layer.back_line
     source, before, count = layer.source, layer.before, layer.column_count
     starts, shifts = index[layer.column_starts :], index[layer.back_shifts :]
-    positions = index[layer.positions :]
-    weights, gradients = parameters[layer.weights :], gradients[layer.weights :]
+    positions, weights = index[layer.positions :], parameters[layer.weights :]
     columns, channels = index[layer.columns :], index[layer.channels :]
     present = index[layer.present :]
     again = layer.activation >= 0 and act.kept < 0
     complete = layer.first and layer.activation >= 0
-    start, raw, other, two = act.start, act.source, act.other, act.other_norm >= 0
+    raw, other, two = act.source, act.other, act.other_norm >= 0
     zero = parameters.dtype.type(0)
     for y in range(rows):
         for j in range(count):
@@ -198,8 +222,8 @@ def convolve_backward(
             phase = column - channel * stride * stride
             row = (first + y) * stride + phase // stride
             corner = channel * layer.channel_step + row * layer.row_step + phase % stride
-            scale, shift, _ = factors[:, start + channel]
-            mean, other_mean = means[:, start + channel]
+            scale, shift, _ = room.factors[:, act.start + channel]
+            mean, other_mean = room.means[:, act.start + channel]
             for x in range(0, size, width(tile) // IMAGES):
                 inner = (y + 1) * line + x + 1
                 place = corner + x * stride
@@ -209,16 +233,15 @@ def convolve_backward(
                 if before < 0:
                     for k in range(begin, end):
                         result = load(strip, inner + entry(shifts, k), tile)
-                        add_to(gradients, entry(positions, k), dot(value, result))
+                        accumulate_product(products, k, value, result, pixel)
                     continue
                 total = fill(zero, tile)
                 if entry(present, j):
                     total = load(memory, before + place, apart)
                 for k in range(begin, end):
                     result = load(strip, inner + entry(shifts, k), tile)
-                    position = entry(positions, k)
-                    total = add_scaled(total, entry(weights, position), result)
-                    add_to(gradients, position, dot(value, result))
+                    total = add_scaled(total, entry(weights, entry(positions, k)), result)
+                    accumulate_product(products, k, value, result, pixel)
                 total = relu_gradient(value, total)
                 store(memory, before + place, total, apart)
                 if complete:
@@ -232,48 +255,41 @@ def convolve_backward(
 
 
 @compiled
-def backward(
-    layer, norm, act, index, parameters, gradients, factors, means, slopes, memory, strip, sums,
-    totals, present, tiles, pixel,
-):  # fmt: skip
+def backward(layer, net, room, memory, present, gradients, totals, tiles, pixel):
     """One layer of a group; `totals` [3, channels] of the source: see `convolve_backward`."""
     tile, apart = tiles
     for first in range(0, layer.side, layer.back_rows):
         rows = min(layer.back_rows, layer.side - first)
-        fill_gradients(
-            layer, norm, index, slopes, memory, strip, present, first, rows, tile, pixel
-        )
+        fill_gradients(layer, net, room, memory, present, first, rows, tile, pixel)
         if layer.stride == 1:
-            convolve_backward(
-                layer, act, index, parameters, gradients, factors, means, memory, strip, sums,
-                first, rows, tile, tile, pixel,
-            )  # fmt: skip
+            convolve_backward(layer, net, room, memory, first, rows, tile, tile, pixel)
         else:
-            convolve_backward(
-                layer, act, index, parameters, gradients, factors, means, memory, strip, sums,
-                first, rows, tile, apart, pixel,
-            )  # fmt: skip
+            convolve_backward(layer, net, room, memory, first, rows, tile, apart, pixel)
         if layer.first and layer.activation >= 0:
-            settle(act, index, sums, totals, pixel)
+            settle(net.activations[layer.activation], net, room, totals, pixel)
+    positions = net.index[layer.positions :]
+    for k in range(layer.position_count):
+        gradients[layer.weights + positions[k]] += take(room.products, k, pixel)
 
 
 @compiled
-def settle(act, index, sums, totals, pixel):
-    reached = index[act.reached :]
+def settle(act, net, room, totals, pixel):
+    """Move the sums of an activation's gradients into `totals` [3, channels]."""
+    reached = net.index[act.reached :]
     for i in range(act.reached_count):
         channel = reached[i]
         for kind in range(3):
-            totals[kind, channel] += take(sums, 3 * channel + kind, pixel)
+            totals[kind, channel] += take(room.sums, 3 * channel + kind, pixel)
 
 
 @compiled
-def pool(act, head, factors, memory, present, pixel):
+def pool(act, head, room, memory, present, pixel):
     """The mean over the pixels of the last activation, the inputs of the head."""
     side, residual = act.side, act.other >= 0
     mask = load(present, 0, pixel)
     size = fill(memory.dtype.type(side * side), pixel)
     for channel in range(act.channels):
-        scale, shift, factor = factors[:, act.start + channel]
+        scale, shift, factor = room.factors[:, act.start + channel]
         total = fill(memory.dtype.type(0), pixel)
         for k in range(side * side):
             place = (k // side * act.channels + channel) * side + k % side
@@ -286,13 +302,13 @@ def pool(act, head, factors, memory, present, pixel):
 
 
 @compiled
-def pool_backward(act, head, index, factors, means, memory, sums, totals, pixel):
+def pool_backward(act, head, net, room, memory, totals, pixel):
     """Spread the means' gradients over the pixels, gated by ReLU; sums as `convolve_backward`."""
     side, residual, two = act.side, act.other >= 0, act.other_norm >= 0
-    size = fill(memory.dtype.type(side * side), pixel)
+    size, sums = fill(memory.dtype.type(side * side), pixel), room.sums
     for channel in range(act.channels):
-        scale, shift, factor = factors[:, act.start + channel]
-        mean, other_mean = means[:, act.start + channel]
+        scale, shift, factor = room.factors[:, act.start + channel]
+        mean, other_mean = room.means[:, act.start + channel]
         gradient = divide(load(memory, head.source + channel, pixel), size)
         for k in range(side * side):
             place = (k // side * act.channels + channel) * side + k % side
@@ -309,4 +325,4 @@ def pool_backward(act, head, index, factors, means, memory, sums, totals, pixel)
             if two:
                 centred = subtract(other, fill(other_mean, pixel))
                 accumulate(sums, 3 * channel + 2, multiply(passed, centred), pixel)
-    settle(act, index, sums, totals, pixel)
+    settle(act, net, room, totals, pixel)

@@ -29,18 +29,6 @@ HALVES = 2
 ALONE = (0, 1)
 
 
-class Net(NamedTuple):
-    """The parts of a `Layout`, and the numbers that it places; shared by all threads."""
-
-    layers: NDArray
-    activations: NDArray
-    norms: NDArray
-    head: NDArray
-    index: NDArray
-    parameters: NDArray
-    running: NDArray  # [2, channels of all norms]: means and variances
-
-
 class Batch(NamedTuple):
     """The state of a step; each half is written by one thread."""
 
@@ -50,17 +38,6 @@ class Batch(NamedTuple):
     results: NDArray  # [halves, 2, channels of all norms]: sums and sums of squares
     slopes: NDArray  # [halves, 3, channels of all activations]: see `convolve_backward`
     gradients: NDArray  # [halves, parameters]
-
-
-class Room(NamedTuple):
-    """What each thread has to itself."""
-
-    strip: NDArray
-    sums: NDArray  # vectors of 16 images
-    moments: NDArray  # [2, channels of all norms]: means and inverse deviations
-    means: NDArray  # [2, channels of all activations]: of what they normalise
-    factors: NDArray  # [3, channels of all activations]: scale, shift, and scale of the rest
-    slopes: NDArray  # [3, channels of all norms]: of gradient, result, and 1
 
 
 @compiled
@@ -148,7 +125,7 @@ def slopes(layer, net, batch, room, count, write):
 @compiled
 def head_forward(net, room, memory, present, pixel):
     head, act = net.head[0], net.activations[net.activations.size - 1]
-    pool(act, head, room.factors, memory, present, pixel)
+    pool(act, head, room, memory, present, pixel)
     sparse_forward(head, net.index, net.parameters, memory, True, ALONE, pixel)
 
 
@@ -158,41 +135,23 @@ def head_backward(net, room, memory, gradients, totals, pixel):
     for row in range(head.outputs):
         gradients[head.biases + row] += reduce(load(memory, head.target + row, pixel))
     sparse_backward(head, net.index, net.parameters, gradients, memory, False, ALONE, pixel)
-    pool_backward(
-        act, head, net.index, room.factors, room.means, memory, room.sums, totals, pixel
-    )
+    pool_backward(act, head, net, room, memory, totals, pixel)
 
 
 @compiled
-def layer_forward(layer, net, room, memory, present, totals, tiles, pixel):
-    act = net.activations[max(layer.activation, 0)]
-    wide, narrow = tiles
+def layer_forward(layer, net, room, memory, present, totals, wide, narrow, pixel):
     if layer.side % 8 == 0:
-        forward(
-            layer, act, net.index, net.parameters, room.factors, memory, room.strip, room.sums,
-            totals, present, wide, pixel,
-        )  # fmt: skip
+        forward(layer, net, room, memory, present, totals, wide, pixel)
     else:
-        forward(
-            layer, act, net.index, net.parameters, room.factors, memory, room.strip, room.sums,
-            totals, present, narrow, pixel,
-        )  # fmt: skip
+        forward(layer, net, room, memory, present, totals, narrow, pixel)
 
 
 @compiled
-def layer_backward(layer, net, room, memory, present, gradients, totals, tiles, pixel):
-    act, norm = net.activations[max(layer.activation, 0)], net.norms[layer.norm]
-    wide, narrow = tiles
+def layer_backward(layer, net, room, memory, present, gradients, totals, wide, narrow, pixel):
     if layer.side % 8 == 0:
-        backward(
-            layer, norm, act, net.index, net.parameters, gradients, room.factors, room.means,
-            room.slopes, memory, room.strip, room.sums, totals, present, wide, pixel,
-        )  # fmt: skip
+        backward(layer, net, room, memory, present, gradients, totals, wide, pixel)
     else:
-        backward(
-            layer, norm, act, net.index, net.parameters, gradients, room.factors, room.means,
-            room.slopes, memory, room.strip, room.sums, totals, present, narrow, pixel,
-        )  # fmt: skip
+        backward(layer, net, room, memory, present, gradients, totals, narrow, pixel)
 
 
 @compiled
@@ -205,7 +164,7 @@ def groups_of(examples, half):
 @compiled
 def train(
     net, batch, room, momenta, kept, images, labels, order, batch_size, learning_rates, momentum,
-    weight_decay, part, meeting, tiles, pixel,
+    weight_decay, part, meeting, wide, narrow, pixel,
 ):  # fmt: skip
     """One SGD step for each batch of `order`. Returns the sum of the examples' losses."""
     layers, activations = net.layers, net.activations
@@ -234,7 +193,7 @@ def train(
                 for group in range(begin, end):
                     layer_forward(
                         layer, net, room, batch.memory[group], batch.present[group], totals,
-                        tiles, pixel,
+                        wide, narrow, pixel,
                     )  # fmt: skip
             rounds = meet(meeting, rounds, part)
         act = activations[activations.size - 1]
@@ -255,7 +214,7 @@ def train(
                 for group in range(begin, end):
                     layer_backward(
                         layer, net, room, batch.memory[group], batch.present[group],
-                        batch.gradients[half], totals, tiles, pixel,
+                        batch.gradients[half], totals, wide, narrow, pixel,
                     )  # fmt: skip
             if layer.first:
                 rounds = meet(meeting, rounds, part)
@@ -310,7 +269,7 @@ def update(net, batch, momenta, kept, learning_rate, momentum, weight_decay, par
 
 
 @compiled
-def evaluate(net, batch, room, images, labels, logits, losses, part, tiles, pixel):
+def evaluate(net, batch, room, images, labels, logits, losses, part, wide, narrow, pixel):
     """Fill `logits` [examples, classes] and `losses` [groups]: sums over a group's images.
 
     A thread's `part` are some of the groups; it uses the memory of one.
@@ -326,7 +285,7 @@ def evaluate(net, batch, room, images, labels, logits, losses, part, tiles, pixe
         for i in range(net.layers.size):
             layer = net.layers[i]
             totals = batch.results[number, :, : layer.outputs]
-            layer_forward(layer, net, room, memory, present, totals, tiles, pixel)
+            layer_forward(layer, net, room, memory, present, totals, wide, narrow, pixel)
         head_forward(net, room, memory, present, pixel)
         outputs = memory[head.target * IMAGES :]
         for lane in range(examples.size):

@@ -68,7 +68,8 @@ LAYER = _record(
     "filled", "filled_count", "slots", "row_starts", "shifts",
     # The same for a strip of gradients: result channels that are needed; columns of kept weights.
     "back_rows", "back_lines", "back_line", "results", "result_count",
-    "columns", "column_count", "channels", "present", "column_starts", "back_shifts", "positions",
+    "columns", "column_count", "channels", "present", "column_starts",
+    "back_shifts", "positions", "position_count",
     "norm", "made",  # what normalises the result, and the activation that this goes into
     "gradient", "before",  # the gradients of that activation, and of the source
 )  # fmt: skip
@@ -113,7 +114,7 @@ class Layout:
         self._activations = [part for part in operations if isinstance(part, Normalisation)]
         self._read, self._reached = reach(operations, sizes, masks)
         self._index = Index()
-        self.pixels = self.strip = 0
+        self.pixels = self.strip = self.products = 0
         self.layers = np.zeros(len(self._convolutions), LAYER).view(np.recarray)
         self.activations = np.zeros(len(self._activations), ACTIVATION).view(np.recarray)
         self.norms = self._place_norms(norms)
@@ -237,7 +238,8 @@ class Layout:
         counts = _starts((columns * stride * stride + phase)[by_column], inputs)
         layer.back_shifts = self._index.append(shifts[by_column])
         layer.positions = self._index.append(by_column)
-        layer.column_starts = self._index.append(counts)
+        layer.column_starts, layer.position_count = self._index.append(counts), len(by_column)
+        self.products = max(self.products, len(by_column))
         self.strip = max(self.strip, layer.result_count * area)
 
     def _place_gradients(self) -> None:

@@ -187,6 +187,26 @@ def accumulate(typingctx, units, unit, vector, tile):
 
 
 @intrinsic
+def accumulate_product(typingctx, units, unit, left, right, tile):
+    """As `accumulate`, of left * right."""
+
+    def build(context, builder, signature, arguments):
+        target = VectorType(units.dtype, tile.width)
+        (pointer,) = _pointers(context, builder, units, arguments[0], arguments[1], target, tile)
+        align = units.dtype.bitwidth // 8
+        chains = [builder.load(pointer, align=align), None]
+        for i, start in enumerate(range(0, left.llvm.count, tile.width)):
+            a, b = (_slice(builder, value, start, tile.width) for value in arguments[2:4])
+            total = chains[i % 2]
+            product = builder.fmul(a, b) if total is None else _multiply_add(builder, a, b, total)
+            chains[i % 2] = product
+        builder.store(builder.fadd(*chains), pointer, align=align)
+        return context.get_dummy_value()
+
+    return types.void(units, types.intp, left, right, tile), build
+
+
+@intrinsic
 def entry(typingctx, array, place):
     """array[place], and no look at whether `place` is negative: in a short loop that takes time."""
 
