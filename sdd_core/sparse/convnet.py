@@ -9,8 +9,8 @@ from numpy.typing import NDArray
 
 from sdd_core.sparse import convpass as compiled
 from sdd_core.sparse.convolution import IMAGES, NARROW, PIXEL, WIDE, Net, Room
-from sdd_core.sparse.convplan import Convolution, Layout, Normalisation, NormState
 from sdd_core.sparse.convpass import HALVES, Batch
+from sdd_core.sparse.convplan import Convolution, Layout, Normalisation, NormState
 from sdd_core.sparse.mlp import Evaluation, aligned
 from sdd_core.sparse.team import Part, Team
 
@@ -60,14 +60,14 @@ class SparseConvNet:
         self._momenta = np.zeros_like(self._parameters) if momenta is None else self._pack(momenta)
         self._kept = np.ones(self._parameters.size, bool)
         self._momentum, self._weight_decay = self._dtype(momentum), self._dtype(weight_decay)
-        self._running = np.stack([
-            np.concatenate([state.mean for state in norms]),
-            np.concatenate([state.variance for state in norms]),
-        ]).astype(self._dtype)
+        pairs = [np.stack([state.mean, state.variance]) for state in norms]
+        self._running = np.concatenate(pairs, axis=1).astype(self._dtype)
         self._net = Net(
             self._layout.layers, self._layout.activations, self._layout.norms, self._layout.head,
             self._layout.index, self._parameters, self._running,
         )  # fmt: skip
+        # Where all maps take wide vectors, nothing needs to be compiled for others.
+        self._narrow = WIDE if not (self._layout.layers.side % 8).any() else NARROW
         self._team = Team(threads)
         self._batch = self._new_batch(0)
         self._rooms = [self._new_room() for _ in range(threads)]
@@ -92,7 +92,7 @@ class SparseConvNet:
             return compiled.train(
                 self._net, self._batch, self._rooms[part[0]], self._momenta, self._kept,
                 flat, labels, order, batch_size, rates, self._momentum, self._weight_decay,
-                part, meeting, WIDE, NARROW, PIXEL,
+                part, meeting, WIDE, self._narrow, PIXEL,
             )  # fmt: skip
 
         loss = self._team.run(work)
@@ -109,7 +109,7 @@ class SparseConvNet:
         def work(part: Part, meeting: NDArray[np.int64]) -> float:
             compiled.evaluate(
                 self._net, batch, self._rooms[part[0]], flat, labels, logits, losses,
-                part, WIDE, NARROW, PIXEL,
+                part, WIDE, self._narrow, PIXEL,
             )  # fmt: skip
             return 0.0
 
@@ -145,8 +145,9 @@ class SparseConvNet:
     def _new_batch(self, groups: int) -> Batch:
         layout = self._layout
         norms, activations = layout.norms.channels.sum(), layout.activations.channels.sum()
+        size = layout.pixels * IMAGES
         return Batch(
-            aligned(groups * layout.pixels * IMAGES, self._dtype).reshape(groups, layout.pixels * IMAGES),
+            aligned(groups * size, self._dtype).reshape(groups, size),
             np.zeros((groups, 8 * IMAGES), self._dtype),
             np.zeros(groups),
             np.zeros((HALVES, 2, norms)),

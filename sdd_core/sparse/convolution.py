@@ -27,22 +27,22 @@ from sdd_core.sparse.vector import (
     entry,
     fill,
     load,
+    load_apart,
     multiply,
     reduce,
     relu,
     relu_gradient,
     store,
+    store_apart,
     subtract,
     width,
 )
 
 IMAGES = 16  # images in a group
 
-# Vectors of one, eight and four pixels; of eight and four pixels that are every second one.
+# Vectors of one, eight and four pixels.
 PIXEL = Tile(IMAGES)
-WIDE, NARROW = (
-    (Tile(pixels * IMAGES, IMAGES), Tile(pixels * IMAGES, IMAGES, 2)) for pixels in (8, 4)
-)
+WIDE, NARROW = Tile(8 * IMAGES, IMAGES), Tile(4 * IMAGES, IMAGES)
 
 
 class Net(NamedTuple):
@@ -74,19 +74,20 @@ def fill_inputs(layer, net, room, memory, present, first, rows, tile, pixel):
     """What the layer reads for `rows` of its results from row `first`; 0 for absent images.
 
     The first layer that reads an activation makes it, and keeps it where others will read it.
+    With a stride of 2 a line of the strip has first what lies left and right of the pixels that
+    the kernel is centred on, then these.
     """
-    act, index, strip, factors = net.activations[layer.activation], net.index, room.strip, room.factors
-    size, lines, line = layer.side * layer.stride, layer.lines, layer.line
+    act, strip, factors = net.activations[layer.activation], room.strip, room.factors
+    side, stride, lines, line = layer.side, layer.stride, layer.lines, layer.line
     mask, border = load(present, 0, tile), fill(memory.dtype.type(0), pixel)
-    top, end = first * layer.stride, (first + rows) * layer.stride
-    make = layer.first and layer.activation >= 0
+    top, end = first * stride, (first + rows) * stride
+    make, residual = layer.first and layer.activation >= 0, act.other >= 0
     keep = make and act.kept >= 0
-    residual = act.other >= 0
-    slots = index[layer.slots :]
+    slots = net.index[layer.slots :]
     begin, count = (act.read, act.read_count) if keep else (layer.filled, layer.filled_count)
-    channels = index[begin:]
-    for row in range(top - 1, end - layer.stride + 2):
-        within = 0 <= row < size
+    channels = net.index[begin:]
+    for row in range(top - 1, end - stride + 2):
+        outside = row < 0 or row >= side * stride
         own = keep and top <= row < end
         for i in range(count):
             channel = entry(channels, i)
@@ -94,32 +95,34 @@ def fill_inputs(layer, net, room, memory, present, first, rows, tile, pixel):
             target = (slot * lines + row - top + 1) * line
             if slot >= 0:
                 store(strip, target, border, pixel)
-                store(strip, target + size + 1, border, pixel)
-                if not within:
-                    for x in range(size):
-                        store(strip, target + 1 + x, border, pixel)
-            if not within or (slot < 0 and not own):
+                for x in range(target + 1 if outside else target + line - 1, target + line):
+                    store(strip, x, border, pixel)
+            if outside or (slot < 0 and not own):
                 continue
             scale, shift, factor = factors[:, act.start + channel]
             place = channel * layer.channel_step + row * layer.row_step
             source = (act.source if make else layer.source) + place
             other, kept = act.other + place, act.kept + place
-            for x in range(0, size, width(tile) // IMAGES):
-                value = load(memory, source + x, tile)
-                if make:
-                    value = add_scaled(fill(shift, tile), scale, value)
-                    if residual:
-                        value = add_scaled(value, factor, load(memory, other + x, tile))
-                    value = relu(value)
-                value = multiply(value, mask)
-                if own:
-                    store(memory, kept + x, value, tile)
-                if slot >= 0:
-                    store(strip, target + 1 + x, value, tile)
+            for phase in range(stride):
+                begin = target + (line // 2 if phase < stride - 1 else 1)
+                for x in range(0, side, width(tile) // IMAGES):
+                    at = x * stride + phase
+                    value = load_apart(memory, source + at, stride, tile)
+                    if make:
+                        value = add_scaled(fill(shift, tile), scale, value)
+                        if residual:
+                            rest = load_apart(memory, other + at, stride, tile)
+                            value = add_scaled(value, factor, rest)
+                        value = relu(value)
+                    value = multiply(value, mask)
+                    if own:
+                        store_apart(memory, kept + at, stride, value, tile)
+                    if slot >= 0:
+                        store(strip, begin + x, value, tile)
 
 
 @compiled
-def convolve(layer, net, room, memory, first, rows, tile, apart, pixel):
+def convolve(layer, net, room, memory, first, rows, tile, pixel):
     """Rows of the results; their sums and sums of squares go into the room, two a channel."""
     strip, sums, index = room.strip, room.sums, net.index
     size, stride, line, outputs = layer.side, layer.stride, layer.line, layer.outputs
@@ -133,10 +136,10 @@ def convolve(layer, net, room, memory, first, rows, tile, apart, pixel):
                 continue  # it has been zero from the beginning
             outer = layer.target + ((first + y) * outputs + channel) * size
             for x in range(0, size, width(tile) // IMAGES):
-                inner = (y * stride + 1) * line + x * stride + 1
+                inner = y * stride * line + x
                 total = fill(zero, tile)
                 for k in range(begin, end):
-                    source = load(strip, inner + entry(shifts, k), apart)
+                    source = load(strip, inner + entry(shifts, k), tile)
                     total = add_scaled(total, entry(weights, k), source)
                 store(memory, outer + x, total, tile)
                 accumulate(sums, 2 * channel, total, pixel)
@@ -152,16 +155,12 @@ def take(sums, number, pixel):
 
 
 @compiled
-def forward(layer, net, room, memory, present, totals, tiles, pixel):
+def forward(layer, net, room, memory, present, totals, tile, pixel):
     """One layer of a group; `totals` [2, channels] get the results' sums and sums of squares."""
-    tile, apart = tiles
     for first in range(0, layer.side, layer.rows):
         rows = min(layer.rows, layer.side - first)
         fill_inputs(layer, net, room, memory, present, first, rows, tile, pixel)
-        if layer.stride == 1:
-            convolve(layer, net, room, memory, first, rows, tile, tile, pixel)
-        else:
-            convolve(layer, net, room, memory, first, rows, tile, apart, pixel)
+        convolve(layer, net, room, memory, first, rows, tile, pixel)
         for channel in range(layer.outputs):
             totals[0, channel] += take(room.sums, 2 * channel, pixel)
             totals[1, channel] += take(room.sums, 2 * channel + 1, pixel)
@@ -176,15 +175,14 @@ def fill_gradients(layer, net, room, memory, present, first, rows, tile, pixel):
     mask, border = load(present, 0, tile), fill(memory.dtype.type(0), pixel)
     channels = net.index[layer.results :]
     for row in range(first - 1, first + rows + 1):
-        within = 0 <= row < size
+        outside = row < 0 or row >= size
         for slot in range(layer.result_count):
             channel = entry(channels, slot)
             target = (slot * lines + row - first + 1) * line
             store(strip, target, border, pixel)
-            store(strip, target + size + 1, border, pixel)
-            if not within:
-                for x in range(size):
-                    store(strip, target + 1 + x, border, pixel)
+            for x in range(target + 1 if outside else target + line - 1, target + line):
+                store(strip, x, border, pixel)
+            if outside:
                 continue
             scale, slope, shift = slopes[:, norm.start + channel]
             place = (row * layer.outputs + channel) * size
@@ -197,7 +195,7 @@ def fill_gradients(layer, net, room, memory, present, first, rows, tile, pixel):
 
 
 @compiled
-def convolve_backward(layer, net, room, memory, first, rows, tile, apart, pixel):
+def convolve_backward(layer, net, room, memory, first, rows, tile, pixel):
     """The weights' gradients, into the room; add to those of the source, gated by its ReLU.
 
     Where this completes them, the room gets for each channel their sum, and the sums of their
@@ -227,9 +225,9 @@ def convolve_backward(layer, net, room, memory, first, rows, tile, apart, pixel)
             for x in range(0, size, width(tile) // IMAGES):
                 inner = (y + 1) * line + x + 1
                 place = corner + x * stride
-                value = load(memory, source + place, apart)
+                value = load_apart(memory, source + place, stride, tile)
                 if again:
-                    value = relu(add_scaled(fill(shift, apart), scale, value))
+                    value = relu(add_scaled(fill(shift, tile), scale, value))
                 if before < 0:
                     for k in range(begin, end):
                         result = load(strip, inner + entry(shifts, k), tile)
@@ -237,34 +235,31 @@ def convolve_backward(layer, net, room, memory, first, rows, tile, apart, pixel)
                     continue
                 total = fill(zero, tile)
                 if entry(present, j):
-                    total = load(memory, before + place, apart)
+                    total = load_apart(memory, before + place, stride, tile)
                 for k in range(begin, end):
                     result = load(strip, inner + entry(shifts, k), tile)
                     total = add_scaled(total, entry(weights, entry(positions, k)), result)
                     accumulate_product(products, k, value, result, pixel)
                 total = relu_gradient(value, total)
-                store(memory, before + place, total, apart)
+                store_apart(memory, before + place, stride, total, tile)
                 if complete:
                     accumulate(sums, 3 * channel, total, pixel)
-                    centred = subtract(load(memory, raw + place, apart), fill(mean, apart))
+                    centred = load_apart(memory, raw + place, stride, tile)
+                    centred = subtract(centred, fill(mean, tile))
                     accumulate(sums, 3 * channel + 1, multiply(total, centred), pixel)
                     if two:
-                        centre = fill(other_mean, apart)
-                        centred = subtract(load(memory, other + place, apart), centre)
+                        centred = load_apart(memory, other + place, stride, tile)
+                        centred = subtract(centred, fill(other_mean, tile))
                         accumulate(sums, 3 * channel + 2, multiply(total, centred), pixel)
 
 
 @compiled
-def backward(layer, net, room, memory, present, gradients, totals, tiles, pixel):
+def backward(layer, net, room, memory, present, gradients, totals, tile, pixel):
     """One layer of a group; `totals` [3, channels] of the source: see `convolve_backward`."""
-    tile, apart = tiles
     for first in range(0, layer.side, layer.back_rows):
         rows = min(layer.back_rows, layer.side - first)
         fill_gradients(layer, net, room, memory, present, first, rows, tile, pixel)
-        if layer.stride == 1:
-            convolve_backward(layer, net, room, memory, first, rows, tile, tile, pixel)
-        else:
-            convolve_backward(layer, net, room, memory, first, rows, tile, apart, pixel)
+        convolve_backward(layer, net, room, memory, first, rows, tile, pixel)
         if layer.first and layer.activation >= 0:
             settle(net.activations[layer.activation], net, room, totals, pixel)
     positions = net.index[layer.positions :]

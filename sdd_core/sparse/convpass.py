@@ -18,12 +18,7 @@ from sdd_core.sparse.compilation import compiled
 from sdd_core.sparse.convolution import IMAGES, backward, forward, pool, pool_backward
 from sdd_core.sparse.kernels import cross_entropy, descend, sparse_backward, sparse_forward
 from sdd_core.sparse.meeting import meet, share
-from sdd_core.sparse.vector import (
-    BLOCK,
-    load,
-    reduce,
-    transpose_block,
-)
+from sdd_core.sparse.vector import BLOCK, load, reduce, transpose_block
 
 HALVES = 2
 ALONE = (0, 1)
@@ -123,22 +118,6 @@ def slopes(layer, net, batch, room, count, write):
 
 
 @compiled
-def head_forward(net, room, memory, present, pixel):
-    head, act = net.head[0], net.activations[net.activations.size - 1]
-    pool(act, head, room, memory, present, pixel)
-    sparse_forward(head, net.index, net.parameters, memory, True, ALONE, pixel)
-
-
-@compiled
-def head_backward(net, room, memory, gradients, totals, pixel):
-    head, act = net.head[0], net.activations[net.activations.size - 1]
-    for row in range(head.outputs):
-        gradients[head.biases + row] += reduce(load(memory, head.target + row, pixel))
-    sparse_backward(head, net.index, net.parameters, gradients, memory, False, ALONE, pixel)
-    pool_backward(act, head, net, room, memory, totals, pixel)
-
-
-@compiled
 def layer_forward(layer, net, room, memory, present, totals, wide, narrow, pixel):
     if layer.side % 8 == 0:
         forward(layer, net, room, memory, present, totals, wide, pixel)
@@ -167,64 +146,82 @@ def train(
     weight_decay, part, meeting, wide, narrow, pixel,
 ):  # fmt: skip
     """One SGD step for each batch of `order`. Returns the sum of the examples' losses."""
-    layers, activations = net.layers, net.activations
     halves = range(HALVES * part[0] // part[1], HALVES * (part[0] + 1) // part[1])
     loss, rounds = 0.0, 0
     for step in range(learning_rates.size):
         examples = order[step * batch_size : (step + 1) * batch_size]
-        size = examples.size
         for half in halves:
             batch.results[half] = 0
             batch.slopes[half] = 0
-            begin, end = groups_of(size, half)
+            begin, end = groups_of(examples.size, half)
             for group in range(begin, end):
                 chosen = examples[group * IMAGES : (group + 1) * IMAGES]
                 enter(images, chosen, batch.memory[group], batch.present[group], pixel)
-        for i in range(layers.size):
-            layer = layers[i]
-            if layer.first and layer.activation >= 0:
-                act = activations[layer.activation]
-                normalise(act, net, batch, room, size * act.side * act.side, True)
-            norm = net.norms[layer.norm]
-            channels = slice(norm.start, norm.start + norm.channels)
-            for half in halves:
-                totals = batch.results[half, :, channels]
-                begin, end = groups_of(size, half)
-                for group in range(begin, end):
-                    layer_forward(
-                        layer, net, room, batch.memory[group], batch.present[group], totals,
-                        wide, narrow, pixel,
-                    )  # fmt: skip
-            rounds = meet(meeting, rounds, part)
-        act = activations[activations.size - 1]
-        normalise(act, net, batch, room, size * act.side * act.side, True)
+        rounds = all_forward(
+            net, batch, room, examples.size, halves, part, meeting, rounds, wide, narrow, pixel
+        )
         for half in halves:
-            totals = batch.slopes[half, :, act.start : act.start + act.channels]
-            begin, end = groups_of(size, half)
+            begin, end = groups_of(examples.size, half)
             for group in range(begin, end):
-                finish(net, batch, room, labels, examples, group, half, totals, pixel)
+                finish(net, batch, room, labels, examples, group, half, pixel)
         rounds = meet(meeting, rounds, part)
-        for i in range(layers.size - 1, -1, -1):
-            layer = layers[i]
-            slopes(layer, net, batch, room, size * layer.side * layer.side, part[0] == 0)
-            act = activations[max(layer.activation, 0)]
-            for half in halves:
-                totals = batch.slopes[half, :, act.start : act.start + act.channels]
-                begin, end = groups_of(size, half)
-                for group in range(begin, end):
-                    layer_backward(
-                        layer, net, room, batch.memory[group], batch.present[group],
-                        batch.gradients[half], totals, wide, narrow, pixel,
-                    )  # fmt: skip
-            if layer.first:
-                rounds = meet(meeting, rounds, part)
+        rounds = all_backward(
+            net, batch, room, examples.size, halves, part, meeting, rounds, wide, narrow, pixel
+        )
         if part[0] == 0:
-            remember(net, batch, size)
-            for group in range(groups_of(size, HALVES - 1)[1]):
+            remember(net, batch, examples.size)
+            for group in range(groups_of(examples.size, HALVES - 1)[1]):
                 loss += batch.losses[group]
         update(net, batch, momenta, kept, learning_rates[step], momentum, weight_decay, part)
         rounds = meet(meeting, rounds, part)
     return loss
+
+
+@compiled
+def all_forward(
+    net, batch, room, size, halves, part, meeting, rounds, wide, narrow, pixel
+):  # fmt: skip
+    """All layers, and the factors of the last activation."""
+    for i in range(net.layers.size):
+        layer = net.layers[i]
+        if layer.first and layer.activation >= 0:
+            act = net.activations[layer.activation]
+            normalise(act, net, batch, room, size * act.side * act.side, True)
+        norm = net.norms[layer.norm]
+        for half in halves:
+            totals = batch.results[half, :, norm.start : norm.start + norm.channels]
+            begin, end = groups_of(size, half)
+            for group in range(begin, end):
+                layer_forward(
+                    layer, net, room, batch.memory[group], batch.present[group], totals,
+                    wide, narrow, pixel,
+                )  # fmt: skip
+        rounds = meet(meeting, rounds, part)
+    act = net.activations[net.activations.size - 1]
+    normalise(act, net, batch, room, size * act.side * act.side, True)
+    return rounds
+
+
+@compiled
+def all_backward(
+    net, batch, room, size, halves, part, meeting, rounds, wide, narrow, pixel
+):  # fmt: skip
+    """All layers, last to first."""
+    for i in range(net.layers.size - 1, -1, -1):
+        layer = net.layers[i]
+        act = net.activations[layer.activation]
+        slopes(layer, net, batch, room, size * layer.side * layer.side, part[0] == 0)
+        for half in halves:
+            totals = batch.slopes[half, :, act.start : act.start + act.channels]
+            begin, end = groups_of(size, half)
+            for group in range(begin, end):
+                layer_backward(
+                    layer, net, room, batch.memory[group], batch.present[group],
+                    batch.gradients[half], totals, wide, narrow, pixel,
+                )  # fmt: skip
+        if layer.first:  # now its source's gradient is complete
+            rounds = meet(meeting, rounds, part)
+    return rounds
 
 
 @compiled
@@ -241,16 +238,28 @@ def enter(images, examples, memory, present, pixel):
 
 
 @compiled
-def finish(net, batch, room, labels, examples, group, half, totals, pixel):
+def finish(net, batch, room, labels, examples, group, half, pixel):
     """The head of a group, forward and backward."""
-    head, memory = net.head[0], batch.memory[group]
-    head_forward(net, room, memory, batch.present[group], pixel)
+    head, memory, gradients = net.head[0], batch.memory[group], batch.gradients[half]
+    act = net.activations[net.activations.size - 1]
+    head_forward(act, net, room, memory, batch.present[group], pixel)
     chosen = examples[group * IMAGES : (group + 1) * IMAGES]
     scale = memory.dtype.type(1 / examples.size)
     batch.losses[group], _ = cross_entropy(
         memory[head.target * IMAGES :], head.outputs, labels, chosen, scale, pixel
     )
-    head_backward(net, room, memory, batch.gradients[half], totals, pixel)
+    for row in range(head.outputs):
+        gradients[head.biases + row] += reduce(load(memory, head.target + row, pixel))
+    sparse_backward(head, net.index, net.parameters, gradients, memory, False, ALONE, pixel)
+    totals = batch.slopes[half, :, act.start : act.start + act.channels]
+    pool_backward(act, head, net, room, memory, totals, pixel)
+
+
+@compiled
+def head_forward(act, net, room, memory, present, pixel):
+    head = net.head[0]
+    pool(act, head, room, memory, present, pixel)
+    sparse_forward(head, net.index, net.parameters, memory, True, ALONE, pixel)
 
 
 @compiled
@@ -286,7 +295,7 @@ def evaluate(net, batch, room, images, labels, logits, losses, part, wide, narro
             layer = net.layers[i]
             totals = batch.results[number, :, : layer.outputs]
             layer_forward(layer, net, room, memory, present, totals, wide, narrow, pixel)
-        head_forward(net, room, memory, present, pixel)
+        head_forward(net.activations[net.activations.size - 1], net, room, memory, present, pixel)
         outputs = memory[head.target * IMAGES :]
         for lane in range(examples.size):
             for c in range(head.outputs):

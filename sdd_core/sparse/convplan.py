@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -104,7 +105,7 @@ class Layout:
         sizes: Sequence[tuple[int, int]],
         masks: Sequence[NDArray[np.bool_]],
         norms: Sequence[NormState],
-        starts: Sequence[int],
+        starts: Sequence[int] | NDArray[np.intp],
     ) -> None:
         self._operations = operations
         self._sizes = sizes
@@ -115,8 +116,8 @@ class Layout:
         self._read, self._reached = reach(operations, sizes, masks)
         self._index = Index()
         self.pixels = self.strip = self.products = 0
-        self.layers = np.zeros(len(self._convolutions), LAYER).view(np.recarray)
-        self.activations = np.zeros(len(self._activations), ACTIVATION).view(np.recarray)
+        self.layers: Any = np.zeros(len(self._convolutions), LAYER).view(np.recarray)
+        self.activations: Any = np.zeros(len(self._activations), ACTIVATION).view(np.recarray)
         self.norms = self._place_norms(norms)
         self._places = self._place_maps()
         self._describe_activations()
@@ -125,8 +126,8 @@ class Layout:
         self._place_gradients()
         self.index = self._index.flat()
 
-    def _place_norms(self, states: Sequence[NormState]) -> np.recarray:
-        records = np.zeros(len(states), NORM).view(np.recarray)
+    def _place_norms(self, states: Sequence[NormState]) -> Any:
+        records: Any = np.zeros(len(states), NORM).view(np.recarray)
         start = 0
         for number, (record, state) in enumerate(zip(records, states, strict=True)):
             parameter = len(self._convolutions) + 2 * number
@@ -170,8 +171,8 @@ class Layout:
         numbers = np.flatnonzero(chosen)
         return self._index.append(numbers), len(numbers)
 
-    def _place_head(self) -> np.recarray:
-        head = np.zeros(1, LINEAR).view(np.recarray)
+    def _place_head(self) -> Any:
+        head: Any = np.zeros(1, LINEAR).view(np.recarray)
         mask = self._masks[-2]
         head[0].outputs, head[0].inputs = mask.shape
         head[0].source = self._take(mask.shape[1])
@@ -206,7 +207,7 @@ class Layout:
             layer.made, layer.norm = users[part.target]
             self._list_taps(layer, part)
 
-    def _list_taps(self, layer: np.record, part: Convolution) -> None:
+    def _list_taps(self, layer: Any, part: Convolution) -> None:
         """Kept weights as shifts: of the place in a strip of inputs, and in one of gradients."""
         mask, stride, size = self._masks[part.layer], part.stride, layer.side
         rows, columns, down, right = np.nonzero(mask)
@@ -216,16 +217,17 @@ class Layout:
         layer.lines, layer.line = stride * (layer.rows - 1) + 3, stride * size + 2
         layer.back_lines, layer.back_line = layer.back_rows + 2, size + 2
         area = layer.lines * layer.line
-        reads = mask.any(axis=(0, 2, 3))
+        across = right + 1 if stride == 1 else np.where(right == 0, layer.line // 2, right > 0)
+        reads = np.any(mask, axis=(0, 2, 3))
         layer.filled, layer.filled_count = self._list(reads)
         slots = np.where(reads, np.cumsum(reads) - 1, -1)
         layer.slots, slots = self._index.append(slots), slots[columns]
         layer.row_starts = self._index.append(_starts(rows, layer.outputs))
-        layer.shifts = self._index.append(slots * area + down * layer.line + right)
+        layer.shifts = self._index.append(slots * area + (down + 1) * layer.line + across)
         self.strip = max(self.strip, layer.filled_count * area)
 
         # Pixels of the source fall into stride * stride phases, each with weights of its own.
-        wanted = self._reached[part.target] & mask.any(axis=(1, 2, 3))
+        wanted = self._reached[part.target] & np.any(mask, axis=(1, 2, 3))
         layer.results, layer.result_count = self._list(wanted)
         phase = down % stride * stride + right % stride
         by_column = np.lexsort((rows, phase, columns))
@@ -257,12 +259,12 @@ class Layout:
                 gradients[number] = stock.pop() if stock else self._take(channels * size * size)
             return gradients[number]
 
-        last = self._operations[-1].target
-        activations = dict(zip((p.target for p in self._activations), self.activations, strict=True))
-        layers = dict(zip((p.target for p in self._convolutions), self.layers, strict=True))
+        parts: list[Any] = [*self._activations, *self._convolutions]
+        found = [*self.activations, *self.layers]
+        records = {part.target: record for part, record in zip(parts, found, strict=True)}
         for part in reversed(self._operations):
             if isinstance(part, Normalisation):
-                activations[part.target].gradient = place(part.target)
+                records[part.target].gradient = place(part.target)
                 makers[part.target] = len(part.normed())
                 if part.other is not None and part.other_norm is None:
                     # A residual sum hands its gradient on as it is.
@@ -270,7 +272,7 @@ class Layout:
                     present[part.other] |= self._reached[part.target]
                     lent.add(part.target)
                 continue
-            layer = layers[part.target]
+            layer = records[part.target]
             made = self._activations[layer.made].target
             layer.gradient = gradients[made]
             layer.before = -1 if part.source == 0 else place(part.source)
@@ -279,11 +281,8 @@ class Layout:
             if makers[made] == 0 and made not in lent:
                 channels, size = self._sizes[made]
                 free.setdefault(channels * size * size, []).append(gradients[made])
-        assert last in gradients
 
-    def _list_columns(
-        self, layer: np.record, part: Convolution, present: NDArray[np.bool_]
-    ) -> None:
+    def _list_columns(self, layer: Any, part: Convolution, present: NDArray[np.bool_]) -> None:
         """The phases of source channels that get something; notes that they have it then."""
         phases = part.stride * part.stride
         mask = self._masks[part.layer]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -107,7 +108,7 @@ class Plan:
 
 
 def list_weights(
-    layer: np.record, mask: NDArray[np.bool_], index: Index
+    layer: Any, mask: NDArray[np.bool_], index: Index
 ) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
     """Write a sparse layer's kept weights into the index, in as many blocks as the layer says.
 

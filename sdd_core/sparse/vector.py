@@ -30,30 +30,20 @@ BLOCK = 16
 
 @dataclass(frozen=True)
 class Tile:
-    """How many numbers a vector holds, and where in memory they are.
+    """How many numbers a vector holds, and how many a unit has, in which positions are counted.
 
-    A vector is made of units of `unit` numbers that lie together, and units are what positions
-    count: neighbours, or every `stride`-th. All of it is part of the compiled type.
+    Both are part of its compiled type. Vectors overlap where `unit` is less than `width`.
     """
 
     width: int
     unit: int = 0  # 0: as `width`
-    stride: int = 1
 
 
 class TileType(types.Type):
-    def __init__(self, width: int, unit: int, stride: int) -> None:
+    def __init__(self, width: int, unit: int) -> None:
         self.width = width
         self.unit = unit or width
-        self.stride = stride
-        super().__init__(name=f"Tile({width}, {self.unit}, {stride}, {source_digest()})")
-
-    @property
-    def parts(self) -> list[int]:
-        """The positions, from the first, at which the vector's contiguous parts begin."""
-        return [0] if self.stride == 1 else [
-            unit * self.stride for unit in range(self.width // self.unit)
-        ]
+        super().__init__(name=f"Tile({width}, {self.unit}, {source_digest()})")
 
 
 class VectorType(types.Type):
@@ -75,7 +65,7 @@ class VectorModel(models.PrimitiveModel):
 
 @typeof_impl.register(Tile)
 def _typeof_tile(value, context):
-    return TileType(value.width, value.unit, value.stride)
+    return TileType(value.width, value.unit)
 
 
 @unbox(TileType)
@@ -97,9 +87,8 @@ def load(typingctx, units, unit, tile):
     vector = VectorType(units.dtype, tile.width)
 
     def build(context, builder, signature, arguments):
-        pointers = _pointers(context, builder, units, arguments[0], arguments[1], vector, tile)
-        align = units.dtype.bitwidth // 8
-        return _join(builder, [builder.load(pointer, align=align) for pointer in pointers])
+        pointer = _pointer(context, builder, units, arguments[0], arguments[1], vector, tile)
+        return builder.load(pointer, align=units.dtype.bitwidth // 8)
 
     return vector(units, types.intp, tile), build
 
@@ -107,16 +96,38 @@ def load(typingctx, units, unit, tile):
 @intrinsic
 def store(typingctx, units, unit, vector, tile):
     def build(context, builder, signature, arguments):
-        pointers = _pointers(context, builder, units, arguments[0], arguments[1], vector, tile)
-        count = vector.llvm.count // len(pointers)
-        for i, pointer in enumerate(pointers):
-            part = arguments[2]
-            if len(pointers) > 1:
-                part = _slice(builder, part, i * count, count)
-            builder.store(part, pointer, align=units.dtype.bitwidth // 8)
+        pointer = _pointer(context, builder, units, arguments[0], arguments[1], vector, tile)
+        builder.store(arguments[2], pointer, align=units.dtype.bitwidth // 8)
         return context.get_dummy_value()
 
     return types.void(units, types.intp, vector, tile), build
+
+
+@intrinsic
+def load_apart(typingctx, units, unit, step, tile):
+    """The vector of every `step`-th unit."""
+    vector = VectorType(units.dtype, tile.width)
+
+    def build(context, builder, signature, arguments):
+        align = units.dtype.bitwidth // 8
+        pointers = _pointers(context, builder, units, *arguments[:3], tile)
+        return _join(builder, [builder.load(pointer, align=align) for pointer in pointers])
+
+    return vector(units, types.intp, types.intp, tile), build
+
+
+@intrinsic
+def store_apart(typingctx, units, unit, step, vector, tile):
+    """A vector into every `step`-th unit."""
+
+    def build(context, builder, signature, arguments):
+        align = units.dtype.bitwidth // 8
+        for i, pointer in enumerate(_pointers(context, builder, units, *arguments[:3], tile)):
+            part = _slice(builder, arguments[3], i * tile.unit, tile.unit)
+            builder.store(part, pointer, align=align)
+        return context.get_dummy_value()
+
+    return types.void(units, types.intp, types.intp, vector, tile), build
 
 
 @intrinsic
@@ -172,7 +183,7 @@ def accumulate(typingctx, units, unit, vector, tile):
 
     def build(context, builder, signature, arguments):
         target = VectorType(units.dtype, tile.width)
-        (pointer,) = _pointers(context, builder, units, arguments[0], arguments[1], target, tile)
+        pointer = _pointer(context, builder, units, arguments[0], arguments[1], target, tile)
         starts = range(0, vector.llvm.count, tile.width)
         parts = [_slice(builder, arguments[2], start, tile.width) for start in starts]
         while len(parts) > 1:
@@ -192,7 +203,7 @@ def accumulate_product(typingctx, units, unit, left, right, tile):
 
     def build(context, builder, signature, arguments):
         target = VectorType(units.dtype, tile.width)
-        (pointer,) = _pointers(context, builder, units, arguments[0], arguments[1], target, tile)
+        pointer = _pointer(context, builder, units, arguments[0], arguments[1], target, tile)
         align = units.dtype.bitwidth // 8
         chains = [builder.load(pointer, align=align), None]
         for i, start in enumerate(range(0, left.llvm.count, tile.width)):
@@ -215,19 +226,6 @@ def entry(typingctx, array, place):
         return builder.load(builder.gep(data, [arguments[1]]))
 
     return array.dtype(array, types.intp), build
-
-
-@intrinsic
-def add_to(typingctx, array, place, value):
-    """array[place] += value, as in `entry`."""
-
-    def build(context, builder, signature, arguments):
-        data = context.make_array(array)(context, builder, arguments[0]).data
-        pointer = builder.gep(data, [arguments[1]])
-        builder.store(builder.fadd(builder.load(pointer), arguments[2]), pointer)
-        return context.get_dummy_value()
-
-    return types.void(array, types.intp, array.dtype), build
 
 
 def _elementwise(operate):
@@ -333,15 +331,20 @@ def relu_gradient(typingctx, activation, gradient):
     return gradient(activation, gradient), build
 
 
-def _pointers(context, builder, array_type, array, unit, vector, tile):
-    """Where the vector's contiguous parts are."""
+def _pointer(context, builder, array_type, array, unit, vector, tile):
     data = context.make_array(array_type)(context, builder, array).data
-    part = ir.VectorType(vector.llvm.element, vector.llvm.count // len(tile.parts))
-    begin = builder.mul(unit, ir.Constant(unit.type, tile.unit))
-    offsets = [
-        builder.add(begin, ir.Constant(unit.type, position * tile.unit)) for position in tile.parts
-    ]
-    return [builder.bitcast(builder.gep(data, [offset]), part.as_pointer()) for offset in offsets]
+    offset = builder.mul(unit, ir.Constant(unit.type, tile.unit))
+    return builder.bitcast(builder.gep(data, [offset]), vector.llvm.as_pointer())
+
+
+def _pointers(context, builder, array_type, array, unit, step, tile):
+    """Those of a vector's units."""
+    part = VectorType(array_type.dtype, tile.unit)
+    pointers = []
+    for _ in range(tile.width // tile.unit):
+        pointers.append(_pointer(context, builder, array_type, array, unit, part, tile))
+        unit = builder.add(unit, step)
+    return pointers
 
 
 def _fill(builder, value, vector):
