@@ -204,7 +204,7 @@ def convolve_backward(layer, net, room, memory, first, rows, tile, pixel):
     act, index, parameters = net.activations[layer.activation], net.index, net.parameters
     strip, sums, products = room.strip, room.sums, room.products
     size, stride, line = layer.side, layer.stride, layer.back_line
-    source, before, count = layer.source, layer.before, layer.column_count
+    source, given, before = layer.source, layer.given, layer.before
     starts, shifts = index[layer.column_starts :], index[layer.back_shifts :]
     positions, weights = index[layer.positions :], parameters[layer.weights :]
     columns, channels = index[layer.columns :], index[layer.channels :]
@@ -214,7 +214,7 @@ def convolve_backward(layer, net, room, memory, first, rows, tile, pixel):
     raw, other, two = act.source, act.other, act.other_norm >= 0
     zero = parameters.dtype.type(0)
     for y in range(rows):
-        for j in range(count):
+        for j in range(layer.column_count):
             column, channel = entry(columns, j), entry(channels, j)
             begin, end = entry(starts, column), entry(starts, column + 1)
             phase = column - channel * stride * stride
@@ -235,7 +235,7 @@ def convolve_backward(layer, net, room, memory, first, rows, tile, pixel):
                     continue
                 total = fill(zero, tile)
                 if entry(present, j):
-                    total = load_apart(memory, before + place, stride, tile)
+                    total = load_apart(memory, given + place, stride, tile)
                 for k in range(begin, end):
                     result = load(strip, inner + entry(shifts, k), tile)
                     total = add_scaled(total, entry(weights, entry(positions, k)), result)

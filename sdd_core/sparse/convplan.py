@@ -72,7 +72,8 @@ LAYER = _record(
     "columns", "column_count", "channels", "present", "column_starts",
     "back_shifts", "positions", "position_count",
     "norm", "made",  # what normalises the result, and the activation that this goes into
-    "gradient", "before",  # the gradients of that activation, and of the source
+    "gradient",  # of that activation
+    "given", "before",  # the source's gradients: what there is, and where the sum goes
 )  # fmt: skip
 
 # relu(norm(source) + rest). It is `kept` where it is needed more than once, else made anew.
@@ -250,7 +251,7 @@ class Layout:
         gradients: dict[int, int] = {}
         present = [np.zeros(channels, bool) for channels, _ in self._sizes]
         makers: dict[int, int] = {}  # convolutions that still need an activation's gradient
-        lent: set[int] = set()
+        lenders: dict[int, int] = {}  # of activations whose gradient is that of another so far
 
         def place(number: int) -> int:
             if number not in gradients:
@@ -263,32 +264,45 @@ class Layout:
         found = [*self.activations, *self.layers]
         records = {part.target: record for part, record in zip(parts, found, strict=True)}
         for part in reversed(self._operations):
+            source, target = part.source, part.target
             if isinstance(part, Normalisation):
-                records[part.target].gradient = place(part.target)
-                makers[part.target] = len(part.normed())
+                records[target].gradient = place(target)
+                makers[target] = len(part.normed())
                 if part.other is not None and part.other_norm is None:
                     # A residual sum hands its gradient on as it is.
-                    gradients[part.other] = gradients[part.target]
-                    present[part.other] |= self._reached[part.target]
-                    lent.add(part.target)
+                    gradients[part.other] = gradients[target]
+                    present[part.other] |= self._reached[target]
+                    lenders[part.other] = target
                 continue
-            layer = records[part.target]
+            layer = records[target]
             made = self._activations[layer.made].target
             layer.gradient = gradients[made]
-            layer.before = -1 if part.source == 0 else place(part.source)
-            self._list_columns(layer, part, present[part.source])
+            layer.given = layer.before = place(source) if source else -1
+            # What is lent must not be added to while others, or this one, have to read it.
+            moves = source in lenders and makers[lenders[source]] > 0
+            if moves:
+                del gradients[source], lenders[source]
+                layer.before = place(source)
+            self._list_columns(layer, part, present[source], moves)
             makers[made] -= 1
-            if makers[made] == 0 and made not in lent:
-                channels, size = self._sizes[made]
-                free.setdefault(channels * size * size, []).append(gradients[made])
+            if makers[made] == 0:
+                kept = [number for number, lender in lenders.items() if lender == made]
+                for number in kept:
+                    del lenders[number]
+                if not kept:
+                    channels, size = self._sizes[made]
+                    free.setdefault(channels * size * size, []).append(gradients[made])
 
-    def _list_columns(self, layer: Any, part: Convolution, present: NDArray[np.bool_]) -> None:
+    def _list_columns(
+        self, layer: Any, part: Convolution, present: NDArray[np.bool_], moves: bool
+    ) -> None:
         """The phases of source channels that get something; notes that they have it then."""
         phases = part.stride * part.stride
         mask = self._masks[part.layer]
         touched = mask[self._reached[part.target]].any(axis=(0, 2, 3))
         # The first reader is the last here: it completes all channels, also the untouched ones.
         chosen = self._reached[part.source] if layer.first and part.source else touched
+        chosen = chosen | present if moves else chosen
         channels = np.repeat(np.flatnonzero(chosen), phases)
         phase = np.tile(np.arange(phases), len(channels) // phases)
         layer.columns = self._index.append(channels * phases + phase)

@@ -158,8 +158,7 @@ def _perceptron(
     linears: Sequence[nn.Linear], kept: Masks, kernels: Kernels, costs: KernelCosts, sgd: Any
 ) -> Made | None:
     masks = [_array(kept, linear.weight) for linear in linears]
-    only_weights = set(map(id, kept)) <= {id(linear.weight) for linear in linears}
-    if not only_weights or (kernels is None and not costs.gains(masks)):
+    if not _masks_only(kept, linears) or (kernels is None and not costs.gains(masks)):
         return None
     layers = [kept.get(linear.weight) for linear in linears]
     threads = _threads() if costs.step(masks) >= WORTH_SHARING else 1
@@ -172,10 +171,17 @@ def _convolutional(
     plan: ConvPlan, kept: Masks, kernels: Kernels, costs: KernelCosts, sgd: Any
 ) -> Made | None:
     masks = [_array(kept, convolution.weight) for convolution in plan.convolutions]
+    if not _masks_only(kept, [*plan.convolutions, plan.linear]):
+        return None
     if kernels is None and not costs.gains_convolution(masks, plan.pixels()):
         return None
     own = load_convolution(plan, kept, threads=_threads(), **sgd)
     return own, lambda: save_convolution(own, plan), ("sparse",) * len(masks)
+
+
+def _masks_only(kept: Masks, layers: Sequence[Any]) -> bool:
+    """Whether nothing but these layers' weights has a mask."""
+    return set(map(id, kept)) <= {id(layer.weight) for layer in layers}
 
 
 def _threads() -> int:

@@ -122,6 +122,37 @@ def test_any_width_and_mask(*, widths, blocks, density, examples, size, seed):
     )
 
 
+class Crossing(nn.Module):
+    """Gradients that a sum hands on while convolutions before it still read them."""
+
+    def __init__(self) -> None:
+        super().__init__()
+
+        def part(inputs: int, outputs: int, stride: int = 1) -> nn.Sequential:
+            convolution = nn.Conv2d(inputs, outputs, 3, stride, 1, bias=False)
+            return nn.Sequential(convolution, nn.BatchNorm2d(outputs))
+
+        self.a, self.b, self.c = part(3, 6), part(6, 6), part(6, 6)
+        self.d, self.e, self.f = part(6, 6), part(6, 9, 2), part(6, 9, 2)
+        self.linear = nn.Linear(9, 5)
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        a = self.a(images).relu()
+        a = (self.b(a) + a).relu()  # the convolution reads what the sum takes
+        c, d = self.c(a), self.d(a).relu()  # a second one, after that which the sum needs
+        c = (c + a).relu()
+        last = (self.e(c) + self.f(d)).relu()
+        return self.linear(last.mean((2, 3)))
+
+
+@pytest.mark.parametrize("density", [0.6, 0.1, 0.03])
+def test_gradients_that_are_handed_on_while_others_need_them(density):
+    torch.manual_seed(1)
+    model = Crossing().double()
+    masks = masks_of(model, density, 1)
+    compare(model, masks, examples=40, batch_size=20, passes=5, tolerance=1e-8)
+
+
 def test_threads_and_splits_change_no_bit():
     model = make().float()
     masks = masks_of(model, 0.2, 0)

@@ -59,9 +59,17 @@ def test_the_general_path_for_the_rest(network):
     assert one.kernels == ()
 
 
-def test_the_general_path_where_a_bias_has_a_mask():
-    network = perceptron(192, 40, 5)
-    masks = random_masks(network, 0.1) | {"1.bias": torch.arange(40) < 20}
+@pytest.mark.parametrize(
+    ("make", "name", "size"),
+    [
+        (lambda: perceptron(192, 40, 5), "1.bias", 40),
+        (lambda: ResNet((8, 12), 1), "bn.weight", 8),
+        (lambda: ResNet((8, 12), 1), "linear.bias", 5),
+    ],
+)
+def test_the_general_path_where_another_parameter_has_a_mask(make, name, size):
+    network = make()
+    masks = random_masks(network, 0.1) | {name: torch.arange(size) < size // 2}
     assert isinstance(trainer(network, masks, dataset()), FlatTrainer)
 
 
