@@ -253,22 +253,21 @@ class _Reader:
         """Whether gradients can be handed back as `SparseConvNet` does it.
 
         A residual sum hands its gradient on, ungated, before the convolutions that share its
-        source add theirs and gate it; a map feeds convolutions of one stride only.
+        source add theirs and gate it.
         """
-        strides: dict[int, int] = {}
+        read: set[int] = set()
         summed: set[int] = set()
         for operation in self._plan.operations:
             if isinstance(operation, Convolution):
-                if strides.setdefault(operation.source, operation.stride) != operation.stride:
-                    return False
+                read.add(operation.source)
                 if operation.source in summed:
                     return False
             elif operation.other is not None and operation.other_norm is None:
-                if operation.other in summed or strides.get(operation.other) != 1:
+                if operation.other in summed or operation.other not in read:
                     return False
                 summed.add(operation.other)
         last = self._plan.operations[-1].target
-        return last not in strides and last not in summed
+        return last not in read and last not in summed
 
 
 def _pools(node: fx.Node, part: nn.Module | None, size: int) -> bool:

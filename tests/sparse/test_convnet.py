@@ -123,7 +123,7 @@ def test_any_width_and_mask(*, widths, blocks, density, examples, size, seed):
 
 
 class Crossing(nn.Module):
-    """Gradients that a sum hands on while convolutions before it still read them."""
+    """Sums that hand on gradients which convolutions still read; a map read with both strides."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -132,8 +132,9 @@ class Crossing(nn.Module):
             convolution = nn.Conv2d(inputs, outputs, 3, stride, 1, bias=False)
             return nn.Sequential(convolution, nn.BatchNorm2d(outputs))
 
-        self.a, self.b, self.c = part(3, 6), part(6, 6), part(6, 6)
-        self.d, self.e, self.f = part(6, 6), part(6, 9, 2), part(6, 9, 2)
+        self.a, self.b, self.c, self.d = part(3, 6), part(6, 6), part(6, 6), part(6, 6)
+        self.e, self.f, self.g = part(6, 9, 2), part(6, 9, 2), part(6, 6)
+        self.h, self.i = part(6, 9, 2), part(9, 9)
         self.linear = nn.Linear(9, 5)
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
@@ -142,6 +143,7 @@ class Crossing(nn.Module):
         c, d = self.c(a), self.d(a).relu()  # a second one, after that which the sum needs
         c = (c + a).relu()
         last = (self.e(c) + self.f(d)).relu()
+        last = (self.h(self.g(d).relu()) + self.i(last)).relu()
         return self.linear(last.mean((2, 3)))
 
 
