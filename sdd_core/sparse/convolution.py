@@ -122,23 +122,26 @@ def fill_inputs(layer, net, room, memory, present, first, rows, tile, pixel):
 
 
 @compiled
-def convolve(layer, net, room, memory, first, rows, tile, pixel):
-    """Rows of the results; their sums and sums of squares go into the room, two a channel."""
+def convolve(layer, net, room, memory, first, begin, end, tile, pixel):
+    """Rows `begin` to `end` of the strip from row `first` of the results.
+
+    Their sums and sums of squares go into the room, two a channel.
+    """
     strip, sums, index = room.strip, room.sums, net.index
     size, stride, line, outputs = layer.side, layer.stride, layer.line, layer.outputs
     starts, shifts = index[layer.row_starts :], index[layer.shifts :]
     weights = net.parameters[layer.weights :]
     zero = weights.dtype.type(0)
-    for y in range(rows):
-        for channel in range(outputs):
-            begin, end = entry(starts, channel), entry(starts, channel + 1)
-            if begin == end:
-                continue  # it has been zero from the beginning
+    for channel in range(outputs):
+        low, high = entry(starts, channel), entry(starts, channel + 1)
+        if low == high:
+            continue  # it has been zero from the beginning
+        for y in range(begin, end):
             outer = layer.target + ((first + y) * outputs + channel) * size
             for x in range(0, size, width(tile) // IMAGES):
                 inner = y * stride * line + x
                 total = fill(zero, tile)
-                for k in range(begin, end):
+                for k in range(low, high):
                     source = load(strip, inner + entry(shifts, k), tile)
                     total = add_scaled(total, entry(weights, k), source)
                 store(memory, outer + x, total, tile)
@@ -160,7 +163,9 @@ def forward(layer, net, room, memory, present, totals, tile, pixel):
     for first in range(0, layer.side, layer.rows):
         rows = min(layer.rows, layer.side - first)
         fill_inputs(layer, net, room, memory, present, first, rows, tile, pixel)
-        convolve(layer, net, room, memory, first, rows, tile, pixel)
+        for row in range(0, rows, layer.together):
+            end = min(row + layer.together, rows)
+            convolve(layer, net, room, memory, first, row, end, tile, pixel)
         for channel in range(layer.outputs):
             totals[0, channel] += take(room.sums, 2 * channel, pixel)
             totals[1, channel] += take(room.sums, 2 * channel + 1, pixel)
@@ -195,11 +200,12 @@ def fill_gradients(layer, net, room, memory, present, first, rows, tile, pixel):
 
 
 @compiled
-def convolve_backward(layer, net, room, memory, first, rows, tile, pixel):
-    """The weights' gradients, into the room; add to those of the source, gated by its ReLU.
+def convolve_backward(layer, net, room, memory, first, begin, end, tile, pixel):
+    """Rows `begin` to `end` of the strip from row `first` of the results.
 
-    Where this completes them, the room gets for each channel their sum, and the sums of their
-    products with the centred results that the activation normalises.
+    The weights' gradients go into the room. Add to those of the source, gated by its ReLU. Where
+    this completes them, the room gets for each channel their sum, and the sums of their products
+    with the centred results that the activation normalises.
     """
     act, index, parameters = net.activations[layer.activation], net.index, net.parameters
     strip, sums, products = room.strip, room.sums, room.products
@@ -213,11 +219,11 @@ def convolve_backward(layer, net, room, memory, first, rows, tile, pixel):
     complete = layer.first and layer.activation >= 0
     raw, other, two = act.source, act.other, act.other_norm >= 0
     zero = parameters.dtype.type(0)
-    for y in range(rows):
-        for j in range(layer.column_count):
-            column, channel = entry(columns, j), entry(channels, j)
-            begin, end = entry(starts, column), entry(starts, column + 1)
-            phase = column - channel * stride * stride
+    for j in range(layer.column_count):
+        column, channel = entry(columns, j), entry(channels, j)
+        low, high = entry(starts, column), entry(starts, column + 1)
+        phase = column - channel * stride * stride
+        for y in range(begin, end):
             row = (first + y) * stride + phase // stride
             corner = channel * layer.channel_step + row * layer.row_step + phase % stride
             scale, shift, _ = room.factors[:, act.start + channel]
@@ -229,14 +235,14 @@ def convolve_backward(layer, net, room, memory, first, rows, tile, pixel):
                 if again:
                     value = relu(add_scaled(fill(shift, tile), scale, value))
                 if before < 0:
-                    for k in range(begin, end):
+                    for k in range(low, high):
                         result = load(strip, inner + entry(shifts, k), tile)
                         accumulate_product(products, k, value, result, pixel)
                     continue
                 total = fill(zero, tile)
                 if entry(present, j):
                     total = load_apart(memory, given + place, stride, tile)
-                for k in range(begin, end):
+                for k in range(low, high):
                     result = load(strip, inner + entry(shifts, k), tile)
                     total = add_scaled(total, entry(weights, entry(positions, k)), result)
                     accumulate_product(products, k, value, result, pixel)
@@ -259,7 +265,9 @@ def backward(layer, net, room, memory, present, gradients, totals, tile, pixel):
     for first in range(0, layer.side, layer.back_rows):
         rows = min(layer.back_rows, layer.side - first)
         fill_gradients(layer, net, room, memory, present, first, rows, tile, pixel)
-        convolve_backward(layer, net, room, memory, first, rows, tile, pixel)
+        for row in range(0, rows, layer.together):
+            end = min(row + layer.together, rows)
+            convolve_backward(layer, net, room, memory, first, row, end, tile, pixel)
         if layer.first and layer.activation >= 0:
             settle(net.activations[layer.activation], net, room, totals, pixel)
     positions = net.index[layer.positions :]

@@ -15,6 +15,10 @@ from sdd_core.sparse.plan import Index, list_weights
 # Rows of a result that are worked on at once, with a stride of 1; their inputs stay in the cache.
 STRIP = 8
 
+# Kept weights of a layer from which they are not gone through anew for each row of a strip: what
+# belongs to them would not stay in the cache.
+MANY = 60_000
+
 
 @dataclass(frozen=True)
 class Convolution:
@@ -65,6 +69,7 @@ LAYER = _record(
     "source", "channel_step", "row_step", "target", "outputs", "side", "stride", "weights",
     # A strip of inputs, a border around it: results at once, its lines, and pixels in a line.
     "rows", "lines", "line",
+    "together",  # rows of one channel that come before another channel
     # Into the index. Channels of the source that are read, and their places; rows of kept weights.
     "filled", "filled_count", "slots", "row_starts", "shifts",
     # The same for a strip of gradients: result channels that are needed; columns of kept weights.
@@ -215,6 +220,7 @@ class Layout:
         down, right = down - mask.shape[2] // 2, right - mask.shape[3] // 2
 
         layer.rows, layer.back_rows = min(size, STRIP // stride), min(size, STRIP)
+        layer.together = layer.back_rows if len(rows) > MANY else 1
         layer.lines, layer.line = stride * (layer.rows - 1) + 3, stride * size + 2
         layer.back_lines, layer.back_line = layer.back_rows + 2, size + 2
         area = layer.lines * layer.line

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from functools import partial
 from time import perf_counter
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from sdd_core.data import Dataset, Split
 from sdd_core.experiment import Train
@@ -37,12 +37,13 @@ def fit_costs(*, repeats: int = 30) -> KernelCosts:
             for place in ("first", "inner")
         }
         weight, step = _general(repeats)
-        kept_pixel, pixel = _convolution(max(1, repeats // 4))
+        convolution = _convolutions(max(1, repeats // 4))
     finally:
         torch.set_num_threads(threads)
+    pixel, kept, general_pixel = convolution
     return KernelCosts(
         **layers, general_weight=weight, general_step=step,
-        sparse_pixel=kept_pixel, general_pixel=pixel,
+        sparse_pixel=pixel, sparse_kept=kept, general_pixel=general_pixel,
     )  # fmt: skip
 
 
@@ -100,13 +101,27 @@ def _general_step(network: nn.Module, shape: tuple[int, ...]) -> Callable[[], ob
     return lambda: trainer.steps(order, None, 0, rates)
 
 
-def _convolution(repeats: int) -> tuple[float, float]:
-    """What a weight costs for each pixel of its results: a kept one here, any on the general path.
+def _convolutions(repeats: int) -> tuple[float, float, float]:
+    """What a kept weight costs for each pixel of its results and besides, and any weight for each
+    pixel on the general path: from large maps of few channels, and small ones of many.
 
     Everything but the convolutions (normalisation, for one) is taken to cost the same there as
     here, where it is what would remain if no weight were kept.
     """
-    shape, channels = (3, 16, 16), 48
+    measured = [_convolution(side, channels, repeats) for side, channels in ((16, 48), (4, 256))]
+    works, costs = zip(*((kept, time) for kept, time, _, _ in measured), strict=True)
+    pixel, weight = np.linalg.solve(np.array(works), np.array(costs)).tolist()
+    everything = sum(pixels for _, _, pixels, _ in measured)
+    general = sum(time for _, _, _, time in measured) / everything
+    return max(0.0, pixel), max(0.0, weight), max(0.0, general)
+
+
+def _convolution(
+    side: int, channels: int, repeats: int
+) -> tuple[tuple[int, int], float, int, float]:
+    """What more kept weights are (times pixels, and weights) and cost; the same of all weights on
+    the general path, but for what is no convolution."""
+    shape = (3, side, side)
     network = nn.Sequential(
         nn.Conv2d(3, channels, 3, 1, 1, bias=False), nn.BatchNorm2d(channels), nn.ReLU(),
         nn.Conv2d(channels, channels, 3, 1, 1, bias=False), nn.BatchNorm2d(channels), nn.ReLU(),
@@ -115,11 +130,6 @@ def _convolution(repeats: int) -> tuple[float, float]:
     plan = supports_convolution(network, shape)
     assert plan is not None
     weights = [convolution.weight for convolution in plan.convolutions]
-
-    def work(kept: Mapping[Tensor, Tensor]) -> int:
-        layers = zip(weights, plan.pixels(), strict=True)
-        return sum(int(kept[weight].sum()) * pixels for weight, pixels in layers)
-
     random = torch.Generator().manual_seed(0)
     images = torch.randn(EXAMPLES, *shape, generator=random).numpy()
     labels, order = np.arange(EXAMPLES) % 10, np.arange(EXAMPLES)
@@ -128,10 +138,11 @@ def _convolution(repeats: int) -> tuple[float, float]:
         masks = {w: torch.rand(w.shape, generator=random) < density for w in weights}
         own = load_convolution(plan, masks, momentum=0.9, weight_decay=0.0)
         step = partial(own.train_epoch, images, labels, order, EXAMPLES, [0.0])
-        points.append((work(masks), _nanoseconds(step, repeats)))
+        kept = sum(int(mask.sum()) for mask in masks.values())
+        points.append((kept, _nanoseconds(step, repeats)))
     (little, short), (much, long) = points
-    kept = (long - short) / (much - little)
-    rest = short - kept * little
-    everything = work({weight: torch.ones_like(weight) for weight in weights})
-    general = (_nanoseconds(_general_step(network, shape), repeats) - rest) / everything
-    return max(0.0, kept), max(0.0, general)
+    rest = short - (long - short) * little / (much - little)
+    general = _nanoseconds(_general_step(network, shape), repeats) - rest
+    more, pixels = much - little, side * side
+    everything = sum(weight.numel() for weight in weights) * pixels
+    return (more * pixels, more), long - short, everything, general

@@ -18,8 +18,9 @@ class KernelCosts:
     A sparse layer pays for its kept weights, a dense one for all. The first layer is apart
     because it needs no gradient of its inputs. The general path (torch) pays for all weights, and
     `general_step` for any step. Convolutions pay for each pixel of their results: a kept weight
-    `sparse_pixel`, on the general path every weight `general_pixel`. Only the ratios matter for
-    the choice; the defaults are those of an AVX-512 machine; `fit_costs` measures them anew.
+    `sparse_pixel`, and `sparse_kept` besides; on the general path every weight `general_pixel`.
+    Only the ratios matter for the choice; the defaults are those of an AVX-512 machine;
+    `fit_costs` measures them anew.
     """
 
     sparse_first: float = 6.7
@@ -28,8 +29,9 @@ class KernelCosts:
     dense_inner: float = 8.2
     general_weight: float = 7.8
     general_step: float = 240_000.0
-    sparse_pixel: float = 12.0
-    general_pixel: float = 8.0
+    sparse_pixel: float = 8.0
+    sparse_kept: float = 90.0
+    general_pixel: float = 7.5
 
     def check(self) -> KernelCosts:
         """Itself. Raises ValueError or TypeError where a cost is not a number from 0 on."""
@@ -57,7 +59,10 @@ class KernelCosts:
     def gains_convolution(self, masks: Masks, pixels: Sequence[int]) -> bool:
         """Whether sparse convolutions, whose results have so many pixels, beat the general path."""
         layers = list(zip(masks, pixels, strict=True))
-        own = sum(int(mask.sum()) * count for mask, count in layers) * self.sparse_pixel
+        own = sum(
+            int(mask.sum()) * (self.sparse_kept + count * self.sparse_pixel)
+            for mask, count in layers
+        )
         return own < sum(mask.size * count for mask, count in layers) * self.general_pixel
 
     def _layer(self, mask: NDArray[np.bool_], kernel: str, *, first: bool) -> float:

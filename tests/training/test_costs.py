@@ -11,7 +11,8 @@ from sdd_core.training.costs import KernelCosts
 
 COSTS = KernelCosts(
     sparse_first=2.0, dense_first=1.0, sparse_inner=3.0, dense_inner=1.0,
-    general_weight=1.0, general_step=10.0, sparse_pixel=4.0, general_pixel=1.0,
+    general_weight=1.0, general_step=10.0,
+    sparse_pixel=4.0, sparse_kept=4.0, general_pixel=1.0,
 )  # fmt: skip
 
 
@@ -50,11 +51,12 @@ def test_a_step_pays_for_each_layer_with_its_kernel():
 
 
 def test_convolutions_pay_for_each_pixel_of_their_results():
-    # 4 x (5 x 16 + 6 x 4) against 20 x 16 + 24 x 4: 416 each, so that one weight more decides.
+    # 2 x (4 x 16 + 4) + 14 x (4 x 4 + 4) against 20 x 16 + 24 x 4: 416 each, so that one weight
+    # more decides.
     small, large = np.zeros(20, bool), np.zeros(24, bool)
-    small[:5] = large[:6] = True
+    small[:2] = large[:14] = True
     assert not COSTS.gains_convolution([small, large], [16, 4])
-    large[5] = False
+    large[13] = False
     assert COSTS.gains_convolution([small, large], [16, 4])
 
 
