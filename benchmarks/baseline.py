@@ -4,9 +4,9 @@ Two baselines, written from the descriptions of how pruning frameworks train (ma
 weights, `torch.optim.SGD`):
 
 - `Eager` keeps the data set in memory as normalised tensors and takes plain torch steps;
-- `loader` feeds a network from a DataLoader whose two workers turn one image after another into a
-  PIL image and apply torchvision's transforms, as the published code of He et al. (2022) and
-  OpenLTH do it.
+- `loader` feeds a network from a DataLoader that turns one image after another into a PIL image and
+  applies torchvision's transforms, as the published code of He et al. (2022) and OpenLTH do it; two
+  workers do that, one for each core, or none (the default of OpenLTH).
 """
 
 from __future__ import annotations
@@ -202,14 +202,16 @@ class _Images(TorchDataset):
         return self.transform(self.image(pixels)), int(self.split.labels[number])
 
 
-def loader(data: Dataset, split: Split, *, train: bool, pad: int = 0) -> DataLoader:
+def loader(
+    data: Dataset, split: Split, *, train: bool, pad: int = 0, workers: int = WORKERS
+) -> DataLoader:
     """A DataLoader with torchvision's transforms; with `pad` it crops and flips at random."""
     from torchvision import transforms  # noqa: PLC0415 (takes seconds)
 
     augment = [transforms.RandomCrop(data.input_shape[1:], pad), transforms.RandomHorizontalFlip()]
     chain = [transforms.ToTensor(), transforms.Normalize(data.mean, data.std)]
     images = _Images(split, transforms.Compose([*(augment if pad else []), *chain]))
-    return DataLoader(images, batch_size=BATCH, shuffle=train, num_workers=WORKERS)
+    return DataLoader(images, batch_size=BATCH, shuffle=train, num_workers=workers)
 
 
 def loader_epoch(eager: Eager, batches: DataLoader) -> None:

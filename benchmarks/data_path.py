@@ -5,7 +5,7 @@
 Four comparisons on LeNet-300-100 and Fashion-MNIST, or images of CIFAR's size:
 
 - a dense training epoch, and an evaluation of the training set, against a loop over a DataLoader
-  with two workers and torchvision's transforms, from which both take the same images;
+  with torchvision's transforms, without workers and with two; both take the same images;
 - random crops and flips, in images per second, against the same DataLoader;
 - a step of the general path against its matrix products alone.
 
@@ -23,6 +23,7 @@ import torch
 from baseline import (
     BATCH,
     CPU,
+    WORKERS,
     Clock,
     Eager,
     build,
@@ -49,21 +50,27 @@ def against_loader(data: Dataset, repeats: int, clock: Clock) -> list[list[str]]
     experiment, resident = settings(), Resident(data, CPU, augment=False)
     ours = make_trainer(build(experiment, data), {}, resident, experiment)
     eager = Eager(build(experiment, data), {}, resident, experiment)
-    training, evaluation = (loader(data, data.train, train=train) for train in (True, False))
-    times = clock.measure(
-        {
-            "loader epoch": lambda: loader_epoch(eager, training),
-            "loader evaluation": lambda: loader_evaluation(eager.network, evaluation),
-            "epoch": lambda: epoch(ours, resident, 0, 0.1),
-            "evaluation": lambda: ours.evaluate("train"),
-        },
-        repeats,
-    )
+    works = {
+        "epoch": lambda: epoch(ours, resident, 0, 0.1),
+        "evaluation": lambda: ours.evaluate("train"),
+    }
+    for workers in (0, WORKERS):
+        training, evaluation = (
+            loader(data, data.train, train=train, workers=workers) for train in (True, False)
+        )
+        works |= {
+            f"epoch {workers}": lambda batches=training: loader_epoch(eager, batches),
+            f"evaluation {workers}": lambda batches=evaluation: loader_evaluation(
+                eager.network, batches
+            ),
+        }
+    times = clock.measure(works, repeats)
     rows = []
     for name, target in (("epoch", 12), ("evaluation", 40)):
-        theirs, own = times[f"loader {name}"], times[name]
-        rows.append([f"dense {name} of {len(data.train):,} images", f"{theirs:.2f} s",
-                     f"{own:.3f} s", f"{theirs / own:.1f}x", f"{target}x"])
+        for workers, how in ((0, "no workers"), (WORKERS, "two workers")):
+            theirs, own = times[f"{name} {workers}"], times[name]
+            rows.append([f"dense {name} of {len(data.train):,} images, {how}", f"{theirs:.2f} s",
+                         f"{own:.3f} s", f"{theirs / own:.1f}x", f"{target}x"])
     return rows
 
 

@@ -23,8 +23,10 @@ from sdd_core.sparse.meeting import meet, share, share_of_weights
 from sdd_core.sparse.vector import (
     BLOCK,
     add_scaled,
+    add_to,
     divide,
     dot,
+    entry,
     exponential,
     fill,
     load,
@@ -56,7 +58,8 @@ def sparse_forward(layer, index, parameters, units, last, part, tile):
             else:
                 total = load(units, layer.target + row, tile)
             for k in range(starts[row], starts[row + 1]):
-                total = add_scaled(total, weights[k], load(units, layer.source + columns[k], tile))
+                source = load(units, layer.source + entry(columns, k), tile)
+                total = add_scaled(total, entry(weights, k), source)
             store(units, layer.target + row, relu(total) if done else total, tile)
 
 
@@ -104,14 +107,15 @@ def sparse_backward(layer, index, parameters, gradients, units, first, part, til
             source = load(units, layer.source + column, tile)
             if first:
                 for k in range(starts[column], starts[column + 1]):
-                    target = load(units, layer.target + rows[k], tile)
-                    gradients[positions[k]] += dot(source, target)
+                    target = load(units, layer.target + entry(rows, k), tile)
+                    add_to(gradients, entry(positions, k), dot(source, target))
             else:
                 total = fill(parameters.dtype.type(0), tile)
                 for k in range(starts[column], starts[column + 1]):
-                    target = load(units, layer.target + rows[k], tile)
-                    total = add_scaled(total, weights[positions[k]], target)
-                    gradients[positions[k]] += dot(source, target)
+                    target = load(units, layer.target + entry(rows, k), tile)
+                    position = entry(positions, k)
+                    total = add_scaled(total, entry(weights, position), target)
+                    add_to(gradients, position, dot(source, target))
                 store(units, layer.source + column, relu_gradient(source, total), tile)
 
 

@@ -228,6 +228,19 @@ def entry(typingctx, array, place):
     return array.dtype(array, types.intp), build
 
 
+@intrinsic
+def add_to(typingctx, array, place, value):
+    """array[place] += value, as in `entry`."""
+
+    def build(context, builder, signature, arguments):
+        data = context.make_array(array)(context, builder, arguments[0]).data
+        pointer = builder.gep(data, [arguments[1]])
+        builder.store(builder.fadd(builder.load(pointer), arguments[2]), pointer)
+        return context.get_dummy_value()
+
+    return types.void(array, types.intp, array.dtype), build
+
+
 def _elementwise(operate):
     @intrinsic
     def function(typingctx, left, right):
