@@ -23,6 +23,7 @@ from sdd_core.observers import Observers
 from sdd_core.parts import Parts
 from sdd_core.plugin import Metric, Schedule
 from sdd_core.plugin_manager import Plugins, load_plugins
+from sdd_core.randomness import fork_random_state
 from sdd_core.result import Result
 from sdd_core.run_folder import Run, level_result, plain
 from sdd_core.store import LEVEL_FILES, Store
@@ -299,5 +300,5 @@ def _device(wanted: torch.device | str | None) -> torch.device:
 @contextmanager
 def _own_randomness() -> Iterator[None]:
     """Leave the caller's random state alone, and make a GPU's convolutions repeatable."""
-    with torch.random.fork_rng(), torch.backends.cudnn.flags(deterministic=True, benchmark=False):
+    with fork_random_state(), torch.backends.cudnn.flags(deterministic=True, benchmark=False):
         yield

@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-import ast
 import difflib
-import importlib.util
-import inspect
 import os
 import sys
-import tomllib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -18,14 +14,14 @@ from pathlib import Path
 from typing import Any, Literal
 
 import pluggy
-from packaging.specifiers import InvalidSpecifier, SpecifierSet
 from pydantic import ValidationError
 from pydantic_core import InitErrorDetails, PydanticCustomError
 
 from sdd_core import hookspecs
 from sdd_core.errors import SddError
-from sdd_core.plugin import KINDS, Metric, Plugin
+from sdd_core.plugin import Metric, Plugin
 from sdd_core.plugin_base import article
+from sdd_core.plugin_faults import incompatible, plugin_fault, read_title, refuse_wrappers
 from sdd_core.plugin_options import taken
 
 GROUP = "sdd"
@@ -96,7 +92,7 @@ class Plugins:
                 self._unused_blocks -= {entry_point.name, f"{origin[0]}:{origin[2]}"}
                 self._add("", entry_point.name, "", origin, "blocked", "blocked by the user")
                 continue
-            if reason := _incompatible(entry_point.module):
+            if reason := incompatible(entry_point.module):
                 self._add("", entry_point.name, "", origin, "incompatible", reason)
                 continue
             try:
@@ -118,7 +114,7 @@ class Plugins:
         try:
             self.hooks.register(module, name=identity)
             self.hooks.check_pending()
-            _refuse_wrappers(self.hooks, module)
+            refuse_wrappers(self.hooks, module)
         except Exception as error:  # PluginValidationError, and what a strange object may raise
             if self.hooks.has_plugin(identity):
                 self.hooks.unregister(name=identity)
@@ -328,16 +324,6 @@ class Plugins:
         return {"distribution": row.distribution, "version": row.version}
 
 
-def _refuse_wrappers(hooks: pluggy.PluginManager, module: object) -> None:
-    """A wrapper would decide what the hooks of the other plugins return."""
-    for caller in hooks.get_hookcallers(module) or []:
-        for impl in caller.get_hookimpls():
-            if impl.plugin is module and (impl.wrapper or impl.hookwrapper):
-                raise pluggy.PluginValidationError(
-                    module, f"{caller.name} wraps the hooks of other plugins, which none may; mark "
-                    "it with sdd_core.hookimpl alone")
-
-
 @contextmanager
 def at(option: str, value: Any) -> Iterator[None]:
     """What is wrong with a plugin that is an option's value is wrong with that option."""
@@ -383,57 +369,8 @@ def _load_order(entry_point: EntryPoint) -> tuple[bool, str, str]:
     return distribution != GROUP, distribution, entry_point.name
 
 
-def _incompatible(module: str) -> str:
-    """What keeps a module out whose `sdd_requires` excludes this version of the hooks, or nothing.
-
-    It is read from the source: a module made for a later version need not even be importable.
-    """
-    try:
-        spec = importlib.util.find_spec(module)
-        source = Path(spec.origin).read_bytes() if spec and spec.origin else b""
-        body = ast.parse(source).body
-    except Exception:  # what is wrong with it is said when it is imported
-        return ""
-    stated = next(filter(None, map(_requires, body)), "")
-    try:
-        fits = SpecifierSet(stated).contains(hookspecs.VERSION, prereleases=True)
-    except InvalidSpecifier:
-        return f"sdd_requires = {stated!r} is no range of versions; expected one such as \">=1,<2\""
-    return "" if fits else (f"needs hooks {stated} of sdd, these are {hookspecs.VERSION}; install "
-                            "a version of the plugin or of sdd that fits")
-
-
-def _requires(statement: ast.stmt) -> str:
-    """What follows after `sdd_requires =`, if that is what a statement of a module is."""
-    if not isinstance(statement, ast.Assign | ast.AnnAssign):
-        return ""
-    targets = statement.targets if isinstance(statement, ast.Assign) else [statement.target]
-    named = any(getattr(target, "id", "") == "sdd_requires" for target in targets)
-    return str(statement.value.value) if named and isinstance(statement.value, ast.Constant) else ""
-
-
-def plugin_fault(plugin: Any, kind: str) -> str:
-    """What keeps a class from being a plugin of `kind`, or nothing."""
-    base = KINDS[kind]
-    if not (inspect.isclass(plugin) and issubclass(plugin, base)):
-        return f"returned {plugin!r}; expected subclasses of sdd_core.{base.__name__}"
-    name = getattr(plugin, "name", None)
-    if not isinstance(name, str) or not name or any(c in name for c in ":, \t\n="):
-        return f"{plugin.__name__} needs a class attribute `name` without spaces, commas or colons"
-    return ""
-
-
 def _spellings(row: Row) -> set[str]:
     return {row.name, f"{row.kind}:{row.name}", f"{row.distribution}:{row.name}"}
-
-
-def read_title(file: Path) -> str | None:
-    """The title of a recipe; None for a file of settings that recipes share. Raises SddError."""
-    try:
-        content = tomllib.loads(file.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        raise SddError(f"cannot read recipe {file}: {error}") from None
-    return content.get("title")
 
 
 def _first_line(plugin: Any) -> str:

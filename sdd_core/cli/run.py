@@ -10,6 +10,7 @@ from typing import Any
 import click
 
 from sdd_core.cli.completion import names_of
+from sdd_core.cli.interrupts import Interrupts
 from sdd_core.cli.options import (
     INTERRUPTED,
     experiment_options,
@@ -70,12 +71,12 @@ def carry_out(experiment: Experiment, plugins: Plugins, **options: Any) -> None:
         torch.set_num_threads(options["threads"])
     try:
         showing = progress_for(sys.stderr, options["quiet"])
-        with showing as progress, tracking(trackers) as telling:
+        with showing as progress, tracking(trackers) as telling, Interrupts() as interrupts:
             result = run_experiment(
                 experiment,
                 store=options["store"],
                 plugins=plugins,
-                observers=[*progress, *telling],
+                observers=[*progress, *telling, interrupts],
                 data_root=options["data_root"],
                 device=options["device"],
                 checkpoint_minutes=options["checkpoint_minutes"],

@@ -16,6 +16,7 @@ from pydantic import ValidationError
 from torch import Tensor
 
 from sdd_core.plugin import KINDS, Plugin, label
+from sdd_core.randomness import fork_random_state
 
 
 class Fault(AssertionError):
@@ -158,7 +159,7 @@ def _bits(tensor: Tensor) -> np.ndarray:
 def global_seed(seed: int) -> Iterator[None]:
     """All global generators in a state that depends on `seed`; afterwards as they were."""
     python, numpy = random.getstate(), np.random.get_state()
-    with torch.random.fork_rng():
+    with fork_random_state():
         random.seed(seed)
         np.random.seed(seed)
         torch.manual_seed(seed)

@@ -20,7 +20,7 @@ from sdd_core.level import Epoch, Level, LevelView
 from sdd_core.masks import full_masks, prunable_weights
 from sdd_core.plugin import DataSource, LabelNoise, Model, Pruner, Schedule
 from sdd_core.plugin_manager import Plugins
-from sdd_core.randomness import generator
+from sdd_core.randomness import fork_random_state, generator
 from sdd_core.result import Result
 from sdd_core.retraining import Dense, Retraining
 
@@ -193,6 +193,6 @@ def contents(view: LevelView) -> dict[str, Any]:
 
 
 def _network() -> nn.Module:
-    with torch.random.fork_rng():
+    with fork_random_state():
         torch.manual_seed(0)
         return TinyNetwork().build((1, 6, 6), CLASSES)
