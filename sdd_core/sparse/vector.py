@@ -27,6 +27,9 @@ from sdd_core.sparse.compilation import source_digest
 
 BLOCK = 16
 
+# How many blocks of an image are fetched before they are read.
+AHEAD = 4
+
 
 @dataclass(frozen=True)
 class Tile:
@@ -315,6 +318,7 @@ def transpose_block(typingctx, images, examples, start, feature, units, unit, ti
             number = builder.load(builder.gep(numbers.data, [position]))
             begin = builder.add(builder.mul(number, features), feature)
             begin = builder.bitcast(builder.gep(source.data, [begin]), row.as_pointer())
+            _prefetch(builder, builder.gep(begin, [ir.Constant(start.type, AHEAD)]))
             rows.append(builder.load(begin, align=images.dtype.bitwidth // 8))
         for k, column in enumerate(_transpose(builder, rows)):
             begin = offset(start, builder.add(unit, ir.Constant(unit.type, k)), tile.width)
@@ -399,6 +403,16 @@ def _transpose(builder, rows):
                 swapped[i + half] = builder.shuffle_vector(*pair, _lanes(lower))
         rows, half = swapped, half // 2
     return rows
+
+
+def _prefetch(builder, pointer):
+    """Begin to fetch what will be read soon; a place that is not there does no harm."""
+    byte, integer = ir.IntType(8).as_pointer(), ir.IntType(32)
+    signature = ir.FunctionType(ir.VoidType(), [byte, integer, integer, integer])
+    function = cgutils.get_or_insert_function(builder.module, signature, "llvm.prefetch")
+    reading, nearest, data = 0, 3, 1
+    constants = [ir.Constant(integer, value) for value in (reading, nearest, data)]
+    builder.call(function, [builder.bitcast(pointer, byte), *constants])
 
 
 def _call(builder, name, *vectors):
