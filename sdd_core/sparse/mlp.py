@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from sdd_core.errors import SddError
 from sdd_core.sparse import kernels as compiled
 from sdd_core.sparse.plan import Plan
-from sdd_core.sparse.team import Part, Team
+from sdd_core.sparse.team import Crew, Part, Team
 from sdd_core.sparse.vector import Tile
 from sdd_core.training.costs import KernelCosts
 
@@ -74,7 +74,7 @@ class SparseMLP:
             self._momenta = self._plan.pack(weight_momenta, bias_momenta or [None] * len(masks))
         self._gradients = np.zeros_like(self._parameters)
         self._units: dict[tuple[Tile, int], NDArray] = {}
-        self._team = Team(threads)
+        self._crew = Crew(threads)
 
     def train_epoch(
         self,
@@ -108,14 +108,15 @@ class SparseMLP:
         plan, units = self._plan, self._buffer(tile)
         rates = np.asarray(learning_rates, self._dtype)
 
-        def work(part: Part, meeting: NDArray[np.int64]) -> float:
-            return compiled.train(
+        def take(team: Team, begin: int, end: int) -> float:
+            examples, some = order[begin * batch_size : end * batch_size], rates[begin:end]
+            return team.run(lambda part, meeting: compiled.train(
                 plan.layers, plan.index, plan.live, self._parameters, self._momenta,
-                self._gradients, plan.kept, units, images, labels, order, batch_size, rates,
+                self._gradients, plan.kept, units, images, labels, examples, batch_size, some,
                 self._momentum, self._weight_decay, part, meeting, tile,
-            )  # fmt: skip
+            ))  # fmt: skip
 
-        return self._team.run(work) / len(order)
+        return self._crew.run(take, steps) / len(order)
 
     def evaluate(self, images: NDArray, labels: NDArray[np.int64]) -> Evaluation:
         """Loss, accuracy and logits on `images` [examples, features]."""
@@ -133,7 +134,7 @@ class SparseMLP:
             )  # fmt: skip
             return 0.0
 
-        self._team.run(work)
+        self._crew.whole.run(work)
         # One after the other: the sum must not depend on the number of threads.
         return Evaluation(sum(losses.tolist()) / len(images), hits.sum() / len(images), logits)
 

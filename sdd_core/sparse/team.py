@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from time import perf_counter
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,6 +13,9 @@ from sdd_core.sparse.meeting import ABANDONED, SIZE
 
 # A thread's number, and how many there are.
 Part = tuple[int, int]
+
+# Steps on which one thread and several are compared.
+TRIAL = 8
 
 
 class Team:
@@ -43,3 +47,32 @@ class Team:
             meeting[ABANDONED] = 1  # nobody must wait for the one that will not come
             raise
         return total + sum(other.result() for other in others)
+
+
+class Crew:
+    """One thread, or a team, for steps whose results are the same with either.
+
+    The threads of a team hand each other what they computed after every layer. Where their cores
+    have no cache in common, that can take longer than a second thread saves, and nothing but the
+    clock says so: it is asked again and again, for a thread may be moved to another core.
+
+    Args:
+        size: of the team.
+    """
+
+    def __init__(self, size: int) -> None:
+        self.whole = Team(size)
+        self._alone = Team(1)
+
+    def run(self, take: Callable[[Team, int, int], float], steps: int) -> float:
+        """Sum of what `take(team, begin, end)` returns, which carries out some of the steps."""
+        teams = (self._alone, self.whole)  # what has to be compiled first counts against one thread
+        if self.whole.size == 1 or steps < 4 * TRIAL * len(teams):
+            return take(self.whole, 0, steps)
+        total, times = 0.0, []
+        for number, team in enumerate(teams):
+            start = perf_counter()
+            total += take(team, number * TRIAL, (number + 1) * TRIAL)
+            times.append(perf_counter() - start)
+        fastest = teams[times.index(min(times))]
+        return total + take(fastest, len(teams) * TRIAL, steps)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 
 import numpy as np
 import pytest
@@ -11,7 +12,7 @@ from hypothesis import strategies as st
 
 from sdd_core.sparse.compilation import compiled
 from sdd_core.sparse.meeting import meet, share, share_of_weights
-from sdd_core.sparse.team import Team
+from sdd_core.sparse.team import TRIAL, Crew, Team
 
 from .reference import make_case
 
@@ -90,3 +91,24 @@ def test_a_network_is_the_same_to_the_bit_with_any_number_of_threads(threads, de
     assert measured[0].loss == measured[1].loss
     assert measured[0].accuracy == measured[1].accuracy
     assert (measured[0].logits == measured[1].logits).all()
+
+
+@pytest.mark.parametrize("slow", [1, 2])
+def test_the_rest_of_the_steps_goes_to_who_was_faster(slow):
+    taken = []
+
+    def take(team: Team, begin: int, end: int) -> float:
+        taken.append((team.size, begin, end))
+        if len(taken) <= 2 and team.size == slow:
+            time.sleep(0.05)
+        return end - begin
+
+    assert Crew(2).run(take, 1000) == 1000
+    assert taken == [(1, 0, TRIAL), (2, TRIAL, 2 * TRIAL), (3 - slow, 2 * TRIAL, 1000)]
+
+
+@pytest.mark.parametrize(("size", "steps"), [(1, 1000), (2, 8 * TRIAL - 1)])
+def test_there_is_no_trial_where_nothing_is_to_choose_or_to_gain(size, steps):
+    taken = []
+    Crew(size).run(lambda team, begin, end: taken.append((team.size, begin, end)) or 0.0, steps)
+    assert taken == [(size, 0, steps)]
