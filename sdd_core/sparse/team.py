@@ -14,8 +14,8 @@ from sdd_core.sparse.meeting import ABANDONED, SIZE
 # A thread's number, and how many there are.
 Part = tuple[int, int]
 
-# Steps on which one thread and several are compared.
-TRIAL = 8
+# Steps on which one thread and several are compared each, and after how many that is done again.
+TRIAL, PERIOD = 8, 512
 
 
 class Team:
@@ -62,17 +62,26 @@ class Crew:
 
     def __init__(self, size: int) -> None:
         self.whole = Team(size)
-        self._alone = Team(1)
+        # What has to be compiled first counts against one thread.
+        self._teams = (Team(1), self.whole)
+        self._times = [0.0, 0.0]
+        self._position = 0  # of the next step in its period
 
     def run(self, take: Callable[[Team, int, int], float], steps: int) -> float:
         """Sum of what `take(team, begin, end)` returns, which carries out some of the steps."""
-        teams = (self._alone, self.whole)  # what has to be compiled first counts against one thread
-        if self.whole.size == 1 or steps < 4 * TRIAL * len(teams):
+        if self.whole.size == 1:
             return take(self.whole, 0, steps)
-        total, times = 0.0, []
-        for number, team in enumerate(teams):
+        total, begin = 0.0, 0
+        while begin < steps:
+            trial, within = divmod(self._position, TRIAL)
+            trying = trial < len(self._teams)
+            chosen = trial if trying else self._times.index(min(self._times))
+            end = min(steps, begin + (TRIAL - within if trying else PERIOD - self._position))
             start = perf_counter()
-            total += take(team, number * TRIAL, (number + 1) * TRIAL)
-            times.append(perf_counter() - start)
-        fastest = teams[times.index(min(times))]
-        return total + take(fastest, len(teams) * TRIAL, steps)
+            total += take(self._teams[chosen], begin, end)
+            if trying:
+                before = self._times[trial] if within else 0.0
+                self._times[trial] = before + perf_counter() - start
+            self._position = (self._position + end - begin) % PERIOD
+            begin = end
+        return total
