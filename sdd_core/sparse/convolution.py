@@ -84,8 +84,8 @@ def fill_inputs(layer, net, room, memory, present, first, rows, tile, pixel):
     make, residual = layer.first and layer.activation >= 0, act.other >= 0
     keep = make and act.kept >= 0
     slots = net.index[layer.slots :]
-    begin, count = (act.read, act.read_count) if keep else (layer.filled, layer.filled_count)
-    channels = net.index[begin:]
+    listed, count = (act.read, act.read_count) if keep else (layer.filled, layer.filled_count)
+    channels = net.index[listed:]
     for row in range(top - 1, end - stride + 2):
         outside = row < 0 or row >= side * stride
         own = keep and top <= row < end
@@ -99,7 +99,8 @@ def fill_inputs(layer, net, room, memory, present, first, rows, tile, pixel):
                     store(strip, x, border, pixel)
             if outside or (slot < 0 and not own):
                 continue
-            scale, shift, factor = factors[:, act.start + channel]
+            # Images have no factors: any will do.
+            scale, shift, factor = factors[:, act.start + channel if make else 0]
             place = channel * layer.channel_step + row * layer.row_step
             source = (act.source if make else layer.source) + place
             other, kept = act.other + place, act.kept + place
@@ -223,11 +224,14 @@ def convolve_backward(layer, net, room, memory, first, begin, end, tile, pixel):
         column, channel = entry(columns, j), entry(channels, j)
         low, high = entry(starts, column), entry(starts, column + 1)
         phase = column - channel * stride * stride
+        number = (
+            act.start + channel if layer.activation >= 0 else 0
+        )  # images have none: any will do
+        scale, shift, _ = room.factors[:, number]
+        mean, other_mean = room.means[:, number]
         for y in range(begin, end):
             row = (first + y) * stride + phase // stride
             corner = channel * layer.channel_step + row * layer.row_step + phase % stride
-            scale, shift, _ = room.factors[:, act.start + channel]
-            mean, other_mean = room.means[:, act.start + channel]
             for x in range(0, size, width(tile) // IMAGES):
                 inner = (y + 1) * line + x + 1
                 place = corner + x * stride

@@ -37,10 +37,9 @@ def fit_costs(*, repeats: int = 30) -> KernelCosts:
             for place in ("first", "inner")
         }
         weight, step = _general(repeats)
-        convolution = _convolutions(max(1, repeats // 4))
+        pixel, kept, general_pixel = _convolutions(max(1, repeats // 4))
     finally:
         torch.set_num_threads(threads)
-    pixel, kept, general_pixel = convolution
     return KernelCosts(
         **layers, general_weight=weight, general_step=step,
         sparse_pixel=pixel, sparse_kept=kept, general_pixel=general_pixel,

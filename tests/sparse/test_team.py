@@ -107,12 +107,9 @@ def test_all_steps_but_the_trials_go_to_who_was_faster(slow, call):
 
     while len(sizes) < PERIOD:
         assert crew.run(take, call) == call
-    fast = 3 - slow
-    assert sizes[:PERIOD] == [1] * TRIAL + [2] * TRIAL + [fast] * (PERIOD - 2 * TRIAL)
-    if len(sizes) > PERIOD:  # and then they are compared again
-        assert sizes[PERIOD : PERIOD + 2 * TRIAL][:call] == ([1] * TRIAL + [2] * TRIAL)[
-            : len(sizes) - PERIOD
-        ][:call]
+    period = [1] * TRIAL + [2] * TRIAL + [3 - slow] * (PERIOD - 2 * TRIAL)
+    known = sizes[: PERIOD + 2 * TRIAL]  # then they are compared again
+    assert known == (period + period)[: len(known)]
 
 
 def test_one_thread_is_not_compared_with_itself():

@@ -100,7 +100,7 @@ def test_a_sweep_is_its_runs_one_by_one(one_by_one: Path, tmp_path: Path) -> Non
 def test_killed_five_times_it_ends_as_if_it_had_not_been(one_by_one: Path, tmp_path: Path) -> None:
     after = draws(20, 0, 20)
     levels = tmp_path / "runs" / ".shared" / "levels"
-    left = []
+    ended, left = [], []
     for wanted in (0, 1, 3, 5, 7):
         process = subprocess.Popen(command(tmp_path, "--quiet"), env=ENVIRONMENT,
                                    stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
@@ -114,8 +114,10 @@ def test_killed_five_times_it_ends_as_if_it_had_not_been(one_by_one: Path, tmp_p
         time.sleep(after() / 1000)
         if process.poll() is None:
             os.killpg(process.pid, signal.SIGKILL)
-        left.append(process.wait())
-    assert left.count(-signal.SIGKILL) >= 3
+        ended.append(process.wait())
+        left.append(len(results(tmp_path / "runs")))
+    assert ended.count(-signal.SIGKILL) >= 3
+    assert left[0] < len(results(one_by_one))
     assert go(tmp_path).returncode == 0
     assert results(tmp_path / "runs") == results(one_by_one)
     assert sdd_core.table(tmp_path / "runs") == sdd_core.table(one_by_one)
