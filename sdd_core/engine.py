@@ -266,6 +266,7 @@ class _Engine:
             level,
             initial=self.trainer.dense_after(0),
             build=lambda: self.parts.build(0),
+            trainable=self.parts.trainable,
             data=self.parts.data,
             exempt=self.parts.exempt,
             seed=self.experiment.seed,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Literal
@@ -72,6 +72,7 @@ class LevelView:
         *,
         initial: Mapping[str, Tensor],
         build: Callable[[], nn.Module],
+        trainable: Sequence[str],
         data: Dataset,
         exempt: frozenset[str],
         seed: int,
@@ -91,6 +92,7 @@ class LevelView:
         self._before = before
         self._dense = dense
         self._build = build
+        self._trainable = trainable
         self._exempt = exempt
         self._seed = seed
         # Shared by copies of this view: the same logits need not be computed for each metric.
@@ -99,12 +101,12 @@ class LevelView:
     @cached_property
     def weights(self) -> dict[str, Tensor]:
         """Every trainable parameter at the end of the level's training, on the CPU."""
-        return {name: self._level.state[name].clone() for name in self._parameter_names}
+        return {name: self._level.state[name].clone() for name in self._trainable}
 
     @cached_property
     def initial(self) -> dict[str, Tensor]:
         """Every trainable parameter at the dense network's initialisation, on the CPU."""
-        return {name: self._initial[name].clone() for name in self._parameter_names}
+        return {name: self._initial[name].clone() for name in self._trainable}
 
     @cached_property
     def masks(self) -> dict[str, Tensor]:
@@ -171,7 +173,3 @@ class LevelView:
         if part not in self._logits:
             self._logits[part] = predict(self.network(), self.data, images)
         return self._logits[part].clone()
-
-    @cached_property
-    def _parameter_names(self) -> list[str]:
-        return [name for name, p in self._build().named_parameters() if p.requires_grad]

@@ -73,6 +73,11 @@ class Parts:
         return masking.prunable_weights(self.build(0))
 
     @cached_property
+    def trainable(self) -> list[str]:
+        """The names of the parameters that are trained."""
+        return [name for name, p in self.build(0).named_parameters() if p.requires_grad]
+
+    @cached_property
     def exempt(self) -> frozenset[str]:
         """The weights that are never pruned."""
         asked, model = self.experiment.pruner.exempt, self.experiment.model

@@ -8,6 +8,7 @@ and LLVM fits any width to the machine (a tile of 128 float32 is eight AVX-512 r
 
 from __future__ import annotations
 
+import functools
 import math
 from dataclasses import dataclass
 
@@ -67,6 +68,7 @@ class VectorModel(models.PrimitiveModel):
 
 
 @typeof_impl.register(Tile)
+@functools.cache  # asked at every call of a kernel
 def _typeof_tile(value, context):
     return TileType(value.width, value.unit)
 

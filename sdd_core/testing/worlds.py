@@ -157,6 +157,7 @@ def view_of(
         aim=aim,
         initial=_network().state_dict(),
         build=_network,
+        trainable=[name for name, _ in _network().named_parameters()],
         data=noisy_data(),
         exempt=frozenset(exempt),
         seed=0,

@@ -41,6 +41,7 @@ class Levels:
         self._every = every
         self._call = call
         self._experiment = parts.experiment
+        self._points: dict[int, dict[str, Tensor]] = {}
 
     def train(
         self,
@@ -90,11 +91,10 @@ class Levels:
                 unmask=trainer.unmask if isinstance(trainer, FlatTrainer) else None,
             )
         state = trainer.state()
-        trained = [name for name, p in network.named_parameters() if p.requires_grad]
-        if diverged or not finite(state, trained):
+        if diverged or not finite(state, parts.trainable):
             # Of no use to the next level, which goes on from where this one began.
             diverged = True
-            state = start if finite(start, trained) else masked(self.dense_after(0), masks)
+            state = start if finite(start, parts.trainable) else masked(self.dense_after(0), masks)
         return Level(index, dict(masks), state, epochs, diverged, trainer.kernels)
 
     def dense_after(self, steps: int) -> dict[str, Tensor]:
@@ -104,6 +104,11 @@ class Levels:
         It does not depend on the schedule that asks for it, so the dense level need not know
         which steps anybody will want: the first few are simply trained again, and kept.
         """
+        if steps not in self._points:
+            self._points[steps] = self._stored(steps)
+        return self._points[steps]
+
+    def _stored(self, steps: int) -> dict[str, Tensor]:
         key = digest({"dense": dense_key(self._experiment), "steps": steps})
         with self._store.lock(key):
             state = self._store.load_point(key)

@@ -48,6 +48,7 @@ def make_view() -> Callable[..., LevelView]:
             Level(level, masks, state, epochs, diverged),
             initial=state if initial is None else initial,
             build=lambda: deepcopy(network),
+            trainable=[n for n, p in network.named_parameters() if p.requires_grad],
             data=data or dataset(torch.zeros(2, 2), [0, 1]),
             exempt=frozenset(exempt),
             seed=seed,
