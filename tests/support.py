@@ -6,6 +6,7 @@ import math
 import os
 import random
 import signal
+import textwrap
 import time
 from collections.abc import Callable
 from importlib.metadata import entry_points
@@ -45,6 +46,24 @@ def plugins_with(**hooks: list[type]) -> Plugins:
     plugins.load(entry_points(group="sdd"))
     plugins.register(module(**hooks), "stranger", "1.0", "entry")
     return plugins
+
+
+def add_distribution(
+    folder: Path, name: str, version: str, source: str, *entries: str, module: str | None = None,
+    group: str = "sdd",
+) -> None:
+    """Put a distribution of one module, or one more of its modules, into a folder as pip would.
+
+    entries: lines of its entry points. module: its name (None: that of the distribution).
+    """
+    file_name = name.replace("-", "_")
+    (folder / f"{module or file_name}.py").write_text(textwrap.dedent(source))
+    info = folder / f"{file_name}-{version}.dist-info"
+    info.mkdir(exist_ok=True)
+    (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n")
+    with (info / "entry_points.txt").open("a") as lines:
+        header = () if lines.tell() else (f"[{group}]",)
+        lines.writelines(f"{line}\n" for line in (*header, *entries))
 
 
 def scope_of(name: str) -> Any:

@@ -11,6 +11,7 @@ import textwrap
 from pathlib import Path
 
 import pytest
+from support import add_distribution
 
 SDD = [sys.executable, "-c", "from sdd_core.cli import main; main()"]
 
@@ -54,12 +55,8 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with a distribution for each module, as pip would leave it."""
     folder = tmp_path_factory.mktemp("site")
     for name, source in MODULES.items():
-        module = name.replace("-", "_")
-        (folder / f"{module}.py").write_text(textwrap.dedent(source))
-        info = folder / f"{module}-3.1.dist-info"
-        info.mkdir()
-        (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: 3.1\n")
-        (info / "entry_points.txt").write_text(f"[sdd]\n{name[4:]} = {module}\n")
+        entry = f"{name[4:]} = {name.replace('-', '_')}"
+        add_distribution(folder, name, "3.1", source, entry)
     return folder
 
 

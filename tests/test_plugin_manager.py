@@ -1,11 +1,10 @@
 """Plugins are taken in one by one; what is wrong with one is said by name and stops no other."""
 
 import sys
-import textwrap
 from importlib.metadata import EntryPoint, distributions, entry_points
 
 import pytest
-from support import go, module, plugins_with, small
+from support import add_distribution, go, module, plugins_with, small
 
 from sdd_core import Experiment, Pruner, Schedule, SddError, hookimpl, load_plugins
 from sdd_core.plugin_manager import Plugins, warn_of_problems
@@ -41,13 +40,8 @@ def install(tmp_path, monkeypatch):
     def make(dist, source, entry="entry", target=None, version="2.5"):
         name = f"{dist.replace('-', '_')}_module"
         made.append(name)
-        (tmp_path / f"{name}.py").write_text(textwrap.dedent(source))
-        info = tmp_path / f"{dist.replace('-', '_')}-{version}.dist-info"
-        info.mkdir(exist_ok=True)
-        (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {dist}\nVersion: {version}\n")
-        with (info / "entry_points.txt").open("a") as lines:
-            header = "" if lines.tell() else "[sdd]\n"
-            lines.write(f"{header}{entry} = {target or name}\n")
+        line = f"{entry} = {target or name}"
+        add_distribution(tmp_path, dist, version, source, line, module=name)
         (found,) = distributions(name=dist, path=[str(tmp_path)])
         return list(found.entry_points)
 

@@ -10,6 +10,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from support import add_distribution
 
 EXAMPLE = Path(__file__).parents[1] / "examples" / "sdd-magnitude-increase"
 SDD = [sys.executable, "-c", "from sdd_core.cli import main; main()"]
@@ -25,11 +26,8 @@ def site(tmp_path_factory) -> Path:
     pip = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--no-index"]
     pip += ["--no-build-isolation", "--disable-pip-version-check", "--target", str(folder)]
     subprocess.run([*pip, str(source)], check=True, timeout=300)
-    broken = folder / "sdd_broken-2.0.dist-info"
-    broken.mkdir()
-    (broken / "METADATA").write_text("Metadata-Version: 2.1\nName: sdd-broken\nVersion: 2.0\n")
-    (broken / "entry_points.txt").write_text("[sdd]\nbroken = sdd_broken\n")
-    (folder / "sdd_broken.py").write_text("import a_module_that_nobody_has\n")
+    broken = "import a_module_that_nobody_has\n"
+    add_distribution(folder, "sdd-broken", "2.0", broken, "broken = sdd_broken")
     return folder
 
 

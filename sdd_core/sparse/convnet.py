@@ -82,15 +82,13 @@ class SparseConvNet:
         learning_rates: NDArray | Sequence[float],
     ) -> float:
         """As `SparseMLP.train_epoch`, with images [examples, channels, height, width]."""
-        groups = -(-min(batch_size, len(order)) // IMAGES)
-        if len(self._batch.memory) < groups:
-            self._batch = self._new_batch(groups)
+        batch = self._room_for(-(-min(batch_size, len(order)) // IMAGES))
         rates = np.asarray(learning_rates, self._dtype)
         flat = images.reshape(len(images), -1)
 
         def work(part: Part, meeting: NDArray[np.int64]) -> float:
             return compiled.train(
-                self._net, self._batch, self._rooms[part[0]], self._momenta, self._kept,
+                self._net, batch, self._rooms[part[0]], self._momenta, self._kept,
                 flat, labels, order, batch_size, rates, self._momentum, self._weight_decay,
                 part, meeting, WIDE, self._narrow, PIXEL,
             )  # fmt: skip
@@ -103,7 +101,7 @@ class SparseConvNet:
         """Loss, accuracy and logits, normalised by the running statistics."""
         logits = np.empty((len(images), len(self._masks[-1])), self._dtype)
         losses = np.empty(-(-len(images) // IMAGES))
-        batch = self._new_batch(self._team.size)
+        batch = self._room_for(self._team.size)
         flat = images.reshape(len(images), -1)
 
         def work(part: Part, meeting: NDArray[np.int64]) -> float:
@@ -141,6 +139,12 @@ class SparseConvNet:
             arrays.append(np.zeros(mask.shape, self._dtype))
             arrays[-1][mask] = flat[self._starts[i] : self._starts[i + 1]]
         return arrays
+
+    def _room_for(self, groups: int) -> Batch:
+        """Of so many groups or more. Steps and evaluations leave it as the next one needs it."""
+        if len(self._batch.memory) < groups:
+            self._batch = self._new_batch(groups)
+        return self._batch
 
     def _new_batch(self, groups: int) -> Batch:
         layout = self._layout

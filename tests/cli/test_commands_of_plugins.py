@@ -1,9 +1,8 @@
 """Commands under `sdd` that other distributions bring."""
 
-import textwrap
-
 import pytest
 from click.testing import CliRunner
+from support import add_distribution
 
 from sdd_core.cli import main
 
@@ -13,12 +12,8 @@ def install(tmp_path, monkeypatch):
     monkeypatch.syspath_prepend(tmp_path)
 
     def write(dist, name, target, source=""):
-        module = target.partition(":")[0]
-        (tmp_path / f"{module}.py").write_text(textwrap.dedent(source))
-        info = tmp_path / f"{dist.replace('-', '_')}-1.0.dist-info"
-        info.mkdir()
-        (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {dist}\nVersion: 1.0\n")
-        (info / "entry_points.txt").write_text(f"[sdd.commands]\n{name} = {target}\n")
+        add_distribution(tmp_path, dist, "1.0", source, f"{name} = {target}",
+                         module=target.partition(":")[0], group="sdd.commands")
 
     return write
 

@@ -181,6 +181,24 @@ def test_threads_and_splits_change_no_bit():
             np.testing.assert_array_equal(one, two)
 
 
+def test_evaluations_between_steps_change_no_bit():
+    images, labels = data(100)
+    arrays = images.float().numpy(), labels.numpy()
+    results = []
+    for evaluated in (False, True):
+        model = make().float()
+        network = load_convolution(plan_of(model), masks_of(model, 0.2, 0), threads=2, **SGD)
+        for start in range(0, 100, 20):
+            # The last image alone, which leaves a group mostly empty, and all of them.
+            for few in (slice(99, 100), slice(None)) if evaluated else ():
+                network.evaluate(arrays[0][few], arrays[1][few])
+            network.train_epoch(*arrays, np.arange(start, start + 20), 20, [0.05])
+        results.append((network.parameters(), network.evaluate(*arrays).logits))
+    for one, two in zip(*(parameters for parameters, _ in results), strict=True):
+        np.testing.assert_array_equal(one, two)
+    np.testing.assert_array_equal(results[0][1], results[1][1])
+
+
 class Changed(ResNet):
     def __init__(self, change) -> None:
         super().__init__()
