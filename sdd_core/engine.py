@@ -27,7 +27,7 @@ from sdd_core.randomness import fork_random_state
 from sdd_core.result import Result
 from sdd_core.run_folder import Run, level_result, plain
 from sdd_core.store import LEVEL_FILES, Store
-from sdd_core.training.levels import Levels
+from sdd_core.training.levels import Call, Levels
 
 
 def run(
@@ -59,8 +59,8 @@ def run(
     with _own_randomness():
         root = Path(data_root) if data_root is not None else None
         parts = Parts(experiment, root, _device(device))
-        engine = _Engine(parts, plugins, Path(store), checkpoint_minutes * 60)
-        return engine.run(observers)
+        told = Observers(plugins.hooks, observers)
+        return _Engine(parts, plugins, Path(store), checkpoint_minutes * 60, told).run()
 
 
 def train_levels(
@@ -95,19 +95,26 @@ def train_levels(
 class _Engine:
     """The loop over the levels of one run."""
 
-    def __init__(self, parts: Parts, plugins: Plugins, folder: Path, every: float) -> None:
+    def __init__(
+        self,
+        parts: Parts,
+        plugins: Plugins,
+        folder: Path,
+        every: float,
+        observers: Observers | None = None,
+    ) -> None:
         """Opens the store."""
         self.experiment = parts.experiment
         self.parts = parts
         self.plugins = plugins
-        self.observers: Observers | None = None
         self.folder = Run.of(self.experiment, folder)
         self.store = Store(folder)
+        # No method of its own: in a cycle the data would stay until they are collected as garbage.
+        self._call: Call = partial(observers.call, run=self.folder) if observers else _tell_nobody
         self.trainer = Levels(parts, self.store, every, self._call)
 
-    def run(self, observers: Sequence[object]) -> Result:
+    def run(self) -> Result:
         """Train and measure every level, in the run's folder."""
-        self.observers = Observers(self.plugins.hooks, observers)
         data = self.parts.data
         sizes = {"train_examples": len(data.train), "test_examples": len(data.test)}
         self.folder.begin(self.plugins, str(self.parts.device), sizes)
@@ -282,9 +289,9 @@ class _Engine:
             return self.experiment.metrics
         return self.plugins.default_metrics()
 
-    def _call(self, hook: str, **arguments: Any) -> None:
-        if self.observers:
-            self.observers.call(hook, run=self.folder, **arguments)
+
+def _tell_nobody(hook: str, **arguments: Any) -> None:
+    """In place of `Observers.call`."""
 
 
 def _device(wanted: torch.device | str | None) -> torch.device:

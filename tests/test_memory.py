@@ -19,8 +19,13 @@ class Living:
 
     @sdd_core.hookimpl
     def sdd_level_end(self) -> None:
-        tensors = [thing for thing in gc.get_objects() if issubclass(type(thing), torch.Tensor)]
-        self.numbers.append(sum(tensor.numel() for tensor in tensors))
+        self.numbers.append(alive())
+
+
+def alive() -> int:
+    """How many numbers there are in all tensors."""
+    tensors = [thing for thing in gc.get_objects() if issubclass(type(thing), torch.Tensor)]
+    return sum(tensor.numel() for tensor in tensors)
 
 
 @pytest.fixture
@@ -39,3 +44,12 @@ def test_does_not_grow_with_the_number_of_levels(engine, no_garbage_collection, 
     weights = 64 * 16 + 16 * 10
     # The first levels fill what is kept for all: the rewind point, the level before.
     assert living.numbers[7] - living.numbers[2] < weights
+
+
+@pytest.mark.parametrize("ablation", [None, "reinit"])
+def test_a_run_leaves_nothing_behind(ablation, no_garbage_collection, tmp_path):
+    settings = small(ablation=ablation, train={"epochs": 1})
+    go(settings, tmp_path / "warm")  # fills what is kept for all runs: the data set's mean
+    before = alive()
+    go(settings, tmp_path / "store")
+    assert alive() == before
