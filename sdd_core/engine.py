@@ -299,8 +299,8 @@ def _device(wanted: torch.device | str | None) -> torch.device:
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     try:
         device = torch.device(wanted)
-        torch.empty(1, device=device)
-    except (RuntimeError, AssertionError) as error:
+        torch.zeros(1, device=device).cpu()
+    except Exception as error:  # each kind of device has its own
         raise SddError(f"cannot use device {str(wanted)!r}: {str(error).splitlines()[0]}") from None
     return device
 

@@ -82,7 +82,7 @@ def check_output(network: nn.Module, data: Dataset, device: torch.device, model:
     for training in (False, True)[: len(images)]:
         try:
             output = network.train(training)(images)
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             reason = " ".join(str(error).split())
             raise SddError(
                 f"model {model!r} cannot take images of {data.name!r}, shape "

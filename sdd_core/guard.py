@@ -51,7 +51,7 @@ def blaming(plugin: Plugin) -> Iterator[None]:
         yield
     except SddError:
         raise
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         reason = " ".join(f"{type(error).__name__}: {error}".split())
         raise SddError(f"{plugin.kind} {label(plugin)!r} failed: {reason}") from error
 

@@ -41,7 +41,7 @@ class Observers:
                 try:
                     with fork_random_state():
                         implementation.function(**wanted)
-                except Exception as error:
+                except (Exception, SystemExit) as error:
                     reason = " ".join(f"{type(error).__name__}: {error}".split())
                     given = manager is not self._managers[0]
                     name = _name(implementation.plugin) if given else implementation.plugin_name

@@ -99,8 +99,8 @@ class Run:
         rows = {}
         for number, line in enumerate(lines, start=1):
             try:
-                row = json.loads(line)
-                rows[row["level"]] = {name: row[name] for name in ROW}
+                row = _row(line)
+                rows[row["level"]] = row
             except (ValueError, KeyError, TypeError):
                 print(f"sdd: warning: line {number} of {file} is damaged; `sdd resume "
                       f"{self.name}` measures that level again", file=sys.stderr)
@@ -148,6 +148,17 @@ def open_run(folder: Path, plugins: Plugins) -> Run:
     check_format(folder)
     experiment = Experiment.make(read_toml(folder / "experiment.toml"), plugins)
     return Run(folder.name, folder, experiment)
+
+
+def _row(line: str) -> dict[str, Any]:
+    """A line of `metrics.jsonl`. Raises ValueError, KeyError or TypeError where it is damaged."""
+    read = json.loads(line)
+    row = {name: read[name] for name in ROW}
+    accuracy = row["metrics"].get("test_accuracy") if isinstance(row["metrics"], dict) else ""
+    numbers = [row["sparsity"], row["density"], 0.0 if accuracy is None else accuracy]
+    if not isinstance(row["level"], int) or not all(map(math.isfinite, numbers)):
+        raise ValueError(line)
+    return row
 
 
 def _levels_in(file: Path) -> int:

@@ -123,7 +123,7 @@ class _Tracking:
             # Standard output belongs to results.
             with contextlib.redirect_stdout(sys.stderr):
                 method(*arguments)
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             self._listens = False
             reason = " ".join(f"{type(error).__name__}: {error}".split())
             print(f"sdd: warning: tracker {label(self._tracker)!r} failed ({reason}) and hears no "

@@ -2,6 +2,7 @@
 
 import json
 import math
+import sys
 from dataclasses import replace
 
 import numpy as np
@@ -39,6 +40,7 @@ def cut(scores):
 
 PRUNERS = {
     "raises": (lambda level: 1 / 0, "pruner 'bad' failed: ZeroDivisionError: division by zero"),
+    "exits": (lambda level: sys.exit(0), "pruner 'bad' failed: SystemExit: 0"),
     "none": (lambda level: None, "returned NoneType; expected a mapping"),
     "generator": (lambda level: (x for x in ()), "returned generator; expected a mapping"),
     "nan": (lambda level: {n: s * math.nan for n, s in scores_of(level).items()}, "NaN"),

@@ -115,7 +115,7 @@ def test_a_folder_of_another_version_is_refused_and_left_alone(result, record, m
     assert contents(result.folder.parent) == before
 
 
-@pytest.mark.parametrize("harm", ["cut", "noise", "missing field", "remove"])
+@pytest.mark.parametrize("harm", ["cut", "noise", "missing field", "text", "remove"])
 def test_damaged_rows_are_measured_again_and_nothing_is_trained(result, capsys, harm):
     before = contents(result.folder)
     file = result.folder / "metrics.jsonl"
@@ -126,6 +126,11 @@ def test_damaged_rows_are_measured_again_and_nothing_is_trained(result, capsys, 
         file.write_bytes(b"\xff\0\xff\n" + "".join(lines[1:]).encode())
     elif harm == "missing field":
         file.write_text(lines[0] + json.dumps({"level": 1}) + "\n" + lines[2])
+    elif harm == "text":
+        row = json.loads(lines[1])
+        texts = row["metrics"] | {"test_accuracy": "bad"}
+        harmed = [row | {"metrics": texts}, row | {"sparsity": "half"}, row | {"metrics": []}]
+        file.write_text("".join(json.dumps(row) + "\n" for row in harmed))
     else:
         file.unlink()
     log = Log()

@@ -79,8 +79,8 @@ def find_phases(
     last = len(accuracy) - 1
     levels = [level for level in range(len(accuracy)) if not math.isnan(accuracy[level])]
     if not levels:
-        what = "no level has a test accuracy" if accuracy else "there are no levels"
-        return Phases(False, f"no double descent: {what}")
+        why = "training diverged at every level" if accuracy else "there are no levels"
+        return Phases(False, f"nothing can be said: {why}")
     raw = [accuracy[level] for level in levels]
     curve = _Curve(smoothed(raw), noise_of(raw), test_examples)
     height = curve.height

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib import import_module
@@ -45,7 +46,8 @@ class Refusal(click.ClickException):
 
 @contextmanager
 def one_line() -> Iterator[None]:
-    """Turns an SddError, and click's own errors with their three lines, into a Refusal."""
+    """Turns an SddError, click's own errors with their three lines, and what the system refuses,
+    into a Refusal."""
     try:
         yield
     except SddError as error:
@@ -53,6 +55,11 @@ def one_line() -> Iterator[None]:
     except click.UsageError as error:
         where = f" (see `{error.ctx.command_path} --help`)" if error.ctx else ""
         raise Refusal(error.format_message().rstrip(".") + where) from error
+    except OSError as error:
+        if error.errno == errno.EPIPE:
+            raise  # somebody has read enough: click ends quietly
+        what = error.filename or "the output"
+        raise Refusal(f"cannot read or write {what}: {error.strerror or error}") from error
 
 
 def strangers() -> dict[str, EntryPoint]:
@@ -67,7 +74,7 @@ def _load(announced: EntryPoint) -> click.Command:
     whose = f"command {announced.name!r} of {announced.dist.name if announced.dist else '?'}"
     try:
         command = announced.load()
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         reason = " ".join(f"{type(error).__name__}: {error}".split())
         raise SddError(f"{whose} cannot be imported: {reason}") from error
     if not isinstance(command, click.Command):

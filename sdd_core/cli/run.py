@@ -39,7 +39,8 @@ def run(
     settings = override(read_toml(file) if file else {}, changes(options))
     if metric:
         others = settings.get("metrics", plugins.default_metrics())
-        settings["metrics"] = [*others, *metric]
+        known = {getattr(one, "name", one) for one in others if not isinstance(one, dict)}
+        settings["metrics"] = [*others, *(name for name in metric if name not in known)]
     carry_out(Experiment.make(settings, plugins), plugins, **options)
 
 

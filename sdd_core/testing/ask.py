@@ -101,7 +101,7 @@ def _answer(plugin: Any, method: str, arguments: tuple[Any, ...]) -> Any:
     try:
         with _unpickling() as read:
             answer = getattr(plugin, method)(*arguments)
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise fault(plugin, f"{method}() raised {type(error).__name__}: {error}") from error
     if read:
         raise fault(plugin, f"{method}() reads a pickle (of {read[0]}), which runs what code it "

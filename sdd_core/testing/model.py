@@ -47,7 +47,7 @@ class _Fitting:
                 with torch.no_grad():
                     network.eval()(torch.zeros(2, *shape))
                 return shape
-            except Exception as error:
+            except (Exception, SystemExit) as error:
                 first = first or error
         reason = str(first) if isinstance(first, Fault) else str(fault(self.plugin, (
             f"takes none of the shapes {', '.join(map(str, SHAPES))}; give check_model the "
@@ -127,7 +127,7 @@ def trains(plugin: Any, fitting: _Fitting) -> None:
         try:
             outputs = network(fitting.inputs(4))
             cross_entropy(outputs, torch.arange(4) % fitting.num_classes).backward()
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             raise fault(plugin, f"cannot be trained: {type(error).__name__}: {error}") from error
     for name, weight in masking.prunable_weights(network).items():
         if weight.grad is None:

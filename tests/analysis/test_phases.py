@@ -105,8 +105,6 @@ def test_no_collapse_while_the_curve_still_rises():
         ([0.9, 0.5], {"light": (0, 0), "collapsed": (1, 1)}, "then falls to 0.500 at 20.0 %"),
         ([0.9, 0.9, NAN, NAN], {"light": (0, 1), "collapsed": (2, 3)}, "stays near 0.900"),
         ([NAN, 0.9, NAN, 0.9], {"light": (0, 3)}, "stays near 0.900"),
-        ([NAN, NAN], {}, "no level has a test accuracy"),
-        ([], {}, "there are no levels"),
     ],
 )
 def test_curves_without_double_descent(curve, named, said):
@@ -115,6 +113,16 @@ def test_curves_without_double_descent(curve, named, said):
     assert phases.verdict.startswith("no double descent: ")
     assert said in phases.verdict
     assert phases.named() == named
+    assert (phases.critical, phases.valley, phases.peak) == (None,) * 3
+
+
+@pytest.mark.parametrize(("curve", "why"), [
+    ([], "there are no levels"), ([NAN, NAN], "training diverged at every level"),
+])  # fmt: skip
+def test_of_nothing_nothing_is_said(curve, why):
+    phases = find_phases(SPARSITY[: len(curve)], curve, 10_000)
+    assert phases.verdict == f"nothing can be said: {why}"
+    assert not phases.double_descent
     assert (phases.critical, phases.valley, phases.peak) == (None,) * 3
 
 

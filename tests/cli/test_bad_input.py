@@ -1,5 +1,7 @@
 """Bad input: exit code 2, one line on standard error, nothing written."""
 
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -42,6 +44,7 @@ WORDS = [
     (["--model", "os.path:no_such_function"], "no_such_function"),
     (["--model", "os:getcwd"], "expected a torch.nn.Module"),
     (["--device", "abacus"], "cannot use device 'abacus'"),
+    (["--device", "meta"], "cannot use device 'meta'"),
     (["--store", "invalid.toml"], "invalid.toml"),
     (["--store", "invalid.toml/store"], "cannot write invalid.toml/store"),
     (["--threads", "0"], "--threads"),
@@ -128,3 +131,13 @@ def test_a_run_that_was_damaged_is_listed_with_the_reason(sdd, tmp_path):
 def test_a_plugin_that_was_blocked_is_named_when_it_is_asked_for(sdd):
     line = refused(sdd("run", "--pruner", "imp", "--no-plugin", "imp"))
     assert "blocked by the user" in line
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs a device that is always full")
+@pytest.mark.parametrize("word", ["--help", "list-plugins", "schema"])
+def test_an_output_that_is_full_is_one_line(word):
+    command = [sys.executable, "-c", "from sdd_core.cli import main; main()", word]
+    with open("/dev/full", "w") as full:
+        done = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True, check=False)
+    assert done.stderr == "Error: cannot read or write the output: No space left on device\n"
+    assert done.returncode == 2

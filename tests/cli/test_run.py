@@ -4,6 +4,7 @@ import signal
 import subprocess
 import sys
 import tomllib
+from pathlib import Path
 
 import pytest
 
@@ -159,6 +160,10 @@ def test_metric_adds_to_those_that_are_measured_anyway(sdd, tmp_path):
         "loss_barrier_to_before", "loss_on_the_way_to_before",
     }  # fmt: skip
     assert usual < more
+    done = sdd("run", *FAST, "--json", "--metric", "accuracy", "--metric", "sharpness")
+    recorded = Path(json.loads(done.stdout)["folder"]) / "experiment.toml"
+    measured = [str(metric) for metric in tomllib.loads(recorded.read_text())["metrics"]]
+    assert sorted(set(measured)) == sorted(measured), "none is measured twice"
     (tmp_path / "e.toml").write_text('metrics = ["accuracy"]\n')
     few = metrics("e.toml", "--metric", "sharpness")
     assert {"test_accuracy", "sharpness"} <= few < more

@@ -17,6 +17,7 @@ from . import faulty
 
 FAULTS = {
     faulty.ScoresExempt: "scored an unknown layer '6.weight'",
+    faulty.Exits: "scores() raised SystemExit: 0",
     faulty.GlobalDraws: "changes torch's random state",
     faulty.InPlace: "changes level.weights",
     faulty.EmptyLayers: "scores() raised RuntimeError: min()",
