@@ -255,7 +255,11 @@ class _Engine:
         try:
             with self.parts.guard.asking(metric, "metric", metric.name, view.level):
                 # A shallow copy: what one metric does to the tensors it sees, no other one sees.
-                return {str(n): plain(value) for n, value in metric.measure(copy(view)).items()}
+                values = metric.measure(copy(view))
+                if not isinstance(values, Mapping):
+                    raise TypeError(f"measure() returned {type(values).__name__}; expected a "
+                                    "mapping from names to values")
+                return {str(name): plain(value) for name, value in values.items()}
         except DataChanged:
             raise
         except SddError as error:

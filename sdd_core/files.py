@@ -28,7 +28,7 @@ def disk_errors(path: Path) -> Iterator[None]:
         # safetensors and others bury the system's words in their own
         reason = error.strerror or " ".join(str(error).split())
         raise SddError(f"cannot write {path}: {reason}; free some space, or choose another place "
-                       "with --store") from error
+                       "with --store or --output") from error
 
 
 def write_atomic(path: Path, content: bytes | str) -> None:

@@ -47,7 +47,7 @@ class ExperimentCommand(click.Command):
     def _offer(self, ctx: click.Context, args: list[str]) -> None:
         """Find the options of the plugins that a line, with the options known so far, and the file
         in it choose. Raises click's UsageError for a line that is wrong already."""
-        peek = click.Context(self, ignore_unknown_options=True, allow_extra_args=True)
+        peek = first_look(self, ctx)
         peek.meta[_OPTIONS] = ctx.meta.get(_OPTIONS, ())
         # Not resilient parsing: a mistake is told by the real parser.
         try:
@@ -86,6 +86,12 @@ class ExperimentCommand(click.Command):
         for group, records in groups.items():
             with formatter.section(group):
                 formatter.write_dl(records)
+
+
+def first_look(command: click.Command, ctx: click.Context) -> click.Context:
+    """Where a line is read whose options are not all known yet."""
+    return click.Context(command, ignore_unknown_options=True, allow_extra_args=True,
+                         help_option_names=ctx.help_option_names)
 
 
 class FieldOption(click.Option):

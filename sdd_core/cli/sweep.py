@@ -11,7 +11,7 @@ import click
 from rich.table import Table
 
 from sdd_core.cli.options import INTERRUPTED, no_plugin_option, store_option, tracker_option
-from sdd_core.cli.settings import FieldOption, changes
+from sdd_core.cli.settings import FieldOption, changes, first_look
 from sdd_core.cli.terminal import console
 from sdd_core.errors import SddError
 from sdd_core.experiment import override, read_toml
@@ -30,9 +30,8 @@ class SweepCommand(click.Command):
     """A command with a typed option for every field of the chosen executor."""
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        peek = click.Context(self, ignore_unknown_options=True, allow_extra_args=True)
         try:
-            seen, _, _ = self.make_parser(peek).parse_args(list(args))
+            seen, _, _ = self.make_parser(first_look(self, ctx)).parse_args(list(args))
         except click.UsageError:
             return super().parse_args(ctx, args)
         plugins = load_plugins(tuple(seen.get("no_plugin") or ()))
@@ -133,7 +132,7 @@ def _executor_options(options: dict[str, Any]) -> dict[str, Any]:
 
 
 def _counts(counts: dict[str, int]) -> str:
-    return (f"{counts['runs']} runs\n"
+    return (f"{counts['runs']} run{'s' * (counts['runs'] != 1)}\n"
             f"{counts['levels']} levels, {counts['shared']} of them shared by several runs\n"
             f"{counts['there']} are there already\n"
             f"{counts['to_train']} to train")

@@ -120,6 +120,13 @@ def test_help_lists_the_options_of_the_chosen_plugins(sdd):
     assert "--pruner.batches" not in sdd("run", "--help").stdout
 
 
+@pytest.mark.parametrize("command", ["run", "inspect", "sweep", "report"])
+def test_help_has_a_short_name_everywhere(sdd, command):
+    long = sdd(command, "--help")
+    assert long.exit_code == 0
+    assert sdd(command, "-h").stdout == long.stdout
+
+
 @pytest.mark.parametrize("word", ["8", "8,4", "[8, 4]"])
 def test_a_list_is_written_with_commas_or_as_toml(sdd, tmp_path, word):
     done = sdd("run", *FAST[:4], "--model.widths", word, "--quiet")
