@@ -72,14 +72,14 @@ def find_phases(
 
     Args:
         sparsity: of every level, growing.
-        accuracy: test accuracy (0 to 1) of every level, or its mean over seeds; NaN where training
-            diverged.
+        accuracy: test accuracy (0 to 1) of every level, or its mean over seeds; NaN where a level
+            has none: training diverged, or it was not measured.
         test_examples: size of the test set.
     """
     last = len(accuracy) - 1
     levels = [level for level in range(len(accuracy)) if not math.isnan(accuracy[level])]
     if not levels:
-        why = "training diverged at every level" if accuracy else "there are no levels"
+        why = "no level has a test accuracy" if accuracy else "there are no levels"
         return Phases(False, f"nothing can be said: {why}")
     raw = [accuracy[level] for level in levels]
     curve = _Curve(smoothed(raw), noise_of(raw), test_examples)
