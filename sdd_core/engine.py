@@ -305,7 +305,8 @@ def _device(wanted: torch.device | str | None) -> torch.device:
         device = torch.device(wanted)
         torch.zeros(1, device=device).cpu()
     except Exception as error:  # each kind of device has its own
-        raise SddError(f"cannot use device {str(wanted)!r}: {str(error).splitlines()[0]}") from None
+        reason = (str(error) or type(error).__name__).splitlines()[0]
+        raise SddError(f"cannot use device {str(wanted)!r}: {reason}") from None
     return device
 
 
