@@ -1,4 +1,4 @@
-"""The one exception that reaches a user."""
+"""The one exception that reaches a user, and what stands for a plugin's failure."""
 
 
 class SddError(Exception):
@@ -7,3 +7,8 @@ class SddError(Exception):
     The message names what was wrong, what was expected and what to do. The command line prints
     it on standard error and exits with code 2; in Python it is raised as it is.
     """
+
+
+FAILURES = (Exception, SystemExit)
+"""What the code of a plugin may raise that is its own failure, and no end of the command: `exit()`
+is one, Ctrl-C is none."""

@@ -7,7 +7,7 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
 from sdd_core.data import Dataset
-from sdd_core.errors import SddError
+from sdd_core.errors import FAILURES, SddError
 from sdd_core.training.resident import normalise
 
 # Numbers in a batch of inputs: large enough to keep the device busy, small enough for activations.
@@ -82,7 +82,7 @@ def check_output(network: nn.Module, data: Dataset, device: torch.device, model:
     for training in (False, True)[: len(images)]:
         try:
             output = network.train(training)(images)
-        except (Exception, SystemExit) as error:
+        except FAILURES as error:
             reason = " ".join(str(error).split())
             raise SddError(
                 f"model {model!r} cannot take images of {data.name!r}, shape "

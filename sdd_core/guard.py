@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from sdd_core.data import Dataset
-from sdd_core.errors import SddError
+from sdd_core.errors import FAILURES, SddError
 from sdd_core.plugin import Plugin, label
 from sdd_core.randomness import fork_random_state, seed_torch, stream_seed
 
@@ -51,7 +51,7 @@ def blaming(plugin: Plugin) -> Iterator[None]:
         yield
     except SddError:
         raise
-    except (Exception, SystemExit) as error:
+    except FAILURES as error:
         reason = " ".join(f"{type(error).__name__}: {error}".split())
         raise SddError(f"{plugin.kind} {label(plugin)!r} failed: {reason}") from error
 

@@ -9,7 +9,7 @@ from typing import Any
 import pluggy
 
 from sdd_core import hookspecs
-from sdd_core.errors import SddError
+from sdd_core.errors import FAILURES, SddError
 from sdd_core.randomness import fork_random_state
 
 
@@ -41,7 +41,7 @@ class Observers:
                 try:
                     with fork_random_state():
                         implementation.function(**wanted)
-                except (Exception, SystemExit) as error:
+                except FAILURES as error:
                     reason = " ".join(f"{type(error).__name__}: {error}".split())
                     given = manager is not self._managers[0]
                     name = _name(implementation.plugin) if given else implementation.plugin_name

@@ -18,7 +18,7 @@ from pydantic import ValidationError
 from pydantic_core import InitErrorDetails, PydanticCustomError
 
 from sdd_core import hookspecs
-from sdd_core.errors import SddError
+from sdd_core.errors import FAILURES, SddError
 from sdd_core.plugin import Metric, Plugin
 from sdd_core.plugin_base import article
 from sdd_core.plugin_faults import incompatible, plugin_fault, read_title, refuse_wrappers
@@ -97,7 +97,7 @@ class Plugins:
                 continue
             try:
                 module = entry_point.load()
-            except (Exception, SystemExit) as error:
+            except FAILURES as error:
                 reason = f"import failed: {_say(error)}"
                 self._add("", entry_point.name, "", origin, "failed", reason)
                 continue
@@ -139,7 +139,7 @@ class Plugins:
     ) -> None:
         try:
             classes = list(function())
-        except (Exception, SystemExit) as error:
+        except FAILURES as error:
             self._add(kind, origin[2], "", origin, "failed", f"{hook} failed: {_say(error)}")
             return
         for plugin in classes:

@@ -13,7 +13,7 @@ from filelock import FileLock
 from pydantic import ValidationError
 
 from sdd_core import hookimpl
-from sdd_core.errors import SddError
+from sdd_core.errors import FAILURES, SddError
 from sdd_core.experiment import first_error
 from sdd_core.plugin import Tracker, label
 from sdd_core.plugin_manager import Plugins
@@ -123,7 +123,7 @@ class _Tracking:
             # Standard output belongs to results.
             with contextlib.redirect_stdout(sys.stderr):
                 method(*arguments)
-        except (Exception, SystemExit) as error:
+        except FAILURES as error:
             self._listens = False
             reason = " ".join(f"{type(error).__name__}: {error}".split())
             print(f"sdd: warning: tracker {label(self._tracker)!r} failed ({reason}) and hears no "

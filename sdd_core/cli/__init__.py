@@ -13,7 +13,7 @@ import click
 from click.shell_completion import CompletionItem
 
 from sdd_core import __version__
-from sdd_core.errors import SddError
+from sdd_core.errors import FAILURES, SddError
 
 GROUP = "sdd.commands"
 
@@ -74,7 +74,7 @@ def _load(announced: EntryPoint) -> click.Command:
     whose = f"command {announced.name!r} of {announced.dist.name if announced.dist else '?'}"
     try:
         command = announced.load()
-    except (Exception, SystemExit) as error:
+    except FAILURES as error:
         reason = " ".join(f"{type(error).__name__}: {error}".split())
         raise SddError(f"{whose} cannot be imported: {reason}") from error
     if not isinstance(command, click.Command):

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
 from sdd_core import masks as masking
-from sdd_core.errors import SddError
+from sdd_core.errors import FAILURES, SddError
 from sdd_core.testing.ask import Check, Fault, again, ask, fault, global_seed, same
 
 SHAPES = ((3, 32, 32), (1, 28, 28), (1, 8, 8), (3, 64, 64), (20,))
@@ -47,7 +47,7 @@ class _Fitting:
                 with torch.no_grad():
                     network.eval()(torch.zeros(2, *shape))
                 return shape
-            except (Exception, SystemExit) as error:
+            except FAILURES as error:
                 first = first or error
         reason = str(first) if isinstance(first, Fault) else str(fault(self.plugin, (
             f"takes none of the shapes {', '.join(map(str, SHAPES))}; give check_model the "
@@ -127,7 +127,7 @@ def trains(plugin: Any, fitting: _Fitting) -> None:
         try:
             outputs = network(fitting.inputs(4))
             cross_entropy(outputs, torch.arange(4) % fitting.num_classes).backward()
-        except (Exception, SystemExit) as error:
+        except FAILURES as error:
             raise fault(plugin, f"cannot be trained: {type(error).__name__}: {error}") from error
     for name, weight in masking.prunable_weights(network).items():
         if weight.grad is None:

@@ -7,6 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from sdd_core.errors import FAILURES
 from sdd_core.testing.ask import Check, again, ask, fault
 from sdd_core.training.trainer import memory_of, restore_memory
 
@@ -84,7 +85,7 @@ def _train(
         optimizer.param_groups[0]["lr"] = rate
         try:
             optimizer.step()
-        except Exception as error:
+        except FAILURES as error:
             raise fault(plugin, f"step() raised {type(error).__name__}: {error}") from error
     return optimizer
 
