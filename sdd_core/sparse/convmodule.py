@@ -5,7 +5,7 @@ from __future__ import annotations
 import operator
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor, fx, nn
@@ -87,7 +87,7 @@ def load_convolution(
             NormState(
                 _statistics(norm.running_mean),
                 _statistics(norm.running_var),
-                0.0 if norm.momentum is None else norm.momentum,
+                cast(float, norm.momentum),
                 norm.eps,
             )
             for norm in plan.norms
@@ -155,7 +155,7 @@ class _Reader:
 
     def _value(self, node: fx.Node) -> int | tuple | None:
         inputs = [self._values.get(argument) for argument in node.all_input_nodes]
-        if not inputs or None in inputs or not isinstance(node.args[0], fx.Node):
+        if not inputs or None in inputs or not isinstance(next(iter(node.args), None), fx.Node):
             return None
         part = self._module.get_submodule(str(node.target)) if node.op == "call_module" else None
         if len(inputs) == 2:
@@ -213,6 +213,8 @@ class _Reader:
     def _norm(self, part: nn.BatchNorm2d, source: int) -> tuple | None:
         complete = part.affine and part.track_running_stats and part.momentum is not None
         if not complete or part in self._plan.norms:
+            return None
+        if part.training != self._module.training:  # a `train` of the model's own holds it
             return None
         if part.num_features != self._plan.sizes[source][0]:
             return None
@@ -275,7 +277,8 @@ def _pools(node: fx.Node, part: nn.Module | None, size: int) -> bool:
     if type(part) is nn.AdaptiveAvgPool2d:
         return part.output_size in (1, (1, 1))
     if type(part) is nn.AvgPool2d:
-        return part.kernel_size in (size, (size, size)) and part.padding in (0, (0, 0))
+        whole = part.kernel_size in (size, (size, size)) and part.padding in (0, (0, 0))
+        return whole and part.divisor_override is None
     options = (node.args[1:], node.kwargs)
     if node.target is functional.adaptive_avg_pool2d:
         return options in (((1,), {}), (((1, 1),), {}))

@@ -17,11 +17,10 @@ from numpy.typing import NDArray
 from sdd_core.sparse.compilation import compiled
 from sdd_core.sparse.convolution import IMAGES, backward, forward, pool, pool_backward
 from sdd_core.sparse.kernels import cross_entropy, descend, sparse_backward, sparse_forward
-from sdd_core.sparse.meeting import meet, share
+from sdd_core.sparse.meeting import ALONE, meet, share
 from sdd_core.sparse.vector import BLOCK, load, reduce, transpose_block
 
 HALVES = 2
-ALONE = (0, 1)
 
 
 class Batch(NamedTuple):
@@ -134,7 +133,7 @@ def layer_backward(layer, net, room, memory, present, gradients, totals, wide, n
 
 
 @compiled
-def groups_of(examples, half):
+def groups_of(examples, half, pixel):
     """The groups of a half of so many examples."""
     groups = (examples + IMAGES - 1) // IMAGES
     return groups * half // HALVES, groups * (half + 1) // HALVES
@@ -153,7 +152,7 @@ def train(
         for half in halves:
             batch.results[half] = 0
             batch.slopes[half] = 0
-            begin, end = groups_of(examples.size, half)
+            begin, end = groups_of(examples.size, half, pixel)
             for group in range(begin, end):
                 chosen = examples[group * IMAGES : (group + 1) * IMAGES]
                 enter(images, chosen, batch.memory[group], batch.present[group], pixel)
@@ -161,7 +160,7 @@ def train(
             net, batch, room, examples.size, halves, part, meeting, rounds, wide, narrow, pixel
         )
         for half in halves:
-            begin, end = groups_of(examples.size, half)
+            begin, end = groups_of(examples.size, half, pixel)
             for group in range(begin, end):
                 finish(net, batch, room, labels, examples, group, half, pixel)
         rounds = meet(meeting, rounds, part)
@@ -170,9 +169,11 @@ def train(
         )
         if part[0] == 0:
             remember(net, batch, examples.size)
-            for group in range(groups_of(examples.size, HALVES - 1)[1]):
+            for group in range(groups_of(examples.size, HALVES - 1, pixel)[1]):
                 loss += batch.losses[group]
-        update(net, batch, momenta, kept, learning_rates[step], momentum, weight_decay, part)
+        update(
+            net, batch, momenta, kept, learning_rates[step], momentum, weight_decay, part, pixel
+        )  # fmt: skip
         rounds = meet(meeting, rounds, part)
     return loss
 
@@ -190,7 +191,7 @@ def all_forward(
         norm = net.norms[layer.norm]
         for half in halves:
             totals = batch.results[half, :, norm.start : norm.start + norm.channels]
-            begin, end = groups_of(size, half)
+            begin, end = groups_of(size, half, pixel)
             for group in range(begin, end):
                 layer_forward(
                     layer, net, room, batch.memory[group], batch.present[group], totals,
@@ -213,7 +214,7 @@ def all_backward(
         slopes(layer, net, batch, room, size * layer.side * layer.side, part[0] == 0)
         for half in halves:
             totals = batch.slopes[half, :, act.start : act.start + act.channels]
-            begin, end = groups_of(size, half)
+            begin, end = groups_of(size, half, pixel)
             for group in range(begin, end):
                 layer_backward(
                     layer, net, room, batch.memory[group], batch.present[group],
@@ -263,7 +264,9 @@ def head_forward(act, net, room, memory, present, pixel):
 
 
 @compiled
-def update(net, batch, momenta, kept, learning_rate, momentum, weight_decay, part):
+def update(
+    net, batch, momenta, kept, learning_rate, momentum, weight_decay, part, pixel
+):  # fmt: skip
     """A step of SGD for this thread's share of the parameters."""
     begin, end = share(momenta.size, part)
     mine = slice(begin, end)
@@ -273,7 +276,7 @@ def update(net, batch, momenta, kept, learning_rate, momentum, weight_decay, par
             batch.gradients[half, k] = 0
     descend(
         net.parameters[mine], momenta[mine], batch.gradients[0, mine], kept[mine],
-        learning_rate, momentum, weight_decay,
+        learning_rate, momentum, weight_decay, pixel,
     )  # fmt: skip
 
 

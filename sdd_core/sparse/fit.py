@@ -14,6 +14,7 @@ from sdd_core.data import Dataset, Split
 from sdd_core.experiment import Train
 from sdd_core.sparse import kernels
 from sdd_core.sparse.convmodule import load_convolution, supports_convolution
+from sdd_core.sparse.meeting import ALONE
 from sdd_core.sparse.mlp import aligned
 from sdd_core.sparse.plan import Plan
 from sdd_core.sparse.vector import Tile
@@ -22,7 +23,6 @@ from sdd_core.training.resident import Resident
 from sdd_core.training.trainer import FlatTrainer
 
 EXAMPLES = 128
-ALONE = (0, 1)
 
 
 def fit_costs(*, repeats: int = 30) -> KernelCosts:

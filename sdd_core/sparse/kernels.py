@@ -19,7 +19,7 @@ import math
 import numpy as np
 
 from sdd_core.sparse.compilation import compiled
-from sdd_core.sparse.meeting import meet, share, share_of_weights
+from sdd_core.sparse.meeting import ALONE, meet, share, share_of_weights
 from sdd_core.sparse.vector import (
     BLOCK,
     add_scaled,
@@ -235,7 +235,9 @@ def backward(plan, index, parameters, gradients, units, part, meeting, rounds, t
 
 
 @compiled
-def descend(parameters, momenta, gradients, kept, learning_rate, momentum, weight_decay):
+def descend(
+    parameters, momenta, gradients, kept, learning_rate, momentum, weight_decay, tile
+):
     """One step of torch.optim.SGD; leaves the gradients zero for the next."""
     for k in range(parameters.size):
         gradient = gradients[k] if kept[k] else parameters.dtype.type(0)
@@ -276,7 +278,7 @@ def train(
             )
         descend(
             parameters[mine], momenta[mine], gradients[mine], kept[mine],
-            learning_rates[step], momentum, weight_decay,
+            learning_rates[step], momentum, weight_decay, tile,
         )  # fmt: skip
     return loss
 
@@ -294,13 +296,12 @@ def evaluate(
     outputs = units[last.target * lanes :]
     scale = parameters.dtype.type(1)
     everything = np.arange(labels.size)
-    alone = (0, 1)
     begin, end = share(losses.size, part)
     for number in range(begin, end):
         start = number * lanes
         examples = everything[start : start + lanes]
-        gather(images, examples, live, units, alone, tile)
-        forward(plan, index, parameters, units, alone, meeting, 0, tile)
+        gather(images, examples, live, units, ALONE, tile)
+        forward(plan, index, parameters, units, ALONE, meeting, 0, tile)
         for lane in range(examples.size):
             for c in range(last.outputs):
                 logits[start + lane, c] = outputs[c * lanes + lane]

@@ -21,6 +21,9 @@ from sdd_core.sparse.compilation import compiled
 # Where the counts lie in the array that threads share: a cache line apart.
 ARRIVALS, ABANDONED, SIZE = 0, 8, 16
 
+# The part of a thread that has all the work.
+ALONE = (0, 1)
+
 # Looks at the counter before the processor is offered to others: some 10 microseconds.
 PATIENCE = 4000
 

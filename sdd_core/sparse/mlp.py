@@ -30,8 +30,8 @@ class SparseMLP:
 
     Does what `torch.optim.SGD(momentum=..., weight_decay=...)` does to the same network when
     the masks are applied to weights and gradients, biases and disconnected weights included, up
-    to the rounding of the number type. Runs with the same inputs and kernels on one machine
-    agree bit for bit, as does a run that was split between any two steps.
+    to the rounding of the number type. The weights of runs with the same inputs and kernels on
+    one machine agree bit for bit, as do those of a run that was split between any two steps.
 
     Args:
         weights: for each layer [outputs, inputs], all float32 or all float64.
@@ -137,10 +137,6 @@ class SparseMLP:
         self._crew.whole.run(work)
         # One after the other: the sum must not depend on the number of threads.
         return Evaluation(sum(losses.tolist()) / len(images), hits.sum() / len(images), logits)
-
-    def logits(self, images: NDArray) -> NDArray:
-        """Logits [examples, classes] of `images` [examples, features]."""
-        return self.evaluate(images, np.zeros(len(images), np.int64)).logits
 
     def weights(self) -> list[NDArray]:
         """The weights, [outputs, inputs] for each layer; pruned ones are 0."""

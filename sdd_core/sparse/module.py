@@ -6,11 +6,12 @@ import math
 import operator
 from collections.abc import Callable, Mapping, Sequence
 from itertools import pairwise
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, fx, nn
 
+from sdd_core.errors import SddError
 from sdd_core.sparse.mlp import SparseMLP
 
 T = TypeVar("T")
@@ -136,11 +137,21 @@ def save(network: SparseMLP, linears: Sequence[nn.Linear]) -> dict[Tensor, Tenso
     return momenta
 
 
+class _Tracer(fx.Tracer):
+    """Refuses what a trace does not show: operations without gradients, or under autocast."""
+
+    def create_node(self, *args: Any, **kwargs: Any) -> fx.Node:
+        if not torch.is_grad_enabled() or torch.is_autocast_enabled("cpu"):
+            raise SddError("the kernels train all of a model, in its own number type")
+        return super().create_node(*args, **kwargs)
+
+
+@torch.enable_grad()
 def trace(module: nn.Module) -> list[fx.Node]:
     """The operations of a model's forward method. Raises what the model's own code raises when
     met by a proxy."""
     # Wrapping `math` takes half the time, and no model that the kernels know has any use for it.
-    tracer = fx.Tracer(autowrap_modules=())  # type: ignore[arg-type]  # the hint says just one
+    tracer = _Tracer(autowrap_modules=())  # type: ignore[arg-type]  # the hint says just one
     try:
         return list(tracer.trace(module).nodes)
     finally:

@@ -9,7 +9,7 @@ from time import perf_counter
 import numpy as np
 from numpy.typing import NDArray
 
-from sdd_core.sparse.meeting import ABANDONED, SIZE
+from sdd_core.sparse.meeting import ABANDONED, ALONE, SIZE
 
 # A thread's number, and how many there are.
 Part = tuple[int, int]
@@ -34,19 +34,31 @@ class Team:
 
         work: compiled without the interpreter's lock; takes the thread's part and the array by
             which they `meet`.
+
+        Raises: what `work` raised first, when all threads have ended.
         """
         meeting = np.zeros(SIZE, np.int64)
         if self._pool is None:
-            return work((0, 1), meeting)
-        others = []
+            return work(ALONE, meeting)
+        errors: list[BaseException] = []
+
+        def share(number: int) -> float:
+            try:
+                return work((number, self.size), meeting)
+            except BaseException as error:
+                errors.append(error)
+                meeting[ABANDONED] = 1  # nobody must wait for the one that will not come
+                return 0.0
+
         try:
-            for number in range(1, self.size):
-                others.append(self._pool.submit(work, (number, self.size), meeting))
-            total = work((0, self.size), meeting)
-        except BaseException:
-            meeting[ABANDONED] = 1  # nobody must wait for the one that will not come
+            others = [self._pool.submit(share, number) for number in range(1, self.size)]
+            total = share(0) + sum(other.result() for other in others)
+        except BaseException:  # Ctrl-C just before or after
+            meeting[ABANDONED] = 1
             raise
-        return total + sum(other.result() for other in others)
+        if errors:
+            raise errors[0]
+        return total
 
 
 class Crew:

@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import ast
+import inspect
 import os
 import shutil
 import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+from numba.core.dispatcher import Dispatcher
+
 import sdd_core.sparse
+from sdd_core.sparse import convolution, convpass, kernels, meeting
 
 PROGRAM = """
 import numpy as np
@@ -22,6 +28,24 @@ images = random.standard_normal((8, 20)).astype(np.float32)
 network.train_epoch(images, np.zeros(8, np.int64), np.arange(8), 8, [0.1])
 print(sum(kernels.train.stats.cache_hits.values()), kernels.train.stats.cache_path)
 """
+
+
+@pytest.mark.parametrize("module", [kernels, convolution, convpass, meeting])
+def test_what_uses_another_file_is_compiled_anew_when_that_changes(module):
+    """The digest of all sources is in the type of a Tile; see `source_digest`."""
+    tree = ast.parse(inspect.getsource(module))
+    foreign = {
+        alias.asname or alias.name
+        for node in tree.body
+        if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("sdd_core.sparse")
+        for alias in node.names
+    }
+    functions = [value for value in vars(module).values() if isinstance(value, Dispatcher)]
+    own = [f.py_func for f in functions if f.py_func.__module__ == module.__name__]
+    assert own
+    for function in own:
+        if foreign & set(function.__code__.co_names):
+            assert {"tile", "pixel"} & set(inspect.signature(function).parameters), function
 
 
 def _run(package: Path, home: Path) -> tuple[str, Path]:

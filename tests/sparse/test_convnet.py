@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
 from typing import Any
 
@@ -11,6 +12,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
+from torch.nn import functional
 
 from sdd_core.sparse.convmodule import (
     ConvPlan,
@@ -234,6 +236,62 @@ def replace(name: str, part: nn.Module):
 def test_refuses_what_it_does_not_train_exactly(change):
     assert supports_convolution(ResNet(), (3, 16, 16)) is not None
     assert supports_convolution(Changed(change), (3, 16, 16)) is None
+
+
+class HeldNorm(ResNet):
+    """Its first normalisation keeps the statistics that it has."""
+
+    def train(self, mode: bool = True) -> HeldNorm:
+        super().train(mode)
+        self.bn.eval()
+        return self
+
+
+class Partly(ResNet):
+    """A ResNet whose first layers do not train, or in another number type."""
+
+    def __init__(self, context) -> None:
+        super().__init__()
+        self.context = context
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        with self.context():
+            y = functional.relu(self.bn(self.conv(x)))
+        return self.linear(functional.adaptive_avg_pool2d(self.blocks(y), 1).flatten(1))
+
+
+class Pooled(ResNet):
+    def __init__(self, pool: nn.Module) -> None:
+        super().__init__()
+        self.pool = pool
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        y = self.blocks(functional.relu(self.bn(self.conv(x))))
+        return self.linear(torch.flatten(self.pool(y), start_dim=1))
+
+
+class ByKeyword(ResNet):
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        y = self.blocks(functional.relu(input=self.bn(self.conv(x))))
+        return self.linear(torch.flatten(input=functional.adaptive_avg_pool2d(y, 1), start_dim=1))
+
+
+@pytest.mark.parametrize(
+    ("model", "taken"),
+    [
+        (HeldNorm(), False),
+        (Partly(contextlib.nullcontext), True),
+        (Partly(torch.no_grad), False),
+        (Partly(lambda: torch.autocast("cpu")), False),
+        (Pooled(nn.AvgPool2d(4)), True),
+        (Pooled(nn.AvgPool2d(4, divisor_override=1)), False),
+        (ByKeyword(), False),
+    ],
+)
+def test_what_the_model_does_itself_counts(model, taken):
+    assert (supports_convolution(model, (3, 16, 16)) is not None) == taken
+    with torch.no_grad():  # where it is asked does not
+        assert (supports_convolution(model, (3, 16, 16)) is not None) == taken
 
 
 @pytest.mark.parametrize("shape", [(3, 18, 18), (3, 16, 32), (768,), (1, 16, 16), (3, 8, 8)])

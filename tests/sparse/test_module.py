@@ -8,6 +8,7 @@ import torch
 from torch import nn
 
 from sdd_core.sparse import load, save, supports
+from sdd_core.sparse.convmodule import supports_convolution
 
 SHAPE = (1, 4, 5)
 
@@ -73,11 +74,14 @@ def test_takes_a_chain_however_it_is_written(forward):
             nn.functional.relu(m.one(x.flatten(1))), m.two.weight, m.two.bias
         ),
         lambda m, x: nn.functional.relu(m.one(x.flatten(1))),  # a layer that is not used
+        lambda m, x: m.two(nn.functional.relu(m.one(torch.flatten(input=x, start_dim=1)))),
+        torch.no_grad()(lambda m, x: m.two(nn.functional.relu(m.one(x.flatten(1))))),
         lambda m, x: [m.two(nn.functional.relu(m.one(x.flatten(1)))), m.one(x.flatten(1))][0],
     ],
 )
 def test_refuses_anything_else(forward):
     assert supports(Written(forward), SHAPE) is None
+    assert supports_convolution(Written(forward), (1, 4, 4)) is None  # asked next
 
 
 def frozen() -> nn.Module:
@@ -192,4 +196,5 @@ def test_module_to_network_and_back():
         np.testing.assert_array_equal(linear.bias.detach().numpy(), bias)
     with torch.inference_mode():
         logits = model(torch.from_numpy(images))
-    np.testing.assert_allclose(rest.logits(images), logits.numpy(), atol=1e-5)
+    result = rest.evaluate(images, labels)
+    np.testing.assert_allclose(result.logits, logits.numpy(), atol=1e-5)
