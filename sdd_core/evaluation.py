@@ -72,18 +72,30 @@ def loss_gradients(
     }
 
 
-def check_output(network: nn.Module, data: Dataset, device: torch.device, model: str) -> None:
+def check_output(
+    network: nn.Module, data: Dataset, device: torch.device, model: str, batch_size: int
+) -> None:
     """Raises SddError unless the network, which is of no use afterwards, turns images into one
-    number for each class, in evaluation and in training, and stays what it was."""
-    images = normalise(data.train.images[:2].to(device), data)
-    expected = [len(images), data.num_classes]
-    before, untouched = _parts(network), images.clone()
-    # Batch normalisation cannot train on one example.
-    for training in (False, True)[: len(images)]:
+    number for each class, in evaluation and in training, and stays what it was. Where an epoch
+    has a batch of one example, it has to train on that too."""
+    examples = normalise(data.train.images[:2].to(device), data)
+    single = 1 in (batch_size, len(data.train) % batch_size)
+    cases = [(examples, False)]
+    cases += [(examples, True)] if len(examples) > 1 and batch_size > 1 else []
+    cases += [(examples[:1], True)] if single else []
+    before = _parts(network)
+    for images, training in cases:
+        expected, untouched = [len(images), data.num_classes], images.clone()
         try:
             output = network.train(training)(images)
         except FAILURES as error:
             reason = " ".join(str(error).split())
+            if training and len(images) == 1:
+                raise SddError(
+                    f"model {model!r} cannot train on one example, and with train.batch_size "
+                    f"{batch_size} a batch of the {len(data.train)} of {data.name!r} has only "
+                    f"one; choose another size: {type(error).__name__}: {reason}"
+                ) from error
             raise SddError(
                 f"model {model!r} cannot take images of {data.name!r}, shape "
                 f"{list(data.input_shape)}: {type(error).__name__}: {reason}"

@@ -57,6 +57,10 @@ class Parts:
         if any(isinstance(p, UninitializedParameter) for p in network.parameters()):
             raise SddError(f"model {label(model)!r} has lazy layers, whose weights have no shape "
                            "yet; give their sizes")
+        for name, parameter in network.named_parameters():
+            if parameter.requires_grad and parameter.dtype != torch.float32:
+                raise SddError(f"model {label(model)!r} has the parameter {name!r} of type "
+                               f"{parameter.dtype}; expected torch.float32 for all that trains")
         return network
 
     def start(self) -> nn.Module:
@@ -140,9 +144,9 @@ class Parts:
         return replace(data, train=few)
 
     def _check(self) -> None:
-        check_output(self.build(0).to(self.device), self.data, self.device,
-                     label(self.experiment.model))
         train = self.experiment.train
+        check_output(self.build(0).to(self.device), self.data, self.device,
+                     label(self.experiment.model), train.batch_size)
         if not train.optimizer.momentum_sgd:
             with self.guard.asking(train.optimizer, "optimizer"):
                 train.optimizer.make(torch.zeros(1), train.lr, train.weight_decay)

@@ -139,6 +139,33 @@ def data(give):
     return {"sdd_data_sources": [Bad]}, {"data": "bad"}
 
 
+def with_settings(bad, **more):
+    hooks, settings = bad
+    return hooks, settings | more
+
+
+class InDouble(nn.Sequential):
+    """Calculates in double precision, and says nothing of it."""
+
+    def __init__(self, inputs, classes):
+        super().__init__(nn.Flatten(), nn.Linear(inputs, classes).double())
+
+    def forward(self, images):
+        return super().forward(images.double()).float()
+
+
+class OneIsTooFew(nn.Module):
+    """Batch normalisation, which cannot be trained on a single example."""
+
+    def __init__(self, inputs, classes):
+        super().__init__()
+        self.norm = nn.BatchNorm1d(inputs)
+        self.output = nn.Linear(inputs, classes)
+
+    def forward(self, images):
+        return self.output(self.norm(images.flatten(1)))
+
+
 def raising(*_):
     raise RuntimeError("two\nlines")
 
@@ -167,6 +194,14 @@ EARLY = {
     "no prunable layer": (model(lambda *_: nn.Sequential(nn.Flatten(), nn.LayerNorm(64),
                                                         nn.AdaptiveAvgPool1d(10))),
                           "no prunable layers"),
+    "double precision": (model(lambda shape, classes: InDouble(math.prod(shape), classes)),
+                         "has the parameter '1.weight' of type torch.float64; expected "
+                         "torch.float32 for all that trains"),
+    "one in the last batch": (
+        with_settings(model(lambda shape, classes: OneIsTooFew(math.prod(shape), classes)),
+                      train={"epochs": 1, "batch_size": 999}),
+        "model 'bad' cannot train on one example, and with train.batch_size 999 a batch of the "
+        "1000 of 'digits' has only one; choose another size: ValueError: Expected more"),
     "noise raises": (noise(raising), "noise 'bad' failed: RuntimeError: two lines"),
     "noise gives none": (noise(lambda labels: None), "noise 'bad' failed"),
     "noise outside": (noise(lambda labels: labels + 1), "labels from 1 to 10"),
@@ -186,23 +221,22 @@ def test_a_part_that_fails_is_one_line_and_nothing_is_written(tmp_path, fault):
     assert not list(tmp_path.iterdir())
 
 
-class OneIsTooFew(nn.Module):
-    """Batch normalisation, which cannot be trained on a single example."""
+class FailsLater(nn.Sequential):
+    """Fails when it has trained for a while."""
 
-    def __init__(self, inputs, classes):
-        super().__init__()
-        self.norm = nn.BatchNorm1d(inputs)
-        self.output = nn.Linear(inputs, classes)
+    calls = 0
 
     def forward(self, images):
-        return self.output(self.norm(images.flatten(1)))
+        self.calls += self.training
+        if self.calls > 4:
+            raise ValueError("two\nlines")
+        return super().forward(images)
 
 
 def test_a_network_that_fails_in_training_is_one_line(tmp_path):
-    hooks, settings = model(lambda shape, classes: OneIsTooFew(math.prod(shape), classes))
-    settings = small(**settings, train={"epochs": 1, "batch_size": 999})
-    with pytest.raises(SddError, match="model 'bad' failed: ValueError: Expected more") as refused:
-        go(settings, tmp_path, plugins=plugins_with(**hooks))
+    hooks, settings = model(lambda shape, classes: FailsLater(*linear(shape, classes)))
+    with pytest.raises(SddError, match="model 'bad' failed: ValueError: two lines") as refused:
+        go(small(**settings, engine="reference"), tmp_path, plugins=plugins_with(**hooks))
     assert "\n" not in str(refused.value)
 
 

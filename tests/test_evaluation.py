@@ -134,7 +134,7 @@ def test_a_parameter_that_has_no_part_has_gradient_zero():
 def test_a_network_that_changes_its_images_is_refused():
     network = nn.Sequential(nn.ReLU(inplace=True), nn.Flatten(), nn.Linear(18, 4))
     with pytest.raises(SddError, match="model 'clipper' changes the images in place"):
-        check_output(network, dataset(), torch.device("cpu"), "clipper")
+        check_output(network, dataset(), torch.device("cpu"), "clipper", 8)
 
 
 @pytest.mark.parametrize(
@@ -147,7 +147,7 @@ def test_a_network_that_changes_its_images_is_refused():
 )
 def test_a_network_that_does_not_fit_is_one_line(network, message):
     with pytest.raises(SddError, match=message) as refused:
-        check_output(network, dataset(), torch.device("cpu"), "some model")
+        check_output(network, dataset(), torch.device("cpu"), "some model", 8)
     assert "\n" not in str(refused.value)
     assert "'some model'" in str(refused.value)
 
@@ -188,9 +188,9 @@ class Odd(nn.Module):
 )
 def test_a_network_that_changes_in_forward_is_one_line(what, message):
     with pytest.raises(SddError, match=message) as refused:
-        check_output(Odd(what), dataset(), torch.device("cpu"), "some model")
+        check_output(Odd(what), dataset(), torch.device("cpu"), "some model", 8)
     assert "\n" not in str(refused.value)
 
 
 def test_a_plain_network_passes():
-    check_output(Odd("nothing"), dataset(), torch.device("cpu"), "some model")
+    check_output(Odd("nothing"), dataset(), torch.device("cpu"), "some model", 8)

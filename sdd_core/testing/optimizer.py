@@ -55,7 +55,10 @@ def goes_on(plugin: Any) -> None:
     whole, halves = _weights(), _weights()
     _train(plugin, whole, _gradients())
     first = _train(plugin, halves, _gradients()[:2])
-    memory = memory_of(first, halves)
+    try:
+        memory = memory_of(first, halves)
+    except TypeError as error:
+        raise fault(plugin, f"cannot go on from a checkpoint: {error}") from error
     _train(plugin, halves, _gradients()[2:], memory=memory)
     if not torch.equal(whole, halves):
         raise fault(plugin, "takes other steps after a checkpoint; keep all that it remembers as "

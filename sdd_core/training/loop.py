@@ -168,6 +168,7 @@ def restore_random_state(states: Mapping[str, Tensor]) -> None:
     """Set torch's global generators to what `random_state` returned."""
     torch.set_rng_state(states["cpu"])
     if torch.cuda.is_available():
-        for name, state in states.items():
-            if name != "cpu":
-                torch.cuda.set_rng_state(state, name)
+        # There may have been more of them where the checkpoint was written.
+        for number in range(torch.cuda.device_count()):
+            if (name := f"cuda:{number}") in states:
+                torch.cuda.set_rng_state(states[name], name)

@@ -84,8 +84,8 @@ class Resident:
         return normalise(images, self.data)
 
     def buffer(self, batch_size: int) -> Tensor:
-        """Room for one batch of inputs."""
-        return torch.empty((batch_size, *self.data.input_shape), device=self.device)
+        """Room for one batch of inputs, which is no larger than the training set."""
+        return torch.empty((min(batch_size, len(self)), *self.data.input_shape), device=self.device)
 
 
 def crop(

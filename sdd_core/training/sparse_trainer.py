@@ -118,7 +118,7 @@ class SparseTrainer:
 
     def _array(self, images: Tensor) -> NDArray[np.float32]:
         """Images as the kernels take them; no copy where they lie in memory so already."""
-        flat = images.flatten(1) if isinstance(self._own, SparseMLP) else images
+        flat = images.reshape(len(images), -1) if isinstance(self._own, SparseMLP) else images
         return flat.contiguous().numpy()
 
 

@@ -94,7 +94,7 @@ class FlatTrainer:
         offset = 0
         for name, parameter in parameters.items():
             weight, gradient, momentum, kept, drawn_to = (
-                torch.as_strided(flat, parameter.shape, parameter.stride(),
+                torch.as_strided(flat, parameter.shape, dense_stride(parameter),
                                  flat.storage_offset() + offset)
                 for flat in (self._weights, self._gradients, self._momenta, mask, anchor)
             )
@@ -203,17 +203,34 @@ class FlatTrainer:
     def momenta(self) -> dict[str, Tensor]:
         """See Trainer. Of an optimizer of torch: its own names, for all parameters in one."""
         if self._optimizer is not None:
-            return memory_of(self._optimizer, self._weights)
+            with blaming(self._train.optimizer):
+                return memory_of(self._optimizer, self._weights)
         return {
             name: view.cpu().clone(memory_format=torch.contiguous_format)
             for name, view in self._momentum_views.items()
         }
 
 
+# Stands before the name of what is a number of Python, not a tensor, to an optimizer.
+NUMBER = "number "
+
+
 def memory_of(optimizer: torch.optim.Optimizer, weights: Tensor) -> dict[str, Tensor]:
-    """What an optimizer remembers of the weights, by its own names, copied to the CPU."""
-    memory = optimizer.state[weights]
-    return {name: torch.as_tensor(value).cpu().clone() for name, value in memory.items()}
+    """What an optimizer remembers of the weights, by its own names, copied to the CPU.
+
+    Raises TypeError: it remembers something else than tensors and numbers.
+    """
+    memory: dict[str, Tensor] = {}
+    for name, value in optimizer.state[weights].items():
+        if isinstance(value, Tensor):
+            memory[name] = value.cpu().clone()
+        elif isinstance(value, int | float):
+            kind = torch.float64 if isinstance(value, float) else None
+            memory[NUMBER + name] = torch.tensor(value, dtype=kind)
+        else:
+            raise TypeError(f"it remembers {name!r} as {type(value).__name__}; a checkpoint keeps "
+                            "tensors and numbers")
+    return memory
 
 
 def restore_memory(
@@ -221,10 +238,16 @@ def restore_memory(
 ) -> None:
     """Let an optimizer go on from what one before it remembered."""
     optimizer.state[weights] = {
-        # Numbers, as the count of steps, stay on the CPU.
-        name: value.to(weights.device if value.dim() else "cpu", copy=True)
+        name.removeprefix(NUMBER): value.item() if name.startswith(NUMBER)
+        # Single numbers, as the count of steps, stay on the CPU.
+        else value.to(weights.device if value.dim() else "cpu", copy=True)
         for name, value in memory.items()
     }
+
+
+def dense_stride(tensor: Tensor) -> tuple[int, ...]:
+    """The order of its numbers in memory, without the gaps that a view may have."""
+    return torch.empty_like(tensor, device="meta").stride()
 
 
 def norm_scales(network: nn.Module) -> set[str]:

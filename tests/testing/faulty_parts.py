@@ -55,6 +55,17 @@ class Forgets(Optimizer):
         return _Step(weights, lambda gradient, _: momentum.mul_(0.9).add_(gradient), lr)
 
 
+class Collects(Optimizer):
+    """Remembers the sizes of all gradients in a list."""
+
+    name = "collects"
+
+    def make(self, weights, lr, weight_decay):
+        made = _Step(weights, lambda gradient, _: gradient, lr)
+        made.state[weights]["sizes"] = []
+        return made
+
+
 class Half(Optimizer):
     """Optimizes a copy of the weights."""
 

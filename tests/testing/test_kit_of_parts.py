@@ -12,6 +12,7 @@ FAULTS = {
     faulty.NormGradient: "moves a weight by what the others are",
     faulty.OwnRate: "moves weights with a learning rate of 0",
     faulty.Forgets: "takes other steps after a checkpoint",
+    faulty.Collects: "cannot go on from a checkpoint: it remembers 'sizes' as list",
     faulty.Half: "does not give a torch.optim.Optimizer of the one tensor",
     faulty.OneShort: "gave factors of the shape [0]; expected [1]",
     faulty.Negative: "gave the factor -0.1",

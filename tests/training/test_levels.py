@@ -364,3 +364,14 @@ def test_generalised_cross_entropy_is_what_the_network_is_trained_by(tmp_path):
         torch.testing.assert_close(dense.state[name], expected)
 
 
+
+
+@pytest.mark.parametrize("devices", [0, 1, 3])
+def test_a_checkpoint_of_two_gpus_goes_on_where_there_are_more_or_fewer(monkeypatch, devices):
+    states = training.random_state() | {f"cuda:{n}": torch.tensor([n]) for n in range(2)}
+    restored = {}
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: devices > 0)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: devices)
+    monkeypatch.setattr(torch.cuda, "set_rng_state", lambda s, name: restored.update({name: s}))
+    training.restore_random_state(states)
+    assert restored == {f"cuda:{n}": states[f"cuda:{n}"] for n in range(min(2, devices))}

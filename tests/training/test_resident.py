@@ -125,6 +125,10 @@ def test_the_last_batch_may_be_smaller():
     np.testing.assert_allclose(batch, seen(held.data.train.images[order[8:]]), atol=2e-6)
 
 
+def test_a_batch_size_beyond_the_data_takes_no_memory():
+    assert len(Resident(dataset(10), torch.device("cpu"), augment=False).buffer(10**15)) == 10
+
+
 def test_orders_are_permutations_that_depend_on_seed_level_and_epoch():
     held = Resident(dataset(50), CPU, augment=False)
     orders = [held.order(*path) for path in ((0, 0, 0), (1, 0, 0), (0, 1, 0), (0, 0, 1))]

@@ -93,6 +93,26 @@ def test_units_without_inputs_or_outputs_do_as_on_the_general_path():
     assert np.allclose(*(state["1.weight"][5:10].numpy() for state in states), rtol=1e-5)
 
 
+class OfNumbers(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.layers = perceptron(1, 20, 5)[1:]
+
+    def forward(self, numbers):
+        return self.layers(numbers.view(-1, 1))
+
+
+def test_examples_may_be_single_numbers():
+    data, states = dataset(()), []
+    for engine in ("auto", "reference"):
+        one = trainer(OfNumbers(), random_masks(OfNumbers(), 0.6), data, engine)
+        take_steps(one, data, 0, 5)
+        states.append(one.state())
+        assert bool(one.kernels) == (engine == "auto")
+        assert one.evaluate("test")[0] > 0
+    assert gap(*states) < 1e-4
+
+
 @MAKERS
 @pytest.mark.parametrize("augmented", [False, True])
 def test_goes_on_from_every_checkpoint_bit_for_bit(make, augmented, tmp_path, monkeypatch):

@@ -20,7 +20,7 @@ from training_cases import (
     take_steps,
 )
 
-from sdd_core.training.trainer import FlatTrainer
+from sdd_core.training.trainer import FlatTrainer, memory_of, restore_memory
 
 
 def convolutional(seed: int = 0) -> nn.Module:
@@ -70,6 +70,49 @@ def test_goes_on_from_a_state_and_momenta_bit_for_bit():
     take_steps(rest, data, 3, 4)
     assert_equal(rest.state(), whole.state())
     assert_equal(rest.momenta(), whole.momenta())
+
+
+def test_parameters_may_be_views_with_gaps():
+    apart, plain, data = perceptron(192, 6, 5), perceptron(192, 6, 5), dataset()
+    apart[1].weight = nn.Parameter(torch.zeros(6, 400)[:, ::2][:, :192])
+    apart[1].weight.data.copy_(plain[1].weight.data)
+    assert apart[1].weight.stride() == (400, 2)
+    trainers = [flat(network, random_masks(network, 0.5), data) for network in (apart, plain)]
+    for trainer in trainers:
+        take_steps(trainer, data, 0, 3)
+    assert_equal(*(trainer.state() for trainer in trainers))
+
+
+class Fading(torch.optim.Optimizer):
+    """Keeps its own count, and a rate in double precision."""
+
+    @torch.no_grad()
+    def step(self, closure=None):
+        (weight,) = self.param_groups[0]["params"]
+        memory = self.state[weight]
+        memory["count"] = memory.get("count", 0) + 1
+        memory["odd"] = not memory.get("odd", False)
+        memory["rate"] = memory.get("rate", 0.1) * (1 - 1 / 3)
+        memory["total"] = memory.get("total", torch.zeros(())) + 1
+        weight.sub_(weight.grad, alpha=memory["rate"] / memory["count"])
+
+
+def test_what_an_optimizer_remembers_comes_back_as_it_was():
+    weights = torch.ones(3)
+    weights.grad = torch.full((3,), 0.3)
+    first, second = (Fading([weights], {}) for _ in range(2))
+    for _ in range(5):
+        first.step()
+    memory = memory_of(first, weights)
+    assert all(isinstance(value, torch.Tensor) for value in memory.values())
+    restore_memory(second, weights, memory)
+    assert second.state[weights] == first.state[weights]
+    assert [type(value) for value in second.state[weights].values()] == [
+        int, bool, float, torch.Tensor
+    ]  # fmt: skip
+    second.state[weights]["history"] = []
+    with pytest.raises(TypeError, match="it remembers 'history' as list; a checkpoint keeps"):
+        memory_of(second, weights)
 
 
 def test_evaluates_the_network_as_it_is_used():
