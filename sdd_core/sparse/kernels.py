@@ -235,6 +235,15 @@ def backward(plan, index, parameters, gradients, units, part, meeting, rounds, t
 
 
 @compiled
+def within(numbers, limit):
+    """Whether all numbers are from 0 to below the limit."""
+    low = high = 0
+    for number in numbers:
+        low, high = min(low, number), max(high, number)
+    return low >= 0 and high < limit
+
+
+@compiled
 def descend(
     parameters, momenta, gradients, kept, learning_rate, momentum, weight_decay, tile
 ):

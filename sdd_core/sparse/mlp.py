@@ -102,7 +102,7 @@ class SparseMLP:
                 f"training takes one learning rate for each of {steps} batches"
                 f" ({len(order)} examples, {batch_size} a batch), got {len(learning_rates)}"
             )
-        if order.min() < 0 or order.max() >= len(images):
+        if not compiled.within(order, len(images)):
             raise SddError(f"order names examples outside 0 to {len(images) - 1}")
         tile = _tile(batch_size)
         plan, units = self._plan, self._buffer(tile)
@@ -111,7 +111,7 @@ class SparseMLP:
         def take(team: Team, begin: int, end: int) -> float:
             examples, some = order[begin * batch_size : end * batch_size], rates[begin:end]
             return team.run(lambda part, meeting: compiled.train(
-                plan.layers, plan.index, plan.live, self._parameters, self._momenta,
+                plan.table, plan.index, plan.live, self._parameters, self._momenta,
                 self._gradients, plan.kept, units, images, labels, examples, batch_size, some,
                 self._momentum, self._weight_decay, part, meeting, tile,
             ))  # fmt: skip
@@ -128,7 +128,7 @@ class SparseMLP:
 
         def work(part: Part, meeting: NDArray[np.int64]) -> float:
             compiled.evaluate(
-                plan.layers, plan.index, plan.live, self._parameters,
+                plan.table, plan.index, plan.live, self._parameters,
                 self._buffer(tile, part[0]), images, labels, logits, losses, hits,
                 part, meeting, tile,
             )  # fmt: skip
@@ -175,7 +175,7 @@ class SparseMLP:
                 f"labels are {labels.dtype} of shape {labels.shape}, {len(images)} images take"
                 f" int64 of shape ({len(images)},), at least one"
             )
-        if labels.min() < 0 or labels.max() >= self._classes:
+        if not compiled.within(labels, self._classes):
             raise SddError(
                 f"labels lie in {labels.min()} to {labels.max()}, the network has classes 0 to"
                 f" {self._classes - 1}"

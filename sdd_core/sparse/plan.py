@@ -75,6 +75,8 @@ class Plan:
                 kept.append(np.ones(seen.shape[0], bool))
                 parameters += seen.shape[0]
             units = layer.target
+        # The same numbers for the kernels: of a plain array the compiler knows the type at once.
+        self.table = self.layers.view(np.ndarray)
         self.units = units + masks[-1].shape[0] + 2  # two for `cross_entropy`
         self.index = index.flat()
         self.kept = np.concatenate(kept)

@@ -28,6 +28,7 @@ from sdd_core.training.resident import Crops, Resident, normalise
 
 Own = SparseMLP | SparseConvNet
 Masks = Mapping[Tensor, Tensor]
+Images = NDArray[np.float32]
 Kernels = tuple[str, ...] | None
 Made = tuple[Own, Callable[[], dict[Tensor, Tensor]], tuple[str, ...]]
 
@@ -61,36 +62,36 @@ class SparseTrainer:
         self._save = save
         self._data = data
         self._batch_size = batch_size
-        self._parts: dict[str, list[tuple[Tensor, NDArray[np.int64]]]] = {}
+        self._labels = data.train_labels.numpy()
+        # None where every batch is made anew.
+        whole = data.augmentation is None and data.train_images.is_floating_point()
+        self._images = self._array(data.train_images) if whole else None
+        self._parts: dict[str, list[tuple[Tensor | Images, NDArray[np.int64]]]] = {}
 
     def steps(
         self, order: Tensor, crops: Crops | None, first: int, learning_rates: np.ndarray
     ) -> None:
         """See Trainer."""
         data, size, last = self._data, self._batch_size, first + len(learning_rates)
-        if crops is None and data.train_images.is_floating_point():
-            images, labels = self._array(data.train_images), data.train_labels.numpy()
-            chosen = order[first * size : last * size].numpy()
-            self._own.train_epoch(images, labels, chosen, size, learning_rates)
+        if self._images is not None:
+            chosen = order.numpy()[first * size : last * size]
+            self._own.train_epoch(self._images, self._labels, chosen, size, learning_rates)
             return
         for start in range(first, last, BATCHES):
             stop = min(start + BATCHES, last)
             rows = slice(start * size, stop * size)
             images = self._array(data.batch(order, crops, rows, data.buffer(0)))
-            labels = data.train_labels[order[rows]].numpy()
+            labels = self._labels[order[rows].numpy()]
             rates = learning_rates[start - first : stop - first]
             self._own.train_epoch(images, labels, np.arange(len(images)), size, rates)
 
     def evaluate(self, part: str) -> tuple[float, float]:
         """See Trainer."""
-        batches, data = self._batches(part), self._data
-
-        loss = hits = 0.0
-        for images, labels in batches:
-            inputs = images if images.is_floating_point() else normalise(images, data.data)
-            result = self._own.evaluate(self._array(inputs), labels)
-            loss, hits = loss + result.loss * len(labels), hits + result.accuracy * len(labels)
-        examples = sum(len(labels) for _, labels in batches)
+        loss, hits, examples = 0.0, 0.0, 0
+        for images, labels in self._batches(part):
+            result, count = self._own.evaluate(self._inputs(images), labels), len(labels)
+            loss, hits = loss + result.loss * count, hits + result.accuracy * count
+            examples += count
         return loss / examples, round(hits) / examples
 
     def state(self) -> dict[str, Tensor]:
@@ -106,17 +107,27 @@ class SparseTrainer:
         momenta = self._save()
         return {name: momenta[p].contiguous() for name, p in self._network.named_parameters()}
 
-    def _batches(self, part: str) -> list[tuple[Tensor, NDArray[np.int64]]]:
-        """Images and labels of 'train' or 'test', no copies; small data sets feel the slicing."""
+    def _batches(self, part: str) -> list[tuple[Tensor | Images, NDArray[np.int64]]]:
+        """Images and labels of 'train' or 'test', no copies: tensors where they are to be
+        normalised. Made once, for small data sets feel the slicing."""
         if part not in self._parts:
             data = self._data
             train = part == "train"
             images = data.train_images if train else data.test_images
             labels = (data.train_labels if train else data.test_labels).numpy()
-            self._parts[part] = [(images[r], labels[r]) for r in evaluation_batches(images)]
+            ready = images.is_floating_point()
+            self._parts[part] = [
+                (self._array(images[rows]) if ready else images[rows], labels[rows])
+                for rows in evaluation_batches(images)
+            ]
         return self._parts[part]
 
-    def _array(self, images: Tensor) -> NDArray[np.float32]:
+    def _inputs(self, images: Tensor | Images) -> Images:
+        if isinstance(images, Tensor):
+            return self._array(normalise(images, self._data.data))
+        return images
+
+    def _array(self, images: Tensor) -> Images:
         """Images as the kernels take them; no copy where they lie in memory so already."""
         flat = images.reshape(len(images), -1) if isinstance(self._own, SparseMLP) else images
         return flat.contiguous().numpy()
