@@ -28,7 +28,7 @@ from torch.utils.data import Dataset as TorchDataset
 
 from sdd_core import Dataset, Experiment, Split
 from sdd_core.masks import full_masks, prunable_weights, prune_to
-from sdd_core.training.choice import make_trainer
+from sdd_core.training.choice import Trainers
 from sdd_core.training.resident import Resident
 from sdd_core.training.trainer import Trainer
 
@@ -245,7 +245,7 @@ def imp(
     rate = experiment.train.lr
     for wanted in sparsities:
         while reached < wanted:
-            trainer = make_trainer(network, masks, data, experiment)
+            trainer = Trainers(network, data, experiment).make(network, masks)
             for number in range(epochs):
                 epoch(trainer, data, number, rate)
             state = trainer.state()

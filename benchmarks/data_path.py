@@ -41,14 +41,15 @@ from baseline import (
 )
 
 from sdd_core import Augmentation, Dataset
-from sdd_core.training.choice import make_trainer
+from sdd_core.training.choice import Trainers
 from sdd_core.training.resident import Resident
 from sdd_core.training.trainer import FlatTrainer
 
 
 def against_loader(data: Dataset, repeats: int, clock: Clock) -> list[list[str]]:
     experiment, resident = settings(), Resident(data, CPU, augment=False)
-    ours = make_trainer(build(experiment, data), {}, resident, experiment)
+    network = build(experiment, data)
+    ours = Trainers(network, resident, experiment).make(network, {})
     eager = Eager(build(experiment, data), {}, resident, experiment)
     works = {
         "epoch": lambda: epoch(ours, resident, 0, 0.1),

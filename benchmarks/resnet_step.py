@@ -30,7 +30,7 @@ from baseline import (
 )
 
 from sdd_core import Experiment
-from sdd_core.training.choice import make_trainer
+from sdd_core.training.choice import Trainers
 from sdd_core.training.resident import Resident
 
 TARGETS = {0.5: None, 0.8: None, 0.95: 2.0, 0.98: 3.0, 0.99: 5.0}
@@ -50,7 +50,7 @@ def main() -> None:
     for sparsity, network, masks in imp(experiment, data, list(TARGETS), epochs=1, each=0.6):
         plain = deepcopy(network).to(memory_format=torch.channels_last)
         eager = Eager(plain, masks, data, experiment)
-        ours = make_trainer(deepcopy(network), masks, data, experiment)
+        ours = Trainers(network, data, experiment).make(deepcopy(network), masks)
         works = {"sparse": lambda ours=ours: ours.steps(order, None, 0, rates)}
         works |= clock.with_threads("eager", lambda eager=eager: eager.steps(order, 0.001))
         measured = clock.measure(works, args.repeats)

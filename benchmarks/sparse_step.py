@@ -36,7 +36,7 @@ from baseline import (
     table,
 )
 
-from sdd_core.training.choice import make_trainer
+from sdd_core.training.choice import Trainers
 from sdd_core.training.resident import Resident
 from sdd_core.training.trainer import Trainer
 
@@ -53,7 +53,8 @@ def rows(data: Resident, repeats: int, steps: int, clock: Clock) -> list[list[st
         trainers = []
         for threads in (max(clock.threads), 1, 1):
             torch.set_num_threads(threads)
-            trainers.append(make_trainer(deepcopy(network), masks, data, experiment))
+            own = Trainers(network, data, experiment).make(deepcopy(network), masks)
+            trainers.append(own)
         torch.set_num_threads(max(clock.threads))
         alone, *pair = trainers
         pool = ThreadPoolExecutor(2)

@@ -171,10 +171,5 @@ class LevelView:
 
     def _predicted(self, part: str, images: Tensor) -> Tensor:
         if part not in self._logits:
-            self._logits[part] = predict(self._trained, self.data, images)
+            self._logits[part] = predict(self.network(), self.data, images)
         return self._logits[part].clone()
-
-    @cached_property
-    def _trained(self) -> nn.Module:
-        """The network for predictions, which change nothing about it."""
-        return self.network()

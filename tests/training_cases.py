@@ -11,7 +11,8 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
 from sdd_core import Augmentation, Dataset, Experiment, Split
-from sdd_core.training.choice import make_trainer
+from sdd_core.training.choice import Trainers
+from sdd_core.training.costs import KernelCosts
 from sdd_core.training.resident import Resident
 from sdd_core.training.trainer import Trainer
 
@@ -68,9 +69,11 @@ def trainer(
     masks: Mapping[str, Tensor],
     data: Dataset,
     engine: str = "auto",
+    costs: KernelCosts | None = None,
     **options,
 ) -> Trainer:
-    return make_trainer(network, masks, resident(data), experiment(engine), **options)
+    trainers = Trainers(network, resident(data), experiment(engine), costs)
+    return trainers.make(network, masks, **options)
 
 
 def take_steps(trainer: Trainer, data: Dataset, first: int, count: int, rate: float = 0.05) -> None:

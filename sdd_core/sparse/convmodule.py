@@ -24,20 +24,24 @@ from sdd_core.sparse.module import (
 
 @dataclass
 class ConvPlan:
-    """What `SparseConvNet` needs to know of a model, and the model's parts in its order."""
+    """What `SparseConvNet` needs to know of a model: its parts, by name and in its order."""
 
     operations: list[Convolution | Normalisation] = field(default_factory=list)
     sizes: list[tuple[int, int]] = field(default_factory=list)
-    convolutions: list[nn.Conv2d] = field(default_factory=list)
-    norms: list[nn.BatchNorm2d] = field(default_factory=list)
-    linear: nn.Linear | None = None
+    convolutions: list[str] = field(default_factory=list)
+    norms: list[str] = field(default_factory=list)
+    linear: str = ""
 
-    def parameters(self) -> list[Tensor]:
-        """In the order of `SparseConvNet`."""
-        assert self.linear is not None
-        weights = [convolution.weight for convolution in self.convolutions]
-        affine = [tensor for norm in self.norms for tensor in (norm.weight, norm.bias)]
-        return [*weights, *affine, self.linear.weight, self.linear.bias]
+    def parameters(self, model: nn.Module) -> list[Tensor]:
+        """Those of a model, in the order of `SparseConvNet`."""
+        weights = [f"{name}.weight" for name in self.convolutions]
+        affine = [f"{name}.{part}" for name in (*self.norms, self.linear)
+                  for part in ("weight", "bias")]  # fmt: skip
+        return [model.get_parameter(name) for name in (*weights, *affine)]
+
+    def normalisations(self, model: nn.Module) -> list[nn.BatchNorm2d]:
+        """Those of a model."""
+        return [cast(nn.BatchNorm2d, model.get_submodule(name)) for name in self.norms]
 
     def pixels(self) -> list[int]:
         """How many pixels the result of each convolution has."""
@@ -56,14 +60,15 @@ def supports_convolution(module: nn.Module, image_shape: Sequence[int]) -> ConvP
     if len(image_shape) != 3 or image_shape[1] != image_shape[2] or image_shape[1] % 4:
         return None
     plan = same_in_both_modes(module, lambda: _Reader(module, image_shape).read())
-    if plan is None or not is_trainable(module, plan.parameters()):
+    if plan is None or not is_trainable(module, plan.parameters(module)):
         return None
-    buffers = {id(buffer) for norm in plan.norms for buffer in norm.buffers()}
+    buffers = {id(buffer) for norm in plan.normalisations(module) for buffer in norm.buffers()}
     return plan if {id(buffer) for buffer in module.buffers()} == buffers else None
 
 
 def load_convolution(
     plan: ConvPlan,
+    model: nn.Module,
     masks: Mapping[Tensor, Tensor],
     *,
     momentum: float,
@@ -74,10 +79,10 @@ def load_convolution(
     """A sparse network with copies of the model's parameters and statistics.
 
     Args:
-        masks: for parameters of the plan, which entries are kept; all where there is none.
+        masks: for parameters of the model, which entries are kept; all where there is none.
         momenta: SGD's momentum buffer of each parameter (None: no step taken yet).
     """
-    parameters = plan.parameters()
+    parameters = plan.parameters(model)
     return SparseConvNet(
         plan.operations,
         plan.sizes,
@@ -90,7 +95,7 @@ def load_convolution(
                 cast(float, norm.momentum),
                 norm.eps,
             )
-            for norm in plan.norms
+            for norm in plan.normalisations(model)
         ],
         momentum=momentum,
         weight_decay=weight_decay,
@@ -100,15 +105,18 @@ def load_convolution(
 
 
 @torch.no_grad()
-def save_convolution(network: SparseConvNet, plan: ConvPlan) -> dict[Tensor, Tensor]:
+def save_convolution(
+    network: SparseConvNet, plan: ConvPlan, model: nn.Module
+) -> dict[Tensor, Tensor]:
     """Copy parameters and statistics into the model; return each parameter's momentum buffer."""
     momenta: dict[Tensor, Tensor] = {}
     for parameter, value, buffer in zip(
-        plan.parameters(), network.parameters(), network.momenta(), strict=True
+        plan.parameters(model), network.parameters(), network.momenta(), strict=True
     ):
         parameter.copy_(torch.from_numpy(value))
         momenta[parameter] = torch.from_numpy(buffer)
-    for norm, (mean, variance) in zip(plan.norms, network.statistics(), strict=True):
+    norms = plan.normalisations(model)
+    for norm, (mean, variance) in zip(norms, network.statistics(), strict=True):
         assert norm.running_mean is not None
         assert norm.running_var is not None
         assert norm.num_batches_tracked is not None
@@ -157,23 +165,24 @@ class _Reader:
         inputs = [self._values.get(argument) for argument in node.all_input_nodes]
         if not inputs or None in inputs or not isinstance(next(iter(node.args), None), fx.Node):
             return None
-        part = self._module.get_submodule(str(node.target)) if node.op == "call_module" else None
+        name = str(node.target) if node.op == "call_module" else ""
+        part = self._module.get_submodule(name) if name else None
         if len(inputs) == 2:
             return self._sum(node, *inputs)
         value = inputs[0]
         assert value is not None
         if isinstance(value, int):
             if type(part) is nn.Conv2d:
-                return self._convolution(part, value)
+                return self._convolution(name, part, value)
             pooled = value > 0 and _pools(node, part, self._plan.sizes[value][1])
             return ("pooled", value) if pooled else None
         kind, *rest = value
         if kind == "conv" and type(part) is nn.BatchNorm2d:
-            value = self._norm(part, *rest)
+            value = self._norm(name, part, *rest)
         elif kind in ("norm", "sum") and is_relu(node, part):
             value = self._map(*rest)
         elif kind in ("pooled", "flat") and type(part) is nn.Linear:
-            value = self._head(part, *rest)
+            value = self._head(name, part, *rest)
         elif kind == "pooled" and is_flatten(node, part):
             value = ("flat", *rest)
         else:
@@ -186,7 +195,7 @@ class _Reader:
         self._plan.operations.append(Normalisation(target, source, *rest))
         return target
 
-    def _convolution(self, part: nn.Conv2d, source: int) -> tuple | None:
+    def _convolution(self, name: str, part: nn.Conv2d, source: int) -> tuple | None:
         channels, size = self._plan.sizes[source]
         kernel, stride = part.kernel_size[0], part.stride[0]
         plain = (
@@ -201,24 +210,24 @@ class _Reader:
             and part.bias is None
             and part.in_channels == channels
         )
-        if not plain or part in self._plan.convolutions or size % (4 * stride):
+        if not plain or name in self._plan.convolutions or size % (4 * stride):
             return None
         self._plan.sizes.append((part.out_channels, size // stride))
         target = len(self._plan.sizes) - 1
         layer = len(self._plan.convolutions)
         self._plan.operations.append(Convolution(source, target, layer, stride))
-        self._plan.convolutions.append(part)
+        self._plan.convolutions.append(name)
         return "conv", target
 
-    def _norm(self, part: nn.BatchNorm2d, source: int) -> tuple | None:
+    def _norm(self, name: str, part: nn.BatchNorm2d, source: int) -> tuple | None:
         complete = part.affine and part.track_running_stats and part.momentum is not None
-        if not complete or part in self._plan.norms:
+        if not complete or name in self._plan.norms:
             return None
         if part.training != self._module.training:  # a `train` of the model's own holds it
             return None
         if part.num_features != self._plan.sizes[source][0]:
             return None
-        self._plan.norms.append(part)
+        self._plan.norms.append(name)
         return "norm", source, len(self._plan.norms) - 1
 
     def _sum(self, node: fx.Node, one: int | tuple | None, other: int | tuple | None):
@@ -243,12 +252,12 @@ class _Reader:
         same = self._plan.sizes[one[1]] == self._plan.sizes[rest[0]]
         return ("sum", *one[1:], *rest) if same else None
 
-    def _head(self, part: nn.Linear, source: int) -> tuple | None:
+    def _head(self, name: str, part: nn.Linear, source: int) -> tuple | None:
         if part.bias is None or part.in_features != self._plan.sizes[source][0]:
             return None
         if source != self._plan.operations[-1].target:
             return None
-        self._plan.linear = part
+        self._plan.linear = name
         return ("logits",)
 
     def _in_order(self) -> bool:

@@ -185,7 +185,8 @@ class Layout:
         head[0].target = self._take(mask.shape[0] + 2)  # two for `cross_entropy`
         head[0].weights, head[0].biases = self._starts[-3], self._starts[-2]
         head[0].row_blocks = head[0].column_blocks = 1
-        list_weights(head[0], mask, self._index)
+        rows, columns = np.nonzero(mask)
+        list_weights(head[0], rows, columns, self._index)
         return head
 
     def _describe_layers(self) -> None:

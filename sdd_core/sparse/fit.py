@@ -128,14 +128,14 @@ def _convolution(
     )  # fmt: skip
     plan = supports_convolution(network, shape)
     assert plan is not None
-    weights = [convolution.weight for convolution in plan.convolutions]
+    weights = plan.parameters(network)[: len(plan.convolutions)]
     random = torch.Generator().manual_seed(0)
     images = torch.randn(EXAMPLES, *shape, generator=random).numpy()
     labels, order = np.arange(EXAMPLES) % 10, np.arange(EXAMPLES)
     points = []
     for density in (0.1, 0.6):
         masks = {w: torch.rand(w.shape, generator=random) < density for w in weights}
-        own = load_convolution(plan, masks, momentum=0.9, weight_decay=0.0)
+        own = load_convolution(plan, network, masks, momentum=0.9, weight_decay=0.0)
         step = partial(own.train_epoch, images, labels, order, EXAMPLES, [0.0])
         kept = sum(int(mask.sum()) for mask in masks.values())
         points.append((kept, _nanoseconds(step, repeats)))

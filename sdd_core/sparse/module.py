@@ -24,8 +24,9 @@ _HOOKS = (
 )
 
 
-def supports(module: nn.Module, image_shape: Sequence[int]) -> list[nn.Linear] | None:
-    """The Linear layers of a model that `SparseMLP` trains exactly, first to last, else None.
+def supports(module: nn.Module, image_shape: Sequence[int]) -> list[str] | None:
+    """The names of the Linear layers of a model that `SparseMLP` trains exactly, first to last,
+    else None.
 
     Such a model takes a batch of images of `image_shape` (without the batch), flattens them, and
     is Linear, ReLU, Linear, ..., Linear from there, in training and in evaluation. It is
@@ -33,11 +34,11 @@ def supports(module: nn.Module, image_shape: Sequence[int]) -> list[nn.Linear] |
     besides (dropout, other layers, parameters, buffers, hooks, tied or frozen weights) means None.
     A forward method whose operations depend on Python state other than `training` escapes it.
     """
-    linears = same_in_both_modes(module, lambda: _chain(module, image_shape))
-    if linears is None or any(True for _ in module.buffers()):
+    names = same_in_both_modes(module, lambda: _chain(module, image_shape))
+    if names is None or any(True for _ in module.buffers()):
         return None
-    tensors = [tensor for linear in linears for tensor in linear.parameters()]
-    return linears if is_trainable(module, tensors) else None
+    tensors = [tensor for name in names for tensor in module.get_submodule(name).parameters()]
+    return names if is_trainable(module, tensors) else None
 
 
 def same_in_both_modes(module: nn.Module, read: Callable[[], T | None]) -> T | None:
@@ -161,7 +162,7 @@ def trace(module: nn.Module) -> list[fx.Node]:
         tracer.submodule_paths = None
 
 
-def _chain(module: nn.Module, image_shape: Sequence[int]) -> list[nn.Linear] | None:
+def _chain(module: nn.Module, image_shape: Sequence[int]) -> list[str] | None:
     try:
         nodes = trace(module)
     except Exception:  # the tracer raises what the model's own code raises when met by a proxy
@@ -172,9 +173,10 @@ def _chain(module: nn.Module, image_shape: Sequence[int]) -> list[nn.Linear] | N
     if images.op != "placeholder" or not in_line:
         return None
     features = math.prod(image_shape)
-    steps = [_step(module, node, images, features) for node in nodes[1:-1]]
+    nodes = nodes[1:-1]
+    steps = [_step(module, node, images, features) for node in nodes]
     if steps[:1] == ["flatten"]:
-        steps = steps[1:]
+        nodes, steps = nodes[1:], steps[1:]
     elif len(image_shape) != 1:
         return None
     linears = [step for step in steps[::2] if isinstance(step, nn.Linear)]
@@ -182,7 +184,8 @@ def _chain(module: nn.Module, image_shape: Sequence[int]) -> list[nn.Linear] | N
         return None
     widths = [features, *(linear.out_features for linear in linears)]
     fits = [linear.in_features for linear in linears] == widths[:-1]
-    return linears if fits and len(set(linears)) == len(linears) else None
+    names = [str(node.target) for node in nodes[::2]]
+    return names if fits and len(set(names)) == len(names) else None
 
 
 def _step(

@@ -67,7 +67,7 @@ class Plan:
                 layer.row_blocks = _blocks(layer.inputs, density)
                 # Other layers need the sum over all rows at once, for their inputs' gradients.
                 layer.column_blocks = _blocks(layer.outputs, density) if i == 0 else 1
-                rows, columns = list_weights(layer, seen, index)
+                rows, columns = list_weights(layer, rows, columns, index)
             self._slots.append((rows, features[columns] if i == 0 else columns, slots))
             parameters += kept[-1].size
             layer.biases = parameters if biased[i] else -1
@@ -110,21 +110,22 @@ class Plan:
 
 
 def list_weights(
-    layer: Any, mask: NDArray[np.bool_], index: Index
+    layer: Any, rows: NDArray[np.intp], columns: NDArray[np.intp], index: Index
 ) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
     """Write a sparse layer's kept weights into the index, in as many blocks as the layer says.
 
-    Returns their rows and columns, in the order in which they have to lie.
+    rows, columns: of these weights, row by row. Returns them in the order in which they have to
+    lie.
     """
-    rows, columns = np.nonzero(mask)
-    order, starts = _in_blocks(rows, columns, mask.shape, layer.row_blocks)
+    shape = (int(layer.outputs), int(layer.inputs))
+    order, starts = _in_blocks(rows, columns, shape, int(layer.row_blocks))
+    layer.row_work = index.append(_starts(rows, shape[0]))
     rows, columns = rows[order], columns[order]
     layer.row_starts, layer.columns = index.append(starts), index.append(columns)
-    layer.row_work = index.append(np.append(0, np.cumsum(mask.sum(axis=1))))
-    order, starts = _in_blocks(columns, rows, mask.shape[::-1], layer.column_blocks)
+    order, starts = _in_blocks(columns, rows, shape[::-1], int(layer.column_blocks))
     layer.column_starts, layer.rows = index.append(starts), index.append(rows[order])
     layer.positions = index.append(order)
-    layer.column_work = index.append(np.append(0, np.cumsum(mask.sum(axis=0))))
+    layer.column_work = index.append(_starts(columns, shape[1]))
     return rows, columns
 
 
@@ -156,12 +157,19 @@ def _in_blocks(
 ) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
     """The order of weights by block of places, line, and place; and where each line begins in it.
 
-    shape: (lines, places). Returns also [blocks * lines + 1] positions.
+    shape: (lines, places). Places ascend along a line already. Returns also
+    [blocks * lines + 1] positions.
     """
-    block = places * blocks // shape[1]
-    order = np.lexsort((places, lines, block))
-    counts = np.bincount(block * shape[0] + lines, minlength=blocks * shape[0])
-    return order, np.append(0, np.cumsum(counts))
+    line = lines if blocks == 1 else places * blocks // shape[1] * shape[0] + lines
+    count = blocks * shape[0]
+    # numpy sorts numbers of 16 bits in linear time.
+    order = np.argsort(line.astype(np.uint16) if count <= 1 << 16 else line, kind="stable")
+    return order, _starts(line, count)
+
+
+def _starts(lines: NDArray[np.intp], count: int) -> NDArray[np.intp]:
+    """[count + 1]: where each line begins when what belongs to them lies line by line."""
+    return np.append(0, np.cumsum(np.bincount(lines, minlength=count)))
 
 
 def _live_blocks(mask: NDArray[np.bool_]) -> tuple[NDArray[np.int32], NDArray[np.intp]]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping
+from functools import cached_property
 from typing import Any, Protocol
 
 import torch
@@ -18,7 +19,7 @@ from sdd_core.plugin import PrunedValue
 from sdd_core.randomness import generator
 from sdd_core.retraining import Retraining
 from sdd_core.store import Store
-from sdd_core.training.choice import make_trainer
+from sdd_core.training.choice import Trainers
 from sdd_core.training.loop import train_level
 from sdd_core.training.trainer import FlatTrainer, Objective
 
@@ -63,16 +64,14 @@ class Levels:
         network.load_state_dict(dict(resume.state if resume else start))
         epochs_ahead = math.ceil(len(retraining.learning_rates) / parts.dense.steps_per_epoch)
         self._call("sdd_level_start", level=index, epochs=epochs_ahead)
+        trainers = self._trainers
         # The draws of a network, of dropout for example, depend on the level alone.
         with parts.guard.asking(self._experiment.model, "training", index):
-            trainer = make_trainer(
+            trainer = trainers.make(
                 network.to(parts.device),
                 masks,
-                parts.resident,
-                self._experiment,
                 momenta=resume.momenta if resume else None,
                 kernels=resume.kernels if resume else None,
-                costs=self._store.kernel_costs(),
                 objective=self._objective(start, retraining, before, dense),
             )
             epochs, diverged = train_level(
@@ -96,6 +95,13 @@ class Levels:
             diverged = True
             state = start if finite(start, parts.trainable) else masked(self.dense_after(0), masks)
         return Level(index, dict(masks), state, epochs, diverged, trainer.kernels)
+
+    @cached_property
+    def _trainers(self) -> Trainers:
+        network = self._parts.build(0)
+        with self._parts.guard.asking(self._experiment.model, "layers"):
+            return Trainers(network, self._parts.resident, self._experiment,
+                            self._store.kernel_costs())
 
     def dense_after(self, steps: int) -> dict[str, Tensor]:
         """The dense network after some steps of its training; 0 is its initialisation, which may
@@ -127,15 +133,9 @@ class Levels:
         masks = masking.full_masks(parts.prunable)
         first = Retraining("initialisation", parts.dense.learning_rates[:steps])
         objective = self._objective(self.dense_after(0), first, None, None)
+        trainers = self._trainers
         with parts.guard.asking(self._experiment.model, "training", 0):
-            trainer = make_trainer(
-                network.to(parts.device),
-                masks,
-                parts.resident,
-                self._experiment,
-                costs=self._store.kernel_costs(),
-                objective=objective,
-            )
+            trainer = trainers.make(network.to(parts.device), masks, objective=objective)
             train_level(trainer, parts.resident, first, seed=seed, level=0,
                         batch_size=self._experiment.train.batch_size, measure=False)
         network.load_state_dict(trainer.state())

@@ -6,7 +6,7 @@ Imports numba; `sdd_core.training.choice` looks first whether there is one.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -133,66 +133,89 @@ class SparseTrainer:
         return flat.contiguous().numpy()
 
 
-def sparse_trainer(
-    network: nn.Module,
-    masks: Mapping[str, Tensor],
-    data: Resident,
-    train: Train,
-    *,
-    momenta: Mapping[str, Tensor] | None,
-    kernels: tuple[str, ...] | None,
-    costs: KernelCosts,
-) -> SparseTrainer | None:
-    """A trainer with sparse kernels, or None where the general path has to train, or is faster.
+class SparseTrainers:
+    """Makes the trainers of networks that are built alike; their layers are read off the first.
 
-    kernels: those of a checkpoint, which decide alone; None: `costs` decide.
+    network: of these the first. costs: choose the kernels.
     """
-    parameters = dict(network.named_parameters())
-    if any(p.dtype != torch.float32 for p in parameters.values()):
-        return None
-    kept: dict[Tensor, Tensor] = {
-        parameters[name]: mask for name, mask in masks.items() if not mask.all()
-    }
-    before = None if momenta is None else {parameters[n]: m for n, m in momenta.items()}
-    sgd = {"momentum": train.momentum, "weight_decay": train.weight_decay, "momenta": before}
-    shape = data.data.input_shape
-    if linears := supports(network, shape):
-        made = _perceptron(linears, kept, kernels, costs, sgd)
-    elif plan := supports_convolution(network, shape):
-        made = _convolutional(plan, kept, kernels, costs, sgd)
-    else:
-        return None
-    return made and SparseTrainer(network, *made, data=data, batch_size=train.batch_size)
+
+    def __init__(
+        self, network: nn.Module, data: Resident, train: Train, costs: KernelCosts
+    ) -> None:
+        self._data = data
+        self._train = train
+        self._costs = costs
+        shape = data.data.input_shape
+        single = all(p.dtype == torch.float32 for p in network.parameters())
+        self._linears = supports(network, shape) if single else None
+        self._plan = None
+        if single and not self._linears:
+            self._plan = supports_convolution(network, shape)
+
+    def make(
+        self,
+        network: nn.Module,
+        masks: Mapping[str, Tensor],
+        momenta: Mapping[str, Tensor] | None,
+        kernels: Kernels,
+    ) -> SparseTrainer | None:
+        """A trainer with sparse kernels, or None where the general path has to train, or is
+        faster.
+
+        kernels: those of a checkpoint, which decide alone; None: the costs decide.
+        """
+        parameters = dict(network.named_parameters())
+        kept: dict[Tensor, Tensor] = {
+            parameters[name]: mask for name, mask in masks.items() if not mask.all()
+        }
+        before = None if momenta is None else {parameters[n]: m for n, m in momenta.items()}
+        train = self._train
+        sgd = {"momentum": train.momentum, "weight_decay": train.weight_decay, "momenta": before}
+        if self._linears:
+            linears = [cast(nn.Linear, network.get_submodule(name)) for name in self._linears]
+            made = _perceptron(linears, kept, kernels, self._costs, sgd)
+        elif self._plan:
+            made = _convolutional(self._plan, network, kept, kernels, self._costs, sgd)
+        else:
+            return None
+        return made and SparseTrainer(network, *made, data=self._data, batch_size=train.batch_size)
 
 
 def _perceptron(
     linears: Sequence[nn.Linear], kept: Masks, kernels: Kernels, costs: KernelCosts, sgd: Any
 ) -> Made | None:
-    masks = [_array(kept, linear.weight) for linear in linears]
-    if not _masks_only(kept, linears) or (kernels is None and not costs.gains(masks)):
+    weights = [linear.weight for linear in linears]
+    masks = [_array(kept, weight) for weight in weights]
+    if not _masks_only(kept, weights) or (kernels is None and not costs.gains(masks)):
         return None
-    layers = [kept.get(linear.weight) for linear in linears]
     threads = _threads() if costs.step(masks) >= WORTH_SHARING else 1
     kernels = kernels or costs.choose(masks)
-    own = load(linears, layers, kernels=kernels, threads=threads, **sgd)
+    own = load(linears, list(map(kept.get, weights)), kernels=kernels, threads=threads, **sgd)
     return own, lambda: save(own, linears), own.kernels
 
 
 def _convolutional(
-    plan: ConvPlan, kept: Masks, kernels: Kernels, costs: KernelCosts, sgd: Any
+    plan: ConvPlan,
+    network: nn.Module,
+    kept: Masks,
+    kernels: Kernels,
+    costs: KernelCosts,
+    sgd: Any,
 ) -> Made | None:
-    masks = [_array(kept, convolution.weight) for convolution in plan.convolutions]
-    if not _masks_only(kept, [*plan.convolutions, plan.linear]):
+    *others, head, _ = plan.parameters(network)
+    weights = others[: len(plan.convolutions)]
+    masks = [_array(kept, weight) for weight in weights]
+    if not _masks_only(kept, [*weights, head]):
         return None
     if kernels is None and not costs.gains_convolution(masks, plan.pixels()):
         return None
-    own = load_convolution(plan, kept, threads=_threads(), **sgd)
-    return own, lambda: save_convolution(own, plan), ("sparse",) * len(masks)
+    own = load_convolution(plan, network, kept, threads=_threads(), **sgd)
+    return own, lambda: save_convolution(own, plan, network), ("sparse",) * len(masks)
 
 
-def _masks_only(kept: Masks, layers: Sequence[Any]) -> bool:
-    """Whether nothing but these layers' weights has a mask."""
-    return set(map(id, kept)) <= {id(layer.weight) for layer in layers}
+def _masks_only(kept: Masks, weights: Sequence[Tensor]) -> bool:
+    """Whether nothing but these has a mask."""
+    return set(map(id, kept)) <= set(map(id, weights))
 
 
 def _threads() -> int:

@@ -54,7 +54,7 @@ def compare(model, masks, *, examples, batch_size, passes, tolerance, size=16) -
     ours = copy.deepcopy(model)
     twins = dict(zip(model.parameters(), ours.parameters(), strict=True))
     plan = plan_of(ours, size)
-    network = load_convolution(plan, {twins[p]: mask for p, mask in masks.items()}, **SGD)
+    network = load_convolution(plan, ours, {twins[p]: mask for p, mask in masks.items()}, **SGD)
     optimizer = torch.optim.SGD(model.parameters(), lr=0.02, **SGD)
     steps = -(-examples // batch_size)
     for _ in range(passes):
@@ -63,7 +63,7 @@ def compare(model, masks, *, examples, batch_size, passes, tolerance, size=16) -
             images.numpy(), labels.numpy(), np.arange(examples), batch_size, [0.02] * steps
         )
         assert loss == pytest.approx(expected, abs=tolerance)
-    momenta = save_convolution(network, plan)
+    momenta = save_convolution(network, plan, ours)
     for parameter, twin in twins.items():
         torch.testing.assert_close(twin, parameter, rtol=tolerance, atol=tolerance)
         buffer = optimizer.state[parameter]["momentum_buffer"]
@@ -165,7 +165,7 @@ def test_threads_and_splits_change_no_bit():
     order, rates = np.random.default_rng(0).permutation(100), [0.05] * 5
     results = []
     for threads in (1, 2, 1):
-        network = load_convolution(plan_of(model), masks, threads=threads, **SGD)
+        network = load_convolution(plan_of(model), model, masks, threads=threads, **SGD)
         network.train_epoch(*arrays, order, 20, rates)
         results.append(network.parameters())
 
@@ -173,9 +173,10 @@ def test_threads_and_splits_change_no_bit():
     twins = dict(zip(model.parameters(), resumed.parameters(), strict=True))
     kept = {twins[p]: mask for p, mask in masks.items()}
     plan = plan_of(resumed)
-    part = load_convolution(plan, kept, **SGD)
+    part = load_convolution(plan, resumed, kept, **SGD)
     part.train_epoch(*arrays, order[:40], 20, rates[:2])
-    rest = load_convolution(plan, kept, momenta=save_convolution(part, plan), **SGD)
+    momenta = save_convolution(part, plan, resumed)
+    rest = load_convolution(plan, resumed, kept, momenta=momenta, **SGD)
     rest.train_epoch(*arrays, order[40:], 20, rates[2:])
     results.append(rest.parameters())
     for other in results[1:]:
@@ -189,7 +190,7 @@ def test_evaluations_between_steps_change_no_bit():
     results = []
     for evaluated in (False, True):
         model = make().float()
-        network = load_convolution(plan_of(model), masks_of(model, 0.2, 0), threads=2, **SGD)
+        network = load_convolution(plan_of(model), model, masks_of(model, 0.2, 0), threads=2, **SGD)
         for start in range(0, 100, 20):
             # The last image alone, which leaves a group mostly empty, and all of them.
             for few in (slice(99, 100), slice(None)) if evaluated else ():

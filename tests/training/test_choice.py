@@ -3,16 +3,26 @@
 from __future__ import annotations
 
 import builtins
+import copy
 import sys
 
 import pytest
 import torch
 from sparse.residual import ResNet
 from torch import nn
-from training_cases import dataset, perceptron, random_masks, trainer
+from training_cases import (
+    dataset,
+    experiment,
+    perceptron,
+    random_masks,
+    resident,
+    take_steps,
+    trainer,
+)
 
 import sdd_core
 from sdd_core import SddError
+from sdd_core.training.choice import Trainers
 from sdd_core.training.costs import KernelCosts
 from sdd_core.training.trainer import FlatTrainer
 
@@ -71,6 +81,20 @@ def test_the_general_path_where_another_parameter_has_a_mask(make, name, size):
     network = make()
     masks = random_masks(network, 0.1) | {name: torch.arange(size) < size // 2}
     assert isinstance(trainer(network, masks, dataset()), FlatTrainer)
+
+
+@pytest.mark.parametrize("make", [lambda: perceptron(192, 40, 5), lambda: ResNet((8, 12), 1)])
+def test_networks_that_are_built_alike_are_read_once(make, monkeypatch):
+    data, networks = dataset(), [make() for _ in range(2)]
+    trainers = Trainers(make(), resident(data), experiment())
+    monkeypatch.setattr("sdd_core.sparse.module.trace", None)
+    for network in networks:
+        one = trainers.make(network, random_masks(network, 0.1))
+        assert set(one.kernels) == {"sparse"}
+        before = copy.deepcopy(network.state_dict())
+        take_steps(one, data, 0, 1)
+        one.state()  # writes to the network
+        assert any((before[name] != value).any() for name, value in network.state_dict().items())
 
 
 def test_reference_is_the_general_path():
