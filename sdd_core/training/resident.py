@@ -5,8 +5,10 @@ from __future__ import annotations
 import functools
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from numpy.lib.stride_tricks import sliding_window_view
+from numpy.typing import NDArray
 from torch import Tensor
 
 from sdd_core.data import Dataset
@@ -42,10 +44,11 @@ class Resident:
         self.test_labels = data.test.labels.to(device)
         self.test_images = self._keep(data.test.images)
         self.train_images = self._keep(images)
-        self._padded = None
+        self._windows = None
         if self.augmentation:
             pad = (self.augmentation.pad,) * 4
-            self._padded = torch.nn.functional.pad(images.to(device), pad)
+            padded = torch.nn.functional.pad(images.to(device), pad)
+            self._windows = windows(padded, data.input_shape)
 
     def __len__(self) -> int:
         return len(self.train_labels)
@@ -73,50 +76,64 @@ class Resident:
         return Crops(top, left, flip.to(self.device))
 
     def batch(self, order: Tensor, crops: Crops | None, rows: slice, out: Tensor) -> Tensor:
-        """The inputs for the examples `order[rows]`, `[batch, ...]`; may be written into `out`,
-        a buffer that `buffer` made."""
+        """The inputs for the examples `order[rows]`, `[batch, ...]`, written into `out`, a buffer
+        that `buffer` made: room that is new has to be cleared by the system first."""
         chosen = order[rows]
-        if crops is None or self._padded is None:
-            if not self.train_images.is_floating_point():
-                return normalise(self.train_images[chosen], self.data)
-            return torch.index_select(self.train_images, 0, chosen, out=out[: len(chosen)])
-        images = crop(self._padded, chosen, crops, rows, self.data.input_shape)
-        return normalise(images, self.data)
+        out = out[: len(chosen)]
+        if crops is not None and self._windows is not None:
+            return normalise(crop(self._windows, chosen, crops, rows), self.data, out)
+        if self.train_images.is_floating_point():
+            return torch.index_select(self.train_images, 0, chosen, out=out)
+        return normalise(self.train_images[chosen], self.data, out)
 
     def buffer(self, batch_size: int) -> Tensor:
         """Room for one batch of inputs, which is no larger than the training set."""
         return torch.empty((min(batch_size, len(self)), *self.data.input_shape), device=self.device)
 
 
-def crop(
-    padded: Tensor, chosen: Tensor, crops: Crops, rows: slice, shape: tuple[int, ...]
-) -> Tensor:
-    """Random crops `[batch, C, H, W]` of the `chosen` padded images, flipped where asked."""
-    top, left, flip = crops.top[rows], crops.left[rows], crops.flip[rows]
+def windows(padded: Tensor, shape: tuple[int, ...]) -> Tensor | NDArray:
+    """A view of every crop of padded images `[N, C, ...]` to `shape`, for `crop`.
+
+    On the CPU of numpy, which copies a window row by row, torch number by number: five times as
+    fast.
+    """
     if padded.device.type == "cpu":
-        # numpy copies a window row by row, torch number by number: five times as fast.
-        places = sliding_window_view(padded.numpy(), shape, axis=(1, 2, 3))
-        cut = places[chosen.numpy(), 0, top.numpy(), left.numpy()]
-        flipped = flip.numpy()
-        cut[flipped] = cut[flipped][..., ::-1]
-        return torch.from_numpy(cut)
+        return sliding_window_view(padded.numpy(), shape, axis=(1, 2, 3))
     _, height, width = shape
-    windows = padded.unfold(2, height, 1).unfold(3, width, 1)
-    images = windows[chosen, :, top, left]
-    return torch.where(flip[:, None, None, None], images.flip(-1), images)
+    return padded.unfold(2, height, 1).unfold(3, width, 1)
 
 
-def normalise(images: Tensor, data: Dataset) -> Tensor:
-    """float32 inputs: `(images / scale - mean) / std` by channel; floats without mean stay."""
+def crop(windows: Tensor | NDArray, chosen: Tensor, crops: Crops, rows: slice) -> Tensor:
+    """Random crops `[batch, C, H, W]` of the `chosen` images, flipped where asked."""
+    top, left, flip = crops.top[rows], crops.left[rows], crops.flip[rows]
+    if isinstance(windows, Tensor):
+        images = windows[chosen, :, top, left]
+        return torch.where(flip[:, None, None, None], images.flip(-1), images)
+    cut = windows[chosen.numpy(), 0, top.numpy(), left.numpy()]
+    flipped = np.flatnonzero(flip.numpy())
+    # torch turns rows round by vector instructions, numpy does not.
+    cut[flipped] = torch.from_numpy(cut[flipped]).flip(-1).numpy()
+    return torch.from_numpy(cut)
+
+
+def normalise(images: Tensor, data: Dataset, out: Tensor | None = None) -> Tensor:
+    """float32 inputs: `(images / scale - mean) / std` by channel; floats without mean stay.
+
+    out: room for them (None: new, or where floats stay the images themselves).
+    """
+    stay = not data.mean and images.is_floating_point()
+    # Float images must not be changed where the data set keeps them.
+    inputs = images.to(torch.float32, copy=not stay) if out is None else out.copy_(images)
+    if stay:
+        return inputs
     if not data.mean:
-        return images.float() if images.is_floating_point() else images.float() / data.scale
+        return inputs.div_(data.scale)
     shape = (-1,) + (1,) * (images.dim() - 2)
     mean, std = (
         _channels(tuple(values), shape, data.scale, images.device)
         for values in (data.mean, data.std)
     )
-    # A copy: float images must not be changed where the data set keeps them.
-    return images.to(torch.float32, copy=True).sub_(mean).div_(std)
+    return inputs.sub_(mean).div_(std)
 
 
 @functools.lru_cache(maxsize=16)  # making it takes as long as normalising a small batch

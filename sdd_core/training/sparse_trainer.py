@@ -66,6 +66,7 @@ class SparseTrainer:
         # None where every batch is made anew.
         whole = data.augmentation is None and data.train_images.is_floating_point()
         self._images = self._array(data.train_images) if whole else None
+        self._buffer = data.buffer(0 if whole else BATCHES * batch_size)
         self._parts: dict[str, list[tuple[Tensor | Images, NDArray[np.int64]]]] = {}
 
     def steps(
@@ -80,7 +81,7 @@ class SparseTrainer:
         for start in range(first, last, BATCHES):
             stop = min(start + BATCHES, last)
             rows = slice(start * size, stop * size)
-            images = self._array(data.batch(order, crops, rows, data.buffer(0)))
+            images = self._array(data.batch(order, crops, rows, self._buffer))
             labels = self._labels[order[rows].numpy()]
             rates = learning_rates[start - first : stop - first]
             self._own.train_epoch(images, labels, np.arange(len(images)), size, rates)

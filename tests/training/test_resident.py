@@ -11,7 +11,7 @@ from torch import Tensor
 
 from sdd_core import Augmentation, Dataset, Split
 from sdd_core.training import resident
-from sdd_core.training.resident import Crops, Resident, crop, normalise
+from sdd_core.training.resident import Crops, Resident, crop, normalise, windows
 
 CPU = torch.device("cpu")
 MEAN, STD = (0.1, 0.4), (0.2, 0.5)
@@ -64,8 +64,11 @@ def test_a_batch_of_crops_is_each_image_cropped_by_itself(data, pad, count):
         torch.tensor([False] * first + flip),
     )
     padded = torch.nn.functional.pad(images, (pad,) * 4)
-    found = crop(padded, chosen, crops, slice(first, first + count), (2, 5, 4))
-    assert torch.equal(found, one_by_one(images[chosen], pad, top, left, flip))
+    expected = one_by_one(images[chosen], pad, top, left, flip)
+    on_gpu = padded.unfold(2, 5, 1).unfold(3, 4, 1)
+    for places in (windows(padded, (2, 5, 4)), on_gpu):
+        found = crop(places, chosen, crops, slice(first, first + count))
+        assert torch.equal(found, expected)
 
 
 @pytest.mark.parametrize("float_images", [False, True])
