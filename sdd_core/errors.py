@@ -12,3 +12,10 @@ class SddError(Exception):
 FAILURES = (Exception, SystemExit)
 """What the code of a plugin may raise that is its own failure, and no end of the command: `exit()`
 is one, Ctrl-C is none."""
+
+
+def said(error: BaseException) -> str:
+    """What went wrong, in one line; the kind of error too, where no word of ours says it."""
+    text = " ".join(str(error).split())
+    kind = "" if isinstance(error, SddError) else type(error).__name__
+    return ": ".join(filter(None, (kind, text)))

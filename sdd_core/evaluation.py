@@ -7,7 +7,7 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
 from sdd_core.data import Dataset
-from sdd_core.errors import FAILURES, SddError
+from sdd_core.errors import FAILURES, SddError, said
 from sdd_core.training.resident import normalise
 
 # Numbers in a batch of inputs: large enough to keep the device busy, small enough for activations.
@@ -89,16 +89,15 @@ def check_output(
         try:
             output = network.train(training)(images)
         except FAILURES as error:
-            reason = " ".join(str(error).split())
             if training and len(images) == 1:
                 raise SddError(
                     f"model {model!r} cannot train on one example, and with train.batch_size "
                     f"{batch_size} a batch of the {len(data.train)} of {data.name!r} has only "
-                    f"one; choose another size: {type(error).__name__}: {reason}"
+                    f"one; choose another size: {said(error)}"
                 ) from error
             raise SddError(
                 f"model {model!r} cannot take images of {data.name!r}, shape "
-                f"{list(data.input_shape)}: {type(error).__name__}: {reason}"
+                f"{list(data.input_shape)}: {said(error)}"
             ) from error
         if not isinstance(output, Tensor) or list(output.shape) != expected:
             got = list(output.shape) if isinstance(output, Tensor) else type(output).__name__

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from sdd_core.data import Dataset
-from sdd_core.errors import FAILURES, SddError
+from sdd_core.errors import FAILURES, SddError, said
 from sdd_core.plugin import Plugin, label
 from sdd_core.randomness import fork_random_state, seed_torch, stream_seed
 
@@ -52,8 +52,7 @@ def blaming(plugin: Plugin) -> Iterator[None]:
     except SddError:
         raise
     except FAILURES as error:
-        reason = " ".join(f"{type(error).__name__}: {error}".split())
-        raise SddError(f"{plugin.kind} {label(plugin)!r} failed: {reason}") from error
+        raise SddError(f"{plugin.kind} {label(plugin)!r} failed: {said(error)}") from error
 
 
 def _versions(data: Dataset) -> list[int]:

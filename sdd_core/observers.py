@@ -9,7 +9,7 @@ from typing import Any
 import pluggy
 
 from sdd_core import hookspecs
-from sdd_core.errors import FAILURES, SddError
+from sdd_core.errors import FAILURES, SddError, said
 from sdd_core.randomness import fork_random_state
 
 
@@ -42,10 +42,9 @@ class Observers:
                     with fork_random_state():
                         implementation.function(**wanted)
                 except FAILURES as error:
-                    reason = " ".join(f"{type(error).__name__}: {error}".split())
                     given = manager is not self._managers[0]
                     name = _name(implementation.plugin) if given else implementation.plugin_name
-                    print(f"sdd: warning: observer {name} failed in {hook}: {reason}",
+                    print(f"sdd: warning: observer {name} failed in {hook}: {said(error)}",
                           file=sys.stderr)
 
 

@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, cast
 
-from pydantic import BeforeValidator, Field, field_validator
+from pydantic import BeforeValidator, Field, field_validator, model_validator
 
 from sdd_core.plugin_base import (  # noqa: F401 (they belong to the kinds below)
     Fraction,
@@ -92,6 +92,14 @@ class Pruner(Plugin):
         if isinstance(value, tuple) and (not value or list(value) != sorted(set(value))):
             raise ValueError(f"sparsities {list(value)} must grow, and be at least one")
         return value
+
+    @model_validator(mode="after")
+    def _one_measure(self) -> Pruner:
+        usual = type(self).model_fields["fraction"].default
+        if self.sparsity is not None and self.fraction != usual:
+            raise ValueError("sparsity and fraction are both given; give one, how sparse each "
+                             "level is or how much it prunes")
+        return self
 
     def scores(self, level: LevelView) -> Mapping[str, Tensor]:
         """A score for every weight of every layer in `level.prunable`; the lowest go first.

@@ -18,7 +18,7 @@ from pydantic import ValidationError
 from pydantic_core import InitErrorDetails, PydanticCustomError
 
 from sdd_core import hookspecs
-from sdd_core.errors import FAILURES, SddError
+from sdd_core.errors import FAILURES, SddError, said
 from sdd_core.plugin import Metric, Plugin
 from sdd_core.plugin_base import article
 from sdd_core.plugin_faults import incompatible, plugin_fault, read_title, refuse_wrappers
@@ -98,7 +98,7 @@ class Plugins:
             try:
                 module = entry_point.load()
             except FAILURES as error:
-                reason = f"import failed: {_say(error)}"
+                reason = f"import failed: {said(error)}"
                 self._add("", entry_point.name, "", origin, "failed", reason)
                 continue
             self.register(module, *origin)
@@ -118,7 +118,7 @@ class Plugins:
         except Exception as error:  # PluginValidationError, and what a strange object may raise
             if self.hooks.has_plugin(identity):
                 self.hooks.unregister(name=identity)
-            self._add("", entry_point, "", origin, "failed", _say(error))
+            self._add("", entry_point, "", origin, "failed", said(error))
             return
         implemented = {caller.name: caller for caller in self.hooks.get_hookcallers(module) or []}
         for hook in sorted(implemented.keys() & REGISTRATION_HOOKS.keys()):
@@ -140,7 +140,7 @@ class Plugins:
         try:
             classes = list(function())
         except FAILURES as error:
-            self._add(kind, origin[2], "", origin, "failed", f"{hook} failed: {_say(error)}")
+            self._add(kind, origin[2], "", origin, "failed", f"{hook} failed: {said(error)}")
             return
         for plugin in classes:
             fault = plugin_fault(plugin, kind)
@@ -169,7 +169,7 @@ class Plugins:
         try:
             files = [Path(file) for file in module.sdd_recipes()]
         except Exception as error:
-            self._add("recipe", origin[2], "", origin, "failed", f"{RECIPES} failed: {_say(error)}")
+            self._add("recipe", origin[2], "", origin, "failed", f"{RECIPES} failed: {said(error)}")
             return
         for file in files:
             try:
@@ -377,7 +377,3 @@ def _first_line(plugin: Any) -> str:
     # vars(): a class without a docstring must not show its base's
     doc = vars(plugin).get("__doc__") if isinstance(plugin, type) else plugin.__doc__
     return (doc or "").strip().split("\n")[0].rstrip(".")
-
-
-def _say(error: BaseException) -> str:
-    return f"{type(error).__name__}: {' '.join(str(error).split())}"

@@ -13,7 +13,7 @@ from filelock import FileLock
 from pydantic import ValidationError
 
 from sdd_core import hookimpl
-from sdd_core.errors import FAILURES, SddError
+from sdd_core.errors import FAILURES, SddError, said
 from sdd_core.experiment import first_error
 from sdd_core.plugin import Tracker, label
 from sdd_core.plugin_manager import Plugins
@@ -125,6 +125,5 @@ class _Tracking:
                 method(*arguments)
         except FAILURES as error:
             self._listens = False
-            reason = " ".join(f"{type(error).__name__}: {error}".split())
-            print(f"sdd: warning: tracker {label(self._tracker)!r} failed ({reason}) and hears no "
-                  "more of this run", file=sys.stderr)
+            print(f"sdd: warning: tracker {label(self._tracker)!r} failed ({said(error)}) and "
+                  "hears no more of this run", file=sys.stderr)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import errno
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -13,7 +14,7 @@ import click
 from click.shell_completion import CompletionItem
 
 from sdd_core import __version__
-from sdd_core.errors import FAILURES, SddError
+from sdd_core.errors import FAILURES, SddError, said
 
 GROUP = "sdd.commands"
 
@@ -75,8 +76,7 @@ def _load(announced: EntryPoint) -> click.Command:
     try:
         command = announced.load()
     except FAILURES as error:
-        reason = " ".join(f"{type(error).__name__}: {error}".split())
-        raise SddError(f"{whose} cannot be imported: {reason}") from error
+        raise SddError(f"{whose} cannot be imported: {said(error)}") from error
     if not isinstance(command, click.Command):
         raise SddError(f"{whose} is {type(command).__name__}; expected a click.Command")
     return command
@@ -117,9 +117,28 @@ class LazyGroup(click.Group):
         with one_line():
             return super().make_context(*args, **extra)
 
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        try:
+            return super().resolve_command(ctx, args)
+        except click.UsageError:
+            near = difflib.get_close_matches(args[0], self.list_commands(ctx), n=3, cutoff=0.5)
+            hint = f"; did you mean {' or '.join(near)}?" if near else ""
+            raise click.UsageError(f"no command {args[0]!r}{hint}", ctx) from None
+
     def invoke(self, ctx: click.Context) -> Any:
         with one_line():
-            return super().invoke(ctx)
+            try:
+                return super().invoke(ctx)
+            except (click.ClickException, click.exceptions.Exit, click.Abort, SddError, OSError):
+                raise
+            except Exception as error:
+                name = ctx.invoked_subcommand or ""
+                if name in COMMANDS:
+                    raise
+                # Of a plugin, whose mistakes are told as all plugins' are.
+                raise SddError(f"command {name!r} failed: {said(error)}") from error
 
 
 @click.group(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import Any
 
@@ -12,14 +13,51 @@ from sdd_core.cli.completion import names_of
 INTERRUPTED = 130
 """The exit code of what Ctrl-C ended, as shells have it."""
 
+
+
+class Folder(click.Path):
+    """A folder that has a name: '' would be the current one."""
+
+    def __init__(self) -> None:
+        super().__init__(path_type=Path, file_okay=False)
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> Any:
+        if value == "":
+            self.fail("an empty name; expected a folder, '.' for this one", param, ctx)
+        return super().convert(value, param, ctx)
+
+
+class Minutes(click.FloatRange):
+    """0 or more, and a number: nan is neither above nor below anything."""
+
+    name = "minutes"
+
+    def __init__(self) -> None:
+        super().__init__(min=0)
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> float:
+        minutes = super().convert(value, param, ctx)
+        if math.isnan(minutes):
+            self.fail(f"{value} is no number of minutes", param, ctx)
+        return minutes
+
+
 store_option = click.option(
     "--store",
-    type=click.Path(path_type=Path, file_okay=False),
+    type=Folder(),
     default="runs",
     envvar="SDD_STORE",
     show_default=True,
     show_envvar=True,
     help="Folder for runs and the levels they share.",
+)
+checkpoint_option = click.option(
+    "--checkpoint-minutes", type=Minutes(), default=2.0, show_default=True,
+    help="How much work a crash may cost.",
 )
 no_plugin_option = click.option(
     "--no-plugin", multiple=True, metavar="NAME", shell_complete=names_of(),
@@ -45,8 +83,7 @@ def place_options(command: Any) -> Any:
                          help="Folder where data sets are looked for and downloaded to."),
             click.option("--device", help="cpu, cuda, cuda:1, ...; a GPU if there is one."),
             click.option("--threads", type=click.IntRange(min=1), help="Threads of torch."),
-            click.option("--checkpoint-minutes", type=click.FloatRange(min=0), default=2.0,
-                         show_default=True, help="How much work a crash may cost."),
+            checkpoint_option,
             tracker_option,
             click.option("--quiet", "-q", is_flag=True, help="No progress."),
             click.option("--json", "as_json", is_flag=True,

@@ -17,7 +17,9 @@ from sdd_core.cli.options import (
     place_options,
 )
 from sdd_core.cli.settings import ExperimentCommand, changes
+from sdd_core.errors import SddError
 from sdd_core.experiment import Experiment, override, read_toml
+from sdd_core.keys import run_name
 from sdd_core.plugin_manager import Plugins, load_plugins, warn_of_problems
 
 
@@ -53,6 +55,10 @@ def resume(name: str, store: Path, no_plugin: tuple[str, ...], **options: Any) -
 
     plugins = load_plugins(no_plugin)
     found = find_run(name, store, plugins)
+    if run_name(found.experiment) != found.folder.name:
+        raise SddError(f"{found.folder / 'experiment.toml'} is not what the run began with, or a "
+                       "plugin means something else by it now; bring that back, or carry it out "
+                       "as a run of its own, `sdd run FILE`")
     # A run goes on in the store that it lies in.
     carry_out(found.experiment, plugins, store=found.folder.parent, **options)
 

@@ -10,7 +10,13 @@ from typing import Any
 import click
 from rich.table import Table
 
-from sdd_core.cli.options import INTERRUPTED, no_plugin_option, store_option, tracker_option
+from sdd_core.cli.options import (
+    INTERRUPTED,
+    checkpoint_option,
+    no_plugin_option,
+    store_option,
+    tracker_option,
+)
 from sdd_core.cli.settings import FieldOption, changes, first_look
 from sdd_core.cli.terminal import console
 from sdd_core.errors import SddError
@@ -62,8 +68,7 @@ class SweepCommand(click.Command):
 @click.option("--data-root", type=click.Path(path_type=Path, file_okay=False),
               help="Folder where data sets are looked for and downloaded to.")
 @click.option("--device", help="cpu, cuda, cuda:1, ...; a GPU if there is one.")
-@click.option("--checkpoint-minutes", type=click.FloatRange(min=0), default=2.0,
-              show_default=True, help="How much work a crash may cost.")
+@checkpoint_option
 @tracker_option
 @click.option("--quiet", "-q", is_flag=True, help="No progress.")
 @click.option("--json", "as_json", is_flag=True,
@@ -133,7 +138,8 @@ def _executor_options(options: dict[str, Any]) -> dict[str, Any]:
 
 def _counts(counts: dict[str, int]) -> str:
     return (f"{counts['runs']} run{'s' * (counts['runs'] != 1)}\n"
-            f"{counts['levels']} levels, {counts['shared']} of them shared by several runs\n"
+            f"{counts['levels']} level{'s' * (counts['levels'] != 1)}, {counts['shared']} of them "
+            "shared by several runs\n"
             f"{counts['there']} are there already\n"
             f"{counts['to_train']} to train")
 

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Self
 import tomli_w
 from pydantic import ConfigDict, model_serializer
 
-from sdd_core.errors import FAILURES, SddError
+from sdd_core.errors import FAILURES, SddError, said
 from sdd_core.plugin import DataSource, Model, Plugin
 
 if TYPE_CHECKING:
@@ -118,7 +118,7 @@ def _function(path: str) -> Callable[..., Any]:
     try:
         function = getattr(importlib.import_module(module), name)
     except FAILURES as error:
-        raise ValueError(f"cannot import {path!r}: {type(error).__name__}: {error}") from None
+        raise ValueError(f"cannot import {path!r}: {said(error)}") from None
     if not callable(function):
         raise ValueError(f"{path!r} is no function or class")
     return function

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from sdd_core.data import Split
-from sdd_core.errors import SddError
+from sdd_core.errors import SddError, said
 from sdd_core.randomness import fork_random_state
 
 Array = Tensor | np.ndarray
@@ -61,9 +61,8 @@ def _examples(source: Any, where: str) -> Iterator[tuple[Tensor, int]]:
         try:
             item = source[index]
         except Exception as error:
-            reason = " ".join(str(error).split())
             raise SddError(f"{where} says that it has {len(source)} items, but item {index} "
-                           f"raised {type(error).__name__}: {reason}") from error
+                           f"raised {said(error)}") from error
         if not isinstance(item, tuple | list) or len(item) != 2:
             raise SddError(f"{where} has no label for item {index}, which is {_a(item)}; expected "
                            "a pair of an image and its label")

@@ -6,9 +6,10 @@ from collections.abc import Iterable
 from concurrent.futures import FIRST_COMPLETED, Executor, Future, wait
 from typing import Protocol
 
+from sdd_core.errors import said
 from sdd_core.files import level_is_whole
 from sdd_core.sweeps.plan import Plan, Task
-from sdd_core.sweeps.work import Place, carry_out, one_line
+from sdd_core.sweeps.work import Place, carry_out
 
 # Seconds between two looks at the store, which is how progress is known wherever workers are.
 LOOK = 0.5
@@ -57,7 +58,7 @@ def carry_out_all(plan: Plan, pool: Executor, place: Place, progress: Progress) 
                 position = running.pop(future)
                 task = plan.tasks[position]
                 error = future.exception()
-                reason = one_line(error) if error else future.result()
+                reason = said(error) if error else future.result()
                 if reason is None:
                     begin(children(position))
                 ended = [task.run] if task.levels is None else []

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from sdd_core.engine import run, train_levels
-from sdd_core.errors import SddError
+from sdd_core.errors import said
 from sdd_core.experiment import Experiment
 from sdd_core.plugin import Schedule, Tracker
 from sdd_core.plugin_manager import load_plugins
@@ -55,11 +55,5 @@ def carry_out(
             shared = experiment.model_copy(update={"levels": levels})
             train_levels(shared, schedules=schedules, **where)
     except Exception as error:
-        return one_line(error)
+        return said(error)
     return None
-
-
-def one_line(error: BaseException) -> str:
-    """What went wrong, in one line; the class too, where no word of ours says it."""
-    text = " ".join(str(error).split())
-    return text if isinstance(error, SddError) else f"{type(error).__name__}: {text}"

@@ -15,7 +15,7 @@ import torch
 from pydantic import ValidationError
 from torch import Tensor
 
-from sdd_core.errors import FAILURES
+from sdd_core.errors import FAILURES, said
 from sdd_core.plugin import KINDS, Plugin, label
 from sdd_core.randomness import fork_random_state
 
@@ -103,7 +103,7 @@ def _answer(plugin: Any, method: str, arguments: tuple[Any, ...]) -> Any:
         with _unpickling() as read:
             answer = getattr(plugin, method)(*arguments)
     except FAILURES as error:
-        raise fault(plugin, f"{method}() raised {type(error).__name__}: {error}") from error
+        raise fault(plugin, f"{method}() raised {said(error)}") from error
     if read:
         raise fault(plugin, f"{method}() reads a pickle (of {read[0]}), which runs what code it "
                             "names; store numbers as safetensors, .npy or JSON")

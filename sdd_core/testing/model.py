@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
 from sdd_core import masks as masking
-from sdd_core.errors import FAILURES, SddError
+from sdd_core.errors import FAILURES, SddError, said
 from sdd_core.testing.ask import Check, Fault, again, ask, fault, global_seed, same
 
 SHAPES = ((3, 32, 32), (1, 28, 28), (1, 8, 8), (3, 64, 64), (20,))
@@ -128,7 +128,7 @@ def trains(plugin: Any, fitting: _Fitting) -> None:
             outputs = network(fitting.inputs(4))
             cross_entropy(outputs, torch.arange(4) % fitting.num_classes).backward()
         except FAILURES as error:
-            raise fault(plugin, f"cannot be trained: {type(error).__name__}: {error}") from error
+            raise fault(plugin, f"cannot be trained: {said(error)}") from error
     for name, weight in masking.prunable_weights(network).items():
         if weight.grad is None:
             raise fault(plugin, f"no gradient reaches {name!r}; leave out layers that are not used")

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from sdd_core.errors import FAILURES
+from sdd_core.errors import FAILURES, said
 from sdd_core.testing.ask import Check, again, ask, fault
 from sdd_core.training.trainer import memory_of, restore_memory
 
@@ -89,7 +89,7 @@ def _train(
         try:
             optimizer.step()
         except FAILURES as error:
-            raise fault(plugin, f"step() raised {type(error).__name__}: {error}") from error
+            raise fault(plugin, f"step() raised {said(error)}") from error
     return optimizer
 
 

@@ -48,6 +48,11 @@ WORDS = [
     (["--store", "invalid.toml"], "invalid.toml"),
     (["--store", "invalid.toml/store"], "cannot write invalid.toml/store"),
     (["--threads", "0"], "--threads"),
+    (["--store", ""], "an empty name; expected a folder"),
+    (["--checkpoint-minutes", "nan"], "nan is no number of minutes"),
+    (["--checkpoint-minutes", "-1"], "-1.0 is not in the range"),
+    (["--pruner.sparsity", "0.5", "--pruner.fraction", "0.3"],
+     "pruner: sparsity and fraction are both given; give one"),
 ]
 
 
@@ -72,7 +77,8 @@ def test_run_refuses(sdd, tmp_path, monkeypatch, words, said):
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (["rum"], "No such command 'rum'"),
+        (["rum"], "no command 'rum'; did you mean run or resume"),
+        (["xyzzy"], "Error: no command 'xyzzy' (see `"),
         (["--no-such-option"], "No such option"),
         (["resume"], "Missing argument 'RUN'"),
         (["resume", "nothing"], "no run 'nothing' in runs"),

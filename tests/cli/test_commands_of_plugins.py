@@ -49,6 +49,28 @@ def test_help_imports_no_stranger(install):
     assert CliRunner().invoke(main, ["list-plugins", "--kind", "noise"]).exit_code == 0
 
 
+@pytest.mark.parametrize(
+    ("does", "code", "says"),
+    [
+        ("raise KeyError('x')", 2, "Error: command 'fails' failed: KeyError: 'x'\n"),
+        ("raise click.ClickException('mine')", 1, "Error: mine\n"),
+        ("raise SystemExit(3)", 3, ""),
+        ("click.get_current_context().exit(4)", 4, ""),
+        ("raise click.Abort", 1, "Aborted!\n"),
+    ],
+)
+def test_one_that_fails_says_so_in_one_line_and_one_that_ends_just_ends(install, does, code, says):
+    install("sdd-fails", "fails", f"fails_{code}_{len(does)}:fails", f"""
+    import click
+
+    @click.command()
+    def fails():
+        {does}
+""")
+    ran = CliRunner().invoke(main, ["fails"])
+    assert (ran.exit_code, ran.output) == (code, says)
+
+
 def test_what_is_no_command_is_refused(install):
     install("sdd-odd", "odd", "odd_commands:it", "it = 3")
     ran = CliRunner().invoke(main, ["odd"])

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from cli.conftest import FAST
+from cli.conftest import FAST, refused
 
 SDD = [sys.executable, "-c", "from sdd_core.cli import main; main()"]
 
@@ -110,6 +110,19 @@ def test_resume_takes_a_name_the_beginning_of_one_or_a_folder(sdd, tmp_path):
         done = sdd("resume", word, "--json")
         assert json.loads(done.stdout) == first
         assert done.stderr.count("already there") == 2
+
+
+def test_resume_refuses_a_run_whose_experiment_was_changed(sdd, tmp_path):
+    run = json.loads(sdd("run", *FAST, "--json").stdout)["run"]
+    file = tmp_path / "runs" / run / "experiment.toml"
+    before = file.read_text()
+    file.write_text(before.replace("seed = 0", "seed = 1"))
+    kept = sorted(tmp_path.rglob("*"))
+    line = refused(sdd("resume", run))
+    assert f"runs/{run}/experiment.toml is not what the run began with" in line
+    assert sorted(tmp_path.rglob("*")) == kept
+    file.write_text(before)
+    assert sdd("resume", run, "--quiet").exit_code == 0
 
 
 def test_help_lists_the_options_of_the_chosen_plugins(sdd):

@@ -5,11 +5,12 @@ from typing import Any
 
 from pydantic import PrivateAttr
 
+from sdd_core.errors import said
 from sdd_core.experiment import Experiment
 from sdd_core.files import level_folder
 from sdd_core.keys import dense_key, digest, level_keys, run_name
 from sdd_core.plugin import Tracker
-from sdd_core.sweeps.work import Place, carry_out, one_line
+from sdd_core.sweeps.work import Place, carry_out
 
 SETTINGS: dict[str, Any] = {"model": {"name": "mlp", "widths": [8]}, "train": {"epochs": 1},
                             "levels": 2, "engine": "reference"}
@@ -80,4 +81,4 @@ def test_reasons_in_one_line(tmp_path: Path) -> None:
     assert reason is not None
     assert "\n" not in reason
     assert "no-device" in reason
-    assert one_line(MemoryError("too\n  much")) == "MemoryError: too much"
+    assert said(MemoryError("too\n  much")) == "MemoryError: too much"
