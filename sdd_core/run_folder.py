@@ -103,7 +103,7 @@ class Run:
                 rows[row["level"]] = row
             except (ValueError, KeyError, TypeError):
                 print(f"sdd: warning: line {number} of {file} is damaged; `sdd resume "
-                      f"{self.name}` measures that level again", file=sys.stderr)
+                      f"{self.folder}` measures that level again", file=sys.stderr)
         return rows
 
     def keep(self, row: Mapping[str, Any]) -> None:
@@ -136,7 +136,7 @@ class Run:
         try:
             return tuple(json.loads(line) for line in file.read_text().splitlines())
         except (OSError, ValueError) as error:
-            raise SddError(f"{file} is missing or damaged ({error}); `sdd resume {self.name}` "
+            raise SddError(f"{file} is missing or damaged ({error}); `sdd resume {self.folder}` "
                            "makes it again") from None
 
 

@@ -105,7 +105,7 @@ def group(results: Iterable[Result]) -> list[Group]:
     for result in results:
         if not result.levels:
             raise SddError(f"run {result.run} has no finished level yet; `sdd resume "
-                           f"{result.run}` goes on with it")
+                           f"{result.folder}` goes on with it")
         settings = result.experiment.settings()
         key = tuple(item for item in settings.items() if item[0] not in NOT_A_DIFFERENCE)
         seeds = found.setdefault(key, {})

@@ -89,7 +89,7 @@ def report(
     warn_of_problems(plugins)
     result = find_run(name, store, plugins).result()
     if not result.levels:
-        raise SddError(f"run {result.run} has no finished level yet; `sdd resume {result.run}` "
+        raise SddError(f"run {result.run} has no finished level yet; `sdd resume {result.folder}` "
                        "goes on with it")
     files = write_report(result, output or result.folder / "report")
     if as_json:
