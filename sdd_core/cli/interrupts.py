@@ -4,14 +4,19 @@ from __future__ import annotations
 
 import signal
 from types import FrameType, TracebackType
+from typing import TYPE_CHECKING
 
 from sdd_core import hookimpl
 
+if TYPE_CHECKING:
+    from sdd_core.sweeps.scheduler import Progress
+
 
 class Interrupts:
-    """While it is entered, Ctrl-C raises KeyboardInterrupt, and as an observer of a run it does so
-    once more at the end of the level: Python drops an exception that comes up while it tidies up
-    after an object.
+    """While it is entered, Ctrl-C raises KeyboardInterrupt, and once more when it is looked for:
+    Python drops an exception that comes up while it tidies up after an object.
+
+    It looks at the end of a level, as an observer of a run, and whenever a sweep's progress does.
     """
 
     def __init__(self) -> None:
@@ -34,5 +39,23 @@ class Interrupts:
     @hookimpl
     def sdd_level_end(self) -> None:
         """See hookspecs."""
+        self.look()
+
+    def look(self) -> None:
+        """Raises KeyboardInterrupt if it came, now or before."""
         if self._came:
             raise KeyboardInterrupt
+
+    def watching(self, progress: Progress) -> Progress:
+        """A sweep's progress that looks for Ctrl-C too."""
+        return _Watched(progress, self)
+
+
+class _Watched:
+    def __init__(self, progress: Progress, interrupts: Interrupts) -> None:
+        self.ended = progress.ended
+        self._looks = (interrupts.look, progress.look)
+
+    def look(self) -> None:
+        for look in self._looks:
+            look()

@@ -9,6 +9,7 @@ from pathlib import Path
 import click
 from rich.table import Table
 
+from sdd_core.cli.interrupts import Interrupts
 from sdd_core.cli.options import INTERRUPTED, no_plugin_option, store_option
 from sdd_core.cli.terminal import console
 from sdd_core.errors import SddError
@@ -79,8 +80,10 @@ def reproduce(
     for one in prepared:
         click.echo(f"{one.recipe.name}: {one.recipe.title}", err=True)
         try:
-            with progress_for(one.plan, where.store, sys.stderr, quiet) as progress:
-                made = reproduce(one, executor=chosen, where=where, progress=progress)
+            showing = progress_for(one.plan, where.store, sys.stderr, quiet)
+            with showing as progress, Interrupts() as interrupts:
+                watched = interrupts.watching(progress)
+                made = reproduce(one, executor=chosen, where=where, progress=watched)
         except KeyboardInterrupt:
             click.echo("stopped; the same command goes on from here", err=True)
             raise click.exceptions.Exit(INTERRUPTED) from None

@@ -10,6 +10,7 @@ from typing import Any
 import click
 from rich.table import Table
 
+from sdd_core.cli.interrupts import Interrupts
 from sdd_core.cli.options import (
     INTERRUPTED,
     checkpoint_option,
@@ -99,8 +100,10 @@ def sweep(files: tuple[Path, ...], store: Path, no_plugin: tuple[str, ...], **op
     place = Place(store.absolute(), root and root.absolute(), options["device"],
                   options["checkpoint_minutes"], plugins.blocked, tuple(trackers))
     try:
-        with progress_for(plan, place.store, sys.stderr, options["quiet"]) as progress:
-            failures, results = carry_out_plan(plan, executor, place, progress)
+        showing = progress_for(plan, place.store, sys.stderr, options["quiet"])
+        with showing as progress, Interrupts() as interrupts:
+            watched = interrupts.watching(progress)
+            failures, results = carry_out_plan(plan, executor, place, watched)
     except KeyboardInterrupt:
         click.echo("stopped; the same command goes on from here", err=True)
         raise click.exceptions.Exit(INTERRUPTED) from None
