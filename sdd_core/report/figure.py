@@ -24,6 +24,9 @@ PHASE_COLOURS = {
     "sweet": "#d9efd3",
     "collapsed": "#e6e6e6",
 }
+ABOVE_NAMES = 18.0
+"""Points between a panel and its title where the phases' names stand between them."""
+
 TEST, TRAIN, DISTANCE, DENSE = "#c0392b", "#2c6fbb", "#6c3483", "#555555"
 
 # No timestamps and no random identifiers: the same numbers give the same file.
@@ -65,15 +68,16 @@ def result_figure(result: Result) -> Figure:
         shade(upper, result.phases, x, named=True)
         shade(lower, result.phases, x, named=False)
         test = result.curve("test_accuracy")
-        upper.plot(x, test, color=TEST, marker="o", markersize=3.5, label="test")
+        upper.plot(x, test, color=TEST, marker="o", markersize=3.5, label="test", clip_on=False)
         upper.plot(x, result.curve("train_accuracy"), color=TRAIN, marker="o", markersize=2,
-                   linewidth=1, label="training, as labelled")
+                   linewidth=1, label="training, as labelled", clip_on=False)
         if not math.isnan(test[0]):
             upper.axhline(test[0], color=DENSE, linewidth=0.8, linestyle=":", label="dense test")
         upper.set_ylabel("accuracy")
         upper.legend(loc="best", fontsize=9)
-        upper.set_title(result.phases.verdict, wrap=True)
-        lower.plot(x, result.curve("learning_distance"), color=DISTANCE, marker="o", markersize=3)
+        upper.set_title(result.phases.verdict, wrap=True, pad=ABOVE_NAMES)
+        lower.plot(x, result.curve("learning_distance"), color=DISTANCE, marker="o", markersize=3,
+                   clip_on=False)
         lower.set_ylabel("learning distance")
         sparsity_axis(lower, result.sparsity)
         return figure
@@ -90,17 +94,21 @@ def sparsity_axis(axes: Axes, sparsity: list[float]) -> None:
         [place(value) for value in chosen],
         [percent(value).removesuffix(" %") if value else "0" for value in chosen],
     )
-    axes.set_xlabel("sparsity, %")
+    axes.set_xlabel("sparsity, % (logarithmic in density)")
 
 
 def shade(axes: Axes, phases: Phases, x: list[float], *, named: bool) -> None:
-    """Shade the phases, each up to half-way to the next level."""
+    """Shade the phases, each up to half-way to the next level; `named` above them, where no curve
+    runs, from its left edge on where one is narrow."""
     edges = [x[0], *((a + b) / 2 for a, b in pairwise(x)), x[-1]]
     for name, (first, last) in phases.named().items():
         axes.axvspan(edges[first], edges[last + 1], color=PHASE_COLOURS[name], linewidth=0,
                      zorder=0)
         if named:
-            axes.text((edges[first] + edges[last + 1]) / 2, 0.02, name, ha="center", va="bottom",
-                      fontsize=9, color=DENSE, transform=axes.get_xaxis_transform())
+            narrow = edges[last + 1] - edges[first] < 0.1 * (edges[-1] - edges[0])
+            middle = (edges[first] + edges[last + 1]) / 2
+            axes.text(edges[first] if narrow else middle, 1.01, name,
+                      ha="left" if narrow else "center", va="bottom", fontsize=9, color=DENSE,
+                      transform=axes.get_xaxis_transform())
     if edges[-1] > edges[0]:
         axes.set_xlim(edges[0], edges[-1])

@@ -18,7 +18,14 @@ from sdd_core.analysis.findings import Findings, compare
 from sdd_core.analysis.groups import Group, group, place
 from sdd_core.errors import SddError
 from sdd_core.files import write_atomic
-from sdd_core.report.figure import STYLE, ShownFigure, save_figure, shade, sparsity_axis
+from sdd_core.report.figure import (
+    ABOVE_NAMES,
+    STYLE,
+    ShownFigure,
+    save_figure,
+    shade,
+    sparsity_axis,
+)
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -105,7 +112,8 @@ def groups_figure(
                 shade(panel, groups[0].phases, x, named=panel is panels[0])
         else:
             panels[0].legend(loc="best", fontsize=8)
-        panels[0].set_title(_title(groups, metrics) if title is None else title, wrap=True)
+        panels[0].set_title(_title(groups, metrics) if title is None else title, wrap=True,
+                            pad=ABOVE_NAMES if len(groups) == 1 else None)
         return figure
 
 
@@ -156,7 +164,7 @@ def _line(panel: Axes, one: Group, metric: str, number: int) -> None:
     colour = COLOURS[number % len(COLOURS)]
     style = LINES[number // len(COLOURS) % len(LINES)]
     panel.plot(x, mean, color=colour, linestyle=style, marker="o", markersize=2.5, linewidth=1.3,
-               label=one.label)
+               label=one.label, clip_on=False)
     panel.fill_between(x, mean - deviation, mean + deviation, color=colour, alpha=0.2, linewidth=0)
 
 
