@@ -119,9 +119,10 @@ class _Engine:
         sizes = {"train_examples": len(data.train), "test_examples": len(data.test)}
         self.folder.begin(self.plugins, str(self.parts.device), sizes)
         self._call("sdd_run_start")
+        known = self.folder.known()
         for level, key, before, dense in self.levels():
             changed, own_key = self._ablated(level, key, before, dense)
-            self._measure(changed, own_key, level.masks, before, dense)
+            self._measure(changed, own_key, level.masks, before, dense, known.get(level.index))
         result = self.folder.result()
         self._call("sdd_run_end", result=result)
         return result
@@ -203,14 +204,15 @@ class _Engine:
         masks: Mapping[str, Tensor],
         before: Level | None,
         dense: Level,
+        row: dict[str, Any] | None,
     ) -> None:
         """Measure a level, unless this run has done so, and write it down.
 
         masks: those of the level without its ablation, whose sparsity it stands at.
+        row: what the run has of this level already.
         """
         metrics = self._metrics
         measured_by = digest([identity(metric) for metric in metrics])
-        row = self.folder.known().get(level.index)
         if row is None or row["key"] != key or row["measured_by"] != measured_by:
             view = self._view(level, before, dense)
             found = self._measured(key, view)

@@ -95,8 +95,10 @@ class LevelView:
         self._trainable = trainable
         self._exempt = exempt
         self._seed = seed
-        # Shared by copies of this view: the same logits need not be computed for each metric.
+        # Shared by copies of this view: the same logits need not be computed for each metric, nor
+        # a network built for each part of the data.
         self._logits: dict[str, Tensor] = {}
+        self._predicting: list[nn.Module] = []
 
     @cached_property
     def weights(self) -> dict[str, Tensor]:
@@ -171,5 +173,7 @@ class LevelView:
 
     def _predicted(self, part: str, images: Tensor) -> Tensor:
         if part not in self._logits:
-            self._logits[part] = predict(self.network(), self.data, images)
+            if not self._predicting:
+                self._predicting.append(self.network())
+            self._logits[part] = predict(self._predicting[0], self.data, images)
         return self._logits[part].clone()

@@ -94,6 +94,7 @@ def train_level(
     first, total = retraining.first_step, len(retraining.learning_rates)
     masked = total if retraining.masked_steps is None else retraining.masked_steps
     taken, epochs = (resume.taken, list(resume.epochs)) if resume else (0, [])
+    best = max((epoch.test_accuracy for epoch in epochs), default=-math.inf)
     if resume:
         restore_random_state(resume.random_state)
     if unmask and masked < taken:
@@ -118,11 +119,12 @@ def train_level(
         if not measure:
             continue
         # With a loss to stop at, the training set has to be measured every time.
-        whole = taken == total or stop_loss is not None
-        measured = _measure(trainer, epoch + 1, first + taken, rates[-1], epochs, whole)
+        beyond = best if taken < total and stop_loss is None else -math.inf
+        measured = _measure(trainer, epoch + 1, first + taken, rates[-1], beyond)
         if not all(map(math.isfinite, (measured.test_loss, measured.train_loss or 0.0))):
             return tuple(epochs), True
         epochs.append(measured)
+        best = max(best, measured.test_accuracy)
         on_end(measured)
         lifted = retraining.masked_steps is None or taken > masked
         if stop_loss is not None and lifted and (measured.train_loss or 0.0) <= stop_loss:
@@ -133,19 +135,14 @@ def train_level(
     return tuple(epochs), False
 
 
-def best_epoch(epochs: tuple[Epoch, ...] | list[Epoch]) -> Epoch | None:
-    """The epoch with the highest test accuracy; of equal ones the first."""
-    return max(epochs, key=lambda epoch: epoch.test_accuracy, default=None)
+def _measure(trainer: Trainer, number: int, step: int, rate: float, beyond: float) -> Epoch:
+    """An epoch; the training set too where the test accuracy is more than `beyond`.
 
-
-def _measure(
-    trainer: Trainer, number: int, step: int, rate: float, before: list[Epoch], whole: bool
-) -> Epoch:
+    The paper plots the best epoch too. The training set is larger than the test set, so it is
+    measured only where the epoch may turn out to be the best, and at the end.
+    """
     test_loss, test_accuracy = trainer.evaluate("test")
-    best = best_epoch(before)
-    # The paper plots the best epoch too. The training set is larger than the test set, so it is
-    # measured only where the epoch may turn out to be the best, and at the end.
-    wanted = whole or best is None or test_accuracy > best.test_accuracy
+    wanted = test_accuracy > beyond
     train_loss, train_accuracy = trainer.evaluate("train") if wanted else (None, None)
     return Epoch(number, step, float(rate), test_loss, test_accuracy, train_loss, train_accuracy)
 
