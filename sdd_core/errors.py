@@ -1,4 +1,8 @@
-"""The one exception that reaches a user, and what stands for a plugin's failure."""
+"""The one exception that reaches a user, what stands for a plugin's failure, and how both are
+said."""
+
+import difflib
+from collections.abc import Iterable
 
 
 class SddError(Exception):
@@ -19,3 +23,9 @@ def said(error: BaseException) -> str:
     text = " ".join(str(error).split())
     kind = "" if isinstance(error, SddError) else type(error).__name__
     return ": ".join(filter(None, (kind, text)))
+
+
+def did_you_mean(name: str, names: Iterable[str]) -> str:
+    """A question after the names that come near one that is unknown; '' where none does."""
+    near = difflib.get_close_matches(name, names, n=3, cutoff=0.5)
+    return f"did you mean {' or '.join(near)}?" if near else ""

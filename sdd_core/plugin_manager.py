@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import os
 import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -18,7 +17,7 @@ from pydantic import ValidationError
 from pydantic_core import InitErrorDetails, PydanticCustomError
 
 from sdd_core import hookspecs
-from sdd_core.errors import FAILURES, SddError, said
+from sdd_core.errors import FAILURES, SddError, did_you_mean, said
 from sdd_core.plugin import Metric, Plugin
 from sdd_core.plugin_base import article
 from sdd_core.plugin_faults import incompatible, plugin_fault, read_title, refuse_wrappers
@@ -244,9 +243,10 @@ class Plugins:
                       if r.status != "ok" and not r.kind]
             why = f"; not loaded: {', '.join(absent)}" if absent else ""
         names = sorted({r.name for r in rows})
-        near = [one for one in names if one.lower() == name.lower()]
-        near = near or difflib.get_close_matches(name, names, n=3, cutoff=0.5)
-        hint = f"did you mean {' or '.join(near)}?" if near else f"there are: {', '.join(names)}"
+        alike = [one for one in names if one.lower() == name.lower()]
+        hint = did_you_mean(name, names) or f"there are: {', '.join(names)}"
+        if alike:
+            hint = f"did you mean {' or '.join(alike)}?"
         if not names:
             hint = "none is installed"
         raise SddError(f"unknown {kind} {name!r}; {hint}{why}")

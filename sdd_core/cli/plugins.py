@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import inspect
 import json
 from typing import Any
@@ -17,7 +16,7 @@ from sdd_core.cli.completion import names_of
 from sdd_core.cli.options import no_plugin_option
 from sdd_core.cli.settings import type_name
 from sdd_core.cli.terminal import console
-from sdd_core.errors import SddError
+from sdd_core.errors import SddError, did_you_mean
 from sdd_core.experiment import options_that_name, sections
 from sdd_core.plugin import KINDS
 from sdd_core.plugin_base import article
@@ -78,9 +77,8 @@ def unknown(name: str, plugins: Plugins) -> str:
     names = sorted({row.name for row in plugins.rows if row.status == "ok"})
     why = next((f"; it is {row.status}: {row.reason}" for row in plugins.rows
                 if name in {row.name, row.entry_point} and row.status != "ok"), "")
-    near = difflib.get_close_matches(name, names, n=3, cutoff=0.5)
-    hint = f"; did you mean {' or '.join(near)}?" if near and not why else ""
-    return f"no plugin is called {name!r}{why}{hint or '; `sdd list-plugins` lists them'}"
+    hint = (not why and did_you_mean(name, names)) or "`sdd list-plugins` lists them"
+    return f"no plugin is called {name!r}{why}; {hint}"
 
 
 def _print(row: Row, output: Console) -> None:

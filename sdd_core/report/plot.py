@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import difflib
 import io
 import math
 from collections.abc import Iterable, Mapping, Sequence
@@ -16,7 +15,7 @@ from matplotlib.figure import Figure
 
 from sdd_core.analysis.findings import Findings, compare
 from sdd_core.analysis.groups import Group, group, place
-from sdd_core.errors import SddError
+from sdd_core.errors import SddError, did_you_mean
 from sdd_core.files import write_atomic
 from sdd_core.report.figure import (
     ABOVE_NAMES,
@@ -152,8 +151,7 @@ def check_metric(groups: Iterable[Group], metric: str) -> None:
     if metric in known:
         raise SddError(f"{metric!r} is a number at no level of any run; where training diverged, "
                        "there is none")
-    near = difflib.get_close_matches(metric, known, n=3, cutoff=0.5)
-    hint = f"did you mean {' or '.join(near)}?" if near else f"there are {', '.join(known)}"
+    hint = did_you_mean(metric, known) or f"there are {', '.join(known)}"
     raise SddError(f"no run has a number called {metric!r}; {hint}")
 
 

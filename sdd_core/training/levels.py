@@ -64,10 +64,9 @@ class Levels:
         network.load_state_dict(dict(resume.state if resume else start))
         epochs_ahead = math.ceil(len(retraining.learning_rates) / parts.dense.steps_per_epoch)
         self._call("sdd_level_start", level=index, epochs=epochs_ahead)
-        trainers = self._trainers
         # The draws of a network, of dropout for example, depend on the level alone.
         with parts.guard.asking(self._experiment.model, "training", index):
-            trainer = trainers.make(
+            trainer = self._trainers.make(
                 network.to(parts.device),
                 masks,
                 momenta=resume.momenta if resume else None,
@@ -133,9 +132,8 @@ class Levels:
         masks = masking.full_masks(parts.prunable)
         first = Retraining("initialisation", parts.dense.learning_rates[:steps])
         objective = self._objective(self.dense_after(0), first, None, None)
-        trainers = self._trainers
         with parts.guard.asking(self._experiment.model, "training", 0):
-            trainer = trainers.make(network.to(parts.device), masks, objective=objective)
+            trainer = self._trainers.make(network.to(parts.device), masks, objective=objective)
             train_level(trainer, parts.resident, first, seed=seed, level=0,
                         batch_size=self._experiment.train.batch_size, measure=False)
         network.load_state_dict(trainer.state())
