@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 import pluggy
 
 if TYPE_CHECKING:
-    from sdd_core.analysis.findings import Findings, compare
+    from sdd_core.analysis.comparison import compare
+    from sdd_core.analysis.findings import Findings
     from sdd_core.analysis.groups import Group, group
     from sdd_core.analysis.phases import Phases, find_phases
     from sdd_core.analysis.recommendation import (
@@ -94,7 +95,7 @@ _HOMES = {
     "by_test_accuracy": "analysis.recommendation",
     "check_learning_distance": "analysis.recommendation",
     "check_unchanged": "files",
-    "compare": "analysis.findings",
+    "compare": "analysis.comparison",
     "find_phases": "analysis.phases",
     "group": "analysis.groups",
     "load_plugins": "plugin_manager",

@@ -14,7 +14,8 @@ from dataclasses import dataclass, replace
 from itertools import chain
 from pathlib import Path
 
-from sdd_core.analysis.findings import Findings, compare
+from sdd_core.analysis.comparison import compare
+from sdd_core.analysis.findings import Findings
 from sdd_core.analysis.groups import Group, group
 from sdd_core.analysis.phases import percent
 from sdd_core.analysis.recommendation import check_learning_distance, rank_correlation

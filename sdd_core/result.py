@@ -43,13 +43,18 @@ class LevelResult:
 
 @dataclass(frozen=True)
 class Result:
-    """A run's levels in order, from the dense network (level 0) on."""
+    """A run's levels in order, from the dense network (level 0) on.
+
+    test_examples: size of the test set. classes: how many there are; None in records of runs that
+        were made before it was recorded.
+    """
 
     run: str
     folder: Path
     experiment: Experiment
     levels: tuple[LevelResult, ...]
     test_examples: int
+    classes: int | None = None
 
     def curve(self, metric: str) -> list[float]:
         """The metric at every level; NaN where a level has none."""
@@ -63,7 +68,8 @@ class Result:
     @cached_property
     def phases(self) -> Phases:
         """Where test accuracy is level, falls, rises and collapses as sparsity grows."""
-        return find_phases(self.sparsity, self.curve("test_accuracy"), self.test_examples)
+        return find_phases(self.sparsity, self.curve("test_accuracy"), self.test_examples,
+                           self.classes)
 
     def to_json(self) -> dict[str, Any]:
         """The document that `sdd run --json` prints."""

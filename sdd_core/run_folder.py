@@ -128,7 +128,8 @@ class Run:
             if level <= self.experiment.levels
         )
         return Result(
-            self.name, self.folder, self.experiment, levels, record["data"]["test_examples"]
+            self.name, self.folder, self.experiment, levels, record["data"]["test_examples"],
+            record["data"].get("classes"),
         )
 
     def _epochs(self, level: int) -> tuple[dict[str, Any], ...]:

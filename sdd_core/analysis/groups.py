@@ -9,6 +9,8 @@ from functools import cached_property
 from statistics import fmean, stdev
 from typing import Any
 
+import numpy as np
+
 from sdd_core.analysis.phases import Phases, find_phases
 from sdd_core.errors import SddError
 from sdd_core.result import Result
@@ -61,35 +63,47 @@ class Group:
         """The size of the test set."""
         return self.results[0].test_examples
 
+    @property
+    def classes(self) -> int | None:
+        """The number of classes, None where it was not recorded."""
+        return self.results[0].classes
+
     @cached_property
     def sparsity(self) -> list[float]:
         """The mean sparsity of every level; the deepest run has the most levels."""
         deepest = max(len(result.levels) for result in self.results)
-        return [fmean(result.sparsity[level] for result in self._reaching(level))
-                for level in range(deepest)]
+        columns = ([result.levels[level].sparsity for result in self._reaching(level)]
+                   for level in range(deepest))
+        # Of equal numbers the mean is that number, to the last digit.
+        return [fmean(column) if len(set(column)) > 1 else column[0] for column in columns]
+
+    def values(self, metric: str) -> np.ndarray:
+        """A metric of every seed at every level, float64 `[seeds, levels]`; NaN where a seed did
+        not reach the level, diverged or has no number."""
+        values = np.full((len(self.results), len(self.sparsity)), math.nan)
+        for seed, result in enumerate(self.results):
+            for number, level in enumerate(result.levels):
+                if not level.diverged:
+                    values[seed, number] = level.number(metric)
+        return values
 
     def statistics(self, metric: str) -> Statistics:
         """A metric at every level, over the seeds that reached it and did not diverge."""
-        values: list[list[float]] = []
-        diverged = []
-        for level in range(len(self.sparsity)):
-            levels = [result.levels[level] for result in self._reaching(level)]
-            numbers = [one.number(metric) for one in levels if not one.diverged]
-            values.append([number for number in numbers if not math.isnan(number)])
-            diverged.append(sum(one.diverged for one in levels))
+        values = [column[~np.isnan(column)].tolist() for column in self.values(metric).T]
         return Statistics(
             tuple(fmean(some) if some else math.nan for some in values),
             tuple(stdev(some) if len(some) > 1 else math.nan for some in values),
             tuple(map(len, values)),
-            tuple(diverged),
+            tuple(sum(result.levels[level].diverged for result in self._reaching(level))
+                  for level in range(len(self.sparsity))),
         )
 
     @cached_property
     def phases(self) -> Phases:
         """The phases of the mean test accuracy, over the levels that every seed has reached."""
         common = min(len(result.levels) for result in self.results)
-        mean = self.statistics("test_accuracy").mean[:common]
-        return find_phases(self.sparsity[:common], mean, self.test_examples)
+        values = self.values("test_accuracy")[:, :common]
+        return find_phases(self.sparsity[:common], values, self.test_examples, self.classes)
 
     def _reaching(self, level: int) -> list[Result]:
         return [result for result in self.results if len(result.levels) > level]

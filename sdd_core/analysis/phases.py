@@ -5,29 +5,43 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import accumulate
-from statistics import median
+
+import numpy as np
+
+from sdd_core.analysis.chance import SEVERAL, level_errors, limits, shows_noise
+from sdd_core.analysis.curves import smoothed, turning_points
 
 Span = tuple[int, int]
 """The first and the last level of a phase."""
 
+FEWEST = {"one": 8, "several": 5}
+"""Levels below which nothing is said: of one or two seeds, and of three or more."""
+
+NEARLY = 0.75
+"""A valley of more than this part of what chance makes leaves the verdict open."""
+
+DEEP = 0.99
+"""A curve that only falls and ends below this sparsity ends too early to tell: the valleys of the
+paper's Figure 1 lie below it."""
+
 
 @dataclass(frozen=True)
 class Phases:
-    """Where test accuracy is level, falls, rises and collapses as sparsity grows.
+    """Where test accuracy stays, falls, rises and collapses as sparsity grows.
 
     double_descent: whether it falls and then rises by more than chance.
     verdict: that in one line.
+    undecided: whether the curve is too short, too noisy or ends too early to tell.
     light, critical, sweet, collapsed: first and last level of each phase, None where there is
-        none. Without double descent there is a light phase, a sweet one where accuracy rises
-        without falling first, and perhaps a collapsed one. Every level lies in one of them, unless
-        no level has a test accuracy; levels that diverged at the end have collapsed.
+        none. They follow one another; levels at the end of a curve that has neither kept its
+        accuracy nor collapsed lie in none of them.
     valley, peak: the levels of the lowest accuracy between the fall and the rise, and of the
         highest after it; None without double descent.
     """
 
     double_descent: bool
     verdict: str
+    undecided: bool = False
     light: Span | None = None
     critical: Span | None = None
     sweet: Span | None = None
@@ -36,183 +50,205 @@ class Phases:
     peak: int | None = None
 
     def named(self) -> dict[str, Span]:
-        """The phases that there are, in their order."""
+        """Return the phases that the curve has, in their order."""
         spans = {name: getattr(self, name) for name in ("light", "critical", "sweet", "collapsed")}
         return {name: span for name, span in spans.items() if span is not None}
 
 
-LONG = 12
-"""Levels from which on a curve shows its own noise."""
-
-
 def find_phases(
-    sparsity: Sequence[float], accuracy: Sequence[float], test_examples: int
+    sparsity: Sequence[float],
+    accuracy: Sequence[float] | Sequence[Sequence[float]] | np.ndarray,
+    test_examples: int,
+    classes: int | None = None,
 ) -> Phases:
-    """The phases of a curve (He et al., 2022, arXiv:2206.08684, sec. 3 and Figure 1).
+    """Find the phases of a curve (He et al., 2022, arXiv:2206.08684, sec. 2.3 and Figure 1).
 
-    The paper reads them off by eye; the rule here is:
+    The paper reads them off by eye. The rule here:
 
-    1. The curve is smoothed by running medians, of five levels where there are 12 or more and of
-       three else, so that one odd level decides nothing. Accuracies in the verdict are smoothed.
-    2. Its noise is measured on the curve itself where there are 12 levels or more: how far each
-       level lies from the middle of its neighbours. (Levels share their test images, so that the
-       binomial standard error of an accuracy, sqrt(p (1 - p) / test_examples), says too much.) It
-       is taken to be a quarter of that error at least, and that error where levels are fewer.
-    3. The valley is the level v that makes the smaller of these two the largest: its fall, from
-       the highest accuracy before v down to v, and its rise, from v up to the highest after it.
-       There is double descent if that is more than chance makes of L levels: sqrt(3 ln L) times
-       the noise, which flat curves exceed about once in a hundred times.
+    1. Differences are taken on the (mean) curve smoothed by running medians of three levels.
+       Accuracies that are named are those of levels, not smoothed.
+    2. Chance: with three seeds or more, its scale is measured between the seeds; with fewer, on
+       the curve itself, from how far levels lie from the middle of their neighbours; with fewer
+       than 12 levels as well, it is taken to be two binomial standard errors,
+       sqrt(p (1 - p) / test_examples). A difference is more than chance if it is above the 95 %
+       quantile for flat curves whose noise correlates by up to 0.9 from level to level
+       (`sdd_core.analysis.chance`), and above one binomial standard error.
+    3. The valley is the level at which the smaller of its fall (from the highest level before it)
+       and its rise (to the highest after it) is largest. There is double descent if both are more
+       than chance. A rise that ends where accuracy has collapsed (see 6) does not count.
     4. The light phase ends at the last level before the valley that is within one binomial
-       standard error of the highest before it; the critical phase at the valley; the sweet phase
-       at the last level within one such error of the peak; what follows has collapsed, if it
-       falls below the peak by more than chance.
-    5. Without double descent there is no critical phase. Where the peak is above the dense network
-       by more than chance, the light phase ends at the last level before the peak that is not more
-       than one such error above the dense network; else it lasts as long as the sweet phase would.
+       standard error of the highest before it.
+    5. The critical phase goes through the valley and ends at the last level of the rise that is
+       below the dense network; the sweet phase follows, up to the last level that is not. Where
+       the peak is below the dense network, half-way between valley and peak takes its place, and
+       the verdict says so.
+    6. What follows has collapsed if, at the end, at least half of what the dense network's
+       accuracy is above guessing (1 / classes) is lost. Else the curve ends before it collapses,
+       and its last levels have no phase.
+    7. Without double descent there is no critical phase. There is a sweet phase where accuracy
+       rises above the dense network's by more than chance.
 
     Args:
         sparsity: of every level, growing.
-        accuracy: test accuracy (0 to 1) of every level, or its mean over seeds; NaN where a level
-            has none: training diverged, or it was not measured.
+        accuracy: test accuracy (0 to 1), `[levels]` or `[seeds, levels]`; NaN where a level has
+            none: training diverged, or it was not measured.
         test_examples: size of the test set.
+        classes: number of classes, None where it is not known; guessing is then taken to be 0.
     """
-    last = len(accuracy) - 1
-    levels = [level for level in range(len(accuracy)) if not math.isnan(accuracy[level])]
-    if not levels:
-        why = "no level has a test accuracy" if accuracy else "there are no levels"
-        return Phases(False, f"nothing can be said: {why}")
-    raw = [accuracy[level] for level in levels]
-    curve = _Curve(smoothed(raw), noise_of(raw), test_examples)
-    height = curve.height
-    where = [percent(sparsity[level]) for level in levels]
+    values = np.atleast_2d(np.asarray(accuracy, dtype=float))
+    levels = np.flatnonzero(~np.isnan(values).all(axis=0)) if values.size else np.array([], int)
+    if not levels.size:
+        why = "no level has a test accuracy" if values.size else "there are no levels"
+        return Phases(False, f"nothing can be said: {why}", undecided=True)
+    curve = Curve(values[:, levels], test_examples, classes)
+    at = [float(sparsity[level]) for level in levels]
+    found = _found(curve, at)
+    # Levels without an accuracy belong to the phase around them.
+    place = {i: int(level) for i, level in enumerate(levels)}
+    place[len(levels) - 1] = values.shape[1] - 1
+    ends = {name: (int(levels[first - 1]) + 1 if first else 0, place[last])
+            for name, (first, last) in found.named().items()}
+    turning = {name: int(levels[level]) for name in ("valley", "peak")
+               if (level := getattr(found, name)) is not None}
+    return Phases(found.double_descent, found.verdict, found.undecided, **ends, **turning)
 
-    valley, depth = deepest(height, raw)
-    if depth <= curve.chance(valley):
-        return _without(curve, levels, where, last)
-    start = max(range(valley), key=height.__getitem__)
-    light = curve.last_as_high_as(start, valley)
-    peak = max(range(valley, len(height)), key=lambda i: (height[i], raw[i]))
-    sweet = curve.end_of(peak)
+
+def percent(sparsity: float) -> str:
+    """Return a sparsity with the digits that tell one level from the next."""
+    digits = 1 + sum(sparsity >= limit for limit in (0.995, 0.9995, 0.99995))
+    return f"{100 * sparsity:.{digits}f} %"
+
+
+class Curve:
+    """A mean curve without gaps, and what chance does to it."""
+
+    def __init__(self, values: np.ndarray, test_examples: int, classes: int | None = None) -> None:
+        """values: `[seeds, levels]`, at least one number for each level."""
+        guessing = 1 / classes if classes else 0.0
+        self.seeds, self.last = values.shape[0], values.shape[1] - 1
+        self.raw = np.nanmean(values, axis=0)
+        self.height = smoothed(self.raw)
+        variance = np.maximum(self.height * (1 - self.height), 1e-4)
+        self.binomial = np.sqrt(variance / max(test_examples, 1))
+        measured = shows_noise(self.seeds, self.last + 1)
+        self.errors = level_errors(values) if measured else 2 * self.binomial
+        self.limits = limits(self.seeds, self.last + 1)
+        # At half of what the dense network has above guessing, a level has collapsed.
+        dense = max(self.height[0] - guessing, 0.0)
+        self.collapsed = self.height - guessing < dense / 2
+
+    def chance(self, limit: float) -> np.ndarray:
+        """By how much chance makes levels differ, under one of the limits."""
+        return np.maximum(limit * self.errors, self.binomial)
+
+    def differ(self, high: int, low: int, limit: float) -> bool:
+        """Whether level `high` is above level `low` by more than chance."""
+        chance = self.chance(limit)
+        scale = math.sqrt((chance[high] ** 2 + chance[low] ** 2) / 2)
+        return bool(self.height[high] - self.height[low] > scale)
+
+    def turning_points(self, raw: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Valley, peak and depth of this curve or, under the same chance, of others like it; a
+        depth above 1 is more than chance."""
+        return turning_points(raw, self.chance(self.limits.depth), ~self.collapsed)
+
+    def highest(self) -> int:
+        """The level of the highest accuracy."""
+        return max(range(self.last + 1), key=lambda i: (self.height[i], self.raw[i]))
+
+    def last_within_error(self, top: int, end: int) -> int:
+        """The last level before `end` that is within one binomial error of level `top`."""
+        least = self.height[top] - self.binomial[top]
+        return max(i for i in range(top, end) if self.height[i] >= least)
+
+    def tail(self, begin: int) -> Span | None:
+        """The levels from `begin` to the end where the end has collapsed."""
+        return (begin, self.last) if begin <= self.last and self.collapsed[self.last] else None
+
+
+def _found(curve: Curve, sparsity: Sequence[float]) -> Phases:
+    """The phases of a curve without gaps."""
+    several = curve.seeds >= SEVERAL
+    fewest = FEWEST["several" if several else "one"]
+    if curve.last + 1 < fewest:
+        seeds = "one seed" if curve.seeds == 1 else f"{curve.seeds} seeds"
+        more = f"{fewest} levels" + ("" if several else f", or {FEWEST['several']} with "
+                                     f"{SEVERAL} seeds")
+        count = f"{curve.last + 1} level{'s' if curve.last else ''}"
+        return Phases(False, f"nothing can be said on double descent: {count} of {seeds} are too "
+                      f"few; run at least {more}", undecided=True)
+    where = [percent(value) for value in sparsity]
+    valley, peak, depth = (one.item() for one in curve.turning_points(curve.raw))
+    if depth > 1:
+        return _with_valley(curve, where, valley, peak)
+    if depth > NEARLY:
+        verdict = (f"undecided: test accuracy falls and rises again around {where[valley]} "
+                   "sparsity, but by less than chance may make of it; more seeds would tell")
+        return Phases(False, verdict, undecided=True, **_spans(curve)[0])
+    return _without(curve, where, sparsity[-1])
+
+
+def _with_valley(curve: Curve, where: Sequence[str], valley: int, peak: int) -> Phases:
+    height, raw = curve.height, curve.raw
+    light = curve.last_within_error(int(np.argmax(height[:valley])), valley)
+    below = raw[peak] < raw[0]
+    bar = (raw[valley] + raw[peak]) / 2 if below else raw[0]
+    critical = max(i for i in range(valley, peak) if i == valley or raw[i] < bar)
+    sweet = max(i for i in range(peak, curve.last + 1) if i == peak or height[i] >= bar)
     verdict = (
-        f"sparse double descent: test accuracy {height[0]:.3f} dense, "
-        f"valley {height[valley]:.3f} at {where[valley]}, "
-        f"peak {height[peak]:.3f} at {where[peak]} sparsity"
+        f"sparse double descent: test accuracy {raw[0]:.3f} dense, "
+        f"valley {raw[valley]:.3f} at {where[valley]}, "
+        f"peak {raw[peak]:.3f} at {where[peak]} sparsity"
+        + (", below the dense network" if below else "")
     )
     return Phases(
         True,
         verdict,
-        light=(0, levels[light]),
-        critical=(levels[light] + 1, levels[valley]),
-        sweet=(levels[valley] + 1, levels[sweet]),
-        collapsed=_rest(levels[sweet], last),
-        valley=levels[valley],
-        peak=levels[peak],
+        light=(0, light),
+        critical=(light + 1, critical),
+        sweet=(critical + 1, sweet),
+        collapsed=curve.tail(sweet + 1),
+        valley=valley,
+        peak=peak,
     )
 
 
-def deepest(height: Sequence[float], raw: Sequence[float]) -> tuple[int, float]:
-    """The level whose fall from before and rise afterwards are largest, and the smaller of the
-    two. `height` is smoothed; `raw` decides between levels that share a height."""
-    highest_before = list(accumulate(height, max))
-    highest_after = list(accumulate(reversed(height), max))[::-1]
-    depth = [
-        min(high - at, later - at)
-        for high, at, later in zip(highest_before, height, highest_after, strict=True)
-    ]
-    # Medians repeat: of the levels that share one, the lowest is meant.
-    valley = max(range(len(height)), key=lambda i: (depth[i], -raw[i]))
-    return valley, depth[valley]
+def _spans(curve: Curve) -> tuple[dict[str, Span | None], bool, bool]:
+    """The phases of a curve without a valley, and whether it rises and falls by more than
+    chance."""
+    height, raw, last, top = curve.height, curve.raw, curve.last, curve.highest()
+    lowest = top + int(np.argmin(height[top:]))
+    rises = curve.differ(top, 0, curve.limits.rise)
+    falls = curve.differ(top, lowest, curve.limits.drop)
+    light = curve.last_within_error(top, last + 1) if falls else last
+    sweet = None
+    if rises:
+        light = max(i for i in range(top) if i == 0 or raw[i] <= raw[0] + curve.binomial[0])
+        sweet = (light + 1, max(i for i in range(top, last + 1)
+                                if i == top or height[i] >= raw[0]))
+    end = sweet[1] if sweet else light
+    collapsed = curve.tail(end + 1) if falls else None
+    return {"light": (0, light), "sweet": sweet, "collapsed": collapsed}, rises, falls
 
 
-@dataclass(frozen=True)
-class _Curve:
-    """A smoothed curve, and how far chance moves it."""
-
-    height: list[float]
-    noise: float | None
-    test_examples: int
-
-    def error(self, at: int) -> float:
-        """The binomial standard error of a level."""
-        p = self.height[at]
-        return math.sqrt(max(p * (1 - p), 1e-4) / max(self.test_examples, 1))
-
-    def chance(self, at: int) -> float:
-        """How deep chance alone makes the lowest of so many levels."""
-        error = self.error(at)
-        noise = error if self.noise is None else max(self.noise, error / 4)
-        return math.sqrt(3 * math.log(len(self.height))) * noise
-
-    def last_as_high_as(self, top: int, end: int) -> int:
-        """The last level before `end` that is within one standard error of level `top`."""
-        least = self.height[top] - self.error(top)
-        return max(i for i in range(top, end) if self.height[i] >= least)
-
-    def last_as_low_as_dense(self, end: int) -> int:
-        """The last level before `end` that is at most one standard error above the dense one."""
-        most = self.height[0] + self.error(0)
-        return max(i for i in range(end) if self.height[i] <= most)
-
-    def end_of(self, peak: int) -> int:
-        """The last level that is as high as the peak; the last of all where the fall after the
-        peak may be chance."""
-        end = len(self.height)
-        lowest = min(range(peak, end), key=self.height.__getitem__)
-        if self.height[peak] - self.height[lowest] <= self.chance(lowest):
-            return end - 1
-        return self.last_as_high_as(peak, end)
-
-
-def _without(curve: _Curve, levels: list[int], where: list[str], last: int) -> Phases:
+def _without(curve: Curve, where: Sequence[str], deepest: float) -> Phases:
     """The phases of a curve that does not fall and rise again."""
-    height = curve.height
-    peak = max(range(len(height)), key=height.__getitem__)
-    light = end = curve.end_of(peak)
-    if height[peak] - height[0] > curve.chance(0):
-        light = curve.last_as_low_as_dense(peak)
-        what = (
-            f"test accuracy rises from {height[0]:.3f} to {height[peak]:.3f} at {where[peak]} "
-            "sparsity without falling first"
-        )
+    raw, last, top = curve.raw, curve.last, curve.highest()
+    spans, rises, falls = _spans(curve)
+    if rises:
+        what = (f"test accuracy rises from {raw[0]:.3f} to {raw[top]:.3f} at {where[top]} "
+                "sparsity without falling first")
     else:
-        what = f"test accuracy stays near {height[peak]:.3f} up to {where[end]} sparsity"
-    if end < len(height) - 1:
-        what += f", then falls to {height[-1]:.3f} at {where[-1]}"
-    return Phases(
-        False,
-        f"no double descent: {what}",
-        light=(0, levels[light]),
-        sweet=_rest(levels[light], levels[end]),
-        collapsed=_rest(levels[end], last),
-    )
-
-
-def _rest(end: int, last: int) -> Span | None:
-    """The levels after `end` up to `last`, if there are any."""
-    return (end + 1, last) if end < last else None
-
-
-def smoothed(values: Sequence[float]) -> list[float]:
-    """Running medians; the window shrinks towards the ends, which stay as they are."""
-    most = 2 if len(values) >= LONG else 1
-    reach = [min(most, i, len(values) - 1 - i) for i in range(len(values))]
-    return [median(values[i - r : i + r + 1]) for i, r in enumerate(reach)]
-
-
-def noise_of(values: Sequence[float]) -> float | None:
-    """The standard deviation of a long curve's noise, None of a short one.
-
-    Second differences of independent noise have sqrt(6) times its deviation, and 68.3 % of them
-    are smaller than that; a trend, a bend or a collapse changes few of them.
-    """
-    if len(values) < LONG:
-        return None
-    bends = sorted(abs(a - 2 * b + c)
-                   for a, b, c in zip(values, values[1:], values[2:], strict=False))
-    return bends[math.ceil(0.683 * len(bends)) - 1] / math.sqrt(6)
-
-
-def percent(sparsity: float) -> str:
-    """A sparsity with the digits that tell one level from the next."""
-    digits = 1 + sum(sparsity >= limit for limit in (0.995, 0.9995, 0.99995))
-    return f"{100 * sparsity:.{digits}f} %"
+        light = spans["light"]
+        what = f"test accuracy stays near {raw[0]:.3f}"
+        if raw[top] > raw[0] + curve.binomial[0]:
+            what += f" (at most {raw[top]:.3f})"
+        what += f" up to {where[light[1] if light else last]} sparsity"
+    if falls:
+        what += f", then falls to {raw[last]:.3f} at {where[last]}"
+    if falls and not rises and spans["collapsed"] is None and deepest < DEEP:
+        verdict = f"the curve ends too early to tell: {what}; more levels would tell"
+        return Phases(False, verdict, undecided=True, **spans)
+    seen = float(np.median(curve.chance(curve.limits.depth)))
+    return Phases(False, f"no double descent up to {where[last]}: {what}; a valley of less than "
+                  f"{seen:.3f} may be chance", **spans)

@@ -11,7 +11,8 @@ import numpy as np
 
 from sdd_core.analysis.findings import INTERPOLATES
 from sdd_core.analysis.groups import Group, group, place
-from sdd_core.analysis.phases import percent, smoothed
+from sdd_core.analysis.curves import smoothed
+from sdd_core.analysis.phases import percent
 from sdd_core.result import Result
 
 CLEAR = 0.05

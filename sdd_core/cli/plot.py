@@ -8,7 +8,8 @@ import click
 from rich.markup import escape
 from rich.table import Table
 
-from sdd_core.analysis.findings import Findings, compare
+from sdd_core.analysis.comparison import compare
+from sdd_core.analysis.findings import Findings
 from sdd_core.analysis.groups import Group, group
 from sdd_core.analysis.phases import percent
 from sdd_core.analysis.recommendation import by_learning_distance, by_test_accuracy

@@ -13,7 +13,8 @@ import matplotlib as mpl
 import numpy as np
 from matplotlib.figure import Figure
 
-from sdd_core.analysis.findings import Findings, compare
+from sdd_core.analysis.comparison import compare
+from sdd_core.analysis.findings import Findings
 from sdd_core.analysis.groups import Group, group, place
 from sdd_core.errors import SddError, did_you_mean
 from sdd_core.files import write_atomic

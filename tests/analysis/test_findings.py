@@ -4,7 +4,8 @@ import pytest
 from results import descent, made
 
 from sdd_core import SddError
-from sdd_core.analysis.findings import Findings, compare
+from sdd_core.analysis.comparison import compare
+from sdd_core.analysis.findings import Findings
 from sdd_core.analysis.groups import group
 
 FALLS_TWICE = [0.70, 0.71, 0.71, 0.60, 0.59, 0.79, 0.80, 0.40, 0.30]

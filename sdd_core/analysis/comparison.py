@@ -1,0 +1,128 @@
+"""Two groups of runs, level by level: where one of them is better."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from functools import cached_property
+from itertools import groupby
+
+import numpy as np
+
+from sdd_core.analysis.chance import SEVERAL, largest_t, t_statistics
+from sdd_core.analysis.groups import Group
+from sdd_core.analysis.phases import percent
+from sdd_core.errors import SddError
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Two groups, level by level.
+
+    sparsity: of the levels that both have. difference: mean of `one` minus that of `other`.
+    t: the difference in its standard errors, whose variance is pooled over neighbouring levels;
+        0 where a seed has no value, NaN where seeds are too few to compare.
+    limit: the |t| that chance exceeds at any of the levels in 5 of 100 comparisons of equal
+        groups (max-t, Westfall & Young, 1993), under the correlation between levels that the runs
+        show; NaN where seeds are too few.
+    pairs: the seeds that both groups have, whose runs are compared in pairs; 0: none.
+    """
+
+    one: str
+    other: str
+    metric: str
+    sparsity: tuple[float, ...]
+    difference: tuple[float, ...]
+    t: tuple[float, ...]
+    limit: float
+    pairs: int
+
+    @cached_property
+    def signs(self) -> tuple[int, ...]:
+        """1 where `one` is higher by more than chance, -1 where it is lower, else 0."""
+        return tuple(int(math.copysign(1, t)) if abs(t) > self.limit else 0 for t in self.t)
+
+    @cached_property
+    def verdict(self) -> str:
+        """Where one of the groups is better, in one line."""
+        if math.isnan(self.limit):
+            return (f"{self.one} and {self.other} cannot be compared: it takes {SEVERAL} seeds of "
+                    "each to tell a difference from chance")
+        spans = []
+        for sign, levels in groupby(range(len(self.signs)), self.signs.__getitem__):
+            span = [percent(self.sparsity[level]) for level in levels]
+            if sign:
+                spans.append((sign, f"between {span[0]} and {span[-1]}" if len(span) > 1
+                              else f"at {span[0]}"))
+        if not spans:
+            return f"{self.one} and {self.other} do not differ by more than chance in {self.metric}"
+        said = [
+            f"{verb} {' and '.join(where for sign, where in spans if sign == wanted)}"
+            for wanted, verb in ((-1, f"loses to {self.other}"), (1, f"beats {self.other}"))
+            if any(sign == wanted for sign, _ in spans)
+        ]
+        return f"{self.one} {', and '.join(said)}"
+
+
+def compare(one: Group, other: Group, metric: str = "test_accuracy") -> Comparison:
+    """Compare two groups at the levels whose densities agree to one part in fifty.
+
+    The metric is taken to be better when it is higher. Seeds that both groups have are compared
+    in pairs: they share their data, their label noise and often their dense network, so that much
+    of what chance does is alike in both. Groups without common seeds are compared by their means.
+
+    Raises SddError when the groups have no sparsity in common.
+    """
+    levels = [(i, min(range(len(other.sparsity)),
+                      key=lambda j: abs(other.sparsity[j] - one.sparsity[i])))
+              for i in range(len(one.sparsity))]
+    levels = [(i, j) for i, j in levels if _agree(one.sparsity[i], other.sparsity[j])]
+    if not levels:
+        raise SddError(f"{one.label} and {other.label} have no sparsity in common; compare runs "
+                       "with the same pruner.fraction or pruner.sparsity")
+    values = [one.values(metric)[:, [i for i, _ in levels]],
+              other.values(metric)[:, [j for _, j in levels]]]
+    means = [group.statistics(metric).mean for group in (one, other)]
+    common = sorted(set(one.seeds) & set(other.seeds))
+    samples = values
+    if len(common) >= SEVERAL or common == list(one.seeds) == list(other.seeds):
+        samples = [values[0][[one.seeds.index(seed) for seed in common]]
+                   - values[1][[other.seeds.index(seed) for seed in common]]]
+    t, limit = _tested(samples)
+    return Comparison(
+        _without_common(one.label, other.label),
+        _without_common(other.label, one.label),
+        metric,
+        tuple(one.sparsity[i] for i, _ in levels),
+        tuple(means[0][i] - means[1][j] for i, j in levels),
+        t,
+        limit,
+        len(common) if len(samples) == 1 else 0,
+    )
+
+
+def _tested(samples: list[np.ndarray]) -> tuple[tuple[float, ...], float]:
+    """The t of every level and the limit, of one sample of differences or of two of values."""
+    levels = samples[0].shape[1]
+    if min(map(len, samples)) < SEVERAL:
+        return (math.nan,) * levels, math.nan
+    # Levels that all pairs share, as the dense network, tell nothing about the noise of others.
+    known = ~np.isnan(np.concatenate(samples)).any(axis=0)
+    if len(samples) == 1:
+        known &= (samples[0] != 0).any(axis=0)
+    t = np.zeros(levels)
+    if not known.any():
+        return tuple(t.tolist()), math.inf
+    chosen = [one[:, known] for one in samples]
+    t[known] = t_statistics(chosen)
+    return tuple(t.tolist()), largest_t(chosen)
+
+
+def _without_common(label: str, other: str) -> str:
+    """The parts of a label that the other has not; all of it where there are none."""
+    parts = [part for part in label.split(", ") if part not in other.split(", ")]
+    return ", ".join(parts) or label
+
+
+def _agree(one: float, other: float) -> bool:
+    return abs(one - other) <= 0.02 * max(1 - one, 1 - other)
