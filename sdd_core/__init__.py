@@ -14,10 +14,11 @@ if TYPE_CHECKING:
     from sdd_core.analysis.findings import Findings
     from sdd_core.analysis.groups import Group, group
     from sdd_core.analysis.phases import Phases, find_phases
+    from sdd_core.analysis.prediction import check_learning_distance
     from sdd_core.analysis.recommendation import (
         by_learning_distance,
         by_test_accuracy,
-        check_learning_distance,
+        recommend,
     )
     from sdd_core.analysis.tidy import table
     from sdd_core.api import run
@@ -93,13 +94,14 @@ _HOMES = {
     "Train": "experiment",
     "by_learning_distance": "analysis.recommendation",
     "by_test_accuracy": "analysis.recommendation",
-    "check_learning_distance": "analysis.recommendation",
+    "check_learning_distance": "analysis.prediction",
     "check_unchanged": "files",
     "compare": "analysis.comparison",
     "find_phases": "analysis.phases",
     "group": "analysis.groups",
     "load_plugins": "plugin_manager",
     "plot": "report.plot",
+    "recommend": "analysis.recommendation",
     "run": "api",
     "sweep": "sweeps",
     "table": "analysis.tidy",

@@ -18,7 +18,7 @@ from sdd_core.analysis.comparison import compare
 from sdd_core.analysis.findings import Findings
 from sdd_core.analysis.groups import Group, group
 from sdd_core.analysis.phases import percent
-from sdd_core.analysis.recommendation import check_learning_distance, rank_correlation
+from sdd_core.analysis.prediction import check_learning_distance, rank_correlation
 from sdd_core.errors import SddError
 from sdd_core.files import write_atomic
 from sdd_core.keys import run_name

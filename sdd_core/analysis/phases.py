@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from sdd_core.analysis.chance import SEVERAL, level_errors, limits, shows_noise
+from sdd_core.analysis.chance import LONG, SEVERAL, level_errors, limits, shows_noise
 from sdd_core.analysis.curves import smoothed, turning_points
 
 Span = tuple[int, int]
@@ -130,12 +130,21 @@ class Curve:
         self.height = smoothed(self.raw)
         variance = np.maximum(self.height * (1 - self.height), 1e-4)
         self.binomial = np.sqrt(variance / max(test_examples, 1))
-        measured = shows_noise(self.seeds, self.last + 1)
-        self.errors = level_errors(values) if measured else 2 * self.binomial
-        self.limits = limits(self.seeds, self.last + 1)
         # At half of what the dense network has above guessing, a level has collapsed.
-        dense = max(self.height[0] - guessing, 0.0)
-        self.collapsed = self.height - guessing < dense / 2
+        dense = self.height[0] - guessing
+        self.collapsed = (self.height - guessing < dense / 2) & (dense > 0)
+        self.limits = limits(self.seeds, self.last + 1)
+        self.errors = self._errors(values)
+
+    def _errors(self, values: np.ndarray) -> np.ndarray:
+        """The scale of what chance does to each level."""
+        # A steep collapse would pass for noise along the curve.
+        end = int(np.flatnonzero(~self.collapsed)[-1]) + 1
+        if self.seeds < SEVERAL and end >= LONG:
+            return np.full(self.last + 1, level_errors(values[:, :end])[0])
+        if shows_noise(self.seeds, self.last + 1):
+            return level_errors(values)
+        return 2 * self.binomial
 
     def chance(self, limit: float) -> np.ndarray:
         """By how much chance makes levels differ, under one of the limits."""
@@ -219,7 +228,7 @@ def _spans(curve: Curve) -> tuple[dict[str, Span | None], bool, bool]:
     height, raw, last, top = curve.height, curve.raw, curve.last, curve.highest()
     lowest = top + int(np.argmin(height[top:]))
     rises = curve.differ(top, 0, curve.limits.rise)
-    falls = curve.differ(top, lowest, curve.limits.drop)
+    falls = bool(curve.collapsed[last]) or curve.differ(top, lowest, curve.limits.drop)
     light = curve.last_within_error(top, last + 1) if falls else last
     sweet = None
     if rises:

@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
-from statistics import fmean
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 
-from sdd_core.analysis.findings import INTERPOLATES
-from sdd_core.analysis.groups import Group, group, place
 from sdd_core.analysis.curves import smoothed
+from sdd_core.analysis.findings import INTERPOLATES
+from sdd_core.analysis.groups import Group, place
 from sdd_core.analysis.phases import percent
-from sdd_core.result import Result
 
 CLEAR = 0.05
 """What part of a distance, or of its decline, is no accident."""
+
+COLLAPSED = 0.5
+"""A level whose training accuracy is below this part of the highest is not recommended."""
 
 
 @dataclass(frozen=True)
@@ -33,6 +34,29 @@ class Advice:
     accuracy: float
     why: str
 
+    @property
+    def said(self) -> str:
+        """The sparsity and the reason, in one line."""
+        return f"{percent(self.sparsity)} sparsity: {self.why}"
+
+
+def recommend(runs: Group) -> Advice | None:
+    """Recommend one sparsity: by test accuracy where there is one, else by learning distance.
+
+    The test set decides, for it measures what is wanted; the learning distance is a rule of thumb
+    for those who have no clean test labels. Where it would have cost more than one standard error
+    of accuracy, `why` says so. None where neither was measured.
+    """
+    measured, distance = by_test_accuracy(runs), by_learning_distance(runs)
+    if measured is None:
+        return distance
+    if distance is None or distance.accuracy >= measured.accuracy:
+        return measured
+    if measured.accuracy - distance.accuracy <= _standard_error(runs, measured.level):
+        return measured
+    return replace(measured, why=f"{measured.why}; the learning distance alone would say "
+                   f"{percent(distance.sparsity)}, where it is {distance.accuracy:.3f}")
+
 
 def by_test_accuracy(runs: Group) -> Advice | None:
     """The highest sparsity whose mean test accuracy is within one standard error of the best.
@@ -45,11 +69,11 @@ def by_test_accuracy(runs: Group) -> Advice | None:
     if not levels:
         return None
     best = max(levels, key=accuracy.mean.__getitem__)
-    top, error = accuracy.mean[best], accuracy.error[best]
-    if math.isnan(error):
-        error = math.sqrt(top * (1 - top) / runs.test_examples)
+    top, error = accuracy.mean[best], _standard_error(runs, best)
     level = max(one for one in levels if accuracy.mean[one] >= top - error)
-    why = f"within one standard error ({error:.3f}) of the best mean test accuracy, {top:.3f}"
+    dense = accuracy.mean[0]
+    why = (f"test accuracy {accuracy.mean[level]:.3f}, within one standard error ({error:.3f}) of "
+           f"the best, {top:.3f}" + ("" if math.isnan(dense) else f"; dense {dense:.3f}"))
     return _advice(runs, level, why)
 
 
@@ -57,7 +81,8 @@ def by_learning_distance(runs: Group) -> Advice | None:
     """A sparsity found without any test label, from the learning distance alone.
 
     He et al. (2022, arXiv:2206.08684) see the distance rise while test accuracy falls, and decline
-    in the sweet phase. The rule made of it here, on the mean distance smoothed as accuracies are:
+    in the sweet phase. The rule made of it here, on the mean distance smoothed as accuracies are,
+    leaves out levels whose training accuracy is below half of the highest: those have collapsed.
 
     1. If it declines after its peak by less than 5 % of the peak, pruning has not begun to keep
        the network from learning wrong labels, if there are any: take the last level whose
@@ -68,20 +93,22 @@ def by_learning_distance(runs: Group) -> Advice | None:
        level, and look at sparser ones.
 
     It is a rule of thumb. Nothing says that the test accuracy is highest there; a sweep that ends
-    early or late moves the line; and where no label is wrong, networks that fit their training
-    set may be pruned further by rule 1 than their test accuracy bears. How good the rule was on
-    runs whose test accuracy is known says `check_learning_distance`. None where no distance was
-    measured.
+    early or late moves the line; and where no label is wrong it prunes further than test accuracy
+    bears. `check_learning_distance` tells how good it was on runs whose test accuracy is known,
+    beside pruning always to 99.5 % and never. None where no distance was measured.
     """
     mean = runs.statistics("learning_distance").mean
-    levels = [level for level, value in enumerate(mean) if not math.isnan(value)]
+    train = runs.statistics("train_accuracy").mean
+    known = [value for value in train if not math.isnan(value)]
+    least = COLLAPSED * max(known, default=0.0)
+    levels = [level for level, value in enumerate(mean)
+              if not math.isnan(value) and not train[level] < least]
     if not levels:
         return None
     height = smoothed([mean[level] for level in levels])
     peak = int(np.argmax(height))
     decline = height[peak] - height[-1]
     if decline < CLEAR * height[peak]:
-        train = runs.statistics("train_accuracy").mean
         level = _last_that_fits(train)
         return None if level is None else _advice(
             runs, level, "the learning distance does not decline; up to here training accuracy "
@@ -100,97 +127,6 @@ def by_learning_distance(runs: Group) -> Advice | None:
                    f"at {at} slackens")
 
 
-@dataclass(frozen=True)
-class Prediction:
-    """What the learning distance said of a run, and what test accuracy said.
-
-    Levels; None where there is no such thing: valley and distance_peak, and the level that
-    `by_learning_distance` recommends. in_sweet_phase: whether that lies in the sweet phase.
-    shortfall: by how much its test accuracy is below the highest of all levels.
-    """
-
-    run: str
-    valley: int
-    distance_peak: int
-    recommended: int
-    in_sweet_phase: bool
-    shortfall: float
-
-
-@dataclass(frozen=True)
-class DistanceCheck:
-    """How well the learning distance predicts the test curve, over runs with double descent.
-
-    rank_correlation: Spearman's, of the distance peak's sparsity with the valley's over the runs;
-        NaN with fewer than three, or where one of them is always the same.
-    left_out: runs without double descent or without a distance: there is nothing to predict.
-    """
-
-    predictions: tuple[Prediction, ...]
-    rank_correlation: float
-    left_out: int
-
-    @property
-    def verdict(self) -> str:
-        """The same in one line."""
-        if not self.predictions:
-            return "no run with double descent and a learning distance: nothing to predict"
-        apart = [one.distance_peak - one.valley for one in self.predictions]
-        sweet = sum(one.in_sweet_phase for one in self.predictions)
-        defined = not math.isnan(self.rank_correlation)
-        correlation = f", rank correlation {self.rank_correlation:.2f}" if defined else ""
-        return (
-            f"over {len(apart)} runs with double descent the distance peaks "
-            f"{fmean(map(abs, apart)):.1f} levels from the valley (mean; {min(apart):+d} to "
-            f"{max(apart):+d}){correlation}; the level "
-            f"recommended without test labels lies in the sweet phase in {sweet} of {len(apart)}, "
-            f"{fmean(one.shortfall for one in self.predictions):.3f} below the best accuracy (mean)"
-        )
-
-
-def check_learning_distance(results: Iterable[Result]) -> DistanceCheck:
-    """How well the peak of the learning distance predicts the valley, and its decline the sweet
-    phase, over results whose test accuracy is known."""
-    predictions, places = [], []
-    left_out = 0
-    for result in results:
-        run = group([result])[0]
-        advice = by_learning_distance(run)
-        valley, sweet = result.phases.valley, result.phases.sweet
-        if advice is None or valley is None or sweet is None:
-            left_out += 1
-            continue
-        distance = result.curve("learning_distance")
-        levels = [level for level, value in enumerate(distance) if not math.isnan(value)]
-        height = smoothed([distance[level] for level in levels])
-        peak = levels[int(np.argmax(height))]
-        best = max(value for value in result.curve("test_accuracy") if not math.isnan(value))
-        predictions.append(Prediction(
-            result.run, valley, peak, advice.level, sweet[0] <= advice.level <= sweet[1],
-            best - advice.accuracy,
-        ))
-        places.append((result.sparsity[peak], result.sparsity[valley]))
-    return DistanceCheck(tuple(predictions), rank_correlation(places), left_out)
-
-
-def rank_correlation(pairs: Sequence[tuple[float, float]]) -> float:
-    """Spearman's rank correlation, ties at their mean rank; NaN with fewer than three pairs or
-    where one side is constant."""
-    if len(pairs) < 3:
-        return math.nan
-    ranks = [_ranks([pair[side] for pair in pairs]) for side in (0, 1)]
-    if any(np.ptp(one) == 0 for one in ranks):
-        return math.nan
-    return float(np.corrcoef(ranks[0], ranks[1])[0, 1])
-
-
-def _ranks(values: Sequence[float]) -> np.ndarray:
-    column = np.asarray(values)
-    below = (column[None, :] < column[:, None]).sum(axis=1)
-    equal = (column[None, :] == column[:, None]).sum(axis=1)
-    return below + (equal - 1) / 2
-
-
 def _last_that_fits(train: Sequence[float]) -> int | None:
     known = [level for level, value in enumerate(train) if not math.isnan(value)]
     if not known:
@@ -202,3 +138,10 @@ def _last_that_fits(train: Sequence[float]) -> int | None:
 def _advice(runs: Group, level: int, why: str) -> Advice:
     accuracy = runs.statistics("test_accuracy").mean[level]
     return Advice(level, runs.sparsity[level], accuracy, why)
+
+
+def _standard_error(runs: Group, level: int) -> float:
+    """Of the mean test accuracy of a level over seeds; with one seed the binomial one."""
+    accuracy = runs.statistics("test_accuracy")
+    mean, error = accuracy.mean[level], accuracy.error[level]
+    return math.sqrt(mean * (1 - mean) / runs.test_examples) if math.isnan(error) else error

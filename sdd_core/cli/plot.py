@@ -12,7 +12,7 @@ from sdd_core.analysis.comparison import compare
 from sdd_core.analysis.findings import Findings
 from sdd_core.analysis.groups import Group, group
 from sdd_core.analysis.phases import percent
-from sdd_core.analysis.recommendation import by_learning_distance, by_test_accuracy
+from sdd_core.analysis.recommendation import recommend
 from sdd_core.cli.options import no_plugin_option, store_option
 from sdd_core.cli.table import named_results
 from sdd_core.cli.terminal import console
@@ -77,10 +77,8 @@ def _print(one: Group) -> None:
     output.print(table)
     if threshold := found.interpolation_threshold:
         click.echo(f"  interpolation threshold: {threshold.said(percent)}")
-    for by, advice in (("test accuracy", by_test_accuracy(one)),
-                       ("learning distance", by_learning_distance(one))):
-        if advice:
-            click.echo(f"  recommended by {by}: {percent(advice.sparsity)} ({advice.why})")
+    if advice := recommend(one):
+        click.echo(f"  recommended: {advice.said}")
     click.echo()
 
 

@@ -9,6 +9,8 @@ from typing import Any
 import click
 from rich.table import Table
 
+from sdd_core.analysis.groups import group
+from sdd_core.analysis.recommendation import recommend
 from sdd_core.cli.options import no_plugin_option, store_option
 from sdd_core.cli.terminal import console
 from sdd_core.errors import SddError
@@ -102,8 +104,11 @@ def print_result(result: Result, files: list[Path]) -> None:
     """The table, the phases and where the files are, on standard output."""
     output = console()
     output.print(result_table(result), "")
-    output.print(phase_table(result), "")
+    if result.phases.named():
+        output.print(phase_table(result), "")
     output.print(result.phases.verdict, style="bold", highlight=False, soft_wrap=True)
+    if result.levels and (advice := recommend(*group([result]))):
+        output.print(f"recommended: {advice.said}", highlight=False, markup=False, soft_wrap=True)
     for file in files:
         click.echo(f"wrote {file}")
     click.echo(f"run folder {result.folder}")

@@ -16,7 +16,7 @@ from typing import Any
 from sdd_core.analysis.findings import Findings
 from sdd_core.analysis.groups import group, place
 from sdd_core.analysis.phases import percent
-from sdd_core.analysis.recommendation import by_learning_distance, by_test_accuracy
+from sdd_core.analysis.recommendation import by_learning_distance, recommend
 from sdd_core.report.table import accuracy, levels_table
 from sdd_core.result import Result
 
@@ -93,8 +93,8 @@ def _facts(result: Result) -> str:
     if threshold := found.interpolation_threshold:
         facts.append(("interpolation threshold", percent(threshold.value),
                       "training accuracy first drops below 99 % of its highest"))
-    for name, advice in (("recommended, by test accuracy", by_test_accuracy(run)),
-                         ("recommended, without test labels", by_learning_distance(run))):
+    for name, advice in (("recommended", recommend(run)),
+                         ("by learning distance alone", by_learning_distance(run))):
         if advice:
             facts.append((name, percent(advice.sparsity), advice.why))
     return "".join(

@@ -1,5 +1,6 @@
 import math
 
+import numpy as np
 import pytest
 from results import made
 
@@ -45,12 +46,27 @@ def test_one_seed_has_no_deviation():
 
 
 def test_more_levels_and_other_metrics_are_no_difference():
-    runs = [made([0.9, 0.8, 0.7]), made([0.7], settings={"seed": 1, "metrics": []})]
+    runs = [made([0.9] * 9 + [0.8, 0.7]),
+            made([0.7] * 9, settings={"seed": 1, "metrics": []})]
     (both,) = group(runs)
-    assert both.statistics("test_accuracy").mean == pytest.approx((0.8, 0.8, 0.7))
-    assert both.statistics("test_accuracy").count == (2, 1, 1)
+    assert both.statistics("test_accuracy").mean == pytest.approx((*[0.8] * 9, 0.8, 0.7))
+    assert both.statistics("test_accuracy").count == (*[2] * 9, 1, 1)
     # Where seeds are missing, a step of the mean would look like a phase.
-    assert both.phases.named() == {"light": (0, 0)}
+    assert both.phases.named() == {"light": (0, 8)}
+
+
+def test_values_are_those_of_seeds_that_have_them():
+    runs = [made([0.9, 0.8]), made([0.7], settings={"seed": 1}),
+            made([math.nan, 0.6], settings={"seed": 2})]
+    values = group(runs)[0].values("test_accuracy")
+    assert np.isnan(values).tolist() == [[False, False], [False, True], [True, False]]
+    assert values[0].tolist() == [0.9, 0.8]
+
+
+def test_equal_sparsities_stay_what_they_are():
+    runs = [made([0.9, 0.8], settings={"seed": seed}, sparsity=[0.0, 0.9962221068137043])
+            for seed in range(3)]
+    assert group(runs)[0].sparsity[1] == 0.9962221068137043
 
 
 def test_a_run_that_comes_twice_counts_once_with_the_most_levels():

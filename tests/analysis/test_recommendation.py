@@ -7,8 +7,7 @@ from sdd_core.analysis.groups import group
 from sdd_core.analysis.recommendation import (
     by_learning_distance,
     by_test_accuracy,
-    check_learning_distance,
-    rank_correlation,
+    recommend,
 )
 
 FALLS_TWICE = [0.70, 0.71, 0.71, 0.60, 0.59, 0.79, 0.80, 0.40, 0.30]
@@ -27,7 +26,7 @@ def test_with_a_test_set_it_is_the_sparsest_level_within_one_standard_error():
     assert advice.level == 3
     assert advice.sparsity == pytest.approx(1 - 0.8**3)
     assert advice.accuracy == pytest.approx(0.89)
-    assert "one standard error (0.010) of the best mean test accuracy, 0.900" in advice.why
+    assert "one standard error (0.010) of the best, 0.900" in advice.why
 
 
 def test_with_one_seed_the_standard_error_is_the_test_sets():
@@ -71,49 +70,35 @@ def test_without_a_distance_there_is_no_advice():
     assert by_learning_distance(one_group([0.9] * 5)) is None
 
 
-def test_the_advice_is_checked_against_what_test_accuracy_says():
+def test_collapsed_levels_are_not_recommended():
+    """Their distance declines too, but they have forgotten their training set."""
+    distance = [10.0, 20.0, 20.0, 19.5, 19.0, 16.0, 12.0, 4.0, 1.0, 0.5, 0.2]
+    train = [1.0, 1.0, 1.0, 1.0, 0.9, 0.7, 0.6, 0.4, 0.2, 0.1, 0.1]
+    curve = [0.7, 0.7, 0.7, 0.6, 0.6, 0.8, 0.8, 0.4, 0.2, 0.1, 0.1]
+    assert by_learning_distance(
+        one_group(curve, learning_distance=distance, train_accuracy=train)).level == 6
+    assert by_learning_distance(one_group(curve, learning_distance=distance)).level > 6
+
+
+def test_one_sparsity_is_recommended_by_test_accuracy_where_there_is_one():
     distance = [16.0, 18.0, 20.0, 20.0, 16.0, 12.0, 10.0, 9.9, 9.8]
+    both = one_group(FALLS_TWICE, learning_distance=distance)
+    assert recommend(both).level == by_test_accuracy(both).level == 6
+    assert recommend(both).said == (
+        "73.8 % sparsity: test accuracy 0.800, within one standard error (0.004) of the best, "
+        "0.800; dense 0.700"
+    )
+
+
+def test_where_the_learning_distance_would_have_cost_accuracy_it_is_said():
     late = [16.0, 18.0, 20.0, 21.0, 22.0, 23.0, 23.0, 18.0, 10.0]
-    runs = [
-        made(FALLS_TWICE, run="good", learning_distance=distance),
-        made(FALLS_TWICE, run="bad", learning_distance=late),
-        made([0.9] * 9, run="no double descent", learning_distance=distance),
-        made(FALLS_TWICE, run="no distance"),
-    ]
-    check = check_learning_distance(runs)
-    good, bad = check.predictions
-    assert check.left_out == 2
-    assert (good.run, good.valley, good.distance_peak, good.recommended) == ("good", 4, 2, 6)
-    assert good.in_sweet_phase
-    assert good.shortfall == pytest.approx(0.0)
-    assert (bad.run, bad.distance_peak, bad.recommended) == ("bad", 5, 8)
-    assert not bad.in_sweet_phase
-    assert bad.shortfall == pytest.approx(0.5)
-    assert "over 2 runs" in check.verdict
-    # Two runs have no rank correlation, and none is named.
-    assert "peaks 1.5 levels from the valley (mean; -2 to +1); the level" in check.verdict
-    assert "in the sweet phase in 1 of 2, 0.250 below the best accuracy" in check.verdict
+    advice = recommend(one_group(FALLS_TWICE, learning_distance=late))
+    assert advice.level == 6
+    assert advice.said.endswith("the learning distance alone would say 83.2 %, where it is 0.300")
 
 
-def test_nothing_to_check_is_said():
-    assert "nothing to predict" in check_learning_distance([made([0.9] * 3)]).verdict
-
-
-@pytest.mark.parametrize(
-    ("pairs", "expected"),
-    [
-        ([(1, 10), (2, 20), (3, 30)], 1.0),
-        ([(1, 30), (2, 20), (3, 10)], -1.0),
-        # ranks 1 2 3 4 5 and 2 1 4 3 5: 1 - 6 * 4 / (5 * 24)
-        ([(1, 2), (2, 1), (3, 4), (4, 3), (5, 5)], 0.8),
-        # a tie: ranks 1, 2.5, 2.5, 4 and 1, 2, 3, 4
-        ([(1, 1), (2, 2), (2, 3), (9, 4)], 4.5 / math.sqrt(4.5 * 5)),
-    ],
-)
-def test_rank_correlation(pairs, expected):
-    assert rank_correlation(pairs) == pytest.approx(expected)
-
-
-@pytest.mark.parametrize("pairs", [[], [(1, 1), (2, 2)], [(1, 5), (2, 5), (3, 5)]])
-def test_rank_correlation_of_too_little_is_no_number(pairs):
-    assert math.isnan(rank_correlation(pairs))
+def test_without_a_test_accuracy_the_learning_distance_recommends():
+    distance = [16.0, 18.0, 20.0, 20.0, 16.0, 12.0, 10.0, 9.9, 9.8]
+    runs = one_group([math.nan] * 9, learning_distance=distance)
+    assert recommend(runs) is None  # diverged: nothing was measured
+    assert recommend(one_group([0.9] * 9)).level == 8

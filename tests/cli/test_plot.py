@@ -7,12 +7,8 @@ def test_plot_writes_the_figure_and_its_numbers(sdd, finished, tmp_path):
     done = sdd("plot", "--store", finished, "--metric", "test_accuracy", "--metric",
                "learning_distance", "--output", tmp_path / "out" / "both.svg")
     assert done.exit_code == 0, done.output
-    assert "no double descent: " in done.stdout
-    assert "recommended by test accuracy: " in done.stdout
-    assert "recommended by learning distance: " in done.stdout
-    row = next(line for line in done.stdout.splitlines() if line.split()[:1] == ["light"])
-    assert row.split()[:6] == ["light", "0.0", "%", "(0.0", "%", "to"]
-    assert row.split()[-3:] == ["1", "of", "1"]
+    assert "nothing can be said on double descent: " in done.stdout
+    assert "recommended: " in done.stdout
     assert (tmp_path / "out" / "both.svg").read_text().startswith("<?xml")
     rows = list(csv.DictReader((tmp_path / "out" / "both.csv").open()))
     assert [row["level"] for row in rows] == ["0", "1"]

@@ -67,8 +67,8 @@ def test_verdict_facts_phases_and_settings_can_be_read_without_a_script():
     page = Page(report_page(result))
     assert result.phases.verdict in page.text["p"]
     assert page.text["h1"] == page.text["title"] == result.run
-    for fact in ("dense test accuracy", "valley", "peak", "recommended, by test accuracy",
-                 "interpolation threshold", "recommended, without test labels"):
+    for fact in ("dense test accuracy", "valley", "peak", "recommended",
+                 "interpolation threshold", "by learning distance alone"):
         assert fact in page.text["dt"]
     for phase in ("light", "critical", "sweet", "collapsed"):
         assert phase in page.text["td"]
