@@ -45,7 +45,7 @@ class Hessian(OnSubset):
         network = level.network()
         parameters = {n: p for n, p in network.named_parameters() if p.requires_grad}
         kept = torch.cat([
-            level.masks.get(name, torch.ones(p.shape, dtype=torch.bool)).flatten()
+            level.free.get(name, torch.ones(p.shape, dtype=torch.bool)).flatten()
             for name, p in parameters.items()
         ])  # fmt: skip
         whole = HessianLinearOperator(

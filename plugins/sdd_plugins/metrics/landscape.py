@@ -45,7 +45,7 @@ class Landscape(OnSubset):
                 name: along_filters(
                     torch.randn(weight.shape, generator=draw).to(level.device),
                     weight,
-                    level.masks[name].to(level.device),
+                    level.free[name].to(level.device),
                 )
                 for name, weight in start.items()
             }

@@ -38,7 +38,7 @@ class Sharpness(OnSubset):
         parameters = dict(network.named_parameters())
         weights = {name: parameters[name] for name in level.masks}
         start = {name: weight.detach().clone() for name, weight in weights.items()}
-        masks = {name: mask.to(level.device) for name, mask in level.masks.items()}
+        masks = {name: mask.to(level.device) for name, mask in level.free.items()}
         batches = level.batches(self.batches, self.batch_size)
         at_rest = mean_loss(network, batches)
 
