@@ -120,7 +120,7 @@ class LevelView:
         """bool, True where a weight is kept, for every prunable weight, exempt ones too."""
         return {name: mask.clone() for name, mask in self._level.masks.items()}
 
-    @property
+    @cached_property
     def free(self) -> dict[str, Tensor]:
         """bool, True where a weight could move when the level's training ended: as `masks`, but
         everywhere where masks were lifted (re-dense training)."""

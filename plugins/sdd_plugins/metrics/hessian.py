@@ -13,7 +13,7 @@ from sdd_plugins.metrics.subset import OnSubset
 class Hessian(OnSubset):
     """The Hessian of the training loss by the weights: its largest eigenvalue and its trace.
 
-    Over kept weights and all other parameters, on random training examples with their noisy
+    Over kept weights (all where they train again) and all other parameters, on random training examples with their noisy
     labels, in evaluation mode. The eigenvalue by Lanczos iteration, the trace estimated from
     random vectors. Needs `pip install "sdd[geometry]"`. None for a level that diverged.
     """
