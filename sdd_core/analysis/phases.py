@@ -48,7 +48,7 @@ LONG = 12
 def find_phases(
     sparsity: Sequence[float], accuracy: Sequence[float], test_examples: int
 ) -> Phases:
-    """The phases of a curve (He et al., 2022, arXiv:2206.08684, sec. 3 and Figure 1).
+    """The phases of a curve (He et al., 2022, arXiv:2206.08684, sec. 2.3 and Figure 5).
 
     The paper reads them off by eye; the rule here is:
 

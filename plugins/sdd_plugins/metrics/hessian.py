@@ -13,9 +13,10 @@ from sdd_plugins.metrics.subset import OnSubset
 class Hessian(OnSubset):
     """The Hessian of the training loss by the weights: its largest eigenvalue and its trace.
 
-    Over kept weights (all where they train again) and all other parameters, on random training examples with their noisy
-    labels, in evaluation mode. The eigenvalue by Lanczos iteration, the trace estimated from
-    random vectors. Needs `pip install "sdd[geometry]"`. None for a level that diverged.
+    Over kept weights (all of them in re-dense training) and all other parameters, on random
+    training examples with their noisy labels, in evaluation mode. The eigenvalue by Lanczos
+    iteration, the trace estimated from random vectors. Needs `pip install "sdd[geometry]"`. None
+    for a level that diverged.
     """
 
     name = "hessian"

@@ -13,11 +13,12 @@ from sdd_plugins.metrics.subset import OnSubset, along_filters, mean_loss
 class Landscape(OnSubset):
     """The training loss along a random direction from the weights, or over a plane of two.
 
-    In each direction every filter (the weights of one output of a layer) moves by its own norm at
-    a place of 1, so that networks of differently large weights can be compared; pruned weights,
-    unless they train again (re-dense training), biases and normalisations stay. The loss at each place, as `"-1.00"`, or `"-1.00,0.50"` in a
-    plane (`landscape_2d`), whose first direction is that of the line; 0 is the network itself. In
-    evaluation mode, on noisy labels. None for a level that diverged.
+    In each direction every filter (the weights of one output of a layer) moves by its own norm at a
+    place of 1, so that networks of differently large weights can be compared; pruned weights,
+    unless they train again (re-dense training), biases and normalisations stay. The loss at each
+    place, as `"-1.00"`, or `"-1.00,0.50"` in a plane (`landscape_2d`), whose first direction is
+    that of the line; 0 is the network itself. In evaluation mode, on noisy labels. None for a level
+    that diverged.
     """
 
     name = "landscape"
