@@ -123,7 +123,7 @@ class _Engine:
         known = self.folder.known()
         for level, key, before, dense in self.levels():
             changed, own_key = self._ablated(level, key, before, dense)
-            self._measure(changed, own_key, level.masks, before, dense, known.get(level.index))
+            self._measure(changed, own_key, level, before, dense, known.get(level.index))
         result = self.folder.result()
         self._call("sdd_run_end", result=result)
         return result
@@ -194,7 +194,8 @@ class _Engine:
             with self.parts.guard.asking(ablation, "ablation", level.index):
                 masks = masking.check_masks(ablation.masks(view), level.masks, ablation.name)
             retraining = self.parts.ablated_retraining(level.index)
-            return self.trainer.train(level.index, own_key, masks, retraining, before, dense)
+            return self.trainer.train(level.index, own_key, masks, retraining, before, dense,
+                                      unchanged=level)
 
         return self._kept(own_key, make), own_key
 
@@ -202,20 +203,20 @@ class _Engine:
         self,
         level: Level,
         key: str,
-        masks: Mapping[str, Tensor],
+        unchanged: Level,
         before: Level | None,
         dense: Level,
         row: dict[str, Any] | None,
     ) -> None:
         """Measure a level, unless this run has done so, and write it down.
 
-        masks: those of the level without its ablation, whose sparsity it stands at.
+        unchanged: the level without its ablation, at whose sparsity it stands.
         row: what the run has of this level already.
         """
         metrics = self._metrics
         measured_by = digest([identity(metric) for metric in metrics])
         if row is None or row["key"] != key or row["measured_by"] != measured_by:
-            view = self._view(level, before, dense)
+            view = self._view(level, before, dense, unchanged)
             found = self._measured(key, view)
             values: dict[str, Any] = {}
             for metric, own in zip(metrics, found, strict=True):
@@ -227,8 +228,8 @@ class _Engine:
                 "key": key,
                 # What failed is measured again when the run goes on.
                 "measured_by": None if None in found else measured_by,
-                "sparsity": masking.sparsity(masks, view.prunable),
-                "density": masking.density(masks, view.prunable),
+                "sparsity": masking.sparsity(unchanged.masks, view.prunable),
+                "density": masking.density(unchanged.masks, view.prunable),
                 "diverged": level.diverged,
                 "metrics": values,
             }
@@ -274,6 +275,7 @@ class _Engine:
         level: Level,
         before: Level | None = None,
         dense: Level | None = None,
+        unchanged: Level | None = None,
         aim: float | None = None,
     ) -> LevelView:
         return LevelView(
@@ -287,6 +289,9 @@ class _Engine:
             device=self.parts.device,
             before=before.state if before else None,
             dense=dense.state if dense else None,
+            unchanged=unchanged.state if unchanged else None,
+            # Known where the level is measured; pruners and ablations see it under its masks.
+            lifted=unchanged is not None and self.parts.lifts_masks(level.index),
             aim=aim,
         )
 

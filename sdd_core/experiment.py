@@ -119,7 +119,7 @@ class Train(Frozen):
     distance_penalty: NonNegative = Field(
         default=0.0,
         description="lambda in the penalty lambda^2/2 ||w - w_start||^2 on the distance from where "
-        "a level starts (He et al., 2022, arXiv:2206.08684, sec. 5)",
+        "a level starts (an option of the code of He et al., 2022; not in arXiv:2206.08684)",
     )
     norm_penalty: NonNegative = Field(
         default=0.0,

@@ -15,9 +15,10 @@ from sdd_core.evaluation import loss_gradients, predict
 from sdd_core.randomness import generator
 from sdd_core.training.resident import normalise
 
-Moment = Literal["end", "initialisation", "before", "dense"]
+Moment = Literal["end", "initialisation", "before", "dense", "level"]
 """A network is that of the end of the level's training, or of the dense network's initialisation
-under the level's masks; or it is the trained one of the level before, or the dense one."""
+under the level's masks; or it is the trained one of the level before, or the dense one, or that of
+the level itself without the experiment's ablation."""
 
 
 @dataclass(frozen=True)
@@ -79,6 +80,8 @@ class LevelView:
         device: torch.device,
         before: Mapping[str, Tensor] | None = None,
         dense: Mapping[str, Tensor] | None = None,
+        unchanged: Mapping[str, Tensor] | None = None,
+        lifted: bool = False,
         aim: float | None = None,
     ) -> None:
         self.level = level.index
@@ -91,6 +94,8 @@ class LevelView:
         self._initial = initial
         self._before = before
         self._dense = dense
+        self._unchanged = level.state if unchanged is None else unchanged
+        self._lifted = lifted
         self._build = build
         self._trainable = trainable
         self._exempt = exempt
@@ -115,6 +120,13 @@ class LevelView:
         """bool, True where a weight is kept, for every prunable weight, exempt ones too."""
         return {name: mask.clone() for name, mask in self._level.masks.items()}
 
+    @cached_property
+    def free(self) -> dict[str, Tensor]:
+        """bool, True where a weight could move when the level's training ended: as `masks`, but
+        everywhere where masks were lifted (re-dense training)."""
+        return {name: torch.ones_like(mask) if self._lifted else mask
+                for name, mask in self.masks.items()}
+
     @property
     def prunable(self) -> list[str]:
         """Names of the weights that may be pruned, in the network's order."""
@@ -123,7 +135,8 @@ class LevelView:
     def network(self, at: Moment = "end") -> nn.Module:
         """A new copy of the network, on `device`, in evaluation mode: as it is when the level has
         been trained, or at another moment. Level 0 has none before it: raises ValueError."""
-        states = {"end": self._level.state, "before": self._before, "dense": self._dense}
+        states = {"end": self._level.state, "before": self._before, "dense": self._dense,
+                  "level": self._unchanged}
         state = self._initial if at == "initialisation" else states[at]
         if state is None:
             raise ValueError(f"level {self.level} has no network {at!r}")

@@ -117,7 +117,16 @@ class Parts:
         assert ablation is not None
         with self.guard.asking(ablation, "ablation", level):
             retraining = ablation.retraining(self._dense_copy(), self.retraining(level), level)
-            return retraining.check(ablation.name, self.dense)
+            return retraining.check(ablation.name, self.dense, of_ablation=True)
+
+    def lifts_masks(self, level: int) -> bool:
+        """Whether pruned weights train again before a level's training ends."""
+        if level == 0:
+            return False
+        changed = self.experiment.ablation is not None
+        retraining = self.ablated_retraining(level) if changed else self.retraining(level)
+        masked = retraining.masked_steps
+        return masked is not None and masked < len(retraining.learning_rates)
 
     def _dense_copy(self) -> Dense:
         return replace(self.dense, learning_rates=self.dense.learning_rates.copy())

@@ -3,11 +3,13 @@
 A recipe is a TOML file:
 
     title = "More label noise"
-    source = "Section 3"                  # where the claim stands
+    source = "Section 2.3, Figure 4"      # where the claim stands
     claim = "..."
+    note = ""                             # what a reader of the page should know besides
     metrics = ["test_accuracy"]           # a figure for each
     compare = false                       # whether to say where one group beats another
     correlate = []                        # metrics to be ranked against test accuracy by level
+    curves = []                           # metrics that are a curve at each level, to be drawn
 
     [[vary]]                              # what is laid over one another in one figure
     title = "10 to 80 % of wrong labels"
@@ -15,7 +17,11 @@ A recipe is a TOML file:
 
 What is varied is laid over the settings of each scale, in `scales.toml` beside the recipe: lists
 of tables `[[small]]`, `[[medium]]`, `[[paper]]` with a title and settings. A recipe that has such
-tables itself uses those instead.
+tables itself uses those instead. Such a table may also have options for plugins that recipes
+choose, which count where a recipe does not set them itself:
+
+    [paper.options]
+    retrain.finetune.lr = 0.1
 """
 
 from __future__ import annotations
@@ -47,6 +53,8 @@ class Figure:
 class Recipe:
     """A claim with its experiments.
 
+    note: what the claim leaves out, or what the settings are; may be empty.
+    curves: metrics that map places to numbers, of which each figure's runs are drawn besides.
     figures: for each scale those of each common setting, in the order of the files.
     """
 
@@ -54,9 +62,11 @@ class Recipe:
     title: str
     source: str
     claim: str
+    note: str
     metrics: tuple[str, ...]
     compare: bool
     correlate: tuple[str, ...]
+    curves: tuple[str, ...]
     figures: Mapping[str, tuple[Figure, ...]]
 
     @classmethod
@@ -69,15 +79,18 @@ class Recipe:
                 title=own["title"],
                 source=own["source"],
                 claim=" ".join(own["claim"].split()),
+                note=" ".join(own.get("note", "").split()),
                 metrics=tuple(own["metrics"]),
                 compare=own.get("compare", False),
                 correlate=tuple(own.get("correlate", ())),
+                curves=tuple(own.get("curves", ())),
                 figures={
                     scale: tuple(
                         Figure(
                             base["title"],
                             vary["title"],
-                            tuple(overlay(base["settings"], one) for one in vary["settings"]),
+                            tuple(overlay(base["settings"], one, base.get("options", {}))
+                                  for one in vary["settings"]),
                         )
                         for base in own.get(scale, common[scale])
                         for vary in own["vary"]
@@ -89,17 +102,36 @@ class Recipe:
             raise SddError(f"recipe {file} has no {error.args[0]!r}") from None
 
 
-def overlay(below: Mapping[str, Any], above: Mapping[str, Any]) -> Settings:
-    """Settings with others laid over them, section by section; a section that names another
-    plugin replaces the one below."""
+def overlay(
+    below: Mapping[str, Any], above: Mapping[str, Any], options: Mapping[str, Any] | None = None
+) -> Settings:
+    """Settings with others laid over them, section by section, and each of a list of alternatives.
+
+    A section that names another plugin replaces the one below. options: by section and plugin,
+    those that such a plugin has where `above` does not set them.
+    """
     merged: Settings = dict(below)
     for section, value in above.items():
-        under = merged.get(section)
-        if isinstance(under, str):
-            under = {"name": under}
-        same = isinstance(value, Mapping) and value.get("name") in (None, (under or {}).get("name"))
-        merged[section] = {**under, **value} if same and isinstance(under, Mapping) else value
+        given = (options or {}).get(section, {})
+        several = value if isinstance(value, list) else [value]
+        laid = [_laid(merged.get(section), one, given) for one in several]
+        merged[section] = laid if isinstance(value, list) else laid[0]
     return merged
+
+
+def _laid(below: Any, above: Any, options: Mapping[str, Any]) -> Any:
+    """A section laid over the one below; `options` are by plugin."""
+    if isinstance(below, str):
+        below = {"name": below}
+    if not isinstance(below, Mapping):
+        below = {}
+    name = above.get("name") if isinstance(above, Mapping) else above
+    if isinstance(name, str) and name != below.get("name"):
+        below = options.get(name, {})
+    if isinstance(above, Mapping):
+        return {**below, **above}
+    # A plugin's name alone, a number, a list.
+    return {**below, "name": above} if below and isinstance(above, str) else above
 
 
 def find_recipe(name: str, files: Iterable[Path]) -> Recipe:

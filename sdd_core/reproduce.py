@@ -25,7 +25,15 @@ from sdd_core.keys import run_name
 from sdd_core.plugin import Executor
 from sdd_core.plugin_manager import Plugins
 from sdd_core.recipes import Figure, Recipe
-from sdd_core.report.plot import groups_figure, write_figure
+from sdd_core.report.curves import (
+    Curve,
+    curves_csv,
+    curves_figure,
+    curves_table,
+    read_curves,
+    telling_levels,
+)
+from sdd_core.report.plot import groups_figure, write_beside, write_figure
 from sdd_core.result import Result
 from sdd_core.sweeps import carry_out_plan, expand
 from sdd_core.sweeps.plan import Plan
@@ -61,6 +69,11 @@ class Shown:
     def results(self) -> list[Result]:
         """All its runs."""
         return [result for one in self.groups for result in one.results]
+
+    def curves(self, metrics: Sequence[str]) -> list[Curve]:
+        """Those of its groups, at the levels that the first group's phases single out."""
+        levels = telling_levels(self.groups[0])
+        return [curve for one in metrics for curve in read_curves(self.groups, one, levels)]
 
 
 @dataclass(frozen=True)
@@ -109,6 +122,9 @@ class Reproduction:
             figure = groups_figure(one.groups, recipe.metrics, title="")
             files += write_figure(figure, one.groups, recipe.metrics, image)
             images.append(image.name)
+            if curves := one.curves(recipe.curves):
+                beside = image.with_stem(f"{name}-curves")
+                files += write_beside(curves_figure(curves), curves_csv(curves), beside)
         write_atomic(page, _page(self.remembered(folder / f"{stem}.json"), images))
         return files
 
@@ -177,6 +193,7 @@ def _page(made: Reproduction, images: Sequence[str]) -> str:
     parts = [
         f"# {recipe.title} ({made.of.scale})",
         f"> {recipe.claim}\n>\n> {recipe.source} of He, Xie, Zhu & Qin (2022), arXiv:2206.08684",
+        *([recipe.note] if recipe.note else []),
         f"    sdd reproduce {recipe.name} --scale {made.of.scale}{on}",
         f"{len(runs)} runs, {made.levels} levels; {_took(made)}. Lines are means over the seeds, "
         "bands one standard deviation.",
@@ -206,8 +223,13 @@ def _section(one: Shown, image: str, recipe: Recipe) -> list[str]:
     if recipe.correlate:
         parts.append(_correlations(one.groups, recipe.correlate))
     if "learning_distance" in recipe.correlate:
-        parts.append(f"The distance as a prediction: "
-                     f"{check_learning_distance(one.results).verdict}.")
+        # What an ablation changed was not found by pruning alone.
+        pruned = [result for result in one.results if result.experiment.ablation is None]
+        parts.append(f"The distance as a prediction: {check_learning_distance(pruned).verdict}.")
+    if curves := one.curves(recipe.curves):
+        beside = f"{Path(image).stem}-curves"
+        parts += [f"![{title}, along lines]({beside}.svg)",
+                  f"[The numbers of these curves]({beside}.csv)", curves_table(curves)]
     return [part for part in parts if part]
 
 

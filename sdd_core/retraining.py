@@ -9,7 +9,7 @@ import numpy as np
 
 from sdd_core.errors import SddError
 
-Start = Literal["initialisation", "rewind point", "previous", "fresh"]
+Start = Literal["initialisation", "rewind point", "previous", "fresh", "level"]
 
 LARGEST_RATE = 1e30
 """What float32 arithmetic takes without an overflow before training even begins."""
@@ -32,8 +32,9 @@ class Retraining:
     """Where a level's weights start and which steps it trains.
 
     start: 'initialisation' (the dense network's), 'rewind point' (the dense network after
-        `first_step` steps), 'previous' (the end of the level before) or 'fresh' (a new
-        initialisation, another at every level).
+        `first_step` steps), 'previous' (the end of the level before), 'fresh' (a new
+        initialisation, another at every level) or, for an ablation alone, 'level' (the end of the
+        level that it changes).
     learning_rates: float64 `[steps]`, one for each step that is trained.
     first_step: the step of the dense training that the first of them repeats; it decides which
         epoch's order of examples comes first.
@@ -46,8 +47,10 @@ class Retraining:
     first_step: int = 0
     masked_steps: int | None = None
 
-    def check(self, schedule: str, dense: Dense) -> Retraining:
+    def check(self, schedule: str, dense: Dense, *, of_ablation: bool = False) -> Retraining:
         """Itself, if a level can train so.
+
+        of_ablation: it is an ablation's, for which there is a trained level to start from.
 
         Raises SddError: no step to train, a learning rate that is negative or no number, an
         unknown start, a first step outside the dense training.
@@ -59,9 +62,10 @@ class Retraining:
         if not ((rates >= 0) & (rates <= LARGEST_RATE)).all():
             raise SddError(f"{which} gives a learning rate that is not between 0 and "
                            f"{LARGEST_RATE:g}; expected one such number for each step")
-        if self.start not in get_args(Start):
+        starts = [start for start in get_args(Start) if start != "level" or of_ablation]
+        if self.start not in starts:
             raise SddError(f"{which} starts from {self.start!r}; expected one of "
-                           + ", ".join(map(repr, get_args(Start))))
+                           + ", ".join(map(repr, starts)))
         if self.masked_steps is not None and not 0 <= self.masked_steps <= len(rates):
             raise SddError(f"{which} masks {self.masked_steps} of {len(rates)} steps")
         if not 0 <= self.first_step <= steps:

@@ -32,7 +32,7 @@ def test_the_network_fits_the_wrong_labels_until_the_valley(noisy):
 
 
 def test_the_learning_distance_rises_to_the_valley_and_declines_after_it(noisy):
-    """Section 4: the distance follows the curve, turned over."""
+    """Section 3.2: the distance follows the curve, turned over."""
     distance = noisy.curve("learning_distance")
     peak = distance.index(max(distance))
     assert abs(peak - noisy.phases.valley) <= 3
@@ -48,7 +48,7 @@ def test_without_wrong_labels_there_is_no_double_descent(store):
 
 
 def test_the_ticket_loses_to_a_fresh_initialisation_where_it_overfits(store, noisy):
-    """Section 5: under the same masks, with wrong labels."""
+    """Section 4: under the same masks, with wrong labels."""
     levels = noisy.phases.valley + 1
     fresh = sdd_core.run({"ablation": "reinit", "levels": levels}, store=store)
     ticket, other = noisy.curve("test_accuracy"), fresh.curve("test_accuracy")

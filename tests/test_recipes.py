@@ -1,6 +1,8 @@
 """Recipes: what a file says, and what the built-in ones amount to."""
 
 import math
+import re
+from dataclasses import dataclass, replace
 from itertools import product
 
 import numpy as np
@@ -10,11 +12,13 @@ from PIL import Image
 
 from sdd_core import Dataset, Split
 from sdd_core.errors import SddError
+from sdd_core.experiment import Train
 from sdd_core.plugin_manager import load_plugins
 from sdd_core.recipes import SCALES, Recipe, find_recipe, overlay, read_recipes
 from sdd_core.reproduce import prepare
-from sdd_core.retraining import Dense
+from sdd_core.retraining import Dense, Retraining
 from sdd_core.sweeps import expand
+from sdd_core.training.loop import dense_learning_rates
 from sdd_plugins.data.cifar import Cifar10
 from sdd_plugins.data.mnist import LOOKALIKES
 
@@ -148,7 +152,7 @@ def test_every_built_in_recipe_is_possible_at_every_scale(scale, data_root):
     plugins = load_plugins()
     recipes = read_recipes(plugins.recipe_files)
     assert {"fig1", "ticket", "noise-rates", "re-dense", "clean-labels", "learning-distance",
-            "best-epoch", "flatness", "criteria", "schedules", "noise-types"} <= {
+            "best-epoch", "flatness", "criteria", "schedules", "noise-types", "momentum"} <= {
         recipe.name for recipe in recipes
     }
     looked_at = set()
@@ -179,25 +183,213 @@ def test_the_medium_scale_confuses_cifar10_as_cifar10_does(data_root):
     assert confusions == Cifar10.confusions
 
 
-def test_the_paper_scale_has_the_paper_s_hyperparameters():
-    """He et al. (2022), Table 1."""
+@dataclass(frozen=True)
+class Row:
+    """A row of Table 1, and what the text and the authors' commands say of the same network.
+
+    milestones: epochs. noise: of the paper's figures, where a recipe does not vary it. warmup:
+    epochs, by default in the authors' code. exempt: layers that are never pruned (appendix B).
+    """
+
+    data: str
+    model: str
+    epochs: int
+    batch_size: int
+    momentum: float
+    lr: float
+    milestones: tuple[int, ...]
+    weight_decay: float
+    rewind: int
+    finetune: float | None
+    re_dense: float | None
+    noise: float
+    seeds: int
+    levels: int = 30
+    warmup: float = 0.0
+    exempt: tuple[str, ...] = ()
+
+
+LENET = Row("mnist", "mlp", 200, 128, 0.0, 0.1, (), 0.0, 0, 0.1, 0.1, 0.2, 5, exempt=("output",))
+RESNET = Row("cifar10", "resnet18", 160, 128, 0.9, 0.1, (80, 120), 1e-4, 1000, 0.001, 0.001, 0.2, 3)
+VGG = replace(RESNET, model="vgg16", rewind=2000, exempt=("fc",))
+TABLE_1 = {
+    "LeNet-300-100 on MNIST, no momentum": LENET,
+    # Section 2.2 in place of the table.
+    "LeNet-300-100 on MNIST, momentum 0.9": replace(LENET, momentum=0.9),
+    "ResNet-18 on CIFAR-10": RESNET,
+    "ResNet-18 on CIFAR-100": replace(RESNET, data="cifar100", noise=0.4),
+    "VGG-16 on CIFAR-10": VGG,
+    "VGG-16 on CIFAR-100": replace(VGG, data="cifar100", noise=0.4),
+}
+TINY = Row("tiny-imagenet", "tiny-imagenet-resnet101", 200, 512, 0.9, 0.2, (100, 150), 1e-4, 1000,
+           None, None, 0.2, 3, levels=16, warmup=5.0)
+
+
+def at_paper_scale(recipe, base):
+    """The experiments of a recipe on one of the pairs of data and model."""
     plugins = load_plugins()
-    recipe = find_recipe("schedules", plugins.recipe_files)
-    of = {figure.base: expand(figure.settings, plugins) for figure in recipe.figures["paper"]}
-    resnet = of["ResNet-18 on CIFAR-10"]
-    assert {one.train.epochs for one in resnet} == {160}
-    assert {one.train.milestones for one in resnet} == {(0.5, 0.75)}  # epochs 80 and 120
-    assert {(one.train.lr, one.train.gamma, one.train.weight_decay) for one in resnet} == {
-        (0.1, 0.1, 1e-4)
-    }
-    assert {(one.train.batch_size, one.train.momentum) for one in resnet} == {(128, 0.9)}
-    rewinding = [one.retrain for one in resnet if one.retrain.name == "rewind"]
-    assert {(one.to, one.unit) for one in rewinding} == {(1000, "step")}
-    assert {one.retrain.lr for one in resnet if one.retrain.name == "finetune"} == {0.001}
-    (vgg,) = {one.retrain.to for one in of["VGG-16 on CIFAR-10"] if one.retrain.name == "rewind"}
-    assert vgg == 2000
-    mnist = of["LeNet-300-100 on MNIST"]
-    assert {(one.train.epochs, one.train.weight_decay, one.train.milestones) for one in mnist} == {
-        (200, 0.0, ())
-    }
-    assert len({one.seed for one in mnist}) == 5
+    figures = find_recipe(recipe, plugins.recipe_files).figures["paper"]
+    found = [one for figure in figures if figure.base == base
+             for one in expand(figure.settings, plugins)]
+    assert found, [figure.base for figure in figures]
+    return found
+
+
+def check_row(row, experiments):
+    for one in experiments:
+        train = one.train
+        assert (one.data.name, one.model.name, one.levels) == (row.data, row.model, row.levels)
+        assert (train.epochs, train.batch_size, train.momentum) == (
+            row.epochs, row.batch_size, row.momentum)
+        assert (train.lr, train.weight_decay, train.optimizer.name) == (
+            row.lr, row.weight_decay, "sgd")
+        assert tuple(at * row.epochs for at in train.milestones) == row.milestones
+        assert (train.gamma, train.warmup_epochs, train.decay.name) == (0.1, row.warmup, "steps")
+        assert (one.pruner.fraction, one.pruner.scope.name) == (0.2, "global")
+        assert one.pruner.exempt is None
+        assert one.model.exempt() == row.exempt
+        # Kaiming normal: the convolutional networks have nothing else.
+        assert getattr(one.model, "init", "kaiming") == "kaiming"
+        if one.retrain.name == "rewind":
+            assert (one.retrain.to, one.retrain.unit) == (row.rewind, "step")
+        if one.retrain.name == "finetune":
+            assert one.retrain.lr == row.finetune
+    assert len({one.seed for one in experiments}) == row.seeds
+
+
+@pytest.mark.parametrize("base", TABLE_1)
+@pytest.mark.parametrize("recipe", [
+    "best-epoch", "clean-labels", "criteria", "fig1", "flatness", "learning-distance",
+    "noise-rates", "noise-types", "re-dense", "schedules", "ticket",
+])
+def test_the_paper_scale_has_the_paper_s_hyperparameters(recipe, base):
+    """He et al. (2022), Table 1, in every recipe that has no scale of its own."""
+    row, experiments = TABLE_1[base], at_paper_scale(recipe, base)
+    check_row(row, experiments)
+    rates = {one.noise.rate for one in experiments if one.noise.name != "none"}
+    if recipe in {"best-epoch", "criteria", "flatness", "noise-types", "re-dense", "schedules"}:
+        assert rates == {row.noise}
+    elif recipe != "clean-labels":
+        assert rates >= {0.2, 0.4}
+
+
+@pytest.mark.parametrize("base", TABLE_1)
+def test_finetuning_and_re_dense_training_have_the_paper_s_learning_rates(base):
+    row = TABLE_1[base]
+    finetuning = [one for one in at_paper_scale("schedules", base)
+                  if one.retrain.name == "finetune"]
+    assert {one.retrain.lr for one in finetuning} == {row.finetune}
+    changed = [one for one in at_paper_scale("re-dense", base) if one.ablation is not None]
+    assert {one.ablation.lr for one in changed} == {"last", "dense"}
+    for one in changed:
+        dense = Dense(dense_learning_rates(one.train, 10), 10)
+        usual = Retraining("rewind point", dense.learning_rates)
+        constant = np.full(row.epochs * 10, row.re_dense)
+        np.testing.assert_allclose(
+            one.ablation.retraining(dense, usual, 1).learning_rates,
+            constant if one.ablation.lr == "last" else dense.learning_rates, rtol=1e-12,
+        )  # fmt: skip
+
+
+def test_tiny_imagenet_is_trained_as_the_authors_do():
+    experiments = at_paper_scale("one-shot", "ResNet-101 on Tiny ImageNet")
+    check_row(TINY, experiments)
+    assert {one.noise.rate for one in experiments} == {TINY.noise}
+    assert {one.pruner.from_dense for one in experiments} == {True, False}
+
+
+@pytest.mark.parametrize(
+    ("on", "momenta"), [("no momentum", {0.0}), ("momentum 0.9", {0.9}), ("lenet", {0.0, 0.9})]
+)
+def test_lenet_may_be_asked_for_with_momentum_and_without(on, momenta):
+    recipe = find_recipe("fig1", load_plugins().recipe_files)
+    plan = prepare(recipe, "paper", load_plugins(), on=on).plan
+    assert {one.train.momentum for one in plan.experiments} == momenta
+
+
+@pytest.mark.parametrize("scale", SCALES)
+def test_a_recipe_compares_lenet_with_momentum_and_without(scale):
+    plugins = load_plugins()
+    (figure,) = find_recipe("momentum", plugins.recipe_files).figures[scale]
+    experiments = expand(figure.settings, plugins)
+    assert {one.train.momentum for one in experiments} == {0.0, 0.9}
+    assert {one.model.name for one in experiments} == {"mlp"}
+    if scale == "paper":
+        for momentum in (0.0, 0.9):
+            check_row(replace(LENET, momentum=momentum),
+                      [one for one in experiments if one.train.momentum == momentum])
+
+
+def test_sections_are_those_of_the_icml_text():
+    """2 has the experiments, 3 why, 4 the discussion; the conclusion, 5, claims nothing new."""
+    for recipe in read_recipes(load_plugins().recipe_files):
+        sections = re.findall(r"[Ss]ections? (\d)", recipe.source)
+        assert sections or "Figure 30" in recipe.source, recipe.name
+        assert set(sections) <= {"2", "3", "4"}, recipe.name
+    sections = {"fig1": "2.3", "learning-distance": "3.2", "flatness": "3.1", "ticket": "4",
+                "best-epoch": "4", "re-dense": "3.1"}
+    for name, section in sections.items():
+        source = find_recipe(name, load_plugins().recipe_files).source
+        assert re.match(rf"Sections? {section}\b", source), source
+
+
+def test_no_plugin_cites_what_the_paper_does_not_have():
+    """It has no algorithm, and its section 5 is the conclusion."""
+    for row in load_plugins().rows:
+        source = getattr(row.plugin, "source", "") or ""
+        for cited in re.findall(r"He et al\.[^;]*2206\.08684[^;]*", source):
+            assert "algorithm" not in cited, row.name
+            assert not re.search(r"sec\. (5|3$|3,|3 )", cited), row.name
+    about = Train.model_fields["distance_penalty"].description or ""
+    assert "sec. 5" not in about
+    assert "code" in about
+
+
+def test_what_a_claim_leaves_out_is_said():
+    notes = {one.name: one.note for one in read_recipes(load_plugins().recipe_files)}
+    claim = find_recipe("fig1", load_plugins().recipe_files).claim
+    assert "on MNIST and CIFAR-10 above that of the dense network" in claim
+    assert re.search(r"CIFAR-100.* not above the dense", notes["fig1"])
+    assert re.search(r"re-initialised networks.*small scale they show none", notes["ticket"])
+    assert "unfair" in notes["flatness"]
+    assert "learning_distance_weights" in notes["learning-distance"]
+    assert "The paper's rule is 'last'" in notes["re-dense"]
+
+
+@pytest.mark.parametrize(
+    ("above", "merged"),
+    [
+        # Where a recipe chooses the plugin: by name, in a table, among several.
+        ({"retrain": "finetune"}, {"retrain": {"name": "finetune", "lr": 0.1}}),
+        ({"retrain": {"name": "finetune", "epochs": 2}},
+         {"retrain": {"name": "finetune", "lr": 0.1, "epochs": 2}}),
+        ({"retrain": {"name": "finetune", "lr": 0.5}},
+         {"retrain": {"name": "finetune", "lr": 0.5}}),
+        ({"retrain": ["scratch", "finetune", "rewind"]},
+         {"retrain": ["scratch", {"name": "finetune", "lr": 0.1}, {"name": "rewind", "to": 9}]}),
+        # Nowhere else.
+        ({"retrain": "scratch"}, {"retrain": "scratch"}),
+        ({"retrain": {"to": 3}}, {"retrain": {"name": "rewind", "to": 3}}),
+        ({"seed": [1, 2]}, {"retrain": {"name": "rewind", "to": 9}, "seed": [1, 2]}),
+        ({"metrics": ["finetune", {"name": "x"}]},
+         {"retrain": {"name": "rewind", "to": 9}, "metrics": ["finetune", {"name": "x"}]}),
+    ],
+)
+def test_a_scale_may_have_options_for_plugins_that_a_recipe_chooses(above, merged):
+    below = {"retrain": {"name": "rewind", "to": 9}}
+    options = {"retrain": {"finetune": {"lr": 0.1}}}
+    assert overlay(below, above, options) == merged
+    assert options == {"retrain": {"finetune": {"lr": 0.1}}}
+
+
+def test_options_of_a_scale_are_read_from_its_file(folder):
+    own = """
+[[paper]]
+title = "own"
+settings = { seed = 7 }
+options = { noise = { pair-flip = { rate = 0.3 } } }
+"""
+    text = RECIPE_TEXT.replace('"none" }]', '["pair-flip", "none"] }]')
+    (folder / "noise.toml").write_text(text + own)
+    (figure,) = Recipe.read(folder / "noise.toml").figures["paper"]
+    assert figure.settings[1] == {"seed": 7, "noise": [{"name": "pair-flip", "rate": 0.3}, "none"]}

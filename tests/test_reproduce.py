@@ -7,6 +7,7 @@ import re
 import pytest
 from click.testing import CliRunner
 
+from sdd_core.analysis.recommendation import check_learning_distance
 from sdd_core.cli import main
 from sdd_core.errors import SddError
 from sdd_core.plugin_manager import load_plugins
@@ -35,7 +36,7 @@ settings = {}
 
 RECIPE = """
 title = "Ticket or not"
-source = "Section 5"
+source = "Section 4"
 claim = "It depends."
 metrics = ["test_accuracy", "train_accuracy"]
 compare = true
@@ -85,6 +86,60 @@ def test_a_page_says_what_was_asked_and_what_was_found(recipe, tmp_path):
     ticket = next(row for row in rows if row["level"] == "2")
     curves = [result.curve("test_accuracy")[2] for result in made.shown[0].groups[0].results]
     assert float(ticket["test_accuracy_mean"]) == pytest.approx(sum(curves) / 2)
+
+
+def test_a_page_says_what_the_claim_leaves_out(recipe, tmp_path):
+    text = RECIPE.replace("compare = true", 'note = """Not\nhere."""')
+    (tmp_path / "noted.toml").write_text(text)
+    made = carry_out(Recipe.read(tmp_path / "noted.toml"), tmp_path / "runs")
+    page = made.write(tmp_path / "out")[0].read_text()
+    assert "\n\nNot here.\n\n    sdd reproduce noted" in page
+
+
+CURVES = """
+title = "Lines"
+source = "Section 3.1"
+claim = "They fall."
+metrics = ["test_accuracy"]
+correlate = ["learning_distance"]
+curves = ["loss_on_the_way_to_level", "landscape"]
+
+[[vary]]
+title = "sparse and re-dense"
+settings = [{}, { ablation = { name = "re-dense", epochs = 1 }, metrics = [
+    "accuracy", "learning_distance", { name = "landscape", points = 2 },
+    { name = "interpolation", to = "level", points = 3 },
+] }]
+"""
+
+
+def test_curves_are_drawn_with_their_numbers(recipe, tmp_path):
+    (tmp_path / "lines.toml").write_text(CURVES)
+    made = carry_out(Recipe.read(tmp_path / "lines.toml"), tmp_path / "runs")
+    page, *others = made.write(tmp_path / "out")
+    assert [file.name for file in others] == [
+        "lines-small.svg", "lines-small.csv", "lines-small-curves.svg", "lines-small-curves.csv"]
+    text = page.read_text()
+    assert "along lines](lines-small-curves.svg)" in text
+    assert "(lines-small-curves.csv)" in text
+    rows = list(csv.DictReader(others[-1].open()))
+    re_dense = made.shown[0].groups[1]
+    for metric, levels, places in (("loss_on_the_way_to_level", {"2"}, 5), ("landscape", {"0", "2"},
+                                                                            5)):
+        of_metric = [row for row in rows if row["metric"] == metric]
+        # The dense network has no way to itself; the level between is neither valley nor peak.
+        assert {row["level"] for row in of_metric} >= levels
+        last = [row for row in of_metric if row["level"] == "2"]
+        assert len(last) == places
+        for row in last:
+            name = f"{float(row['place']):.2f}"
+            each = [result.levels[2].metrics[metric][name] for result in re_dense.results]
+            assert float(row["mean"]) == pytest.approx(sum(each) / len(each))
+    assert {row["group"] for row in rows} == {"ablation re-dense"}
+    # Re-dense runs are no test of what the distance predicts.
+    (checked,) = re.findall(r"The distance as a prediction: (.*)", text)
+    plain = made.shown[0].groups[0].results
+    assert checked == f"{check_learning_distance(plain).verdict}."
 
 
 def test_a_page_written_again_remembers_what_training_took(recipe, tmp_path):
@@ -173,8 +228,8 @@ def test_the_list_names_every_recipe_with_its_runs():
     assert "Figure 1" in listed.output
     document = json.loads(CliRunner().invoke(main, ["reproduce", "--list", "--json"]).output)
     fig1 = next(one for one in document if one["name"] == "fig1")
-    # two rates of noise; 5, 3 + 3 and 5 + 3 + 3 + 3 seeds
-    assert fig1["runs"] == {"small": 10, "medium": 12, "paper": 28}
+    # two rates of noise; 5, 3 + 3 and 5 + 5 + 4 * 3 seeds
+    assert fig1["runs"] == {"small": 10, "medium": 12, "paper": 44}
     assert fig1["claim"].startswith("With wrong labels")
 
 

@@ -61,7 +61,7 @@ def find_phases(
     test_examples: int,
     classes: int | None = None,
 ) -> Phases:
-    """Find the phases of a curve (He et al., 2022, arXiv:2206.08684, sec. 2.3 and Figure 1).
+    """Find the phases of a curve (He et al., 2022, arXiv:2206.08684, sec. 2.3 and Figure 5).
 
     The paper reads them off by eye. The rule here:
 

@@ -62,7 +62,7 @@ def check_retraining(plugin: Any, found: Any, dense: Dense) -> None:
     if not isinstance(found, Retraining):
         raise fault(plugin, f"retraining() returned {type(found).__name__}; expected a Retraining")
     try:
-        found.check(plugin.name, dense)
+        found.check(plugin.name, dense, of_ablation=plugin.kind == "ablation")
     except SddError as error:
         what = str(error).removeprefix(f"retraining schedule {plugin.name!r} ")
         raise fault(plugin, f"retraining() {what}") from error

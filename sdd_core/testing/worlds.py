@@ -183,6 +183,7 @@ def contents(view: LevelView) -> dict[str, Any]:
     """Copies of everything that a plugin can reach through a view."""
     parts: dict[str, Any] = {
         "level.weights": view.weights, "level.initial": view.initial, "level.masks": view.masks,
+        "level.free": view.free,
     }  # fmt: skip
     for split in ("train", "test"):
         held = getattr(view.data, split)

@@ -52,14 +52,16 @@ class Levels:
         retraining: Retraining,
         before: Level | None,
         dense: Level | None,
+        unchanged: Level | None = None,
     ) -> Level:
         """Train level `index` under its masks, from its last checkpoint where there is one.
 
         before: the level that was pruned. dense: level 0; both None for level 0 itself.
+        unchanged: under an ablation, the level as it is without it.
         """
         parts, seed = self._parts, self._experiment.seed
         resume = self._store.load_checkpoint(key)
-        start = self._start(index, masks, retraining, before)
+        start = self._start(index, masks, retraining, before, unchanged)
         network = parts.build(0)
         network.load_state_dict(dict(resume.state if resume else start))
         epochs_ahead = math.ceil(len(retraining.learning_rates) / parts.dense.steps_per_epoch)
@@ -144,10 +146,13 @@ class Levels:
         masks: Mapping[str, Tensor],
         retraining: Retraining,
         before: Level | None,
+        unchanged: Level | None,
     ) -> dict[str, Tensor]:
         """The weights a level starts from, pruned ones at the values where they are held."""
         start: Mapping[str, Tensor]
-        if retraining.start == "previous" and before:
+        if retraining.start == "level" and unchanged:
+            start = unchanged.state
+        elif retraining.start == "previous" and before:
             start = before.state
         elif retraining.start == "fresh":
             start = self._parts.build(index).state_dict()

@@ -140,7 +140,7 @@ class FlatTrainer:
     def _update(self, learning_rate: float) -> None:
         """One step on the kept weights, by default of torch.optim.SGD without Nesterov."""
         if self._anchor is not None:
-            # The gradient of lambda^2/2 ||w - w_start||^2 (He et al., 2022, sec. 5)
+            # The gradient of lambda^2/2 ||w - w_start||^2 (the code of He et al., 2022)
             strength = self._train.distance_penalty**2
             self._gradients.add_(self._weights - self._anchor, alpha=strength)
         if self._scales is not None:

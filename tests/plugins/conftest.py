@@ -40,6 +40,8 @@ def make_view() -> Callable[..., LevelView]:
         seed: int = 0,
         before: dict[str, Tensor] | None = None,
         dense: dict[str, Tensor] | None = None,
+        unchanged: dict[str, Tensor] | None = None,
+        lifted: bool = False,
         aim: float | None = None,
     ) -> LevelView:
         state = {name: tensor.clone() for name, tensor in network.state_dict().items()}
@@ -55,6 +57,8 @@ def make_view() -> Callable[..., LevelView]:
             device=torch.device("cpu"),
             before=before,
             dense=dense,
+            unchanged=unchanged,
+            lifted=lifted,
             aim=aim,
         )
 

@@ -66,6 +66,7 @@ CASES = {
     "AdamW": {"train": {"epochs": 2, "optimizer": "AdamW", "lr": 0.003, "weight_decay": 0.1}},
     "penalty": {"train": {"epochs": 2, "distance_penalty": 0.3}, "retrain": "lr-rewind"},
     "re-dense": {"ablation": {"name": "re-dense", "masked_epochs": 1, "epochs": 1}},
+    "re-dense from the level": {"ablation": "re-dense"},
     "re-dense by AdamW": {
         "ablation": {"name": "re-dense", "masked_epochs": 1, "epochs": 1},
         "train": {"epochs": 2, "optimizer": "AdamW", "lr": 0.003, "weight_decay": 0.1},
@@ -79,7 +80,7 @@ CASES = {
 @pytest.mark.parametrize("after", [1, 4, 5])
 @pytest.mark.parametrize("case", CASES)
 def test_goes_on_from_a_checkpoint_in_the_middle_bit_for_bit(case, after, tmp_path, monkeypatch):
-    """Of eight steps; a re-dense level loses its mask after the fourth."""
+    """Of eight steps; a re-dense level loses its mask after the fourth, or at once."""
     monkeypatch.setattr(training, "CHUNK", 1)
     data = {"name": "digits", "examples": 500}
     settings = small(**{"train": {"epochs": 2}, "levels": 1, **CASES[case]}, data=data)
@@ -116,11 +117,14 @@ def test_stops_after_the_first_epoch_with_so_small_a_loss(tmp_path):
     assert [epoch.test_loss for epoch in dense.epochs] == losses[: len(dense.epochs)]
 
 
-def test_a_re_dense_level_stops_only_when_its_masks_were_lifted(tmp_path):
-    settings = small(noise="none", levels=1, ablation="re-dense",
+@pytest.mark.parametrize(
+    ("options", "epochs"), [({"masked_epochs": 4}, [1, 2, 3, 4, 5]), ({}, [5])]
+)
+def test_a_re_dense_level_stops_only_when_its_masks_were_lifted(tmp_path, options, epochs):
+    settings = small(noise="none", levels=1, ablation={"name": "re-dense", **options},
                      train={"epochs": 4, "stop_loss": 100.0})  # fmt: skip
     level = run_levels(settings, tmp_path)[1]
-    assert [epoch.number for epoch in level.epochs] == [1, 2, 3, 4, 5]
+    assert [epoch.number for epoch in level.epochs] == epochs
     assert level.state["hidden1.weight"][~level.masks["hidden1.weight"]].any()
 
 

@@ -18,7 +18,7 @@ class Extended(Ablation):
     """
 
     name = "extended"
-    source = "the length of a full iteration: He et al., 2022, arXiv:2206.08684, algorithm 1"
+    source = "as a control for pruning: Jin et al., 2022, arXiv:2210.13738"
 
     def masks(self, level: LevelView) -> Mapping[str, Tensor]:
         masks = level.masks

@@ -13,7 +13,10 @@ class Reinit(Ablation):
     """
 
     name = "reinit"
-    source = "Frankle & Carbin, 2019, arXiv:1803.03635, sec. 2; He et al., 2022, sec. 5"
+    source = (
+        "Frankle & Carbin, 2019, arXiv:1803.03635, sec. 2; "
+        "He et al., 2022, arXiv:2206.08684, sec. 4"
+    )
 
     def retraining(self, dense: Dense, retraining: Retraining, level: int) -> Retraining:
         rates = np.asarray(dense.learning_rates)

@@ -13,7 +13,7 @@ class Accuracy(Metric):
     """
 
     name = "accuracy"
-    source = "He et al., 2022, arXiv:2206.08684, sec. 3 and appendix (best and last epoch)"
+    source = "He et al., 2022, arXiv:2206.08684, sec. 2.3; best and last epoch: sec. 4"
 
     def measure(self, level: LevelView) -> Mapping[str, Any]:
         values = ("train_loss", "train_accuracy", "test_loss", "test_accuracy")

@@ -13,9 +13,10 @@ from sdd_plugins.metrics.subset import OnSubset
 class Hessian(OnSubset):
     """The Hessian of the training loss by the weights: its largest eigenvalue and its trace.
 
-    Over kept weights and all other parameters, on random training examples with their noisy
-    labels, in evaluation mode. The eigenvalue by Lanczos iteration, the trace estimated from
-    random vectors. Needs `pip install "sdd[geometry]"`. None for a level that diverged.
+    Over kept weights (all of them in re-dense training) and all other parameters, on random
+    training examples with their noisy labels, in evaluation mode. The eigenvalue by Lanczos
+    iteration, the trace estimated from random vectors. Needs `pip install "sdd[geometry]"`. None
+    for a level that diverged.
     """
 
     name = "hessian"
@@ -45,7 +46,7 @@ class Hessian(OnSubset):
         network = level.network()
         parameters = {n: p for n, p in network.named_parameters() if p.requires_grad}
         kept = torch.cat([
-            level.masks.get(name, torch.ones(p.shape, dtype=torch.bool)).flatten()
+            level.free.get(name, torch.ones(p.shape, dtype=torch.bool)).flatten()
             for name, p in parameters.items()
         ])  # fmt: skip
         whole = HessianLinearOperator(

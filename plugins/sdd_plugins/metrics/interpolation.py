@@ -14,17 +14,22 @@ class Interpolation(OnSubset):
     The barrier is how far the training loss, between the two, rises above what the ends would
     lead to expect: the largest L(t) - (1 - t) L(0) - t L(1); 0 where the two lie in one basin.
     Everything is interpolated, statistics of batch normalisation too. In evaluation mode, on
-    noisy labels. None for level 0 and for a level that diverged.
+    noisy labels. With `to = "level"` the line comes from the level as it is without the
+    experiment's ablation: from the sparse solution to the re-dense one, where that ablation is
+    `re-dense`; without any the two are the same. None for level 0 and for a level that diverged.
     """
 
     name = "interpolation"
     source = (
         "Frankle et al., 2020, arXiv:1912.05671, sec. 2; this barrier: Entezari et al., 2022, "
-        "arXiv:2110.06296, eq. 1"
+        "arXiv:2110.06296, eq. 1; to re-dense solutions: He et al., 2022, arXiv:2206.08684, "
+        "sec. 3.1 and appendix A.5"
     )
 
-    to: Literal["before", "dense"] = Field(
-        default="before", description="the other level: the one before, or the dense network"
+    to: Literal["before", "dense", "level"] = Field(
+        default="before",
+        description="the other level: the one before, the dense network, or the level itself "
+        "without the experiment's ablation",
     )
     points: int = Field(default=9, ge=1, description="places between the two, evenly spread")
 

@@ -13,15 +13,19 @@ from sdd_plugins.metrics.subset import OnSubset, along_filters, mean_loss
 class Landscape(OnSubset):
     """The training loss along a random direction from the weights, or over a plane of two.
 
-    In each direction every filter (the weights of one output of a layer) moves by its own norm at
-    a place of 1, so that networks of differently large weights can be compared; pruned weights,
-    biases and normalisations stay. The loss at each place, as `"-1.00"`, or `"-1.00,0.50"` in a
-    plane (`landscape_2d`), whose first direction is that of the line; 0 is the network itself. In
-    evaluation mode, on noisy labels. None for a level that diverged.
+    In each direction every filter (the weights of one output of a layer) moves by its own norm at a
+    place of 1, so that networks of differently large weights can be compared; pruned weights,
+    unless they train again (re-dense training), biases and normalisations stay. The loss at each
+    place, as `"-1.00"`, or `"-1.00,0.50"` in a plane (`landscape_2d`), whose first direction is
+    that of the line; 0 is the network itself. In evaluation mode, on noisy labels. None for a level
+    that diverged.
     """
 
     name = "landscape"
-    source = "Li et al., 2018, arXiv:1712.09913, sec. 4"
+    source = (
+        "Li et al., 2018, arXiv:1712.09913, sec. 4; of re-dense solutions: He et al., 2022, "
+        "arXiv:2206.08684, sec. 3.1 and appendix A.6"
+    )
 
     dimensions: Literal[1, 2] = Field(default=1, description="random directions: a line or a plane")
     reach: float = Field(
@@ -45,7 +49,7 @@ class Landscape(OnSubset):
                 name: along_filters(
                     torch.randn(weight.shape, generator=draw).to(level.device),
                     weight,
-                    level.masks[name].to(level.device),
+                    level.free[name].to(level.device),
                 )
                 for name, weight in start.items()
             }

@@ -1,25 +1,36 @@
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Iterable, Mapping
+from typing import Any, ClassVar
 
 from sdd_core import LevelView, Metric
 
 
 class LearningDistance(Metric):
-    """Learning distance: how far, in l2 norm, the weights are from the dense initialisation.
+    """Learning distance: how far, in l2 norm, a level ends from the dense initialisation.
 
-    ||w - w_0||_2 over all trainable parameters, where w_0 is the dense network's initialisation
-    and pruned weights count as 0; and the same for each parameter tensor.
+    ||w - w_0||_2, where w_0 is the dense network's initialisation and pruned weights count as 0.
+    `learning_distance`, which figures and tables show, is over all trainable parameters, as the
+    distance penalty of the authors' code is. `learning_distance_weights` is over the weights of
+    linear and convolutional layers alone, the `w` of the paper's text: without biases and
+    normalisations. `learning_distance_by_layer` has each parameter tensor. All are None for a
+    level that diverged.
     """
 
     name = "learning_distance"
-    source = "He et al., 2022, arXiv:2206.08684, sec. 4 (after Nagarajan & Kolter, 2019)"
+    source = "He et al., 2022, arXiv:2206.08684, sec. 3.2 (after Nagarajan & Kolter, 2019)"
+    # 1 did not have the distance of the weights alone.
+    revision: ClassVar[int] = 2
 
     def measure(self, level: LevelView) -> Mapping[str, Any]:
+        names = ("learning_distance", "learning_distance_weights", "learning_distance_by_layer")
+        if level.diverged:
+            return dict.fromkeys(names)
         by_layer = {
             name: (weight.double() - level.initial[name].double()).norm().item()
             for name, weight in level.weights.items()
         }
-        total = sum(distance**2 for distance in by_layer.values()) ** 0.5
-        if level.diverged:
-            return {"learning_distance": None, "learning_distance_by_layer": None}
-        return {"learning_distance": total, "learning_distance_by_layer": by_layer}
+        weights = (distance for name, distance in by_layer.items() if name in level.masks)
+        return dict(zip(names, (_norm(by_layer.values()), _norm(weights), by_layer), strict=True))
+
+
+def _norm(distances: Iterable[float]) -> float:
+    return sum(distance**2 for distance in distances) ** 0.5

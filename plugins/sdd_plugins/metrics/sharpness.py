@@ -14,10 +14,12 @@ class Sharpness(OnSubset):
     """How much the training loss rises around the weights: on average, and at worst.
 
     Every filter (the weights of one output of a layer) moves by `radius` times its own norm, so
-    that networks of differently large weights can be compared; pruned weights, biases and
-    normalisations stay. On average: over random directions. At worst: in the direction of each
-    filter's gradient, one step, which is the worst there is as far as the loss is linear. In
-    evaluation mode, on noisy labels. None for a level that diverged.
+    that networks of differently large weights can be compared; pruned weights, unless they train
+    again (re-dense training), biases and normalisations stay. Levels of different sparsities move
+    in different dimensions, and comparing them may be unfair (He et al., 2022, arXiv:2206.08684,
+    sec. 3.1); re-dense solutions all move in the same. On average: over random directions. At
+    worst: in the direction of each filter's gradient, one step, which is the worst there is as far
+    as the loss is linear. In evaluation mode, on noisy labels. None for a level that diverged.
     """
 
     name = "sharpness"
@@ -38,7 +40,7 @@ class Sharpness(OnSubset):
         parameters = dict(network.named_parameters())
         weights = {name: parameters[name] for name in level.masks}
         start = {name: weight.detach().clone() for name, weight in weights.items()}
-        masks = {name: mask.to(level.device) for name, mask in level.masks.items()}
+        masks = {name: mask.to(level.device) for name, mask in level.free.items()}
         batches = level.batches(self.batches, self.batch_size)
         at_rest = mean_loss(network, batches)
 

@@ -11,8 +11,9 @@ def initialise(network: nn.Module, norm_scale: NormScale = "uniform") -> None:
     """Draw the weights from torch's global generator.
 
     Weights of linear and convolutional layers are Kaiming normal (He et al., 2015, eq. 10, over
-    the inputs). Biases stay as torch draws them and batch normalisations' shifts at 0. Their
-    scales are uniform on [0, 1) as in the paper's code, or 1.
+    the inputs). Biases stay as torch draws them, as in the paper's code; its appendix B says that
+    they are 0. Batch normalisations' shifts are 0, their scales uniform on [0, 1) as in that code,
+    or 1.
     """
     for module in network.modules():
         if isinstance(module, nn.Conv2d | nn.Linear):

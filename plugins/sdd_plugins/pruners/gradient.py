@@ -16,7 +16,7 @@ class Gradient(Pruner):
     name = "gradient"
     source = (
         "Blalock et al., 2020, arXiv:2003.03033, 'Global Magnitude Gradient'; "
-        "He et al., 2022, arXiv:2206.08684, sec. 3"
+        "He et al., 2022, arXiv:2206.08684, appendix A.1"
     )
 
     batches: int = Field(

@@ -13,7 +13,7 @@ class Random(Pruner):
     """
 
     name = "random"
-    source = "He et al., 2022, arXiv:2206.08684, sec. 3"
+    source = "He et al., 2022, arXiv:2206.08684, appendix A.1"
 
     def scores(self, level: LevelView) -> Mapping[str, Tensor]:
         draw = level.generator("random pruning")

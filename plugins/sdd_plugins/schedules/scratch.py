@@ -8,7 +8,7 @@ class Scratch(Schedule):
     """
 
     name = "scratch"
-    source = "Liu et al., 2019, arXiv:1810.05270; He et al., 2022, arXiv:2206.08684, sec. 5"
+    source = "Liu et al., 2019, arXiv:1810.05270; He et al., 2022, arXiv:2206.08684, appendix A.2"
 
     def retraining(self, dense: Dense) -> Retraining:
         return Retraining("fresh", dense.learning_rates)

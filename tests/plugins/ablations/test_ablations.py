@@ -8,7 +8,7 @@ import torch
 from support import Log, contents, go, plugins_with, small
 from torch import nn
 
-from sdd_core import Ablation, Dense, Metric, Retraining, SddError
+from sdd_core import Ablation, Dense, Metric, Retraining, Schedule, SddError
 from sdd_core.store import Store
 from sdd_plugins.ablations.extended import Extended
 from sdd_plugins.ablations.re_dense import ReDense
@@ -97,7 +97,7 @@ def test_shuffled_masks_keep_their_counts_in_a_run(tmp_path, scope):
 
 
 def test_re_dense_ends_with_all_weights_and_the_store_keeps_them(tmp_path):
-    ablation = {"name": "re-dense", "masked_epochs": 1, "epochs": 2}
+    ablation = {"name": "re-dense", "masked_epochs": 1, "epochs": 2, "lr": "dense"}
     plain = levels(small(), tmp_path)
     changed = levels(small(ablation=ablation), tmp_path)
     weights = plain[0].state[NAME].numel()
@@ -109,14 +109,51 @@ def test_re_dense_ends_with_all_weights_and_the_store_keeps_them(tmp_path):
         assert [epoch.number for epoch in other.epochs] == [1, 2, 3]
 
 
-def test_re_dense_begins_as_the_level_does(tmp_path):
+def test_re_dense_goes_on_from_the_level_itself(tmp_path):
+    """With next to no learning rate it stays where the sparse training ended, in every weight."""
     plain = levels(small(), tmp_path)
-    changed = levels(small(ablation="re-dense"), tmp_path)
+    changed = levels(small(ablation={"name": "re-dense", "lr": 1e-12}), tmp_path)
+    for one, other in zip(plain[1:], changed[1:], strict=True):
+        assert [epoch.number for epoch in other.epochs] == [4, 5, 6]
+        for name, weight in one.state.items():
+            torch.testing.assert_close(other.state[name], weight, rtol=0, atol=1e-6)
+
+
+@pytest.mark.parametrize("lr", ["last", "dense"])
+def test_re_dense_has_the_learning_rates_that_were_asked_for(tmp_path, lr):
+    train = {**small()["train"], "epochs": 4}
+    plain = levels(small(train=train), tmp_path)
+    changed = levels(small(train=train, ablation={"name": "re-dense", "lr": lr}), tmp_path)
+    usual = [epoch.learning_rate for epoch in plain[0].epochs]
+    assert usual[0] > usual[-1]
+    expected = usual if lr == "dense" else [usual[-1]] * 4
+    assert [epoch.learning_rate for epoch in changed[2].epochs] == expected
+
+
+def test_re_dense_begins_as_the_level_does_where_the_sparse_part_is_trained_again(tmp_path):
+    plain = levels(small(), tmp_path)
+    changed = levels(small(ablation={"name": "re-dense", "masked_epochs": 3}), tmp_path)
     # But for the last bits, for the level itself was trained by sparse kernels.
     for one, other in zip(plain[1:], changed[1:], strict=True):
         assert len(other.epochs) == 6
         for a, b in zip(one.epochs, other.epochs, strict=False):
             assert a.test_loss == pytest.approx(b.test_loss, rel=1e-3)
+
+
+def test_only_an_ablation_has_a_trained_level_to_start_from(tmp_path):
+    class Again(Schedule):
+        """Starts where it ends."""
+
+        name = "again"
+
+        def retraining(self, dense):
+            return Retraining("level", dense.learning_rates)
+
+    plugins = plugins_with(sdd_schedules=[Again])
+    with pytest.raises(SddError, match="'again' starts from 'level'; expected one of 'init") as it:
+        go(small(retrain="again"), tmp_path, plugins=plugins)
+    assert "'fresh'" in str(it.value)
+    assert str(it.value).count("'level'") == 1
 
 
 def test_extended_training_prunes_nothing_and_stands_at_the_levels_sparsity(tmp_path):
@@ -164,23 +201,34 @@ def test_reinit_has_the_full_schedule_from_fresh_weights():
 
 
 @pytest.mark.parametrize(
-    ("options", "rates", "masked"),
+    ("options", "rates"),
     [
-        ({}, [0.3, 0.2, 0.1, 0.4, 0.4, 0.2, 0.1], 3),
-        ({"masked_epochs": 0}, [0.4, 0.4, 0.2, 0.1], 0),
-        ({"masked_epochs": 1}, [0.3, 0.2, 0.4, 0.4, 0.2, 0.1], 2),
-        ({"masked_epochs": 9}, [0.3, 0.2, 0.1, 0.4, 0.4, 0.2, 0.1], 3),
-        # Twice as long, half as long: the schedule is stretched.
-        ({"masked_epochs": 0, "epochs": 4}, [0.4, 0.4, 0.4, 0.4, 0.2, 0.2, 0.1, 0.1], 0),
-        ({"masked_epochs": 0, "epochs": 1}, [0.4, 0.2], 0),
-        ({"epochs": 1, "lr": 0.05}, [0.3, 0.2, 0.1, 0.05, 0.05], 3),
+        # The paper's rule: the last rate of the sparse training, constant, for as long again.
+        ({}, [0.1, 0.1, 0.1, 0.1]),
+        ({"epochs": 1}, [0.1, 0.1]),
+        ({"epochs": 1, "lr": 0.05}, [0.05, 0.05]),
+        # Of another length: the schedule is stretched.
+        ({"lr": "dense"}, [0.4, 0.4, 0.2, 0.1]),
+        ({"lr": "dense", "epochs": 4}, [0.4, 0.4, 0.4, 0.4, 0.2, 0.2, 0.1, 0.1]),
+        ({"lr": "dense", "epochs": 1}, [0.4, 0.2]),
     ],
 )
-def test_re_dense_trains_the_level_and_then_all_weights(options, rates, masked):
-    found = ReDense(**options).retraining(DENSE, SPARSE, 2)
-    np.testing.assert_array_equal(found.learning_rates, rates)
-    assert found.masked_steps == masked
-    assert (found.start, found.first_step) == ("rewind point", 1)
+@pytest.mark.parametrize(
+    ("masked_epochs", "sparse"),
+    [(None, []), (0, []), (1, [0.3, 0.2]), (9, [0.3, 0.2, 0.1])],
+)
+def test_re_dense_goes_on_with_all_weights(options, rates, masked_epochs, sparse):
+    found = ReDense(masked_epochs=masked_epochs, **options).retraining(DENSE, SPARSE, 2)
+    np.testing.assert_array_equal(found.learning_rates, [*sparse, *rates])
+    assert found.masked_steps == len(sparse)
+    start = ("level", 4) if masked_epochs is None else ("rewind point", 1)
+    assert (found.start, found.first_step) == start
+
+
+def test_re_dense_of_a_schedule_longer_than_the_dense_training_is_possible():
+    longer = Retraining("previous", np.full(9, 0.01))
+    found = ReDense().retraining(DENSE, longer, 1).check("re-dense", DENSE, of_ablation=True)
+    np.testing.assert_array_equal(found.learning_rates, np.full(4, 0.01))
 
 
 @pytest.mark.parametrize("level", [1, 3])

@@ -7,11 +7,11 @@ import math
 
 import pytest
 import torch
-from support import go, small
+from support import go, plugins_with, small
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
-from sdd_core import Experiment, SddError
+from sdd_core import Experiment, Metric, SddError
 from sdd_core.plugin_manager import load_plugins
 from sdd_plugins.metrics.hessian import Hessian
 from sdd_plugins.metrics.interpolation import Interpolation
@@ -212,9 +212,10 @@ def state(weight: list[float]) -> dict[str, Tensor]:
 OTHER = [-1.0, 0.5, 0.0, 2.0, -0.3, 0.7]
 
 
-@pytest.mark.parametrize("to", ["before", "dense"])
+@pytest.mark.parametrize("to", ["before", "dense", "level"])
 def test_a_convex_loss_has_no_barrier(make_view, to):
-    view = make_view(Quadratic(WEIGHT), DATA, **{to: state(OTHER)})
+    other = "unchanged" if to == "level" else to
+    view = make_view(Quadratic(WEIGHT), DATA, **{other: state(OTHER)})
     found = Interpolation(to=to, points=4).measure(view)
     assert found[f"loss_barrier_to_{to}"] == 0.0
     here, there = torch.tensor(WEIGHT).double(), torch.tensor(OTHER).double()
@@ -232,6 +233,28 @@ def test_the_barrier_of_a_concave_loss_by_hand(make_view):
     assert found["loss_barrier_to_before"] == pytest.approx(1.5**2 / 8, rel=1e-4)
     found = Interpolation(points=1).measure(view)
     assert list(found["loss_on_the_way_to_before"]) == ["0.00", "0.50", "1.00"]
+
+
+def test_a_level_without_an_ablation_is_no_way_from_itself(make_view):
+    found = Interpolation(to="level", points=1).measure(make_view(Quadratic(WEIGHT), DATA))
+    assert found["loss_barrier_to_level"] == pytest.approx(0, abs=1e-6)
+    assert len({round(loss, 5) for loss in found["loss_on_the_way_to_level"].values()}) == 1
+
+
+def test_the_line_of_a_re_dense_run_leads_from_the_sparse_solution_to_the_re_dense_one(tmp_path):
+    """He et al. (2022), appendix A.5: alpha is 0 at the one and 1 at the other."""
+    whole = {"batches": 8, "batch_size": 128}  # all examples
+    metrics = ["accuracy", {"name": "interpolation", "to": "level", **whole},
+               {"name": "landscape", "points": 1, **whole}]
+    sparse = go(small(metrics=metrics), tmp_path)
+    dense = go(small(metrics=metrics, ablation="re-dense"), tmp_path)
+    assert dense.levels[0].metrics["loss_on_the_way_to_level"] is None
+    for one, other in zip(sparse.levels[1:], dense.levels[1:], strict=True):
+        line = other.metrics["loss_on_the_way_to_level"]
+        assert line["0.00"] == pytest.approx(one.metrics["train_loss"], rel=1e-4)
+        assert line["1.00"] == pytest.approx(other.metrics["train_loss"], rel=1e-4)
+        assert line["1.00"] < line["0.00"]
+        assert other.metrics["landscape"]["0.00"] == pytest.approx(line["1.00"], rel=1e-4)
 
 
 def test_interpolates_statistics_of_batch_normalisation(make_view):
@@ -325,6 +348,41 @@ def test_level_0_lies_behind_no_other(make_view):
     assert set(Interpolation().measure(view).values()) == {None}
     with pytest.raises(ValueError, match="level 0 has no network 'before'"):
         view.network("before")
+
+
+@pytest.mark.parametrize("metric", [Hessian(), Sharpness(), Landscape(), Landscape(dimensions=2)])
+def test_weights_that_train_again_move_too(make_view, metric):
+    """Of a re-dense solution all weights do, in a space that is the same at every sparsity."""
+    masks = {"layer.weight": torch.tensor([[True, False, True], [True, True, False]])}
+
+    def measured(**options):
+        found = metric.measure(make_view(Quadratic(WEIGHT), DATA, **options))
+        # Of a curve or a plane its points.
+        return next(iter(found.values())) if isinstance(metric, Landscape) else found
+
+    assert measured(masks=masks, lifted=True) == pytest.approx(measured(), rel=1e-6)
+    assert measured(masks=masks) != pytest.approx(measured(), rel=1e-2)
+
+
+@pytest.mark.parametrize(
+    ("ablation", "everywhere"),
+    [(None, False), ("reinit", False), ("re-dense", True),
+     ({"name": "re-dense", "masked_epochs": 1}, True)],
+)
+def test_a_run_knows_which_weights_could_move_at_the_end(tmp_path, ablation, everywhere):
+    result = go(small(metrics=["free"], ablation=ablation), tmp_path,
+                plugins=plugins_with(sdd_metrics=[Free]))
+    assert [one.metrics["free"] == 1.0 for one in result.levels] == [True, everywhere, everywhere]
+
+
+class Free(Metric):
+    """Of all weights, the share that could move at the end."""
+
+    name = "free"
+
+    def measure(self, level):
+        marks = torch.cat([mask.flatten() for mask in level.free.values()])
+        return {"free": marks.double().mean().item()}
 
 
 def test_they_are_measured_only_where_they_are_asked_for():

@@ -31,6 +31,7 @@ def test_learning_distance_counts_pruned_weights_as_zero_and_biases_too(make_vie
     view = make_view(trained, initial=initial, masks={"0.weight": mask})
     found = LearningDistance().measure(view)
     assert found["learning_distance"] == pytest.approx(math.sqrt(1 + 4 + 1 + 9 + 0.25), rel=1e-12)
+    assert found["learning_distance_weights"] == pytest.approx(math.sqrt(15), rel=1e-12)
     assert found["learning_distance_by_layer"] == {
         "0.weight": pytest.approx(math.sqrt(15), rel=1e-12),
         "0.bias": 0.5,
@@ -45,14 +46,17 @@ def test_learning_distance_leaves_out_what_is_not_trained(make_view):
         network[0].running_mean.fill_(7.0)
         network[0].weight.fill_(3.0)  # from 1
         network[1].bias.add_(5.0)
+        network[1].weight[0, 0] += 1.0
     found = LearningDistance().measure(make_view(network, initial=initial))
-    assert found["learning_distance"] == pytest.approx(math.sqrt(8), rel=1e-12)
+    assert found["learning_distance"] == pytest.approx(math.sqrt(8 + 1), rel=1e-6)
+    assert found["learning_distance_weights"] == pytest.approx(1, rel=1e-6)
     assert set(found["learning_distance_by_layer"]) == {"0.weight", "0.bias", "1.weight"}
 
 
 def test_learning_distance_of_a_level_that_diverged_is_none(make_view):
     found = LearningDistance().measure(make_view(linear([[1, 2], [3, 4]], [0, 0]), diverged=True))
-    assert found == {"learning_distance": None, "learning_distance_by_layer": None}
+    assert found == {"learning_distance": None, "learning_distance_weights": None,
+                     "learning_distance_by_layer": None}
 
 
 # A network that says class 0 where the first number is larger, else class 1.
