@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from copy import copy
@@ -19,6 +18,7 @@ from sdd_core.experiment import Experiment
 from sdd_core.guard import DataChanged
 from sdd_core.keys import ablated_key, digest, identity, level_keys
 from sdd_core.level import Level, LevelView
+from sdd_core.notices import warn
 from sdd_core.observers import Observers
 from sdd_core.parts import Parts
 from sdd_core.plugin import Metric, Schedule
@@ -265,7 +265,7 @@ class _Engine:
         except DataChanged:
             raise
         except SddError as error:
-            print(f"sdd: warning: level {view.level}: {error}", file=sys.stderr)
+            warn(f"level {view.level}: {error}")
             return None
 
     def _view(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import sys
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
@@ -18,6 +17,7 @@ from sdd_core.errors import SddError
 from sdd_core.evaluation import check_output
 from sdd_core.experiment import Experiment
 from sdd_core.guard import Guard
+from sdd_core.notices import say
 from sdd_core.plugin import Schedule, Sparsities, label
 from sdd_core.randomness import generator
 from sdd_core.retraining import Dense, Retraining
@@ -67,8 +67,8 @@ class Parts:
         """The dense network before its first step: as it is initialised, or pretrained."""
         network, train = self.build(0), self.experiment.train
         if train.pretrained is not None and (left := load_pretrained(network, train)):
-            print(f"sdd: train.pretrained: {', '.join(left)} of the last layer are not taken from "
-                  f"{train.pretrained}, whose shapes differ, but initialised", file=sys.stderr)
+            say(f"sdd: train.pretrained: {', '.join(left)} of the last layer are not taken from "
+                f"{train.pretrained}, whose shapes differ, but initialised")
         return network
 
     @cached_property

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -18,6 +17,7 @@ from pydantic_core import InitErrorDetails, PydanticCustomError
 
 from sdd_core import hookspecs
 from sdd_core.errors import FAILURES, SddError, did_you_mean, said
+from sdd_core.notices import warn
 from sdd_core.plugin import Metric, Plugin
 from sdd_core.plugin_base import article
 from sdd_core.plugin_faults import incompatible, plugin_fault, read_title, refuse_wrappers
@@ -361,7 +361,7 @@ def _loaded(blocked: frozenset[str]) -> Plugins:
 def warn_of_problems(plugins: Plugins) -> None:
     """Say on standard error what is wrong with the installed plugins."""
     for problem in plugins.problems:
-        print(f"sdd: warning: {problem}", file=sys.stderr)
+        warn(problem)
 
 
 def _load_order(entry_point: EntryPoint) -> tuple[bool, str, str]:

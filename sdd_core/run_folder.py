@@ -11,7 +11,6 @@ from __future__ import annotations
 import json
 import math
 import platform
-import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from importlib.metadata import version
@@ -24,6 +23,7 @@ from sdd_core.errors import SddError
 from sdd_core.experiment import Experiment, plugins_of, read_toml
 from sdd_core.files import disk_errors, link_or_copy, write_atomic
 from sdd_core.keys import FORMAT, run_name
+from sdd_core.notices import warn
 from sdd_core.plugin import label
 from sdd_core.plugin_manager import Plugins
 from sdd_core.result import LevelResult, Result
@@ -86,8 +86,8 @@ class Run:
         changed = sorted({f"{before[part]} (now {now[part]})" for part in before.keys() & now.keys()
                           if before[part] != now[part]})
         if changed:
-            print(f"sdd: warning: run {self.name} was begun with {', '.join(changed)}; levels that "
-                  "it has are kept, the others are made by what is installed now", file=sys.stderr)
+            warn(f"run {self.name} was begun with {', '.join(changed)}; levels that it has are "
+                 "kept, the others are made by what is installed now")
 
     def known(self) -> dict[int, dict[str, Any]]:
         """The whole rows of `metrics.jsonl`, by level; a word to the user about others."""
@@ -102,8 +102,8 @@ class Run:
                 row = _row(line)
                 rows[row["level"]] = row
             except (ValueError, KeyError, TypeError):
-                print(f"sdd: warning: line {number} of {file} is damaged; `sdd resume "
-                      f"{self.folder}` measures that level again", file=sys.stderr)
+                warn(f"line {number} of {file} is damaged; `sdd resume {self.folder}` measures "
+                     "that level again")
         return rows
 
     def keep(self, row: Mapping[str, Any]) -> None:

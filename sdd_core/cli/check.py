@@ -12,6 +12,7 @@ from pydantic import ValidationError
 from sdd_core.cli.completion import names_of
 from sdd_core.cli.options import no_plugin_option
 from sdd_core.cli.plugins import unknown
+from sdd_core.cli.terminal import echo
 from sdd_core.errors import SddError
 from sdd_core.experiment import first_error, parse_value
 from sdd_core.plugin_manager import Plugins, Row, load_plugins
@@ -45,9 +46,9 @@ def check(
             one.run()
         except Fault as fault:
             faults += 1
-            click.echo(f"FAULT  {one.says}: {fault}")
+            echo(f"FAULT  {one.says}: {fault}")
         else:
-            click.echo(f"ok     {one.says}")
+            echo(f"ok     {one.says}")
     if faults:
         raise click.exceptions.Exit(1)
 

@@ -21,6 +21,8 @@ from typing import Any
 import click
 from click.shell_completion import CompletionItem
 
+from sdd_core.text import one_line
+
 Completer = Callable[[click.Context, click.Parameter, str], list[CompletionItem]]
 
 GROUP = "sdd"
@@ -36,7 +38,7 @@ def names_of(kind: str | None = None) -> Completer:
     ) -> list[CompletionItem]:
         known = catalogue()["plugins"]
         return [
-            CompletionItem(name, help=plugin["says"])
+            CompletionItem(one_line(name), help=one_line(plugin["says"]))
             for one in ([kind] if kind else sorted(known))
             for name, plugin in sorted(known.get(one, {}).items())
             if name.startswith(incomplete)

@@ -8,12 +8,11 @@ from pathlib import Path
 from typing import Any
 
 import click
-from rich.markup import escape
 from rich.table import Table
 
 from sdd_core.cli.options import experiment_options, no_plugin_option
 from sdd_core.cli.settings import ExperimentCommand, changes
-from sdd_core.cli.terminal import console
+from sdd_core.cli.terminal import console, echo
 from sdd_core.experiment import Experiment, override, read_toml
 from sdd_core.plugin import label
 from sdd_core.plugin_manager import load_plugins, warn_of_problems
@@ -60,8 +59,9 @@ def inspect(
     for row in rows:
         shape = "x".join(map(str, row.shape)) or "1"
         cells = (row.name, shape, f"{row.count:,}", row.state, row.why)
-        table.add_row(*map(escape, cells), style=STYLES[row.state])
+        table.add_row(*cells, style=STYLES[row.state])
     console().print(table)
     whole = sum(totals.values())
     counts = ", ".join(f"{count:,} {state}" for state, count in totals.items() if count)
-    click.echo(f"\n{name} for {experiment.data.name}: {whole:,} parameters, {counts}")
+    echo()
+    echo(f"{name} for {experiment.data.name}: {whole:,} parameters, {counts}")

@@ -8,6 +8,7 @@ import click
 
 from sdd_core.cli.options import no_plugin_option, store_option
 from sdd_core.cli.runs import find_run
+from sdd_core.cli.terminal import echo
 from sdd_core.errors import SddError
 from sdd_core.plugin_manager import load_plugins
 
@@ -48,4 +49,4 @@ def landscape(
     result = find_run(name, store, load_plugins(no_plugin)).result()
     draw = plane_figure if plane else landscape_figure
     for file in write_beside(*draw(result, chosen), output):
-        click.echo(f"wrote {file}")
+        echo(f"wrote {file}")

@@ -10,6 +10,7 @@ from tempfile import TemporaryDirectory
 
 import click
 
+from sdd_core.cli.terminal import echo
 from sdd_core.errors import SddError
 from sdd_core.experiment import options_that_name
 from sdd_core.plugin_base import article
@@ -62,8 +63,8 @@ def new_plugin(name: str, kind: str, output: Path | None) -> None:
     except OSError as error:
         raise SddError(f"cannot write {folder}: {error.strerror or error}") from None
     for place in sorted(places.values()):
-        click.echo(f"wrote {folder / place}")
-    click.echo(f"next: pip install -e {folder} && sdd check {words['kind']}:{name}")
+        echo(f"wrote {folder / place}")
+    echo(f"next: pip install -e {folder} && sdd check {words['kind']}:{name}")
 
 
 def _words(name: str, kind: str) -> dict[str, str]:

@@ -10,10 +10,6 @@ import click
 
 from sdd_core.cli.completion import names_of
 
-INTERRUPTED = 130
-"""The exit code of what Ctrl-C ended, as shells have it."""
-
-
 
 class Folder(click.Path):
     """A folder that has a name: '' would be the current one."""

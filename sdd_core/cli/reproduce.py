@@ -10,9 +10,10 @@ import click
 from rich.table import Table
 
 from sdd_core.cli.interrupts import Interrupts
-from sdd_core.cli.options import INTERRUPTED, no_plugin_option, store_option
-from sdd_core.cli.terminal import console
+from sdd_core.cli.options import no_plugin_option, store_option
+from sdd_core.cli.terminal import console, echo
 from sdd_core.errors import SddError
+from sdd_core.notices import say
 from sdd_core.plugin_manager import Plugins, load_plugins, warn_of_problems
 from sdd_core.recipes import SCALES, find_recipe, read_recipes
 from sdd_core.sweeps import expand, make_executor
@@ -78,21 +79,17 @@ def reproduce(
     where = Place(store.absolute(), root, device, blocked=plugins.blocked)
     failed = []
     for one in prepared:
-        click.echo(f"{one.recipe.name}: {one.recipe.title}", err=True)
-        try:
-            showing = progress_for(one.plan, where.store, sys.stderr, quiet)
-            with showing as progress, Interrupts() as interrupts:
-                watched = interrupts.watching(progress)
-                made = reproduce(one, executor=chosen, where=where, progress=watched)
-        except KeyboardInterrupt:
-            click.echo("stopped; the same command goes on from here", err=True)
-            raise click.exceptions.Exit(INTERRUPTED) from None
+        say(f"{one.recipe.name}: {one.recipe.title}")
+        showing = progress_for(one.plan, where.store, sys.stderr, quiet)
+        with showing as progress, Interrupts() as interrupts:
+            watched = interrupts.watching(progress)
+            made = reproduce(one, executor=chosen, where=where, progress=watched)
         for file in made.write(output):
-            click.echo(f"wrote {file}")
+            echo(f"wrote {file}")
         if made.failures:
             failed.append(f"{one.recipe.name}: {made.what_failed}")
     for line in failed:
-        click.echo(f"sdd: {line}", err=True)
+        say(f"sdd: {line}")
     if failed:
         raise click.exceptions.Exit(1)
 

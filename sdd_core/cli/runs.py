@@ -10,7 +10,7 @@ import click
 from rich.table import Table
 
 from sdd_core.cli.options import no_plugin_option, store_option
-from sdd_core.cli.terminal import console
+from sdd_core.cli.terminal import console, echo
 from sdd_core.errors import SddError
 from sdd_core.plugin_manager import Plugins, load_plugins, warn_of_problems
 from sdd_core.report import phase_table, result_table, write_report
@@ -61,7 +61,7 @@ def runs(store: Path, as_json: bool, no_plugin: tuple[str, ...]) -> None:
         click.echo(json.dumps(rows, allow_nan=False))
         return
     if not rows:
-        click.echo(f"no runs in {store}; `sdd run` makes one")
+        echo(f"no runs in {store}; `sdd run` makes one")
         return
     table = Table(box=None, header_style="bold")
     table.add_column("run", no_wrap=True)
@@ -103,7 +103,7 @@ def print_result(result: Result, files: list[Path]) -> None:
     output = console()
     output.print(result_table(result), "")
     output.print(phase_table(result), "")
-    output.print(result.phases.verdict, style="bold", highlight=False, soft_wrap=True)
+    output.print(result.phases.verdict, style="bold", soft_wrap=True)
     for file in files:
-        click.echo(f"wrote {file}")
-    click.echo(f"run folder {result.folder}")
+        echo(f"wrote {file}")
+    echo(f"run folder {result.folder}")
