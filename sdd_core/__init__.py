@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from sdd_core.files import check_unchanged, with_checksum
     from sdd_core.level import Epoch, LevelView
     from sdd_core.markers import hookimpl
+    from sdd_core.notices import warn
     from sdd_core.plugin import (
         Ablation,
         DataSource,
@@ -101,6 +102,7 @@ _HOMES = {
     "run": "api",
     "sweep": "sweeps",
     "table": "analysis.tidy",
+    "warn": "notices",
     "with_checksum": "files",
 }
 

@@ -17,7 +17,7 @@ def say(text: object, stream: TextIO | None = None) -> None:
 
 
 def warn(text: object) -> None:
-    """Print a warning on standard error."""
+    """Print a warning, one line, on standard error; where that is full or closed, nowhere."""
     say(f"sdd: warning: {text}")
 
 
