@@ -146,7 +146,7 @@ def open_run(folder: Path, plugins: Plugins) -> Run:
         raise SddError(f"{folder} is no run folder (it has no experiment.toml); `sdd runs` lists "
                        "the runs in the store")
     check_format(folder)
-    experiment = Experiment.make(read_toml(folder / "experiment.toml"), plugins)
+    experiment = Experiment.make(read_toml(folder / "experiment.toml"), plugins, recorded=True)
     return Run(folder.name, folder, experiment)
 
 
@@ -198,6 +198,17 @@ def level_result(row: Mapping[str, Any]) -> LevelResult:
         row["diverged"],
         row["metrics"],
     )
+
+
+def infinite(value: Any) -> bool:
+    """Whether a metric's value is infinite, or one of its parts is."""
+    if hasattr(value, "tolist"):
+        value = value.tolist()
+    if isinstance(value, Mapping):
+        return any(map(infinite, value.values()))
+    if isinstance(value, list | tuple):
+        return any(map(infinite, value))
+    return isinstance(value, float) and math.isinf(value)
 
 
 def plain(value: Any) -> Any:

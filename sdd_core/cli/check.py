@@ -10,7 +10,7 @@ import click
 from pydantic import ValidationError
 
 from sdd_core.cli.completion import names_of
-from sdd_core.cli.options import no_plugin_option
+from sdd_core.cli.options import Folder, no_plugin_option
 from sdd_core.cli.plugins import unknown
 from sdd_core.cli.terminal import echo
 from sdd_core.errors import SddError
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 @click.argument("name", shell_complete=names_of())
 @click.option("--set", "set_", multiple=True, metavar="OPTION=VALUE",
               help="Set an option of the plugin; may be repeated.")
-@click.option("--data-root", type=click.Path(path_type=Path, file_okay=False),
+@click.option("--data-root", type=Folder(),
               help="Folder where a data set's files are.")
 @no_plugin_option
 def check(

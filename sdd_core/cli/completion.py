@@ -77,9 +77,9 @@ def catalogue() -> dict[str, Any]:
             return kept["found"]
     found: dict[str, Any] = {"plugins": {}, "train": {}}
     with suppress(OSError, ValueError, subprocess.SubprocessError):
-        command = [sys.executable, "-m", "sdd_core.cli.completion"]
+        command = [sys.executable, "-P", "-m", "sdd_core.cli.completion"]
         done = subprocess.run(command, capture_output=True, check=True, timeout=LONGEST,
-                              env=os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)})
+                              env=os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))})
         found = json.loads(done.stdout)
         _keep(file, {"installed": installed, "found": found})
     return found

@@ -10,7 +10,7 @@ from typing import Any
 import click
 from rich.table import Table
 
-from sdd_core.cli.options import experiment_options, no_plugin_option
+from sdd_core.cli.options import Folder, experiment_options, no_plugin_option
 from sdd_core.cli.settings import ExperimentCommand, changes
 from sdd_core.cli.terminal import console, echo
 from sdd_core.experiment import Experiment, override, read_toml
@@ -22,7 +22,7 @@ STYLES = {"prunable": "green", "exempt": "yellow", "left alone": "dim"}
 
 @click.command(cls=ExperimentCommand)
 @experiment_options
-@click.option("--data-root", type=click.Path(path_type=Path, file_okay=False),
+@click.option("--data-root", type=Folder(),
               help="Folder where data sets are looked for and downloaded to.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
 @no_plugin_option

@@ -10,7 +10,7 @@ import click
 from rich.table import Table
 
 from sdd_core.cli.interrupts import Interrupts
-from sdd_core.cli.options import no_plugin_option, store_option
+from sdd_core.cli.options import Folder, no_plugin_option, store_option
 from sdd_core.cli.terminal import console, echo
 from sdd_core.errors import SddError
 from sdd_core.notices import say
@@ -28,14 +28,14 @@ from sdd_core.sweeps.work import Place
 @click.option("--on", default="", metavar="TEXT",
               help="Only the data and models of that scale with this in their title, lenet or "
               "cifar.  [default: all]")
-@click.option("--output", type=click.Path(path_type=Path, file_okay=False), default="results",
+@click.option("--output", type=Folder(), default="results",
               show_default=True, help="Folder for pages, figures and numbers.")
 @click.option("--executor", default="local", metavar="NAME", show_default=True,
               help="Where to run: `sdd list-plugins --kind executor`.")
 @click.option("--workers", type=click.IntRange(min=1),
               help="Experiments at a time; one for each core if not given.")
 @store_option
-@click.option("--data-root", type=click.Path(path_type=Path, file_okay=False),
+@click.option("--data-root", type=Folder(),
               help="Folder where data sets are looked for and downloaded to.")
 @click.option("--device", help="cpu, cuda, cuda:1, ...; a GPU if there is one.")
 @click.option("--quiet", "-q", is_flag=True, help="No progress.")

@@ -9,7 +9,7 @@ from typing import Any
 import click
 from rich.table import Table
 
-from sdd_core.cli.options import no_plugin_option, store_option
+from sdd_core.cli.options import Folder, no_plugin_option, store_option
 from sdd_core.cli.terminal import console, echo
 from sdd_core.errors import SddError
 from sdd_core.plugin_manager import Plugins, load_plugins, warn_of_problems
@@ -76,7 +76,7 @@ def runs(store: Path, as_json: bool, no_plugin: tuple[str, ...]) -> None:
 @click.command()
 @click.argument("name", metavar="RUN")
 @store_option
-@click.option("--output", type=click.Path(path_type=Path, file_okay=False),
+@click.option("--output", type=Folder(),
               help="Where to write; the run's own folder if not given.")
 @click.option("--json", "as_json", is_flag=True, help="Print the result as one JSON document.")
 @no_plugin_option

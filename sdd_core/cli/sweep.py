@@ -12,6 +12,8 @@ from rich.table import Table
 
 from sdd_core.cli.interrupts import Interrupts
 from sdd_core.cli.options import (
+    File,
+    Folder,
     checkpoint_option,
     no_plugin_option,
     store_option,
@@ -57,7 +59,7 @@ class SweepCommand(click.Command):
 
 @click.command(cls=SweepCommand)
 @click.argument("files", metavar="FILE...", nargs=-1, required=True,
-                type=click.Path(path_type=Path, dir_okay=False))
+                type=File())
 @click.option("--set", "set_", multiple=True, metavar="FIELD=VALUE",
               help="Set any field, also to a list; may be repeated.")
 @click.option("--executor", default="local", metavar="NAME", show_default=True,
@@ -66,7 +68,7 @@ class SweepCommand(click.Command):
               help="Experiments at a time; one for each core if not given.")
 @click.option("--dry-run", is_flag=True, help="Say what there is to do, and do nothing.")
 @store_option
-@click.option("--data-root", type=click.Path(path_type=Path, file_okay=False),
+@click.option("--data-root", type=Folder(),
               help="Folder where data sets are looked for and downloaded to.")
 @click.option("--device", help="cpu, cuda, cuda:1, ...; a GPU if there is one.")
 @checkpoint_option

@@ -10,7 +10,7 @@ import click
 
 from sdd_core.analysis.tidy import parquet_bytes, stored_results
 from sdd_core.analysis.tidy import table as tidy_table
-from sdd_core.cli.options import no_plugin_option, store_option
+from sdd_core.cli.options import File, no_plugin_option, store_option
 from sdd_core.cli.runs import find_run, run_folders
 from sdd_core.errors import SddError
 from sdd_core.experiment import read_toml
@@ -26,7 +26,7 @@ from sdd_core.text import csv_text
 @click.command()
 @click.argument("names", metavar="[RUN|FILE]...", nargs=-1)
 @store_option
-@click.option("--output", type=click.Path(path_type=Path, dir_okay=False),
+@click.option("--output", type=File(),
               help="Where to write, .csv or .parquet; CSV on standard output if not given.")
 @no_plugin_option
 def table(
