@@ -1,15 +1,15 @@
 """sdd: what pruning does to generalisation.
 
 The names below are the public interface. They are imported when they are first used, so that
-`sdd --help` need not wait for torch.
+`sdd --help` need not wait for torch, nor Ctrl-C for anything.
 """
 
 from importlib import import_module
-from typing import TYPE_CHECKING, Any
 
-import pluggy
-
+TYPE_CHECKING = False  # as typing has it, which is not imported for this alone
 if TYPE_CHECKING:
+    from typing import Any
+
     from sdd_core.analysis.comparison import compare
     from sdd_core.analysis.findings import Findings
     from sdd_core.analysis.groups import Group, group
@@ -27,6 +27,8 @@ if TYPE_CHECKING:
     from sdd_core.experiment import Experiment, Train
     from sdd_core.files import check_unchanged, with_checksum
     from sdd_core.level import Epoch, LevelView
+    from sdd_core.markers import hookimpl
+    from sdd_core.notices import warn
     from sdd_core.plugin import (
         Ablation,
         DataSource,
@@ -53,9 +55,6 @@ if TYPE_CHECKING:
     from sdd_core.sweeps import SweepError, sweep
 
 __version__ = "0.1.0"
-
-hookimpl = pluggy.HookimplMarker("sdd")
-"""Marks a function as an implementation of one of the hooks in `sdd_core.hookspecs`."""
 
 _HOMES = {
     "Ablation": "plugin",
@@ -99,22 +98,21 @@ _HOMES = {
     "compare": "analysis.comparison",
     "find_phases": "analysis.phases",
     "group": "analysis.groups",
+    "hookimpl": "markers",
     "load_plugins": "plugin_manager",
     "plot": "report.plot",
     "recommend": "analysis.recommendation",
     "run": "api",
     "sweep": "sweeps",
     "table": "analysis.tidy",
+    "warn": "notices",
     "with_checksum": "files",
 }
 
-__all__ = [  # noqa: PLE0604 (the lazy names are in _HOMES)
-    "hookimpl",
-    *_HOMES,
-]
+__all__ = [*_HOMES]  # noqa: PLE0604 (the lazy names are in _HOMES)
 
 
-def __getattr__(name: str) -> Any:
+def __getattr__(name: str) -> "Any":
     if name not in _HOMES:
         raise AttributeError(f"module 'sdd_core' has no attribute {name!r}")
     return getattr(import_module(f"sdd_core.{_HOMES[name]}"), name)

@@ -2,12 +2,27 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from numbers import Integral
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from sdd_core.errors import SddError
+
+
+def tensor_fault(tensor: Tensor) -> str:
+    """Return what keeps a tensor from being computed with as any other, and what to do about it;
+    '' if nothing does."""
+    if tensor.is_nested:
+        return "a nested tensor; pad its parts to one shape"
+    if tensor.layout != torch.strided:
+        return "a sparse tensor; hand over its .to_dense()"
+    if tensor.is_meta:
+        return "a tensor on the device 'meta', which holds no numbers; make it on the CPU"
+    if tensor.is_quantized:
+        return "a quantized tensor; hand over its .dequantize()"
+    return ""
 
 
 @dataclass(frozen=True)
@@ -98,13 +113,20 @@ class Dataset:
     def check(self) -> "Dataset":
         """Itself, if it can be trained on.
 
-        Raises SddError: a split is empty, images and labels differ in number, images are neither
-        bytes nor floats or not finite, labels are not integers or lie outside the classes, all
-        training labels are the same, train and test images differ in shape, `mean` and `std` do
-        not fit the images.
+        Raises SddError: a split has something else than dense tensors, is empty, images and
+        labels differ in number, images are neither bytes nor floats or not finite, labels are not
+        integers or lie outside the classes, all training labels are the same, train and test
+        images differ in shape, `mean` and `std` do not fit the images.
         """
+        if not isinstance(self.num_classes, Integral) or isinstance(self.num_classes, bool):
+            raise SddError(f"data {self.name!r} has num_classes {self.num_classes!r}; expected a "
+                           "whole number")
+        if not isinstance(self.augmentation, Augmentation | None):
+            raise SddError(f"data {self.name!r} has the augmentation {self.augmentation!r}; "
+                           "expected a sdd_core.Augmentation, or None")
         for part, split in (("training", self.train), ("test", self.test)):
             where = f"data {self.name!r}: the {part} split"
+            _check_tensors(split, where)
             if len(split.labels) == 0:
                 raise SddError(f"{where} is empty; it needs at least one example")
             if len(split.images) != len(split.labels):
@@ -123,6 +145,12 @@ class Dataset:
                     f"{where} has labels of type {labels.dtype} and shape {list(labels.shape)}; "
                     "expected one whole number (torch.int64) for each image"
                 )
+            true = split.true_labels
+            if true.dtype != torch.int64 or true.shape != labels.shape:
+                raise SddError(
+                    f"{where} has true labels of type {true.dtype} and shape {list(true.shape)}; "
+                    f"expected torch.int64 and {list(labels.shape)}, as its labels have"
+                )
             if images.is_floating_point():
                 finite = images.reshape(len(images), -1).isfinite().all(1)
                 if not finite.all():
@@ -130,12 +158,13 @@ class Dataset:
                         f"{where} has {int((~finite).sum())} example(s) with values that are not "
                         f"finite, the first is number {int(finite.int().argmin())}; take them out"
                     )
-            low, high = int(split.labels.min()), int(split.labels.max())
-            if low < 0 or high >= self.num_classes:
-                raise SddError(
-                    f"{where} has labels from {low} to {high}; with {self.num_classes} classes "
-                    f"they must lie between 0 and {self.num_classes - 1}"
-                )
+            for kind, some in (("labels", labels), ("true labels", split.true_labels)):
+                low, high = int(some.min()), int(some.max())
+                if low < 0 or high >= self.num_classes:
+                    raise SddError(
+                        f"{where} has {kind} from {low} to {high}; with {self.num_classes} "
+                        f"classes they must lie between 0 and {self.num_classes - 1}"
+                    )
         if self.train.images.shape[1:] != self.test.images.shape[1:]:
             raise SddError(
                 f"data {self.name!r}: training images are {list(self.train.images.shape[1:])}, "
@@ -160,3 +189,20 @@ class Dataset:
                 "above 0"
             )
         return self
+
+
+def _check_tensors(split: Split, where: str) -> None:
+    """Raises SddError unless a split holds tensors with numbers in them."""
+    if not isinstance(split, Split):
+        raise SddError(f"{where} is {type(split).__name__}; expected a sdd_core.Split, as "
+                       "sdd_core.Dataset.of makes it")
+    for part in ("images", "labels", "true_labels"):
+        tensor, name = getattr(split, part), part.replace("_", " ")
+        if not isinstance(tensor, Tensor):
+            raise SddError(f"{where} has {type(tensor).__name__} for {name}; expected a "
+                           "torch.Tensor, as sdd_core.Dataset.of makes it of arrays and lists")
+        if fault := tensor_fault(tensor):
+            raise SddError(f"{where} has for {name} {fault}")
+        if tensor.dim() == 0:
+            raise SddError(f"{where} has {name} without dimensions; expected one entry for each "
+                           "example")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from copy import copy
@@ -19,13 +18,14 @@ from sdd_core.experiment import Experiment
 from sdd_core.guard import DataChanged
 from sdd_core.keys import ablated_key, digest, identity, level_keys
 from sdd_core.level import Level, LevelView
+from sdd_core.notices import warn
 from sdd_core.observers import Observers
 from sdd_core.parts import Parts
-from sdd_core.plugin import Metric, Schedule
-from sdd_core.plugin_manager import Plugins, load_plugins
+from sdd_core.plugin import Metric, Schedule, label
+from sdd_core.plugin_manager import GROUP, Plugins, load_plugins
 from sdd_core.randomness import fork_random_state
-from sdd_core.result import Result
-from sdd_core.run_folder import Run, level_result, plain
+from sdd_core.result import COLUMNS, Result
+from sdd_core.run_folder import Run, infinite, level_result, plain
 from sdd_core.store import LEVEL_FILES, Store
 from sdd_core.training.levels import Call, Levels
 
@@ -112,6 +112,7 @@ class _Engine:
         # No method of its own: in a cycle the data would stay until they are collected as garbage.
         self._call: Call = partial(observers.call, run=self.folder) if observers else _tell_nobody
         self.trainer = Levels(parts, self.store, every, self._call)
+        self._told: set[str] = set()
 
     def run(self) -> Result:
         """Train and measure every level, in the run's folder."""
@@ -218,11 +219,7 @@ class _Engine:
         if row is None or row["key"] != key or row["measured_by"] != measured_by:
             view = self._view(level, before, dense, unchanged)
             found = self._measured(key, view)
-            values: dict[str, Any] = {}
-            for metric, own in zip(metrics, found, strict=True):
-                for name, value in ({metric.name: None} if own is None else own).items():
-                    # Of two values with one name the first stays; built-in metrics come first.
-                    values.setdefault(name, value)
+            values = self._named(found)
             row = {
                 "level": level.index,
                 "key": key,
@@ -237,6 +234,33 @@ class _Engine:
         folder = self.store.level_folder(key)
         self.folder.link(level.index, {name: folder / name for name in LEVEL_FILES})
         self._call("sdd_level_end", level=level_result(row))
+
+    def _named(self, found: Sequence[dict[str, Any] | None]) -> dict[str, Any]:
+        """The values of all metrics by name.
+
+        A name belongs to sdd's own columns and metrics before all others, then to the metric that
+        comes first. Another value of that name gets that of its distribution before it, or is left
+        out where that is taken too; the user is told.
+        """
+        values: dict[str, Any] = {}
+        origins = [self.plugins.origin(type(metric))["distribution"] for metric in self._metrics]
+        parts = list(zip(self._metrics, origins, found, strict=True))
+        for metric, origin, own in sorted(parts, key=lambda part: part[1] != GROUP):
+            for name, value in ({metric.name: None} if own is None else own).items():
+                free = name
+                if name in values or name in COLUMNS:
+                    free = f"{origin}:{name}"
+                    as_what = "left out" if free in values else f"called {free!r}"
+                    self._told_once(f"metric {label(metric)!r} has a value called {name!r}, which "
+                                    f"is the name of another one; it is {as_what}")
+                values.setdefault(free, value)
+        return values
+
+    def _told_once(self, problem: str) -> None:
+        """Warn of what is the same at each level."""
+        if problem not in self._told:
+            self._told.add(problem)
+            warn(problem)
 
     def _measured(self, key: str, view: LevelView) -> list[dict[str, Any] | None]:
         """What each metric finds on the level with this key, None where it failed. What the store
@@ -263,11 +287,15 @@ class _Engine:
                 if not isinstance(values, Mapping):
                     raise TypeError(f"measure() returned {type(values).__name__}; expected a "
                                     "mapping from names to values")
-                return {str(name): plain(value) for name, value in values.items()}
+                values = {str(name): value for name, value in values.items()}
+                for name in filter(lambda name: infinite(values[name]), values):
+                    warn(f"level {view.level}: metric {label(metric)!r} gives an infinite "
+                         f"{name!r}, which is kept as no number")
+                return {name: plain(value) for name, value in values.items()}
         except DataChanged:
             raise
         except SddError as error:
-            print(f"sdd: warning: level {view.level}: {error}", file=sys.stderr)
+            warn(f"level {view.level}: {error}")
             return None
 
     def _view(

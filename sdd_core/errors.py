@@ -4,6 +4,8 @@ said."""
 import difflib
 from collections.abc import Iterable
 
+from sdd_core.text import one_line
+
 
 class SddError(Exception):
     """Something the user can mend, said in one line.
@@ -11,6 +13,10 @@ class SddError(Exception):
     The message names what was wrong, what was expected and what to do. The command line prints
     it on standard error and exits with code 2; in Python it is raised as it is.
     """
+
+    def __str__(self) -> str:
+        """Return the message, on one line whatever the names in it are."""
+        return one_line(super().__str__())
 
 
 FAILURES = (Exception, SystemExit)
@@ -20,7 +26,7 @@ is one, Ctrl-C is none."""
 
 def said(error: BaseException) -> str:
     """What went wrong, in one line; the kind of error too, where no word of ours says it."""
-    text = " ".join(str(error).split())
+    text = one_line(" ".join(str(error).split()))
     kind = "" if isinstance(error, SddError) else type(error).__name__
     return ": ".join(filter(None, (kind, text)))
 

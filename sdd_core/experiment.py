@@ -230,8 +230,14 @@ class Experiment(Frozen):
     )
 
     @model_validator(mode="after")
-    def _a_sparsity_for_each_level(self) -> Experiment:
+    def _a_sparsity_for_each_level(self, info: ValidationInfo) -> Experiment:
         given = self.pruner.sparsity
+        recorded = (info.context or {}).get("recorded")  # earlier versions took them
+        if isinstance(given, tuple) and self.levels < len(given) and not recorded:
+            raise ValueError(
+                f"pruner.sparsity is given for {len(given)} levels, but levels is {self.levels}; "
+                "set levels to that, or leave out the sparsities that are not wanted"
+            )
         if isinstance(given, tuple) and self.levels > len(given):
             raise ValueError(
                 f"pruner.sparsity is given for {len(given)} level(s), but levels is {self.levels}; "
@@ -241,14 +247,21 @@ class Experiment(Frozen):
 
     @classmethod
     def make(
-        cls, settings: Mapping[str, Any] | None = None, plugins: Plugins | None = None
+        cls,
+        settings: Mapping[str, Any] | None = None,
+        plugins: Plugins | None = None,
+        *,
+        recorded: bool = False,
     ) -> Experiment:
-        """An experiment from nested settings, as a TOML file has them.
+        """An experiment from nested settings, as a TOML file has them. recorded: they are those of
+        a run that has begun.
 
         Raises SddError that names the first field that is unknown or impossible.
         """
         try:
-            return cls.model_validate(dict(settings or {}), context={"plugins": plugins})
+            return cls.model_validate(dict(settings or {}), context={
+                "plugins": plugins, "recorded": recorded,
+            })
         except ValidationError as error:
             raise SddError(first_error(error)) from None
 
@@ -295,23 +308,33 @@ def override(settings: Mapping[str, Any], changes: Iterable[tuple[str, Any]]) ->
     for field, value in sorted(changes, key=lambda one: (not one[0].endswith(".name"),
                                                          one[0].count("."))):
         section, _, option = field.partition(".")
-        merged[section] = _changed(merged.get(section, {}), option, value) if option else value
+        merged[section] = (
+            _changed(section, merged.get(section, {}), option, value) if option else value
+        )
     return merged
 
 
-def _changed(value: Any, option: str, new: Any) -> dict[str, Any]:
-    """A section, or an option that is a plugin, with an option set."""
+def _changed(field: str, value: Any, option: str, new: Any) -> dict[str, Any]:
+    """A section, or an option that is a plugin, with an option set. Raises SddError: it is neither
+    a name nor a table."""
+    if not isinstance(value, str | Mapping):
+        raise SddError(f"{field}: expected a name or a table of settings, to set {field}.{option} "
+                       f"in, got {_brief(value)}")
     table = {"name": value} if isinstance(value, str) else dict(value)
     first, _, rest = option.partition(".")
     if first == "name" and table.get("name", new) != new:
         return {"name": new}
     before = table.get(first, {})
     if rest:
-        plugin = before if isinstance(before, str | Mapping) else {}
-        return {**table, first: _changed(plugin, rest, new)}
+        return {**table, first: _changed(f"{field}.{first}", before, rest, new)}
     # Choosing an option's plugin once more leaves that plugin's own options as they are.
     same = isinstance(before, Mapping) and before.get("name") == new
     return table if same else {**table, first: new}
+
+
+def _brief(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= 60 else f"{text[:57]}..."
 
 
 def parse_value(text: str) -> Any:

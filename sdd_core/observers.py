@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Sequence
 from typing import Any
 
@@ -10,6 +9,7 @@ import pluggy
 
 from sdd_core import hookspecs
 from sdd_core.errors import FAILURES, SddError, said
+from sdd_core.notices import warn
 from sdd_core.randomness import fork_random_state
 
 
@@ -44,8 +44,7 @@ class Observers:
                 except FAILURES as error:
                     given = manager is not self._managers[0]
                     name = _name(implementation.plugin) if given else implementation.plugin_name
-                    print(f"sdd: warning: observer {name} failed in {hook}: {said(error)}",
-                          file=sys.stderr)
+                    warn(f"observer {name} failed in {hook}: {said(error)}")
 
 
 def _name(observer: object) -> str:

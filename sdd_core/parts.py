@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import math
-import sys
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 
 import torch
 from torch import Tensor, nn
-from torch.nn.parameter import UninitializedParameter
 
 from sdd_core import masks as masking
 from sdd_core.data import Dataset, Split
@@ -18,6 +16,8 @@ from sdd_core.errors import SddError
 from sdd_core.evaluation import check_output
 from sdd_core.experiment import Experiment
 from sdd_core.guard import Guard
+from sdd_core.notices import say
+from sdd_core.own.given import check_whole
 from sdd_core.plugin import Schedule, Sparsities, label
 from sdd_core.randomness import generator
 from sdd_core.retraining import Dense, Retraining
@@ -54,9 +54,7 @@ class Parts:
         if not isinstance(network, nn.Module):
             raise SddError(f"model {label(model)!r} returned {type(network).__name__}; expected a "
                            "torch.nn.Module")
-        if any(isinstance(p, UninitializedParameter) for p in network.parameters()):
-            raise SddError(f"model {label(model)!r} has lazy layers, whose weights have no shape "
-                           "yet; give their sizes")
+        check_whole(network, label(model))
         for name, parameter in network.named_parameters():
             if parameter.requires_grad and parameter.dtype != torch.float32:
                 raise SddError(f"model {label(model)!r} has the parameter {name!r} of type "
@@ -67,8 +65,8 @@ class Parts:
         """The dense network before its first step: as it is initialised, or pretrained."""
         network, train = self.build(0), self.experiment.train
         if train.pretrained is not None and (left := load_pretrained(network, train)):
-            print(f"sdd: train.pretrained: {', '.join(left)} of the last layer are not taken from "
-                  f"{train.pretrained}, whose shapes differ, but initialised", file=sys.stderr)
+            say(f"sdd: train.pretrained: {', '.join(left)} of the last layer are not taken from "
+                f"{train.pretrained}, whose shapes differ, but initialised")
         return network
 
     @cached_property

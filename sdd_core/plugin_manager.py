@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -18,6 +17,7 @@ from pydantic_core import InitErrorDetails, PydanticCustomError
 
 from sdd_core import hookspecs
 from sdd_core.errors import FAILURES, SddError, did_you_mean, said
+from sdd_core.notices import warn
 from sdd_core.plugin import Metric, Plugin
 from sdd_core.plugin_base import article
 from sdd_core.plugin_faults import incompatible, plugin_fault, read_title, refuse_wrappers
@@ -209,6 +209,15 @@ class Plugins:
                   sorted(self._unused_blocks)]
         return failed + unused
 
+    def check_blocked(self, names: Iterable[str]) -> None:
+        """Raises SddError, with the nearest names, for a name that is to be left out and that no
+        plugin has."""
+        for name in names:
+            if name in self._unused_blocks:
+                known = {one for row in self.rows for one in (row.name, row.entry_point)}
+                hint = did_you_mean(name, known) or "`sdd list-plugins` lists them"
+                raise SddError(f"no plugin is called {name!r}, so none can be left out; {hint}")
+
     def named(self, name: str) -> list[Row]:
         """Rows that `name`, or `kind:name`, or `distribution:name` means, of any kind."""
         return [row for row in self.rows if row.plugin and name in _spellings(row)]
@@ -269,13 +278,25 @@ class Plugins:
         table = {"name": value} if isinstance(value, str) else value
         if not isinstance(table, Mapping) or not isinstance(table.get("name"), str):
             raise ValueError(f"expected {article(kind)}'s name, or a table with `name` and its "
-                             "options")
+                             f"options{self._not_this(kind, value)}")
         plugin, option = self.find(kind, table["name"])
         options = {key: given for key, given in table.items() if key != "name"}
         made = plugin.model_validate({**options, **option})
         if (full := self.spelling(plugin)) != plugin.name:
             made._full_name = full
         return self.complete(made)
+
+    def _not_this(self, kind: str, value: Any) -> str:
+        """What was given in place of a plugin, where it is a class or an object, and the names
+        that come near."""
+        if isinstance(value, Mapping | list | tuple | int | float | None):
+            return ""
+        given = value if isinstance(value, type) else type(value)
+        got = f", got {'the class' if value is given else 'an object of'} {given.__name__}"
+        names = {name.lower(): name for name in self.names(kind)}
+        own = str(getattr(given, "name", given.__name__)).lower()
+        hint = f"did you mean {names[own]!r}?" if own in names else did_you_mean(own, names)
+        return f"{got}; {hint}" if hint else got
 
     def complete(self, plugin: Plugin) -> Plugin:
         """The plugin with those of its options that name plugins made. Raises ValidationError."""
@@ -361,7 +382,7 @@ def _loaded(blocked: frozenset[str]) -> Plugins:
 def warn_of_problems(plugins: Plugins) -> None:
     """Say on standard error what is wrong with the installed plugins."""
     for problem in plugins.problems:
-        print(f"sdd: warning: {problem}", file=sys.stderr)
+        warn(problem)
 
 
 def _load_order(entry_point: EntryPoint) -> tuple[bool, str, str]:

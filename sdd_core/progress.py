@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import html
 import sys
 import time
 from collections.abc import Iterator
@@ -10,10 +9,13 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, TextIO
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeElapsedColumn
 
 from sdd_core import hookimpl
+from sdd_core.console import Description, Title, notice_console
+from sdd_core.notices import say
 from sdd_core.report.table import html_table
+from sdd_core.text import html_text
 
 if TYPE_CHECKING:
     from sdd_core.level import Epoch
@@ -28,14 +30,14 @@ REDRAWN_SECONDS = 0.2
 class _Lines:
     """One plain line a level, for pipes and log files."""
 
-    def __init__(self, stream: TextIO) -> None:
+    def __init__(self, stream: TextIO | None) -> None:
         self._stream = stream
         self._trained_since: float | None = None
 
     @hookimpl
     def sdd_run_start(self, run: Run) -> None:
         self.levels = run.experiment.levels
-        print(f"run {run.name}", file=self._stream, flush=True)
+        say(f"run {run.name}", self._stream)
 
     @hookimpl
     def sdd_level_start(self) -> None:
@@ -45,7 +47,7 @@ class _Lines:
     def sdd_level_end(self, level: LevelResult) -> None:
         since, self._trained_since = self._trained_since, None
         how = "already there" if since is None else f"{time.monotonic() - since:.1f} s"
-        print(f"{line(level, self.levels)} ({how})", file=self._stream, flush=True)
+        say(f"{line(level, self.levels)} ({how})", self._stream)
 
 
 class _Live:
@@ -53,10 +55,10 @@ class _Live:
 
     def __init__(self, console: Console) -> None:
         self.progress = Progress(
-            TextColumn("[bold]level"),
+            Title("level"),
             MofNCompleteColumn(),
             BarColumn(),
-            TextColumn("{task.description}"),
+            Description(),
             TimeElapsedColumn(),
             console=console,
             transient=True,
@@ -65,7 +67,7 @@ class _Live:
     @hookimpl
     def sdd_run_start(self, run: Run) -> None:
         self.levels = run.experiment.levels
-        self.progress.console.print(f"run [bold]{run.name}[/bold]", highlight=False)
+        self.progress.console.print(f"run {run.name}", style="bold")
         self._task = self.progress.add_task("", total=self.levels)
 
     @hookimpl
@@ -82,7 +84,7 @@ class _Live:
     @hookimpl
     def sdd_level_end(self, level: LevelResult) -> None:
         self.progress.update(self._task, completed=level.level)
-        self.progress.console.print(line(level, self.levels), highlight=False)
+        self.progress.console.print(line(level, self.levels))
 
 
 class _Notebook:
@@ -113,7 +115,7 @@ class _Notebook:
 
     def _show(self, text: str) -> None:
         self._shown = time.monotonic()
-        self._handle.update(self._html(f"<p>{html.escape(text)}</p>{self._table}"))
+        self._handle.update(self._html(f"<p>{html_text(text)}</p>{self._table}"))
 
 
 def in_notebook() -> bool:
@@ -123,10 +125,10 @@ def in_notebook() -> bool:
 
 
 @contextmanager
-def progress_for(stream: TextIO, quiet: bool) -> Iterator[list[object]]:
+def progress_for(stream: TextIO | None, quiet: bool) -> Iterator[list[object]]:
     """Observers that show a run's progress on `stream`: live on a terminal, plain lines in a
     pipe, nobody where `quiet`; in a notebook, under the cell."""
-    console = Console(file=stream)
+    console = notice_console(stream)
     if quiet:
         yield []
     elif in_notebook():

@@ -41,6 +41,7 @@ from sdd_core.sweeps.progress import duration
 from sdd_core.sweeps.scheduler import Progress
 from sdd_core.sweeps.settings import distinct
 from sdd_core.sweeps.work import Place
+from sdd_core.text import markdown_text, one_line
 
 
 @dataclass(frozen=True)
@@ -191,16 +192,18 @@ def _page(made: Reproduction, images: Sequence[str]) -> str:
     on = f" --on {shlex.quote(made.of.on)}" if made.of.on else ""
     runs = {result.run for one in made.shown for result in one.results}
     parts = [
-        f"# {recipe.title} ({made.of.scale})",
-        f"> {recipe.claim}\n>\n> {recipe.source} of He, Xie, Zhu & Qin (2022), arXiv:2206.08684",
-        *([recipe.note] if recipe.note else []),
+        f"# {markdown_text(recipe.title)} ({made.of.scale})",
+        f"> {markdown_text(recipe.claim)}\n>\n> {markdown_text(recipe.source)} of He, Xie, Zhu & "
+        "Qin (2022), arXiv:2206.08684",
+        *([markdown_text(recipe.note)] if recipe.note else []),
         f"    sdd reproduce {recipe.name} --scale {made.of.scale}{on}",
         f"{len(runs)} runs, {made.levels} levels; {_took(made)}. Lines are means over the seeds, "
         "bands one standard deviation.",
     ]
     for one, image in zip(made.shown, images, strict=True):
         parts += _section(one, image, recipe)
-    parts += [f"Left out, as runs failed: {one.base}: {one.title}." for one in made.left_out]
+    parts += [f"Left out, as runs failed: {markdown_text(f'{one.base}: {one.title}')}."
+              for one in made.left_out]
     return "\n\n".join(parts) + "\n"
 
 
@@ -212,14 +215,16 @@ def _took(made: Reproduction) -> str:
 
 
 def _section(one: Shown, image: str, recipe: Recipe) -> list[str]:
-    title = f"{one.figure.base}: {one.figure.title}"
+    title = markdown_text(f"{one.figure.base}: {one.figure.title}")
     numbers = Path(image).with_suffix(".csv").name
     parts = [f"## {title}", f"![{title}]({image})", f"[The numbers of this figure]({numbers})",
              _table(one.groups)]
-    parts.append("\n".join(f"- {_name(each)}: {Findings(each).verdict}" for each in one.groups))
+    parts.append("\n".join(f"- {_name(each)}: {markdown_text(Findings(each).verdict)}"
+                           for each in one.groups))
     if recipe.compare:
         first, *others = one.groups
-        parts.append("\n".join(f"- {compare(first, other).verdict}" for other in others))
+        parts.append("\n".join(f"- {markdown_text(compare(first, other).verdict)}"
+                               for other in others))
     if recipe.correlate:
         parts.append(_correlations(one.groups, recipe.correlate))
     if "learning_distance" in recipe.correlate:
@@ -235,7 +240,7 @@ def _section(one: Shown, image: str, recipe: Recipe) -> list[str]:
 
 def _name(one: Group) -> str:
     """A group's label, with the number of its seeds."""
-    return f"{one.label} ({len(one.seeds)} seeds)"
+    return f"{markdown_text(one.label)} ({len(one.seeds)} seeds)"
 
 
 def _table(groups: Sequence[Group]) -> str:
@@ -247,7 +252,8 @@ def _table(groups: Sequence[Group]) -> str:
         turns = [f"{turn[1].value:.3f} at {percent(turn[0].value)}" if turn else "none"
                  for turn in (found.valley, found.peak)]
         spans = [_span(one, phase) for phase in ("light", "critical", "sweet", "collapsed")]
-        rows.append(f"| {one.label} | {dense:.3f} | " + " | ".join([*turns, *spans]) + " |")
+        cells = [markdown_text(one.label), f"{dense:.3f}", *turns, *spans]
+        rows.append(f"| {' | '.join(cells)} |")
     return "\n".join(rows)
 
 
@@ -260,7 +266,7 @@ def _span(one: Group, phase: str) -> str:
 
 def _correlations(groups: Sequence[Group], metrics: Sequence[str]) -> str:
     """How each group's mean of a metric ranks its levels, against their mean test accuracy."""
-    rows = ["| | " + " | ".join(f"`{one}`" for one in metrics) + " |",
+    rows = ["| | " + " | ".join(f"`{one_line(one)}`" for one in metrics) + " |",
             "|---" * (len(metrics) + 1) + "|"]
     for one in groups:
         test = one.statistics("test_accuracy").mean

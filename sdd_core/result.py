@@ -13,6 +13,10 @@ from sdd_core.analysis.phases import Phases, find_phases
 from sdd_core.experiment import Experiment
 
 
+COLUMNS = ("run", "level", "sparsity", "density", "phase", "diverged", *Experiment.model_fields)
+"""What tables have beside metrics, whose names no metric's value may take."""
+
+
 @dataclass(frozen=True)
 class LevelResult:
     """What was measured on a level.

@@ -11,7 +11,6 @@ from __future__ import annotations
 import json
 import math
 import platform
-import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from importlib.metadata import version
@@ -24,6 +23,7 @@ from sdd_core.errors import SddError
 from sdd_core.experiment import Experiment, plugins_of, read_toml
 from sdd_core.files import disk_errors, link_or_copy, write_atomic
 from sdd_core.keys import FORMAT, run_name
+from sdd_core.notices import warn
 from sdd_core.plugin import label
 from sdd_core.plugin_manager import Plugins
 from sdd_core.result import LevelResult, Result
@@ -86,8 +86,8 @@ class Run:
         changed = sorted({f"{before[part]} (now {now[part]})" for part in before.keys() & now.keys()
                           if before[part] != now[part]})
         if changed:
-            print(f"sdd: warning: run {self.name} was begun with {', '.join(changed)}; levels that "
-                  "it has are kept, the others are made by what is installed now", file=sys.stderr)
+            warn(f"run {self.name} was begun with {', '.join(changed)}; levels that it has are "
+                 "kept, the others are made by what is installed now")
 
     def known(self) -> dict[int, dict[str, Any]]:
         """The whole rows of `metrics.jsonl`, by level; a word to the user about others."""
@@ -102,8 +102,8 @@ class Run:
                 row = _row(line)
                 rows[row["level"]] = row
             except (ValueError, KeyError, TypeError):
-                print(f"sdd: warning: line {number} of {file} is damaged; `sdd resume "
-                      f"{self.folder}` measures that level again", file=sys.stderr)
+                warn(f"line {number} of {file} is damaged; `sdd resume {self.folder}` measures "
+                     "that level again")
         return rows
 
     def keep(self, row: Mapping[str, Any]) -> None:
@@ -147,7 +147,7 @@ def open_run(folder: Path, plugins: Plugins) -> Run:
         raise SddError(f"{folder} is no run folder (it has no experiment.toml); `sdd runs` lists "
                        "the runs in the store")
     check_format(folder)
-    experiment = Experiment.make(read_toml(folder / "experiment.toml"), plugins)
+    experiment = Experiment.make(read_toml(folder / "experiment.toml"), plugins, recorded=True)
     return Run(folder.name, folder, experiment)
 
 
@@ -199,6 +199,17 @@ def level_result(row: Mapping[str, Any]) -> LevelResult:
         row["diverged"],
         row["metrics"],
     )
+
+
+def infinite(value: Any) -> bool:
+    """Whether a metric's value is infinite, or one of its parts is."""
+    if hasattr(value, "tolist"):
+        value = value.tolist()
+    if isinstance(value, Mapping):
+        return any(map(infinite, value.values()))
+    if isinstance(value, list | tuple):
+        return any(map(infinite, value))
+    return isinstance(value, float) and math.isinf(value)
 
 
 def plain(value: Any) -> Any:

@@ -18,7 +18,6 @@ import hashlib
 import json
 import math
 import shutil
-import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict
@@ -35,6 +34,7 @@ from torch import Tensor
 from sdd_core.errors import SddError
 from sdd_core.files import damaged_file, disk_errors, level_folder, write_atomic, write_entry
 from sdd_core.level import Epoch, Level
+from sdd_core.notices import warn
 from sdd_core.training.costs import KernelCosts
 from sdd_core.training.loop import Checkpoint
 
@@ -63,7 +63,7 @@ class Store:
             try:
                 lock.acquire(timeout=1)
             except Timeout:
-                _say(f"waiting for another process, which is making {key[:12]}")
+                warn(f"waiting for another process, which is making {key[:12]}")
                 lock.acquire()
         try:
             yield
@@ -120,7 +120,7 @@ class Store:
         except FileNotFoundError:
             return {}
         except (OSError, ValueError):
-            _say(f"{file} is damaged; what it held is measured again")
+            warn(f"{file} is damaged; what it held is measured again")
             return {}
         return kept
 
@@ -150,7 +150,7 @@ class Store:
         for file in self._checkpoints(key):
             content = file.read_bytes()
             if hashlib.sha256(content).hexdigest()[:16] != file.stem.split("-")[2]:
-                _say(f"checkpoint {file.name} is damaged and will not be used")
+                warn(f"checkpoint {file.name} is damaged and will not be used")
                 file.unlink(missing_ok=True)
                 continue
             tensors = load_file(file)
@@ -223,7 +223,7 @@ class Store:
             return False
         damaged = damaged_file(folder)
         if damaged:
-            _say(f"{folder.parent.name[:-1]} {folder.name[:12]} is damaged ({damaged} is not what "
+            warn(f"{folder.parent.name[:-1]} {folder.name[:12]} is damaged ({damaged} is not what "
                  "was written); it is made again")
             with disk_errors(folder):
                 shutil.rmtree(folder)
@@ -270,7 +270,3 @@ def _unpack(file: Path) -> dict[str, Tensor]:
 
 def _epoch(line: str) -> Epoch:
     return Epoch(**json.loads(line))
-
-
-def _say(problem: str) -> None:
-    print(f"sdd: warning: {problem}", file=sys.stderr)

@@ -15,10 +15,12 @@ from pydantic import ValidationError
 from sdd_core import hookimpl
 from sdd_core.errors import FAILURES, SddError, said
 from sdd_core.experiment import first_error
+from sdd_core.notices import lenient, warn
 from sdd_core.plugin import Tracker, label
 from sdd_core.plugin_manager import Plugins
 from sdd_core.report import write_report
 from sdd_core.report.table import flat
+from sdd_core.text import one_line
 
 if TYPE_CHECKING:
     from sdd_core.level import Epoch
@@ -76,7 +78,7 @@ class _Tracking:
         # One run of a store at a time: two at once would both make what the first of them makes,
         # as the tables of a database.
         with FileLock(run.folder.parent / ".trackers.lock"):
-            self._tell(self._tracker.start, run, run.experiment.settings())
+            self._tell(self._tracker.start, run, _plain(run.experiment.settings()))
 
     @hookimpl
     def sdd_epoch_end(self, level: int, epoch: Epoch) -> None:
@@ -110,7 +112,7 @@ class _Tracking:
 
     def _log(self, axis: str, step: int, group: str, values: Mapping[str, Any]) -> None:
         numbers = {
-            f"{group}/{name}": float(value)
+            f"{group}/{one_line(name)}": float(value)
             for name, value in values.items()
             if isinstance(value, int | float) and math.isfinite(value)
         }
@@ -121,9 +123,15 @@ class _Tracking:
             return
         try:
             # Standard output belongs to results.
-            with contextlib.redirect_stdout(sys.stderr):
+            with contextlib.redirect_stdout(lenient(sys.stderr)):
                 method(*arguments)
         except FAILURES as error:
             self._listens = False
-            print(f"sdd: warning: tracker {label(self._tracker)!r} failed ({said(error)}) and "
-                  "hears no more of this run", file=sys.stderr)
+            warn(f"tracker {label(self._tracker)!r} failed ({said(error)}) and hears no more of "
+                 "this run")
+
+
+def _plain(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Settings whose names and texts are shown as what they are."""
+    return {one_line(name): one_line(value) if isinstance(value, str) else value
+            for name, value in settings.items()}

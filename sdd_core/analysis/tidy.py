@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import csv
 import io
-import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from sdd_core.errors import SddError
+from sdd_core.notices import warn
 from sdd_core.plugin_manager import Plugins, load_plugins
 from sdd_core.result import Result
 from sdd_core.run_folder import open_run
@@ -47,7 +46,7 @@ def stored_results(store: Path, plugins: Plugins) -> list[Result]:
         try:
             results.append(open_run(file.parent, plugins).result())
         except SddError as error:
-            print(f"sdd: warning: run {file.parent.name} is left out: {error}", file=sys.stderr)
+            warn(f"run {file.parent.name} is left out: {error}")
     return results
 
 
@@ -82,15 +81,6 @@ def _columns(rows: Sequence[_Row]) -> list[str]:
 
 def _find(row: _Row, column: str) -> Any:
     return next((part[column] for part in row if column in part), None)
-
-
-def csv_text(rows: Sequence[Mapping[str, Any]]) -> str:
-    """The rows as CSV; None is an empty cell."""
-    stream = io.StringIO()
-    writer = csv.DictWriter(stream, list(rows[0]) if rows else [], lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(rows)
-    return stream.getvalue()
 
 
 def parquet_bytes(rows: Sequence[Mapping[str, Any]]) -> bytes:

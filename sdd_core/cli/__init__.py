@@ -13,7 +13,10 @@ import click
 from click.shell_completion import CompletionItem
 
 from sdd_core import __version__
+from sdd_core.cli.interrupts import STOPPED, Interrupts, Stopped
 from sdd_core.errors import FAILURES, SddError, did_you_mean, said
+from sdd_core.notices import say
+from sdd_core.text import one_line as plain
 
 GROUP = "sdd.commands"
 
@@ -38,18 +41,30 @@ COMMANDS = {
 }
 
 
+GOES_ON = {"run", "resume", "sweep", "reproduce"}
+"""The commands that go on where they were stopped."""
+
+
 class Refusal(click.ClickException):
     """What a user can mend as click shows it: one line on standard error, exit code 2."""
 
     exit_code = 2
 
+    def show(self, file: object = None) -> None:
+        """Print the line."""
+        say(f"Error: {self.message}")
+
 
 @contextmanager
-def one_line() -> Iterator[None]:
+def one_line(ctx: click.Context | None = None) -> Iterator[None]:
     """Turns an SddError, click's own errors with their three lines, and what the system refuses,
-    into a Refusal."""
+    into a Refusal, and Ctrl-C into Stopped. ctx: where the command is invoked."""
     try:
         yield
+    except KeyboardInterrupt:
+        goes_on = ctx is not None and ctx.invoked_subcommand in GOES_ON
+        more = "; the same command goes on from here" if goes_on else ""
+        raise Stopped(f"{STOPPED}{more}") from None
     except SddError as error:
         raise Refusal(str(error)) from error
     except click.UsageError as error:
@@ -97,8 +112,8 @@ class LazyGroup(click.Group):
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         with formatter.section("Commands"):
             formatter.write_dl([(name, text) for name, (_, text) in COMMANDS.items()])
-        others = {name: f"Of {one.dist.name if one.dist else '?'}." for name, one in
-                  strangers().items()}
+        others = {plain(name): plain(f"Of {one.dist.name if one.dist else '?'}.")
+                  for name, one in strangers().items()}
         if others:
             with formatter.section("Commands of plugins"):
                 formatter.write_dl(list(others.items()))
@@ -108,12 +123,12 @@ class LazyGroup(click.Group):
         return [
             *(CompletionItem(name, help=text) for name, (_, text) in COMMANDS.items()
               if name.startswith(incomplete)),
-            *(CompletionItem(name) for name in strangers() if name.startswith(incomplete)),
+            *(CompletionItem(plain(name)) for name in strangers() if name.startswith(incomplete)),
             *click.Command.shell_complete(self, ctx, incomplete),
         ]  # fmt: skip
 
     def make_context(self, *args: Any, **extra: Any) -> click.Context:
-        with one_line():
+        with one_line(), Interrupts():
             return super().make_context(*args, **extra)
 
     def resolve_command(
@@ -126,7 +141,7 @@ class LazyGroup(click.Group):
             raise click.UsageError(f"no command {args[0]!r}{hint and '; ' + hint}", ctx) from None
 
     def invoke(self, ctx: click.Context) -> Any:
-        with one_line():
+        with one_line(ctx), Interrupts():
             try:
                 return super().invoke(ctx)
             except (click.ClickException, click.exceptions.Exit, click.Abort, SddError, OSError):

@@ -10,8 +10,9 @@ import click
 from pydantic import ValidationError
 
 from sdd_core.cli.completion import names_of
-from sdd_core.cli.options import no_plugin_option
+from sdd_core.cli.options import Folder, no_plugin_option
 from sdd_core.cli.plugins import unknown
+from sdd_core.cli.terminal import echo
 from sdd_core.errors import SddError
 from sdd_core.experiment import first_error, parse_value
 from sdd_core.plugin_manager import Plugins, Row, load_plugins
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
 @click.argument("name", shell_complete=names_of())
 @click.option("--set", "set_", multiple=True, metavar="OPTION=VALUE",
               help="Set an option of the plugin; may be repeated.")
-@click.option("--data-root", type=click.Path(path_type=Path, file_okay=False),
+@click.option("--data-root", type=Folder(),
               help="Folder where a data set's files are.")
 @no_plugin_option
 def check(
@@ -45,9 +46,9 @@ def check(
             one.run()
         except Fault as fault:
             faults += 1
-            click.echo(f"FAULT  {one.says}: {fault}")
+            echo(f"FAULT  {one.says}: {fault}")
         else:
-            click.echo(f"ok     {one.says}")
+            echo(f"ok     {one.says}")
     if faults:
         raise click.exceptions.Exit(1)
 

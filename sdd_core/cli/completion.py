@@ -21,6 +21,8 @@ from typing import Any
 import click
 from click.shell_completion import CompletionItem
 
+from sdd_core.text import one_line
+
 Completer = Callable[[click.Context, click.Parameter, str], list[CompletionItem]]
 
 GROUP = "sdd"
@@ -36,7 +38,7 @@ def names_of(kind: str | None = None) -> Completer:
     ) -> list[CompletionItem]:
         known = catalogue()["plugins"]
         return [
-            CompletionItem(name, help=plugin["says"])
+            CompletionItem(one_line(name), help=one_line(plugin["says"]))
             for one in ([kind] if kind else sorted(known))
             for name, plugin in sorted(known.get(one, {}).items())
             if name.startswith(incomplete)
@@ -75,9 +77,9 @@ def catalogue() -> dict[str, Any]:
             return kept["found"]
     found: dict[str, Any] = {"plugins": {}, "train": {}}
     with suppress(OSError, ValueError, subprocess.SubprocessError):
-        command = [sys.executable, "-m", "sdd_core.cli.completion"]
+        command = [sys.executable, "-P", "-m", "sdd_core.cli.completion"]
         done = subprocess.run(command, capture_output=True, check=True, timeout=LONGEST,
-                              env=os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)})
+                              env=os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))})
         found = json.loads(done.stdout)
         _keep(file, {"installed": installed, "found": found})
     return found

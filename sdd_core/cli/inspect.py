@@ -8,12 +8,11 @@ from pathlib import Path
 from typing import Any
 
 import click
-from rich.markup import escape
 from rich.table import Table
 
-from sdd_core.cli.options import experiment_options, no_plugin_option
+from sdd_core.cli.options import Folder, experiment_options, no_plugin_option
 from sdd_core.cli.settings import ExperimentCommand, changes
-from sdd_core.cli.terminal import console
+from sdd_core.cli.terminal import console, echo
 from sdd_core.experiment import Experiment, override, read_toml
 from sdd_core.plugin import label
 from sdd_core.plugin_manager import load_plugins, warn_of_problems
@@ -23,7 +22,7 @@ STYLES = {"prunable": "green", "exempt": "yellow", "left alone": "dim"}
 
 @click.command(cls=ExperimentCommand)
 @experiment_options
-@click.option("--data-root", type=click.Path(path_type=Path, file_okay=False),
+@click.option("--data-root", type=Folder(),
               help="Folder where data sets are looked for and downloaded to.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
 @no_plugin_option
@@ -60,8 +59,9 @@ def inspect(
     for row in rows:
         shape = "x".join(map(str, row.shape)) or "1"
         cells = (row.name, shape, f"{row.count:,}", row.state, row.why)
-        table.add_row(*map(escape, cells), style=STYLES[row.state])
+        table.add_row(*cells, style=STYLES[row.state])
     console().print(table)
     whole = sum(totals.values())
     counts = ", ".join(f"{count:,} {state}" for state, count in totals.items() if count)
-    click.echo(f"\n{name} for {experiment.data.name}: {whole:,} parameters, {counts}")
+    echo()
+    echo(f"{name} for {experiment.data.name}: {whole:,} parameters, {counts}")

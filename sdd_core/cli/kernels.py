@@ -9,7 +9,7 @@ import click
 from rich.table import Table
 
 from sdd_core.cli.options import store_option
-from sdd_core.cli.terminal import console
+from sdd_core.cli.terminal import console, echo
 from sdd_core.errors import SddError
 from sdd_core.store import Store
 from sdd_core.training.costs import KernelCosts
@@ -38,4 +38,4 @@ def fit_kernels(store: Path, repeats: int, defaults: bool) -> None:
         table.add_row(name, f"{cost:,.1f}", f"{getattr(usual, name):,.1f}")
     console().print(table)
     Store(store).save_kernel_costs(costs)
-    click.echo(f"{store} uses these costs from now on.")
+    echo(f"{store} uses these costs from now on.")

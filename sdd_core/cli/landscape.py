@@ -6,8 +6,9 @@ from pathlib import Path
 
 import click
 
-from sdd_core.cli.options import no_plugin_option, store_option
+from sdd_core.cli.options import File, no_plugin_option, store_option
 from sdd_core.cli.runs import find_run
+from sdd_core.cli.terminal import echo
 from sdd_core.errors import SddError
 from sdd_core.plugin_manager import load_plugins
 
@@ -19,7 +20,7 @@ from sdd_core.plugin_manager import load_plugins
 @click.option("--plane", is_flag=True,
               help="Contours over a plane of two random directions, from landscape with dimensions "
               "= 2.")
-@click.option("--output", type=click.Path(path_type=Path, dir_okay=False),
+@click.option("--output", type=File(),
               default=Path("landscape.png"), show_default=True,
               help="Where to write, .png, .svg or .pdf; the numbers go to a .csv beside it.")
 @store_option
@@ -48,4 +49,4 @@ def landscape(
     result = find_run(name, store, load_plugins(no_plugin)).result()
     draw = plane_figure if plane else landscape_figure
     for file in write_beside(*draw(result, chosen), output):
-        click.echo(f"wrote {file}")
+        echo(f"wrote {file}")

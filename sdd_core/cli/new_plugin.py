@@ -10,6 +10,8 @@ from tempfile import TemporaryDirectory
 
 import click
 
+from sdd_core.cli.options import Folder
+from sdd_core.cli.terminal import echo
 from sdd_core.errors import SddError
 from sdd_core.experiment import options_that_name
 from sdd_core.plugin_base import article
@@ -32,7 +34,7 @@ FILES = {
 @click.command("new-plugin")
 @click.argument("name")
 @click.option("--kind", required=True, type=click.Choice(KINDS), help="What the plugin is.")
-@click.option("--output", type=click.Path(path_type=Path, file_okay=False),
+@click.option("--output", type=Folder(),
               help="Folder to make; sdd-NAME in this one if not given.")
 def new_plugin(name: str, kind: str, output: Path | None) -> None:
     """Write a distribution with a plugin in it: it can be installed, and its tests pass.
@@ -62,8 +64,8 @@ def new_plugin(name: str, kind: str, output: Path | None) -> None:
     except OSError as error:
         raise SddError(f"cannot write {folder}: {error.strerror or error}") from None
     for place in sorted(places.values()):
-        click.echo(f"wrote {folder / place}")
-    click.echo(f"next: pip install -e {folder} && sdd check {words['kind']}:{name}")
+        echo(f"wrote {folder / place}")
+    echo(f"next: pip install -e {folder} && sdd check {words['kind']}:{name}")
 
 
 def _words(name: str, kind: str) -> dict[str, str]:

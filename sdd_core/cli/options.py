@@ -4,29 +4,43 @@ from __future__ import annotations
 
 import math
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import click
 
 from sdd_core.cli.completion import names_of
-
-INTERRUPTED = 130
-"""The exit code of what Ctrl-C ended, as shells have it."""
+from sdd_core.plugin_manager import load_plugins
 
 
+class Named(click.Path):
+    """A path that has a name: '' would be the current folder."""
 
-class Folder(click.Path):
-    """A folder that has a name: '' would be the current one."""
-
-    def __init__(self) -> None:
-        super().__init__(path_type=Path, file_okay=False)
+    expected: ClassVar[str]
 
     def convert(
         self, value: Any, param: click.Parameter | None, ctx: click.Context | None
     ) -> Any:
         if value == "":
-            self.fail("an empty name; expected a folder, '.' for this one", param, ctx)
+            self.fail(f"an empty name; expected {self.expected}", param, ctx)
         return super().convert(value, param, ctx)
+
+
+class Folder(Named):
+    """A folder, to be made or there."""
+
+    expected = "a folder, '.' for this one"
+
+    def __init__(self) -> None:
+        super().__init__(path_type=Path, file_okay=False)
+
+
+class File(Named):
+    """A file, to be made or there."""
+
+    expected = "a file"
+
+    def __init__(self) -> None:
+        super().__init__(path_type=Path, dir_okay=False)
 
 
 class Minutes(click.FloatRange):
@@ -59,8 +73,19 @@ checkpoint_option = click.option(
     "--checkpoint-minutes", type=Minutes(), default=2.0, show_default=True,
     help="How much work a crash may cost.",
 )
+
+
+def _left_out(ctx: click.Context, param: click.Parameter, names: tuple[str, ...]) -> tuple[
+    str, ...
+]:
+    """The plugins that are to be left out. Raises SddError: there is no such plugin."""
+    if names and not ctx.resilient_parsing:
+        load_plugins(names).check_blocked(names)
+    return names
+
+
 no_plugin_option = click.option(
-    "--no-plugin", multiple=True, metavar="NAME", shell_complete=names_of(),
+    "--no-plugin", multiple=True, metavar="NAME", shell_complete=names_of(), callback=_left_out,
     help="Leave a plugin out; may be repeated.",
 )
 tracker_option = click.option(
@@ -79,7 +104,7 @@ def place_options(command: Any) -> Any:
     for option in reversed(
         [
             store_option,
-            click.option("--data-root", type=click.Path(path_type=Path, file_okay=False),
+            click.option("--data-root", type=Folder(),
                          help="Folder where data sets are looked for and downloaded to."),
             click.option("--device", help="cpu, cuda, cuda:1, ...; a GPU if there is one."),
             click.option("--threads", type=click.IntRange(min=1), help="Threads of torch."),
@@ -99,7 +124,7 @@ def experiment_options(command: Any) -> Any:
     """FILE and the options that say what the experiment is."""
     for option in reversed(
         [
-            click.argument("file", required=False, type=click.Path(path_type=Path, dir_okay=False)),
+            click.argument("file", required=False, type=File()),
             _named("--pruner", "pruner", "Which weights go.  [default: imp]"),
             _named("--retrain", "schedule", "How a pruned level trains.  [default: rewind]"),
             _named("--data", "data", "Data set.  [default: digits]"),

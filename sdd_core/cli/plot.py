@@ -5,7 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 
 import click
-from rich.markup import escape
 from rich.table import Table
 
 from sdd_core.analysis.comparison import compare
@@ -13,9 +12,9 @@ from sdd_core.analysis.findings import Findings
 from sdd_core.analysis.groups import Group, group
 from sdd_core.analysis.phases import percent
 from sdd_core.analysis.recommendation import recommend
-from sdd_core.cli.options import no_plugin_option, store_option
+from sdd_core.cli.options import File, no_plugin_option, store_option
 from sdd_core.cli.table import named_results
-from sdd_core.cli.terminal import console
+from sdd_core.cli.terminal import console, echo
 from sdd_core.plugin_manager import load_plugins, warn_of_problems
 
 
@@ -23,7 +22,7 @@ from sdd_core.plugin_manager import load_plugins, warn_of_problems
 @click.argument("names", metavar="[RUN|FILE]...", nargs=-1)
 @click.option("--metric", "metrics", multiple=True, default=("test_accuracy",),
               show_default=True, metavar="NAME", help="What to draw; may be repeated.")
-@click.option("--output", type=click.Path(path_type=Path, dir_okay=False),
+@click.option("--output", type=File(),
               default=Path("plot.png"), show_default=True,
               help="Where to write, .png, .svg or .pdf; the numbers go to a .csv beside it.")
 @store_option
@@ -60,26 +59,25 @@ def plot(
     first = groups if len(groups) <= 4 else groups[:1]
     for number, one in enumerate(first):
         for other in groups[number + 1:]:
-            click.echo(compare(one, other).verdict)
+            echo(compare(one, other).verdict)
     for file in written:
-        click.echo(f"wrote {file}")
+        echo(f"wrote {file}")
 
 
 def _print(one: Group) -> None:
     """What a group shows, and how sure that is."""
     found, output = Findings(one), console()
-    output.print(escape(f"{one.label}: {found.verdict}"), style="bold", highlight=False,
-                 soft_wrap=True)
+    output.print(f"{one.label}: {found.verdict}", style="bold", soft_wrap=True)
     table = Table("phase", "begins", "ends", "seeds", box=None, header_style="bold")
     for name, reach in found.reaches.items():
         table.add_row(name, _between(reach.begins, reach.first), _between(reach.ends, reach.last),
                       f"{reach.seeds} of {len(one.results)}")
     output.print(table)
     if threshold := found.interpolation_threshold:
-        click.echo(f"  interpolation threshold: {threshold.said(percent)}")
+        echo(f"  interpolation threshold: {threshold.said(percent)}")
     if advice := recommend(one):
-        click.echo(f"  recommended: {advice.said}")
-    click.echo()
+        echo(f"  recommended: {advice.said}")
+    echo()
 
 
 def _between(value: float, over_seeds: tuple[float, float] | None) -> str:

@@ -9,7 +9,6 @@ from typing import Any
 import click
 from pydantic.fields import FieldInfo
 from rich.console import Console
-from rich.markup import escape
 from rich.table import Table
 
 from sdd_core.cli.completion import names_of
@@ -47,7 +46,7 @@ def list_plugins(kind: str | None, as_json: bool, no_plugin: tuple[str, ...]) ->
         text = row.description if row.status == "ok" else f"{row.status.upper()}: {row.reason}"
         style = {"ok": "", "blocked": "dim"}.get(row.status, "red")
         cells = (row.kind or "?", row.name, text, row.distribution, row.version)
-        table.add_row(*(escape(cell) for cell in cells), style=style)
+        table.add_row(*cells, style=style)
     console().print(table)
 
 
@@ -84,20 +83,24 @@ def unknown(name: str, plugins: Plugins) -> str:
 def _print(row: Row, output: Console) -> None:
     plugin = row.plugin
     assert plugin is not None
-    output.print(f"[bold]{row.name}[/bold], {article(row.kind)} of {escape(row.distribution)} "
-                  f"{row.version}", highlight=False)
-    output.print(escape(inspect.cleandoc(plugin.__doc__ or "")), highlight=False)
+    output.print(f"{row.name}, {article(row.kind)} of {row.distribution} {row.version}",
+                 style="bold")
+    for line in inspect.cleandoc(plugin.__doc__ or "").splitlines():
+        output.print(line)
     if plugin.source:
-        output.print(f"\nSource: {escape(plugin.source)}", highlight=False)
+        output.print()
+        output.print(f"Source: {plugin.source}")
     if plugin.model_fields:
         table = Table("option", "type", "default", "bounds", "", box=None, header_style="bold")
         for option, info in plugin.model_fields.items():
             cells = (dotted(row, option), type_name(info.annotation), default(info),
                      bounds(info), info.description or "")
-            table.add_row(*(escape(cell) for cell in cells))
+            table.add_row(*cells)
         output.print()
         output.print(table)
-    output.print(f"\nExample: {example(row)}\n", highlight=False, markup=False)
+    output.print()
+    output.print(f"Example: {example(row)}")
+    output.print()
 
 
 def _document(row: Row) -> dict[str, Any]:

@@ -10,9 +10,10 @@ import click
 from rich.table import Table
 
 from sdd_core.cli.interrupts import Interrupts
-from sdd_core.cli.options import INTERRUPTED, no_plugin_option, store_option
-from sdd_core.cli.terminal import console
+from sdd_core.cli.options import Folder, no_plugin_option, store_option
+from sdd_core.cli.terminal import console, echo
 from sdd_core.errors import SddError
+from sdd_core.notices import say
 from sdd_core.plugin_manager import Plugins, load_plugins, warn_of_problems
 from sdd_core.recipes import SCALES, find_recipe, read_recipes
 from sdd_core.sweeps import expand, make_executor
@@ -27,14 +28,14 @@ from sdd_core.sweeps.work import Place
 @click.option("--on", default="", metavar="TEXT",
               help="Only the data and models of that scale with this in their title, lenet or "
               "cifar.  [default: all]")
-@click.option("--output", type=click.Path(path_type=Path, file_okay=False), default="results",
+@click.option("--output", type=Folder(), default="results",
               show_default=True, help="Folder for pages, figures and numbers.")
 @click.option("--executor", default="local", metavar="NAME", show_default=True,
               help="Where to run: `sdd list-plugins --kind executor`.")
 @click.option("--workers", type=click.IntRange(min=1),
               help="Experiments at a time; one for each core if not given.")
 @store_option
-@click.option("--data-root", type=click.Path(path_type=Path, file_okay=False),
+@click.option("--data-root", type=Folder(),
               help="Folder where data sets are looked for and downloaded to.")
 @click.option("--device", help="cpu, cuda, cuda:1, ...; a GPU if there is one.")
 @click.option("--quiet", "-q", is_flag=True, help="No progress.")
@@ -78,21 +79,17 @@ def reproduce(
     where = Place(store.absolute(), root, device, blocked=plugins.blocked)
     failed = []
     for one in prepared:
-        click.echo(f"{one.recipe.name}: {one.recipe.title}", err=True)
-        try:
-            showing = progress_for(one.plan, where.store, sys.stderr, quiet)
-            with showing as progress, Interrupts() as interrupts:
-                watched = interrupts.watching(progress)
-                made = reproduce(one, executor=chosen, where=where, progress=watched)
-        except KeyboardInterrupt:
-            click.echo("stopped; the same command goes on from here", err=True)
-            raise click.exceptions.Exit(INTERRUPTED) from None
+        say(f"{one.recipe.name}: {one.recipe.title}")
+        showing = progress_for(one.plan, where.store, sys.stderr, quiet)
+        with showing as progress, Interrupts() as interrupts:
+            watched = interrupts.watching(progress)
+            made = reproduce(one, executor=chosen, where=where, progress=watched)
         for file in made.write(output):
-            click.echo(f"wrote {file}")
+            echo(f"wrote {file}")
         if made.failures:
             failed.append(f"{one.recipe.name}: {made.what_failed}")
     for line in failed:
-        click.echo(f"sdd: {line}", err=True)
+        say(f"sdd: {line}")
     if failed:
         raise click.exceptions.Exit(1)
 

@@ -12,11 +12,11 @@ import click
 from sdd_core.cli.completion import names_of
 from sdd_core.cli.interrupts import Interrupts
 from sdd_core.cli.options import (
-    INTERRUPTED,
     experiment_options,
     place_options,
 )
 from sdd_core.cli.settings import ExperimentCommand, changes
+from sdd_core.cli.terminal import echo
 from sdd_core.errors import SddError
 from sdd_core.experiment import Experiment, override, read_toml
 from sdd_core.keys import run_name
@@ -76,26 +76,22 @@ def carry_out(experiment: Experiment, plugins: Plugins, **options: Any) -> None:
     warn_of_problems(plugins)
     if options["threads"]:
         torch.set_num_threads(options["threads"])
-    try:
-        showing = progress_for(sys.stderr, options["quiet"])
-        with showing as progress, tracking(trackers) as telling, Interrupts() as interrupts:
-            result = run_experiment(
-                experiment,
-                store=options["store"],
-                plugins=plugins,
-                observers=[*progress, *telling, interrupts],
-                data_root=options["data_root"],
-                device=options["device"],
-                checkpoint_minutes=options["checkpoint_minutes"],
-            )
-    except KeyboardInterrupt:
-        click.echo("stopped; the same command goes on from here", err=True)
-        raise click.exceptions.Exit(INTERRUPTED) from None
+    showing = progress_for(sys.stderr, options["quiet"])
+    with showing as progress, tracking(trackers) as telling, Interrupts() as interrupts:
+        result = run_experiment(
+            experiment,
+            store=options["store"],
+            plugins=plugins,
+            observers=[*progress, *telling, interrupts],
+            data_root=options["data_root"],
+            device=options["device"],
+            checkpoint_minutes=options["checkpoint_minutes"],
+        )
     files = write_report(result, result.folder / "report")
     if options["as_json"]:
         click.echo(json.dumps(result.to_json(), allow_nan=False))
     elif options["quiet"]:
-        click.echo(result.folder)
+        echo(result.folder)
     else:
         from sdd_core.cli.runs import print_result  # noqa: PLC0415
 

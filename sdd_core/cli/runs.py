@@ -11,8 +11,8 @@ from rich.table import Table
 
 from sdd_core.analysis.groups import group
 from sdd_core.analysis.recommendation import recommend
-from sdd_core.cli.options import no_plugin_option, store_option
-from sdd_core.cli.terminal import console
+from sdd_core.cli.options import Folder, no_plugin_option, store_option
+from sdd_core.cli.terminal import console, echo
 from sdd_core.errors import SddError
 from sdd_core.plugin_manager import Plugins, load_plugins, warn_of_problems
 from sdd_core.report import phase_table, result_table, write_report
@@ -63,7 +63,7 @@ def runs(store: Path, as_json: bool, no_plugin: tuple[str, ...]) -> None:
         click.echo(json.dumps(rows, allow_nan=False))
         return
     if not rows:
-        click.echo(f"no runs in {store}; `sdd run` makes one")
+        echo(f"no runs in {store}; `sdd run` makes one")
         return
     table = Table(box=None, header_style="bold")
     table.add_column("run", no_wrap=True)
@@ -78,7 +78,7 @@ def runs(store: Path, as_json: bool, no_plugin: tuple[str, ...]) -> None:
 @click.command()
 @click.argument("name", metavar="RUN")
 @store_option
-@click.option("--output", type=click.Path(path_type=Path, file_okay=False),
+@click.option("--output", type=Folder(),
               help="Where to write; the run's own folder if not given.")
 @click.option("--json", "as_json", is_flag=True, help="Print the result as one JSON document.")
 @no_plugin_option
@@ -106,9 +106,9 @@ def print_result(result: Result, files: list[Path]) -> None:
     output.print(result_table(result), "")
     if result.phases.named():
         output.print(phase_table(result), "")
-    output.print(result.phases.verdict, style="bold", highlight=False, soft_wrap=True)
+    output.print(result.phases.verdict, style="bold", soft_wrap=True)
     if result.levels and (advice := recommend(*group([result]))):
-        output.print(f"recommended: {advice.said}", highlight=False, markup=False, soft_wrap=True)
+        output.print(f"recommended: {advice.said}", soft_wrap=True)
     for file in files:
-        click.echo(f"wrote {file}")
-    click.echo(f"run folder {result.folder}")
+        echo(f"wrote {file}")
+    echo(f"run folder {result.folder}")

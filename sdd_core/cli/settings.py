@@ -27,6 +27,7 @@ from sdd_core.experiment import (
 from sdd_core.plugin import Plugin, Pruner
 from sdd_core.plugin_manager import Plugins, load_plugins
 from sdd_core.plugin_options import Takes
+from sdd_core.text import one_line
 
 _SEPARATOR = "__"
 _OPTIONS = "sdd_core.cli.settings.options"
@@ -82,7 +83,8 @@ class ExperimentCommand(click.Command):
             record = param.get_help_record(ctx)
             if record:
                 group = getattr(param, "group", "Options")
-                groups.setdefault(group, []).append(record)
+                groups.setdefault(one_line(group), []).append((one_line(record[0]),
+                                                               one_line(record[1])))
         for group, records in groups.items():
             with formatter.section(group):
                 formatter.write_dl(records)

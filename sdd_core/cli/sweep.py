@@ -12,16 +12,18 @@ from rich.table import Table
 
 from sdd_core.cli.interrupts import Interrupts
 from sdd_core.cli.options import (
-    INTERRUPTED,
+    File,
+    Folder,
     checkpoint_option,
     no_plugin_option,
     store_option,
     tracker_option,
 )
 from sdd_core.cli.settings import FieldOption, changes, first_look
-from sdd_core.cli.terminal import console
+from sdd_core.cli.terminal import console, echo
 from sdd_core.errors import SddError
 from sdd_core.experiment import override, read_toml
+from sdd_core.notices import say
 from sdd_core.plugin_manager import load_plugins, warn_of_problems
 from sdd_core.result import Result
 from sdd_core.sweeps import carry_out_plan, expand, make_executor
@@ -57,7 +59,7 @@ class SweepCommand(click.Command):
 
 @click.command(cls=SweepCommand)
 @click.argument("files", metavar="FILE...", nargs=-1, required=True,
-                type=click.Path(path_type=Path, dir_okay=False))
+                type=File())
 @click.option("--set", "set_", multiple=True, metavar="FIELD=VALUE",
               help="Set any field, also to a list; may be repeated.")
 @click.option("--executor", default="local", metavar="NAME", show_default=True,
@@ -66,7 +68,7 @@ class SweepCommand(click.Command):
               help="Experiments at a time; one for each core if not given.")
 @click.option("--dry-run", is_flag=True, help="Say what there is to do, and do nothing.")
 @store_option
-@click.option("--data-root", type=click.Path(path_type=Path, file_okay=False),
+@click.option("--data-root", type=Folder(),
               help="Folder where data sets are looked for and downloaded to.")
 @click.option("--device", help="cpu, cuda, cuda:1, ...; a GPU if there is one.")
 @checkpoint_option
@@ -94,31 +96,30 @@ def sweep(files: tuple[Path, ...], store: Path, no_plugin: tuple[str, ...], **op
         whole = len(plan.whole(store))
         counts = {"runs": len(plan.names), "levels": len(plan.keys), "shared": len(plan.shared),
                   "there": whole, "to_train": len(plan.keys) - whole}
-        click.echo(json.dumps(counts) if options["as_json"] else _counts(counts))
+        if options["as_json"]:
+            click.echo(json.dumps(counts))
+        else:
+            _print_counts(counts)
         return
     root = options["data_root"]
     place = Place(store.absolute(), root and root.absolute(), options["device"],
                   options["checkpoint_minutes"], plugins.blocked, tuple(trackers))
-    try:
-        showing = progress_for(plan, place.store, sys.stderr, options["quiet"])
-        with showing as progress, Interrupts() as interrupts:
-            watched = interrupts.watching(progress)
-            failures, results = carry_out_plan(plan, executor, place, watched)
-    except KeyboardInterrupt:
-        click.echo("stopped; the same command goes on from here", err=True)
-        raise click.exceptions.Exit(INTERRUPTED) from None
+    showing = progress_for(plan, place.store, sys.stderr, options["quiet"])
+    with showing as progress, Interrupts() as interrupts:
+        watched = interrupts.watching(progress)
+        failures, results = carry_out_plan(plan, executor, place, watched)
     if options["as_json"]:
         click.echo(json.dumps([result.to_json() for result in results], allow_nan=False))
     elif options["quiet"]:
         for result in results:
-            click.echo(result.folder)
+            echo(result.folder)
     else:
         _print(results)
     for name, reason in failures.items():
-        click.echo(f"sdd: run {name} failed: {reason}", err=True)
+        say(f"sdd: run {name} failed: {reason}")
     if failures:
-        click.echo(f"{len(failures)} of {len(plan.names)} runs failed; the same command tries "
-                   "them again", err=True)
+        say(f"{len(failures)} of {len(plan.names)} runs failed; the same command tries "
+            "them again")
         raise click.exceptions.Exit(1)
 
 
@@ -139,12 +140,12 @@ def _executor_options(options: dict[str, Any]) -> dict[str, Any]:
     return {"name": options["executor"], **given}
 
 
-def _counts(counts: dict[str, int]) -> str:
-    return (f"{counts['runs']} run{'s' * (counts['runs'] != 1)}\n"
-            f"{counts['levels']} level{'s' * (counts['levels'] != 1)}, {counts['shared']} of them "
-            "shared by several runs\n"
-            f"{counts['there']} are there already\n"
-            f"{counts['to_train']} to train")
+def _print_counts(counts: dict[str, int]) -> None:
+    echo(f"{counts['runs']} run{'s' * (counts['runs'] != 1)}")
+    echo(f"{counts['levels']} level{'s' * (counts['levels'] != 1)}, {counts['shared']} of them "
+         "shared by several runs")
+    echo(f"{counts['there']} are there already")
+    echo(f"{counts['to_train']} to train")
 
 
 def _print(results: list[Result]) -> None:

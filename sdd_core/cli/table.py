@@ -2,30 +2,31 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Sequence
 from fnmatch import fnmatchcase
 from pathlib import Path
 
 import click
 
-from sdd_core.analysis.tidy import csv_text, parquet_bytes, stored_results
+from sdd_core.analysis.tidy import parquet_bytes, stored_results
 from sdd_core.analysis.tidy import table as tidy_table
-from sdd_core.cli.options import no_plugin_option, store_option
+from sdd_core.cli.options import File, no_plugin_option, store_option
 from sdd_core.cli.runs import find_run, run_folders
 from sdd_core.errors import SddError
 from sdd_core.experiment import read_toml
 from sdd_core.files import write_atomic
+from sdd_core.notices import say, warn
 from sdd_core.plugin_manager import Plugins, load_plugins, warn_of_problems
 from sdd_core.result import Result
 from sdd_core.run_folder import Run, open_run
 from sdd_core.sweeps import expand
+from sdd_core.text import csv_text
 
 
 @click.command()
 @click.argument("names", metavar="[RUN|FILE]...", nargs=-1)
 @store_option
-@click.option("--output", type=click.Path(path_type=Path, dir_okay=False),
+@click.option("--output", type=File(),
               help="Where to write, .csv or .parquet; CSV on standard output if not given.")
 @no_plugin_option
 def table(
@@ -44,11 +45,12 @@ def table(
     if not rows:
         raise SddError(f"there is no finished level yet in {store}; `sdd sweep` and `sdd run` "
                        "make some")
+    numbers = csv_text(rows)
     if output is None:
-        click.echo(csv_text(rows), nl=False)
+        click.echo(numbers, nl=False)
     else:
-        write_atomic(output, parquet_bytes(rows) if output.suffix == ".parquet" else csv_text(rows))
-        click.echo(f"wrote {output}", err=True)
+        write_atomic(output, parquet_bytes(rows) if output.suffix == ".parquet" else numbers)
+        say(f"wrote {output}")
 
 
 def named_results(names: Sequence[str], store: Path, plugins: Plugins) -> list[Result]:
@@ -73,6 +75,6 @@ def _named(name: str, store: Path, plugins: Plugins) -> list[Result]:
     runs = [Run.of(one, store) for one in expand([read_toml(Path(name))], plugins)]
     begun = [run for run in runs if (run.folder / "record.json").exists()]
     if len(begun) < len(runs):
-        print(f"sdd: warning: {len(runs) - len(begun)} of the {len(runs)} runs of {name} have not "
-              f"begun; `sdd sweep {name}` carries them out", file=sys.stderr)
+        warn(f"{len(runs) - len(begun)} of the {len(runs)} runs of {name} have not begun; `sdd "
+             f"sweep {name}` carries them out")
     return [run.result() for run in begun]

@@ -1,14 +1,22 @@
-"""The console that tables are printed on."""
+"""What commands print on standard output."""
 
 from __future__ import annotations
 
-from rich.console import Console
+import click
+
+from sdd_core.console import PlainConsole
+from sdd_core.text import one_line
 
 # In a pipe there is no edge of the screen to wrap at.
 PIPE_WIDTH = 200
 
 
-def console() -> Console:
-    """Standard output, as wide as the terminal."""
-    made = Console()
-    return made if made.is_terminal else Console(width=PIPE_WIDTH)
+def console() -> PlainConsole:
+    """Standard output for tables, as wide as the terminal."""
+    made = PlainConsole()
+    return made if made.is_terminal else PlainConsole(width=PIPE_WIDTH)
+
+
+def echo(text: object = "") -> None:
+    """Print one line on standard output."""
+    click.echo(one_line(text))

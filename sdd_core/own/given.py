@@ -75,6 +75,7 @@ class GivenModel(_Given, Model):
 
         if isinstance(value, nn.Module):
             what = type(value).__name__
+            check_whole(value, what)
             try:
                 own = deepcopy(value).cpu()
             except Exception as error:
@@ -111,10 +112,12 @@ class GivenData(_Given, DataSource):
         from sdd_core.data import Dataset  # noqa: PLC0415
 
         if isinstance(value, Dataset):
+            value.check()
             return cls._holding(partial(_itself, value), value.name, value)
         if not isinstance(value, tuple | list) or len(value) != 2:
+            hint = "; hand over the .dataset of each" if hasattr(value, "dataset") else ""
             raise SddError("data: expected a name, a table, a sdd_core.Dataset, or training and "
-                           f"test data, got {type(value).__name__}")
+                           f"test data, got {type(value).__name__}{hint}")
         train = value[0]
         what = "tensors" if isinstance(train, tuple | list) else type(train).__name__
         made = Dataset.of(*value, name=f"{cls.name}:{what}")
@@ -138,6 +141,25 @@ def _built(function: Callable[..., nn.Module], shape: tuple[int, ...], classes: 
 
 def _itself(data: Dataset) -> Dataset:
     return data
+
+
+def check_whole(network: nn.Module, model: str) -> None:
+    """Raises SddError unless every parameter and buffer of a network is there, with numbers in it.
+    """
+    from torch.nn.parameter import is_lazy  # noqa: PLC0415
+
+    from sdd_core.data import tensor_fault  # noqa: PLC0415
+
+    parameters = dict(network.named_parameters())
+    for name, tensor in {**parameters, **dict(network.named_buffers())}.items():
+        if is_lazy(tensor):
+            raise SddError(f"model {model!r} has lazy layers, whose weights have no shape yet; "
+                           "give their sizes")
+        if fault := tensor_fault(tensor):
+            raise SddError(f"model {model!r} has for {name!r} {fault}")
+        if name in parameters and not tensor.numel():
+            raise SddError(f"model {model!r} has no number in {name!r}, shape "
+                           f"{list(tensor.shape)}; give each layer inputs and outputs")
 
 
 def redrawn(network: nn.Module, model: str) -> nn.Module:

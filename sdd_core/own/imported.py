@@ -112,9 +112,7 @@ def call(
 
 def _function(path: str) -> Callable[..., Any]:
     module, _, name = path.partition(":")
-    # A user's module lies in the folder where they call `sdd`, as it does for `python -m`.
-    if os.getcwd() not in sys.path:
-        sys.path.insert(0, os.getcwd())
+    _look_in_this_folder()
     try:
         function = getattr(importlib.import_module(module), name)
     except FAILURES as error:
@@ -122,6 +120,16 @@ def _function(path: str) -> Callable[..., Any]:
     if not callable(function):
         raise ValueError(f"{path!r} is no function or class")
     return function
+
+
+def _look_in_this_folder() -> None:
+    """Put the current folder on the path, for that is where a user's module lies: before installed
+    packages, and after the standard library, for which their queue.py does not stand."""
+    folder, standard = os.getcwd(), os.path.dirname(os.__file__)
+    if folder not in sys.path:
+        known = [n for n, entry in enumerate(sys.path, start=1)
+                 if entry in {standard, os.path.join(standard, "lib-dynload")}]
+        sys.path.insert(max(known, default=0), folder)
 
 
 def _source_hash(path: str) -> str:

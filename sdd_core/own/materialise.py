@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from sdd_core.data import Split
+from sdd_core.data import Split, tensor_fault
 from sdd_core.errors import SddError, said
 from sdd_core.randomness import fork_random_state
 
@@ -31,12 +31,14 @@ def split_of(source: Any, where: str) -> Split:
         return source
     if isinstance(source, tuple | list) and len(source) == 2 and isinstance(source[0], Array):
         images, labels = source
-        return Split(_images(torch.as_tensor(images), where), _labels(labels, where))
+        return Split(_images(_tensor(images, f"{where} has for images "), where),
+                     _labels(labels, where))
     if not (hasattr(source, "__len__") and hasattr(source, "__getitem__")) or isinstance(
         source, str | Mapping
     ):
+        hint = "; hand over its .dataset" if hasattr(source, "dataset") else ""
         raise SddError(f"{where} is {_a(source)}; expected a torch Dataset with a length and "
-                       "items, or a pair of images and labels")
+                       f"items, or a pair of images and labels{hint}")
     images, numbers = [], []
     # Whatever transforms draw, the same data set gives the same examples.
     with fork_random_state():
@@ -78,7 +80,7 @@ def _examples(source: Any, where: str) -> Iterator[tuple[Tensor, int]]:
 def _image(image: Any, has: str) -> Tensor:
     """One image as a tensor: PIL's as uint8 `[C, H, W]`, arrays as they are."""
     if isinstance(image, Array):
-        return torch.as_tensor(image).detach().cpu()
+        return _tensor(image, has)
     if hasattr(image, "convert") and hasattr(image, "mode"):
         image = image if image.mode in {"L", "RGB"} else image.convert("RGB")
         pixels = torch.from_numpy(np.array(image))
@@ -87,9 +89,22 @@ def _image(image: Any, has: str) -> Tensor:
                    "give the data set a transform")
 
 
+def _tensor(value: Any, has: str) -> Tensor:
+    """A tensor on the CPU. Raises SddError that begins with `has`: it is none of numbers."""
+    if isinstance(value, np.ma.MaskedArray):
+        raise SddError(f"{has}a masked array; hand over its .filled(), with a number of your own")
+    try:
+        tensor = torch.as_tensor(value).detach()
+    except (TypeError, ValueError, RuntimeError):
+        of = f" of type {value.dtype}" if hasattr(value, "dtype") else ""
+        raise SddError(f"{has}{_a(value)}{of}; expected numbers, as a tensor or an array") from None
+    if fault := tensor_fault(tensor):
+        raise SddError(f"{has}{fault}")
+    return tensor.cpu()
+
+
 def _images(images: Tensor, where: str) -> Tensor:
     """Images `[N, ...]` as a Split has them: its own copy, bytes or float32."""
-    images = images.detach().cpu()
     if images.dim() == 0:
         raise SddError(f"{where} has images without dimensions; expected [N, C, H, W]")
     if images.is_floating_point():
@@ -103,17 +118,17 @@ def _images(images: Tensor, where: str) -> Tensor:
 
 
 def _labels(labels: Any, where: str) -> Tensor:
-    try:
-        labels = torch.as_tensor(labels).detach().cpu()
-    except (TypeError, ValueError, RuntimeError):
-        raise SddError(f"{where} has {_a(labels)} for labels; expected a tensor or an array of "
-                       "whole numbers") from None
+    labels = _tensor(labels, f"{where} has for labels ")
+    if labels.dim() == 0:
+        raise SddError(f"{where} has one number for labels; expected one for each image")
     whole = not labels.is_floating_point() and not labels.is_complex()
     return labels.to(torch.int64, copy=True) if whole and labels.dtype != torch.bool else labels
 
 
 def _a(value: Any) -> str:
     """What a value is, in a few words."""
+    if isinstance(value, Tensor) and value.is_nested:
+        return "a nested tensor"
     if isinstance(value, Array):
         return f"a {type(value).__name__} of shape {list(value.shape)}"
     if isinstance(value, tuple | list):

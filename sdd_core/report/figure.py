@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import io
 import math
+from collections.abc import Iterator
+from contextlib import contextmanager
 from itertools import pairwise
 from typing import IO, TYPE_CHECKING, Any
 
 import matplotlib as mpl
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.text import Text
 
 from sdd_core.analysis.groups import place
 from sdd_core.analysis.phases import percent
+from sdd_core.text import one_line
 
 if TYPE_CHECKING:
     from sdd_core.analysis.phases import Phases
@@ -33,6 +37,9 @@ TEST, TRAIN, DISTANCE, DENSE = "#c0392b", "#2c6fbb", "#6c3483", "#555555"
 STYLE: dict[Any, Any] = {
     "svg.hashsalt": "sdd",
     "svg.fonttype": "none",
+    # Names are shown as what they are: a dollar sign begins no formula.
+    "text.parse_math": False,
+    "text.usetex": False,
     "axes.spines.top": False,
     "axes.spines.right": False,
     "axes.titlesize": 11,
@@ -51,6 +58,20 @@ class ShownFigure(Figure):
         return buffer.getvalue()
 
 
+@contextmanager
+def drawing(**figure: Any) -> Iterator[ShownFigure]:
+    """A figure to draw in, whose every text is shown as what it is.
+
+    figure: its options, as matplotlib's Figure takes them.
+    """
+    with mpl.rc_context(STYLE):
+        made = ShownFigure(**figure, layout="constrained")
+        yield made
+        for text in made.findobj(Text):
+            assert isinstance(text, Text)
+            text.set_text(one_line(text.get_text()))
+
+
 def save_figure(figure: Figure, file: IO[bytes], form: str) -> None:
     """Write a figure as 'png', 'svg' or 'pdf', the same bytes for the same figure."""
     dates: dict[str, Any] = {"png": {}, "svg": {"Date": None}, "pdf": {"CreationDate": None}}
@@ -61,8 +82,7 @@ def save_figure(figure: Figure, file: IO[bytes], form: str) -> None:
 def result_figure(result: Result) -> Figure:
     """Test and training accuracy over sparsity with the phases shaded; below it the learning
     distance."""
-    with mpl.rc_context(STYLE):
-        figure = ShownFigure(figsize=(7.2, 5.6), layout="constrained")
+    with drawing(figsize=(7.2, 5.6)) as figure:
         upper, lower = figure.subplots(2, 1, sharex=True, height_ratios=[2, 1])
         x = [place(value) for value in result.sparsity]
         shade(upper, result.phases, x, named=True)
@@ -80,7 +100,7 @@ def result_figure(result: Result) -> Figure:
                    clip_on=False)
         lower.set_ylabel("learning distance")
         sparsity_axis(lower, result.sparsity)
-        return figure
+    return figure
 
 
 def sparsity_axis(axes: Axes, sparsity: list[float]) -> None:

@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import matplotlib as mpl
 import numpy as np
 from matplotlib.cm import ScalarMappable
 from matplotlib.colors import LogNorm
 from matplotlib.figure import Figure
+from matplotlib.ticker import LogFormatter
 
 from sdd_core.analysis.phases import percent
 from sdd_core.errors import SddError
-from sdd_core.report.figure import STYLE, ShownFigure
+from sdd_core.report.figure import drawing
 from sdd_core.result import LevelResult, Result
+from sdd_core.text import csv_text
 
 LOWEST = 1e-3
 """Training losses below it are drawn alike."""
@@ -30,9 +33,8 @@ def landscape_figure(result: Result, levels: Sequence[int] = ()) -> tuple[Figure
     """
     chosen = _chosen(result, "landscape", levels, f"`sdd run {result.folder / 'experiment.toml'} "
                      "--metric landscape` measures it")
-    rows = ["level,sparsity,place,loss"]
-    with mpl.rc_context(STYLE):
-        figure = ShownFigure(figsize=(7.2, 3.8), layout="constrained")
+    rows: list[dict[str, Any]] = []
+    with drawing(figsize=(7.2, 3.8)) as figure:
         panel = figure.subplots()
         for number, level in enumerate(chosen):
             line = level.metrics["landscape"]
@@ -43,7 +45,7 @@ def landscape_figure(result: Result, levels: Sequence[int] = ()) -> tuple[Figure
         panel.set_xlabel("place along a random direction, in norms of each filter")
         panel.set_ylabel("training loss")
         panel.legend(loc="best", fontsize=8)
-    return figure, "\n".join([*rows, ""])
+    return figure, csv_text(rows, ("level", "sparsity", "place", "loss"))
 
 
 def plane_figure(result: Result, levels: Sequence[int] = ()) -> tuple[Figure, str]:
@@ -51,7 +53,7 @@ def plane_figure(result: Result, levels: Sequence[int] = ()) -> tuple[Figure, st
     loss in all of them; and the numbers as CSV. Otherwise as `landscape_figure`."""
     chosen = _chosen(result, "landscape_2d", levels, "the metric landscape measures it where an "
                      'experiment file has metrics = [{ name = "landscape", dimensions = 2 }]')
-    rows = ["level,sparsity,place,place_2,loss"]
+    rows: list[dict[str, Any]] = []
     grids = [_grid(level.metrics["landscape_2d"]) for level in chosen]
     losses = np.concatenate([grid[2].ravel() for grid in grids])
     known = np.maximum(losses[np.isfinite(losses)], LOWEST)
@@ -60,9 +62,7 @@ def plane_figure(result: Result, levels: Sequence[int] = ()) -> tuple[Figure, st
     norm, bounds = LogNorm(low, high), np.geomspace(low, high, 16)
     columns = min(3, len(chosen))
     shape = math.ceil(len(chosen) / columns), columns
-    with mpl.rc_context(STYLE):
-        figure = ShownFigure(figsize=(2.7 * shape[1] + 0.9, 2.7 * shape[0] + 0.3),
-                             layout="constrained")
+    with drawing(figsize=(2.7 * shape[1] + 0.9, 2.7 * shape[0] + 0.3)) as figure:
         panels = list(figure.subplots(*shape, sharex=True, sharey=True, squeeze=False).flat)
         for panel in panels[len(chosen):]:
             panel.remove()
@@ -73,9 +73,12 @@ def plane_figure(result: Result, levels: Sequence[int] = ()) -> tuple[Figure, st
             panel.set_title(_name(level), fontsize=9)
             panel.set_aspect("equal")
             rows += _rows(level, level.metrics["landscape_2d"])
-        figure.colorbar(ScalarMappable(norm), ax=panels, label="training loss")
+        bar = figure.colorbar(ScalarMappable(norm), ax=panels, label="training loss")
+        # As plain text, 0.5: matplotlib's own writes powers of ten as formulas.
+        bar.ax.yaxis.set_major_formatter("{x:g}")
+        bar.ax.yaxis.set_minor_formatter(LogFormatter(minor_thresholds=(2, 0.4)))
         figure.supxlabel("place along two random directions, in norms of each filter", fontsize=10)
-    return figure, "\n".join([*rows, ""])
+    return figure, csv_text(rows, ("level", "sparsity", "place", "place_2", "loss"))
 
 
 def _chosen(result: Result, metric: str, levels: Sequence[int], how: str) -> list[LevelResult]:
@@ -104,7 +107,8 @@ def _name(level: LevelResult) -> str:
     return f"level {level.level}, {percent(level.sparsity)}"
 
 
-def _rows(level: LevelResult, losses: Mapping[str, float | None]) -> list[str]:
-    """Lines of CSV; a place in a plane, `0.50,-1.00`, is two cells."""
-    return [f"{level.level},{level.sparsity},{at},{'' if loss is None else loss}"
+def _rows(level: LevelResult, losses: Mapping[str, float | None]) -> list[dict[str, Any]]:
+    """Rows of CSV; a place in a plane, `0.50,-1.00`, is two cells."""
+    return [{"level": level.level, "sparsity": level.sparsity, "loss": loss,
+             **dict(zip(("place", "place_2"), at.split(","), strict=False))}
             for at, loss in losses.items()]

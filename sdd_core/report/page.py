@@ -5,11 +5,11 @@ What the page looks like stands in `page.html`; here is what goes into it.
 
 from __future__ import annotations
 
+import html
 import json
 import math
 import re
 from collections.abc import Mapping
-from html import escape
 from importlib.resources import files
 from typing import Any
 
@@ -19,6 +19,7 @@ from sdd_core.analysis.phases import percent
 from sdd_core.analysis.recommendation import by_learning_distance, recommend
 from sdd_core.report.table import accuracy, levels_table
 from sdd_core.result import Result
+from sdd_core.text import html_text, visible
 
 ACCURACIES = {
     "test": "test_accuracy",
@@ -35,12 +36,12 @@ CURVES = ("test_accuracy", "test_loss", "learning_rate")
 def report_page(result: Result) -> str:
     """The page. The same result gives the same text."""
     parts = {
-        "TITLE": escape(result.run),
-        "VERDICT": escape(result.phases.verdict),
+        "TITLE": html_text(result.run),
+        "VERDICT": html_text(result.phases.verdict),
         "FACTS": _facts(result),
         "PHASES": _phases(result),
         "LEVELS": levels_table(result),
-        "SETTINGS": escape(result.experiment.to_toml()),
+        "SETTINGS": html.escape(result.experiment.to_toml()),
         # Nothing in the data may end the script element that it stands in.
         "DATA": json.dumps(_data(result), allow_nan=False).replace("<", "\\u003c"),
     }
@@ -53,14 +54,15 @@ def _data(result: Result) -> dict[str, Any]:
     """What the page's curves are drawn from."""
     levels, phases = result.levels, result.phases
     names = dict.fromkeys(name for level in levels for name in level.metrics)
-    metrics = {name: [_number(level.number(name)) for level in levels] for name in names}
+    metrics = {visible(name): [_number(level.number(name)) for level in levels]
+               for name in names}
     metrics = {name: values for name, values in metrics.items()
                if any(value is not None for value in values)}
     layers: dict[str, list[float | None]] = {}
     for position, level in enumerate(levels):
         by_layer = level.metrics.get("sparsity_by_layer")
         for layer, value in (by_layer.items() if isinstance(by_layer, Mapping) else ()):
-            layers.setdefault(layer, [None] * len(levels))[position] = _number(value)
+            layers.setdefault(visible(layer), [None] * len(levels))[position] = _number(value)
     last = len(levels) - 1
     turns = (0, phases.valley, phases.peak, last) if phases.double_descent else (0, last // 2, last)
     return {
@@ -98,7 +100,7 @@ def _facts(result: Result) -> str:
         if advice:
             facts.append((name, percent(advice.sparsity), advice.why))
     return "".join(
-        f"<div><dt>{escape(name)}</dt><dd>{escape(value)}<small>{escape(note)}</small></dd></div>"
+        f"<div><dt>{html_text(name)}</dt><dd>{html_text(value)}<small>{html_text(note)}</small></dd></div>"
         for name, value, note in facts
     )
 

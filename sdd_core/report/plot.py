@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import csv
 import io
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import matplotlib as mpl
 import numpy as np
 from matplotlib.figure import Figure
 
@@ -20,12 +18,12 @@ from sdd_core.errors import SddError, did_you_mean
 from sdd_core.files import write_atomic
 from sdd_core.report.figure import (
     ABOVE_NAMES,
-    STYLE,
-    ShownFigure,
+    drawing,
     save_figure,
     shade,
     sparsity_axis,
 )
+from sdd_core.text import csv_text
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -97,8 +95,7 @@ def groups_figure(
         raise SddError("there is no run to plot; `sdd runs` lists what is in the store")
     for metric in metrics:
         check_metric(groups, metric)
-    with mpl.rc_context(STYLE):
-        figure = ShownFigure(figsize=(WIDTH, HEIGHT * len(metrics) + 0.9), layout="constrained")
+    with drawing(figsize=(WIDTH, HEIGHT * len(metrics) + 0.9)) as figure:
         panels = list(figure.subplots(len(metrics), 1, sharex=True, squeeze=False).flat)
         for panel, metric in zip(panels, metrics, strict=True):
             for number, one in enumerate(groups):
@@ -114,7 +111,7 @@ def groups_figure(
             panels[0].legend(loc="best", fontsize=8)
         panels[0].set_title(_title(groups, metrics) if title is None else title, wrap=True,
                             pad=ABOVE_NAMES if len(groups) == 1 else None)
-        return figure
+    return figure
 
 
 def groups_csv(groups: Sequence[Group], metrics: Sequence[str]) -> str:
@@ -131,12 +128,8 @@ def groups_csv(groups: Sequence[Group], metrics: Sequence[str]) -> str:
                         f"{metric}_deviation": found.deviation[level],
                         f"{metric}_count": found.count[level]}
                 row["diverged"] = found.diverged[level]
-            rows.append({name: _cell(value) for name, value in row.items()})
-    text = io.StringIO()
-    writer = csv.DictWriter(text, list(rows[0]), lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(rows)
-    return text.getvalue()
+            rows.append(row)
+    return csv_text(rows)
 
 
 def check_metric(groups: Iterable[Group], metric: str) -> None:
@@ -173,7 +166,3 @@ def _title(groups: Sequence[Group], metrics: Sequence[str]) -> str:
     if len(groups) == 1:
         return Findings(groups[0]).verdict
     return compare(groups[0], groups[1]).verdict
-
-
-def _cell(value: object) -> object:
-    return "" if isinstance(value, float) and math.isnan(value) else value

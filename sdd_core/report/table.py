@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import csv
-import html
-import io
 import math
 from typing import TYPE_CHECKING, Any
 
 from rich.table import Table
+
+from sdd_core.text import csv_text, html_text
 
 if TYPE_CHECKING:
     from sdd_core.result import LevelResult, Result
@@ -59,7 +58,7 @@ def phase_table(result: Result) -> Table:
 
 def html_table(result: Result) -> str:
     """The same for a notebook."""
-    return f"<p>{html.escape(result.phases.verdict)}</p>{levels_table(result)}"
+    return f"<p>{html_text(result.phases.verdict)}</p>{levels_table(result)}"
 
 
 def levels_table(result: Result) -> str:
@@ -67,7 +66,7 @@ def levels_table(result: Result) -> str:
     shown = _shown(result)
     head = "".join(f"<th>{title}</th>" for title in ("level", "sparsity %", *shown, "phase"))
     rows = "".join(
-        "<tr>" + "".join(f"<td>{cell}</td>" for cell in cells) + "</tr>"
+        "<tr>" + "".join(f"<td>{html_text(cell)}</td>" for cell in cells) + "</tr>"
         for cells in (
             (*_cells(level, shown), phase_of(result, level.level)) for level in result.levels
         )
@@ -88,12 +87,7 @@ def csv_table(result: Result) -> str:
         }
         for level in result.levels
     ]
-    columns = list(dict.fromkeys(name for row in rows for name in row))
-    text = io.StringIO()
-    writer = csv.DictWriter(text, columns, lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(rows)
-    return text.getvalue()
+    return csv_text(rows)
 
 
 def phase_of(result: Result, level: int) -> str:
@@ -129,7 +123,6 @@ def _shown(result: Result) -> dict[str, str]:
 def _cells(level: LevelResult, shown: dict[str, str]) -> list[str]:
     cells = [str(level.level), f"{100 * level.sparsity:.2f}"]
     for metric in shown.values():
-        value = level.metrics.get(metric)
-        cells.append("diverged" if level.diverged and value is None else
-                     "-" if value is None else f"{value:.3f}")
+        value = level.number(metric)
+        cells.append("diverged" if level.diverged and math.isnan(value) else accuracy(value))
     return cells

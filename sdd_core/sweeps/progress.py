@@ -10,11 +10,12 @@ from pathlib import Path
 from typing import TextIO
 
 from rich.console import Console
-from rich.markup import escape
-from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn
+from rich.progress import BarColumn, MofNCompleteColumn, TimeElapsedColumn
 from rich.progress import Progress as Bar
 
+from sdd_core.console import Description, Title, notice_console
 from sdd_core.files import level_folder
+from sdd_core.notices import say
 from sdd_core.sweeps.plan import Plan
 from sdd_core.sweeps.scheduler import Progress
 
@@ -76,7 +77,7 @@ class Count:
 class Lines:
     """Plain lines, for pipes and log files."""
 
-    def __init__(self, count: Count, stream: TextIO) -> None:
+    def __init__(self, count: Count, stream: TextIO | None) -> None:
         self._count, self._stream = count, stream
         self._shown = 0
         runs = len(count.plan.names)
@@ -95,7 +96,7 @@ class Lines:
 
     def _say(self, text: str) -> None:
         self._shown, self._said = self._count.done, time.monotonic()
-        print(text, file=self._stream, flush=True)
+        say(text, self._stream)
 
 
 class Live:
@@ -104,10 +105,10 @@ class Live:
     def __init__(self, count: Count, console: Console) -> None:
         self._count = count
         self.bar = Bar(
-            TextColumn("[bold]sweep"),
+            Title("sweep"),
             MofNCompleteColumn(),
             BarColumn(),
-            TextColumn("{task.description}"),
+            Description(),
             TimeElapsedColumn(),
             console=console,
             transient=True,
@@ -121,16 +122,20 @@ class Live:
 
     def ended(self, run: int, reason: str | None) -> None:
         self._count.ended(run, reason is not None)
-        how = f"[red]failed[/red]: {escape(reason)}" if reason else "done"
-        self.bar.console.print(f"run {self._count.plan.names[run]} {how}", highlight=False)
+        how = f"failed: {reason}" if reason else "done"
+        self.bar.console.print(f"run {self._count.plan.names[run]} {how}",
+                               style="red" if reason else "", markup=False,
+                               highlight=False)
         self.look()
 
 
 @contextmanager
-def progress_for(plan: Plan, store: Path, stream: TextIO, quiet: bool) -> Iterator[Progress]:
+def progress_for(
+    plan: Plan, store: Path, stream: TextIO | None, quiet: bool
+) -> Iterator[Progress]:
     """Shows a sweep's progress on `stream`: live on a terminal, plain lines in a pipe, nothing
     where `quiet`."""
-    console = Console(file=stream)
+    console = notice_console(stream)
     if quiet:
         yield Silent()
     elif not console.is_terminal:

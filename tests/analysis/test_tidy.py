@@ -10,7 +10,8 @@ from results import descent, made
 
 import sdd_core
 from sdd_core import SddError
-from sdd_core.analysis.tidy import csv_text, parquet_bytes
+from sdd_core.analysis.tidy import parquet_bytes
+from sdd_core.text import csv_text
 
 
 def test_a_row_for_each_level_with_its_phase() -> None:

@@ -2,6 +2,7 @@
 
 import importlib
 import os
+import subprocess
 import sys
 import textwrap
 
@@ -186,3 +187,20 @@ def test_a_module_that_exits_is_one_line(own):
     own("import sys; sys.exit(1)")
     with pytest.raises(SddError, match="cannot import 'own_networks:mlp': SystemExit: 1"):
         key()
+
+
+def test_a_users_queue_does_not_stand_for_the_standard_librarys(tmp_path):
+    # No run needs it, but torch does, which is imported after the user's module.
+    (tmp_path / "queue.py").write_text("raise RuntimeError('the wrong one')")
+    (tmp_path / "numba.py").write_text("mine = True")
+    (tmp_path / "nets.py").write_text("import numba\nassert numba.mine\ndef make(): ...\n")
+    script = ("import sys; sys.path.remove('') if '' in sys.path else None\n"
+              "from sdd_core.own.imported import _function; _function('nets:make')\n"
+              "sys.modules.pop('queue', None); import queue; print(queue.__file__)\n"
+              "print(sys.path.count(%r))" % str(tmp_path))
+    done = subprocess.run([sys.executable, "-c", script], cwd=tmp_path, capture_output=True,
+                          text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    file, count = done.stdout.split()
+    assert not file.startswith(str(tmp_path))
+    assert count == "1"

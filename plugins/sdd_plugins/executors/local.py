@@ -3,17 +3,20 @@ from __future__ import annotations
 import contextlib
 import os
 import pickle
+import signal
 import subprocess
 import sys
 import threading
 from concurrent import futures
+from pathlib import Path
 from typing import Any
 
 from pydantic import Field
 
-from sdd_core import Executor, SddError
+from sdd_core import Executor, SddError, warn
 
 ATTEMPTS = 3
+WORKER = Path(__file__).with_name("worker.py")
 
 
 class Local(Executor):
@@ -39,7 +42,7 @@ class _Pool(futures.Executor):
 
     def __init__(self, workers: int, threads: int) -> None:
         self._threads = threads
-        self._pool = futures.ThreadPoolExecutor(workers, "sdd-worker")
+        self._pool = futures.ThreadPoolExecutor(workers, "sdd-worker", _hold_interrupts)
         self._own = threading.local()
         self._started: list[_Worker] = []
         self._closed = False
@@ -57,11 +60,10 @@ class _Pool(futures.Executor):
                 if self._closed:
                     raise SddError("the sweep was interrupted") from None
                 if attempt < ATTEMPTS:
-                    print(f"sdd: warning: a worker process died ({died}); what it was doing is "
-                          "tried again", file=sys.stderr)
-                reason = str(died)
-        raise SddError(f"its worker process died {ATTEMPTS} times, at last by {reason}; if memory "
-                       "ran out, use fewer --workers")
+                    warn(f"a worker process died ({died}); what it was doing is tried again")
+                last = died
+        advice = "; if memory ran out, use fewer --workers" if last.killed else ""
+        raise SddError(f"its worker process died {ATTEMPTS} times, at last by {last}{advice}")
 
     def _worker(self) -> _Worker:
         worker = getattr(self._own, "worker", None)
@@ -83,8 +85,23 @@ class _Pool(futures.Executor):
             worker.end()
 
 
+def _hold_interrupts() -> None:
+    """Keep Ctrl-C from this thread, and from the processes that it starts, which would show a
+    traceback each before they can ignore it."""
+    if hasattr(signal, "pthread_sigmask"):
+        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+
+
 class _Died(Exception):
-    """A worker process is no more; says how it ended."""
+    """A worker process is no more; says how it ended, and what it wrote last.
+
+    killed: by a signal.
+    """
+
+    def __init__(self, code: int, last_words: str) -> None:
+        self.killed = code < 0
+        how = f"signal {-code}" if self.killed else f"exit code {code}"
+        super().__init__(f"{how}: {last_words}" if last_words else how)
 
 
 class _Worker:
@@ -92,29 +109,69 @@ class _Worker:
 
     def __init__(self, threads: int) -> None:
         # A fresh interpreter: the number of threads is settled before torch is loaded, and a
-        # script that calls `sdd_core.sweep` is not run again.
-        path = os.pathsep.join(filter(None, sys.path))
-        self._process = subprocess.Popen(
-            [sys.executable, "-m", "sdd_plugins.executors.worker"],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            env={**os.environ, "OMP_NUM_THREADS": str(threads), "PYTHONPATH": path},
-        )
-        assert self._process.stdin is not None
-        assert self._process.stdout is not None
+        # script that calls `sdd_core.sweep` is not run again. With -P its path has neither the
+        # current folder nor that of its file, whose modules are not the standard library's.
+        try:
+            self._process = subprocess.Popen(
+                [sys.executable, "-P", str(WORKER)],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+                env={**os.environ, "OMP_NUM_THREADS": str(threads)},
+            )
+        except OSError as error:
+            raise SddError(f"cannot start a worker process: {error.strerror or error}") from None
+        assert self._process.stdin and self._process.stdout
         self._requests, self._answers = self._process.stdin, self._process.stdout
+        self._last_words = ""
+        self._reader = threading.Thread(target=self._pass_on, daemon=True)
+        self._reader.start()
+        # Before anything that is imported: it is to see the modules that this process sees.
+        self._begun = self._send(sys.path) and self._receive() == "ready"
 
     def ask(self, request: bytes) -> Any:
-        try:
-            pickle.dump(request, self._requests)
-            self._requests.flush()
-            good, answer = pickle.load(self._answers)
-        except (EOFError, OSError, ValueError, pickle.UnpicklingError):
-            code = self._process.wait()
-            raise _Died(f"signal {-code}" if code < 0 else f"exit code {code}") from None
+        if not self._begun:
+            died = self._died()
+            if died.killed:
+                raise died
+            raise SddError(f"a worker process cannot start ({died})")
+        if not self._send(request) or (reply := self._receive()) is None:
+            raise self._died()
+        good, answer = reply
         if not good:
             raise answer
         return answer
+
+    def _send(self, message: Any) -> bool:
+        """Whether the process could be told."""
+        try:
+            pickle.dump(message, self._requests)
+            self._requests.flush()
+        except (OSError, ValueError):
+            return False
+        return True
+
+    def _receive(self) -> Any:
+        """What the process answers; None where it died."""
+        try:
+            return pickle.load(self._answers)
+        except (EOFError, OSError, ValueError, pickle.UnpicklingError):
+            return None
+
+    def _died(self) -> _Died:
+        code = self._process.wait()
+        self._reader.join(timeout=1)  # a process of its own may hold its standard error open
+        return _Died(code, self._last_words)
+
+    def _pass_on(self) -> None:
+        """Pass on what the process writes on standard error, and keep its last line."""
+        assert self._process.stderr
+        for line in self._process.stderr:
+            text = line.decode(errors="replace")
+            self._last_words = text.strip() or self._last_words
+            with contextlib.suppress(OSError, ValueError, AttributeError):
+                sys.stderr.write(text)
+                sys.stderr.flush()
 
     def end(self, at_once: bool = False) -> None:
         """Let the process end, which it does when nothing more can be asked of it."""

@@ -1,7 +1,11 @@
 """A worker process of the local executor: carries out what its standard input brings.
 
-    requests, standard input: pickled bytes, which are themselves a pickled (function, arguments)
-    answers, standard output: a pickled (True, what it returned) or (False, what it raised)
+    requests, standard input: the pickled sys.path of the process that asks; then pickled bytes,
+        which are themselves a pickled (function, arguments)
+    answers, standard output: a pickled "ready"; then a pickled (True, what it returned) or (False,
+        what it raised)
+
+It is run as a file and imports nothing but the standard library.
 """
 
 from __future__ import annotations
@@ -12,6 +16,8 @@ import queue
 import signal
 import sys
 import threading
+from importlib.abc import MetaPathFinder
+from importlib.machinery import ModuleSpec, PathFinder
 from typing import Any
 
 
@@ -19,15 +25,34 @@ def main() -> None:
     """Answer requests, one after another, until there are no more."""
     # An interruption on the keyboard is for the sweep, which ends its workers.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    answers = os.fdopen(os.dup(sys.stdout.fileno()), "wb")
+    answers = os.fdopen(os.dup(1), "wb")
     # What a plugin prints is not an answer.
-    os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
+    os.dup2(2, 1)
+    sys.meta_path.insert(0, StandardLibrary())
+    sys.path[:] = pickle.load(sys.stdin.buffer)
+    pickle.dump("ready", answers)
+    answers.flush()
     requests: queue.SimpleQueue[bytes] = queue.SimpleQueue()
     threading.Thread(target=_listen, args=(requests,), daemon=True).start()
     while True:
         request = requests.get()
         answers.write(_answer(request))
         answers.flush()
+
+
+class StandardLibrary(MetaPathFinder):
+    """Finds the standard library's modules where they are, whatever comes first on the path: a
+    user's own queue.py in a notebook's folder is not one of them."""
+
+    def __init__(self) -> None:
+        folder = os.path.dirname(os.__file__)
+        self._folders = [folder, os.path.join(folder, "lib-dynload")]
+
+    def find_spec(self, name: str, path: Any, target: Any = None) -> ModuleSpec | None:
+        """See importlib. None, and the path decides, for every other module."""
+        if path is not None or name not in sys.stdlib_module_names:
+            return None
+        return PathFinder.find_spec(name, self._folders)
 
 
 def _listen(requests: queue.SimpleQueue[bytes]) -> None:

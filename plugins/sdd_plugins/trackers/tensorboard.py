@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -29,7 +30,8 @@ class TensorBoard(Tracker):
 
         folder = Path(self.folder) if self.folder else run.folder.parent / "tensorboard"
         self._writer = SummaryWriter(str(folder / run.name))
-        rows = "".join(f"| {name} | {value} |\n" for name, value in settings.items())
+        rows = "".join(f"| {_shown(name)} | {_shown(value)} |\n"
+                       for name, value in settings.items())
         self._writer.add_text("settings", f"| setting | value |\n|---|---|\n{rows}")
 
     def log(self, axis: str, step: int, values: Mapping[str, float]) -> None:
@@ -45,3 +47,8 @@ class TensorBoard(Tracker):
                 pixels = np.asarray(image.convert("RGB"))
             self._writer.add_image("figure", pixels, dataformats="HWC")
         self._writer.close()
+
+
+def _shown(value: Any) -> str:
+    """A text as Markdown that shows it: TensorBoard takes settings as Markdown and HTML."""
+    return re.sub(r"[^\w ./,:;=()+-]|\b_|_\b", lambda found: f"&#{ord(found[0])};", str(value))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -31,6 +32,7 @@ class Wandb(Tracker):
         import wandb  # noqa: PLC0415 (takes seconds)
 
         self._axes = set()
+        _release(run.name)
         self._run = wandb.init(
             project=self.project,
             entity=self.entity,
@@ -56,3 +58,12 @@ class Wandb(Tracker):
         if figure:
             self._run.log({"figure": wandb.Image(str(figure))})
         self._run.finish(exit_code=0 if figure else 1)
+
+
+def _release(run_id: str) -> None:
+    """End the run with this id, if this process has left it open: a start that failed leaves its id
+    in use, and W&B has no public way to give it back."""
+    with contextlib.suppress(Exception):
+        from wandb.sdk import wandb_setup  # noqa: PLC0415
+
+        wandb_setup.singleton().ensure_service().inform_finish(run_id=run_id)

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from sdd_core import SddError
+from sdd_plugins.executors import local
 from sdd_plugins.executors.local import Local, cores
 
 
@@ -50,6 +51,25 @@ def threads_of_torch() -> tuple[int, int]:
     import torch
 
     return os.getpid(), torch.get_num_threads()
+
+
+def path() -> list[str]:
+    return list(sys.path)
+
+
+def uses(names: list[str]) -> list[str]:
+    import importlib
+
+    return [str(importlib.import_module(name).__file__) for name in names]
+
+
+def held_signals() -> set[int]:
+    return signal.pthread_sigmask(signal.SIG_BLOCK, [])
+
+
+def exit_with_a_word() -> None:
+    print("first\nthe last word", file=sys.stderr, flush=True)
+    os._exit(7)
 
 
 def sleep(note: Path) -> None:
@@ -109,6 +129,65 @@ def test_the_cores_are_divided_among_the_workers() -> None:
         process, found = pool.submit(threads_of_torch).result()
         assert found == 1
         assert process != os.getpid()
+
+
+@pytest.mark.parametrize("where", ["", ".", "absolute"])
+def test_a_users_modules_do_not_stand_for_the_standard_library(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, where: str
+) -> None:
+    # Also in a notebook, whose path begins with the current folder.
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(str(tmp_path) if where == "absolute" else where)
+    names = ["queue", "pickle", "threading", "random", "statistics", "types", "csv", "_queue"]
+    for name in [*names, "local", "worker", "ray"]:
+        (tmp_path / f"{name}.py").write_text("raise RuntimeError('the wrong one')")
+    (tmp_path / "nets.py").write_text("")
+    with Local(workers=1).open(1) as pool:
+        assert pool.submit(path).result() == sys.path
+        *found, own = pool.submit(uses, [*names, "nets"]).result()
+    assert not any(Path(file).resolve().is_relative_to(tmp_path) for file in found)
+    assert Path(own).resolve() == tmp_path / "nets.py"
+
+
+@pytest.mark.parametrize(("source", "words"), [
+    ("import no_such_module", "exit code 1: ModuleNotFoundError: No module named 'no_such_module'"),
+    ("raise SystemExit('no licence')", "exit code 1: no licence"),
+    ("raise SystemExit(3)", "exit code 3"),
+    ("print('no answer')", "exit code 0"),
+])  # fmt: skip
+def test_a_worker_that_cannot_start_says_why(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, source: str, words: str
+) -> None:
+    started = tmp_path / "started"
+    worker = tmp_path / "worker.py"
+    worker.write_text(f"open({str(started)!r}, 'a').write('x')\n{source}\n")
+    monkeypatch.setattr(local, "WORKER", worker)
+    with Local(workers=1).open(1) as pool:
+        error = pool.submit(double, 1).exception()
+    assert isinstance(error, SddError)
+    assert str(error) == f"a worker process cannot start ({words})"
+    assert started.read_text() == "x"  # it is not tried again
+
+
+def test_nor_where_there_is_no_interpreter(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "executable", "/no/such/python")
+    with Local(workers=1).open(1) as pool:
+        error = pool.submit(double, 1).exception()
+    assert str(error) == "cannot start a worker process: No such file or directory"
+
+
+def test_the_last_words_of_a_worker_are_passed_on(
+    pool: Executor, capsys: pytest.CaptureFixture[str]
+) -> None:
+    error = pool.submit(exit_with_a_word).exception()
+    assert str(error) == "its worker process died 3 times, at last by exit code 7: the last word"
+    assert "first\nthe last word\n" in capsys.readouterr().err
+
+
+def test_ctrl_c_is_held_from_a_worker_from_its_first_moment(pool: Executor) -> None:
+    # Sent to all processes of a terminal, it would end each with a traceback.
+    assert signal.SIGINT in pool.submit(held_signals).result()
+    assert signal.SIGINT not in held_signals()
 
 
 def test_an_interruption_ends_what_is_being_done(tmp_path: Path) -> None:

@@ -1,0 +1,6 @@
+"""The mark of a hook's implementation."""
+
+import pluggy
+
+hookimpl = pluggy.HookimplMarker("sdd")
+"""Marks a function as an implementation of one of the hooks in `sdd_core.hookspecs`."""
