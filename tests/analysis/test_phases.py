@@ -186,7 +186,7 @@ def test_double_descent_is_found_in_spite_of_chance(test_examples, least):
 accuracies = st.one_of(st.floats(0, 1), st.just(NAN))
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(st.lists(accuracies, min_size=1, max_size=30), st.integers(1, 100_000))
 def test_phases_hold_every_level_once_and_in_order(curve, test_examples):
     phases = find_phases([1 - 0.8**k for k in range(len(curve))], curve, test_examples)
@@ -198,7 +198,7 @@ def test_phases_hold_every_level_once_and_in_order(curve, test_examples):
     assert (phases.sweet is not None) == (phases.double_descent or "rises" in phases.verdict)
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(st.lists(st.floats(0, 1), min_size=3, max_size=30), st.integers(10, 10_000),
        st.integers(2, 50))
 def test_a_larger_test_set_never_takes_double_descent_away(curve, test_examples, factor):

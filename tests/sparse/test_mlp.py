@@ -73,7 +73,7 @@ def test_float32_differs_by_rounding(density):
         assert_same(network, reference, rtol=tolerance, atol=tolerance)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     sizes=st.lists(st.integers(1, 40), min_size=2, max_size=5),
     densities=st.lists(st.sampled_from([0.0, 0.1, 0.5, 1.0]), min_size=4, max_size=4),
