@@ -2,6 +2,8 @@
 
 import os
 
+from hypothesis import HealthCheck, settings
+
 # Tests run side by side, one on a core: threads of each would only get in each other's way. Set
 # before anything imports torch, which looks once.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
@@ -9,3 +11,7 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 # What the developer has set for own runs is not meant for those of the tests.
 for variable in ("SDD_STORE", "SDD_NO_PLUGIN"):
     os.environ.pop(variable, None)
+
+# How long an example takes says nothing: it may be the first, which compiles, or wait for a core.
+settings.register_profile("sdd", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("sdd")

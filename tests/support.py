@@ -7,8 +7,8 @@ import os
 import random
 import signal
 import textwrap
-import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from importlib.metadata import entry_points
 from pathlib import Path
 from types import SimpleNamespace
@@ -20,6 +20,9 @@ import sdd_core
 from sdd_core import Model, hookimpl
 from sdd_core.plugin_manager import Plugins, load_plugins
 from sdd_core.result import Result
+from sdd_core.store import Store
+from sdd_core.sweeps import expand
+from sdd_core.sweeps.plan import Plan
 
 SMALL: dict[str, Any] = {
     "model": {"name": "mlp", "widths": [16]},
@@ -105,15 +108,19 @@ def contents(folder: Path) -> dict[str, bytes]:
     }
 
 
-def in_child(work: Callable[[], Any], kill_after: float | None = None) -> int:
+@contextmanager
+def last_level_held(settings: dict[str, Any], store: Path) -> Iterator[None]:
+    """As long as it lasts, a sweep does not get to its end, however fast or slow it is: it waits
+    for its last level, as if another process were making that."""
+    plan = Plan.of(expand([settings], load_plugins()))
+    with Store(store).lock(plan.keys[-1]):
+        yield
+
+
+def in_child(work: Callable[[], Any]) -> int:
     """Do some work in a forked process and return how that ended: 0 when the work was done, 1
-    when it raised, and minus the signal when it was killed, after `kill_after` seconds or by
-    itself."""
-    child = start_child(work)
-    if kill_after is not None:
-        time.sleep(kill_after)
-        os.kill(child, signal.SIGKILL)
-    return end_of(child)
+    when it raised, and minus the signal when it was killed."""
+    return end_of(start_child(work))
 
 
 def start_child(work: Callable[[], Any]) -> int:

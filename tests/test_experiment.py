@@ -202,7 +202,7 @@ def test_a_file_that_is_no_toml_is_refused(tmp_path, content):
         max_size=3,
     )
 )
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=80)
 def test_whatever_is_written_is_an_experiment_or_one_line(chosen):
     experiment, said = None, ""
     try:

@@ -64,7 +64,7 @@ def sdd(site: Path, folder: Path, *words: str) -> subprocess.CompletedProcess[st
     """The command in a process that finds the distributions in `site`, one of them blocked."""
     environment = {**os.environ, "PYTHONPATH": str(site), "SDD_NO_PLUGIN": "blocked-pruner"}
     return subprocess.run(
-        [*SDD, *words], capture_output=True, text=True, cwd=folder, timeout=300, check=False,
+        [*SDD, *words], capture_output=True, text=True, cwd=folder, check=False,
         env=environment | {"OMP_NUM_THREADS": "1", "COLUMNS": "300"},
     )  # fmt: skip
 

@@ -38,7 +38,7 @@ some_settings = st.fixed_dictionaries(
 
 
 @given(documents)
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_a_digest_depends_on_content_alone(document):
     shuffled = json.loads(json.dumps(document))
     if isinstance(shuffled, dict):
@@ -62,7 +62,7 @@ def test_a_digest_of_no_number_is_refused():
 
 
 @given(some_settings)
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 def test_a_toml_file_of_an_experiment_has_its_keys(chosen):
     experiment = Experiment.make(chosen)
     again = Experiment.make(tomllib.loads(experiment.to_toml()))

@@ -64,7 +64,7 @@ def as_lists(masks):
     return {name: mask.flatten().tolist() for name, mask in masks.items()}
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=80)
 @given(pruning(), FRACTIONS)
 def test_prune_fraction_is_what_sorting_gives(case, fraction):
     masks, scores, scope = case
@@ -78,7 +78,7 @@ def test_prune_fraction_is_what_sorting_gives(case, fraction):
     assert {n: m.shape for n, m in pruned.items()} == {n: m.shape for n, m in masks.items()}
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=80)
 @given(pruning(), FRACTIONS)
 def test_prune_to_is_what_sorting_gives(case, wanted):
     masks, scores, scope = case
@@ -90,7 +90,7 @@ def test_prune_to_is_what_sorting_gives(case, wanted):
     assert as_lists(pruned) == by_sorting(masks, scores, scope, count)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(pruning(), FRACTIONS, st.integers(0, 99))
 def test_masks_are_nested_down_to_nothing_and_exempt_layers_stay(case, fraction, seed):
     masks, scores, scope = case

@@ -3,7 +3,7 @@
 import ast
 import errno
 import os
-import time
+import signal
 from dataclasses import replace
 from pathlib import Path
 
@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from safetensors import safe_open
 from support import Log, contents, end_of, go, in_child, small, start_child
+from waiting import wait_until
 
 from sdd_core import Epoch, SddError, files, store
 from sdd_core.level import Level
@@ -54,7 +55,7 @@ def assert_same_level(one, other):
         max_size=3,
     )
 )
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 def test_a_level_comes_back_bit_for_bit(tmp_path_factory, arrays):
     # Names in an order that is not the alphabet's: masks keep the network's.
     masks = {f"layer{9 - n}.weight": torch.from_numpy(a) for n, a in enumerate(arrays)}
@@ -239,38 +240,29 @@ def test_two_processes_train_each_level_once(tmp_path):
     torch.set_num_threads(threads)
 
 
-def test_a_process_waits_for_a_lock_aloud_and_death_frees_it(tmp_path, capsys):
-    kept = Store(tmp_path)
+def test_a_process_waits_for_a_lock_aloud_and_death_frees_it(tmp_path, capfd):
+    key = "0123456789abcdef"
 
     def hold():
-        with kept.lock("key"):
+        with Store(tmp_path).lock(key):
             (tmp_path / "held").touch()
-            time.sleep(60)
+            signal.pause()
 
     child = start_child(hold)
-    while not (tmp_path / "held").exists():
-        time.sleep(0.01)
+    wait_until((tmp_path / "held").exists)
 
     def wait():
-        with Store(tmp_path).lock("key"):
+        with Store(tmp_path).lock(key):
             (tmp_path / "mine").touch()
 
     waiting = start_child(wait)
-    time.sleep(0.2)
+    said = f"waiting for another process, which is making {key[:12]}\n"
+    wait_until(lambda: said in capfd.readouterr().err)
     assert not (tmp_path / "mine").exists()
-    os.kill(child, 9)
-    assert end_of(child) == -9
+    os.kill(child, signal.SIGKILL)
+    assert end_of(child) == -signal.SIGKILL
     assert end_of(waiting) == 0
     assert (tmp_path / "mine").exists()
-
-
-def test_waiting_is_said(tmp_path, capfd):
-    kept = Store(tmp_path)
-    with kept.lock("0123456789abcdef"):
-        child = start_child(lambda: Store(tmp_path).lock("0123456789abcdef").__enter__())
-        time.sleep(1.5)
-    assert end_of(child) == 0
-    assert "waiting for another process, which is making 0123456789ab\n" in capfd.readouterr().err
 
 
 def test_no_pickle_is_read_or_written():

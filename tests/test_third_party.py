@@ -25,7 +25,7 @@ def site(tmp_path_factory) -> Path:
     source = shutil.copytree(EXAMPLE, tmp_path_factory.mktemp("source") / "example")
     pip = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--no-index"]
     pip += ["--no-build-isolation", "--disable-pip-version-check", "--target", str(folder)]
-    subprocess.run([*pip, str(source)], check=True, timeout=300)
+    subprocess.run([*pip, str(source)], check=True)
     broken = "import a_module_that_nobody_has\n"
     add_distribution(folder, "sdd-broken", "2.0", broken, "broken = sdd_broken")
     return folder
@@ -35,7 +35,7 @@ def run(site: Path | str, command: list[str], folder: Path) -> subprocess.Comple
     """The command in a process that finds the distributions in `site` too."""
     environment = {**os.environ, "PYTHONPATH": str(site), "OMP_NUM_THREADS": "1"}
     return subprocess.run(
-        command, capture_output=True, text=True, env=environment, cwd=folder, timeout=300,
+        command, capture_output=True, text=True, env=environment, cwd=folder,
         check=False,
     )
 

@@ -239,7 +239,7 @@ matrices = st.integers(1, 30).flatmap(lambda levels: st.lists(
     st.lists(accuracies, min_size=levels, max_size=levels), min_size=1, max_size=4))
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(matrices, st.integers(1, 100_000), st.sampled_from([None, 2, 10]))
 def test_phases_follow_one_another_from_the_first_level_on(curves, test_examples, classes):
     values = np.array(curves)
@@ -262,7 +262,7 @@ def test_phases_follow_one_another_from_the_first_level_on(curves, test_examples
         assert phases.collapsed[1] == values.shape[1] - 1
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(st.lists(st.floats(0, 1), min_size=8, max_size=30), st.integers(10, 10_000),
        st.integers(2, 50))
 def test_a_larger_test_set_never_takes_double_descent_away(curve, test_examples, factor):

@@ -156,7 +156,7 @@ def test_ctrl_c_stops_with_one_line_and_the_same_command_goes_on(tmp_path):
     for _ in range(3):  # the run's name and two levels
         child.stderr.readline()
     child.send_signal(signal.SIGINT)
-    output, errors = child.communicate(timeout=60)
+    output, errors = child.communicate()
     assert child.returncode == 130
     assert output == ""
     lines = errors.splitlines()

@@ -2,10 +2,10 @@
 
 import json
 import struct
-import time
 
 import pytest
 from support import small
+from waiting import wait_until
 from wandb.proto import wandb_internal_pb2
 
 import sdd_core
@@ -47,13 +47,8 @@ def test_it_keeps_the_contract(monkeypatch):
 
 def _finished(file):
     """All records, as soon as W&B's own process has written the last one."""
-    until = time.monotonic() + 60
-    while True:
-        records = list(_records(file))
-        if any(record.HasField("exit") for record in records):
-            return records
-        assert time.monotonic() < until, f"{len(records)} records, and no end"
-        time.sleep(0.1)
+    wait_until(lambda: any(record.HasField("exit") for record in _records(file)))
+    return list(_records(file))
 
 
 def _records(file):

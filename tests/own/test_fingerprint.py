@@ -25,7 +25,7 @@ JSON = st.recursive(
 
 
 @given(JSON, JSON)
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 def test_json_values_are_told_apart_as_their_texts_are(one, other):
     assert (fingerprint(one) == fingerprint(other)) == (repr(one) == repr(other))
     assert fingerprint(deepcopy(one)) == fingerprint(one)

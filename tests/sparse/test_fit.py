@@ -1,19 +1,27 @@
-"""The measured costs."""
+"""The measured costs, by a clock of the test's own."""
 
 from __future__ import annotations
 
-from dataclasses import asdict
-from itertools import product
+from itertools import count
 
-from sdd_core.sparse.fit import fit_costs
-from sdd_core.training.costs import KernelCosts
+import pytest
 
-NAMES = ("sparse", "dense"), ("first", "inner")
+from sdd_core.sparse import fit
+
+STEP = 1e6
+"""Nanoseconds that every step takes by that clock."""
 
 
-def test_costs_of_this_machine_are_plausible():
-    costs = fit_costs(repeats=3).check()
-    # From a few picoseconds to a microsecond a weight, whatever the machine.
-    layers = [getattr(costs, f"{kernel}_{place}") for kernel, place in product(*NAMES)]
-    assert all(0.005 < cost < 1000 for cost in layers), layers
-    assert asdict(costs) != asdict(KernelCosts())
+def test_costs_are_nanoseconds_for_each_weight(monkeypatch):
+    ticks = count()
+    monkeypatch.setattr(fit, "perf_counter", lambda: next(ticks) * STEP / 1e9)
+    costs = fit.fit_costs(repeats=1).check()
+    assert costs.dense_first == pytest.approx(STEP / (300 * 784))
+    assert costs.dense_inner == pytest.approx(STEP / (300 * 300))
+    # Of the same layers 0.6 of the weights are kept.
+    assert costs.sparse_first == pytest.approx(costs.dense_first / 0.6, rel=0.01)
+    assert costs.sparse_inner == pytest.approx(costs.dense_inner / 0.6, rel=0.01)
+    # A large network takes no longer than a small one, so it is the step that costs.
+    assert (costs.general_weight, costs.general_step) == pytest.approx((0, STEP))
+    convolutions = (costs.sparse_pixel, costs.sparse_kept, costs.general_pixel)
+    assert convolutions == pytest.approx((0, 0, 0), abs=1e-9)

@@ -66,14 +66,15 @@ def test_follows_the_reference(name, steps, kernels):
 def test_float32_differs_by_rounding(density):
     case = make_case((100, 60, 30, 10), density, examples=1000, dtype=np.float32)
     network, reference = case.sparse(), Reference(case)
-    for steps, tolerance in ((1, 1e-6), (19, 1e-5), (180, 1e-3)):
+    # Not many: sooner or later rounding puts a unit on the other side of zero.
+    for steps, tolerance in ((1, 1e-6), (19, 1e-5)):
         order = case.order(steps, 128 * steps)
         network.train_epoch(case.images, case.labels, order, 128, rates(steps))
         reference.train(order, 128, rates(steps))
         assert_same(network, reference, rtol=tolerance, atol=tolerance)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     sizes=st.lists(st.integers(1, 40), min_size=2, max_size=5),
     densities=st.lists(st.sampled_from([0.0, 0.1, 0.5, 1.0]), min_size=4, max_size=4),

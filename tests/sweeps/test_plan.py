@@ -40,7 +40,7 @@ def shape(made: Plan) -> list[tuple[int, int | None, int, int | None]]:
     retrain=st.lists(st.sampled_from(["rewind", "scratch"]), min_size=1, max_size=2),
     levels=st.integers(0, 2),
 )  # fmt: skip
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_each_level_is_made_once_and_after_those_it_needs(
     seeds: list[int], pruners: list[Any], retrain: list[str], levels: int
 ) -> None:

@@ -52,7 +52,7 @@ def lists(draw: st.DrawFn) -> dict[str, list[Any]]:
 
 
 @given(lists())
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 def test_the_product_of_all_lists_in_order_and_none_twice(lists: dict[str, list[Any]]) -> None:
     nested: dict[str, Any] = {}
     for name, values in lists.items():

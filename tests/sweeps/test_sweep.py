@@ -6,14 +6,15 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+import tomllib
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
-from support import contents, draws
+from support import contents, draws, last_level_held
 from torch import nn
+from waiting import wait_until
 
 import sdd_core
 from sdd_core import SddError, load_plugins
@@ -21,14 +22,6 @@ from sdd_core.sweeps import SweepError, expand
 from sdd_core.sweeps.plan import Plan
 
 SEEDS, PRUNERS = [0, 1], ["imp", "random"]
-SETTINGS: dict[str, Any] = {
-    "seed": SEEDS,
-    "pruner": PRUNERS,
-    "model": {"name": "mlp", "widths": [16]},
-    "train": {"epochs": 12},
-    "levels": 2,
-    "engine": "reference",
-}
 FILE = """
 seed = [0, 1]
 pruner = ["imp", "random"]
@@ -37,6 +30,7 @@ engine = "reference"
 model = {name = "mlp", widths = [16]}
 train.epochs = 12
 """
+SETTINGS: dict[str, Any] = tomllib.loads(FILE)
 SDD = [sys.executable, "-c", "from sdd_core.cli import main; main()"]
 ENVIRONMENT = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
 
@@ -65,6 +59,16 @@ def results(store: Path) -> dict[str, bytes]:
 def files_in(folder: Path) -> set[str]:
     """What is in a folder right now; walking does not mind that files come and go."""
     return {os.path.join(place, name) for place, _, names in os.walk(folder) for name in names}
+
+
+def levels_in(folder: Path) -> int:
+    """How many of the 10 levels of the sweep there are."""
+    return len(next(os.walk(folder / "runs" / ".shared" / "levels"), ((), ()))[1])
+
+
+def checkpoints_in(folder: Path) -> bool:
+    """Whether a level is in the middle of its training."""
+    return any((folder / "runs" / ".shared" / "checkpoints").glob("*.safetensors"))
 
 
 @pytest.fixture(scope="module")
@@ -99,51 +103,46 @@ def test_a_sweep_is_its_runs_one_by_one(one_by_one: Path, tmp_path: Path) -> Non
 
 def test_killed_five_times_it_ends_as_if_it_had_not_been(one_by_one: Path, tmp_path: Path) -> None:
     after = draws(20, 0, 20)
-    levels = tmp_path / "runs" / ".shared" / "levels"
-    ended, left = [], []
     for wanted in (0, 1, 3, 5, 7):
-        process = subprocess.Popen(command(tmp_path, "--quiet"), env=ENVIRONMENT,
-                                   stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
-                                   start_new_session=True)
-        # The clock runs from a file more and from so many of the 10 levels, not from the start of
-        # an interpreter.
         came = files_in(tmp_path)
-        while process.poll() is None and (files_in(tmp_path) == came
-                                          or len(next(os.walk(levels), ((), ()))[1]) < wanted):
-            time.sleep(0.005)
-        time.sleep(after() / 1000)
-        if process.poll() is None:
+        with last_level_held(SETTINGS, tmp_path / "runs"):
+            process = subprocess.Popen(command(tmp_path, "--quiet"), env=ENVIRONMENT,
+                                       stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+                                       start_new_session=True)
+            # The clock runs from a file more and from so many of the 10 levels, not from the start
+            # of an interpreter.
+            wait_until(lambda came=came: files_in(tmp_path) != came, process)
+            wait_until(lambda wanted=wanted: levels_in(tmp_path) >= wanted, process)
+            time.sleep(after() / 1000)
             os.killpg(process.pid, signal.SIGKILL)
-        ended.append(process.wait())
-        left.append(len(results(tmp_path / "runs")))
-    assert ended.count(-signal.SIGKILL) >= 3
-    assert left[0] < len(results(one_by_one))
+            assert process.wait() == -signal.SIGKILL
     assert go(tmp_path).returncode == 0
     assert results(tmp_path / "runs") == results(one_by_one)
     assert sdd_core.table(tmp_path / "runs") == sdd_core.table(one_by_one)
 
 
 def test_a_worker_that_is_killed_in_a_level_is_replaced(one_by_one: Path, tmp_path: Path) -> None:
-    process = subprocess.Popen(command(tmp_path), env=ENVIRONMENT, text=True,
-                               stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
-    checkpoints = tmp_path / "runs" / ".shared" / "checkpoints"
-    killed = wait_for(lambda: any(checkpoints.glob("*.safetensors")) and kill_child(process.pid))
+    with last_level_held(SETTINGS, tmp_path / "runs"):
+        process = subprocess.Popen(command(tmp_path, "--workers", "1"), env=ENVIRONMENT, text=True,
+                                   stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+        # Nobody has to see a checkpoint, which is there for the time that a level takes.
+        wait_until(lambda: checkpoints_in(tmp_path) or levels_in(tmp_path) == 9, process)
+        kill_child(process.pid)
     _, said = process.communicate()
-    assert killed, said
     assert process.returncode == 0, said
     assert said.count("died (signal 9)") == 1
     assert results(tmp_path / "runs") == results(one_by_one)
 
 
 def test_interrupted_on_the_keyboard_it_stops_at_once_and_says_so(tmp_path: Path) -> None:
-    process = subprocess.Popen(command(tmp_path), env=ENVIRONMENT, text=True,
-                               start_new_session=True,
-                               stdout=subprocess.PIPE, stderr=subprocess.PIPE)
-    checkpoints = tmp_path / "runs" / ".shared" / "checkpoints"
-    assert wait_for(lambda: any(checkpoints.glob("*.safetensors")))
-    # To the workers too, as a terminal does.
-    os.killpg(process.pid, signal.SIGINT)
-    found, said = process.communicate(timeout=60)
+    with last_level_held(SETTINGS, tmp_path / "runs"):
+        process = subprocess.Popen(command(tmp_path), env=ENVIRONMENT, text=True,
+                                   start_new_session=True,
+                                   stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+        wait_until(lambda: checkpoints_in(tmp_path) or levels_in(tmp_path) == 9, process)
+        # To the workers too, as a terminal does.
+        os.killpg(process.pid, signal.SIGINT)
+        found, said = process.communicate()
     assert process.returncode == 130
     assert found == ""
     assert said.splitlines()[-1] == "stopped; the same command goes on from here"
@@ -206,21 +205,8 @@ def test_what_is_impossible_is_refused_before_anything_runs(tmp_path: Path) -> N
     assert not (tmp_path / "runs").exists()
 
 
-def wait_for(condition: Callable[[], Any], seconds: float = 60) -> bool:
-    end = time.monotonic() + seconds
-    while not condition():
-        if time.monotonic() > end:
-            return False
-        time.sleep(0.005)
-    return True
-
-
-def kill_child(parent: int) -> bool:
-    """Kill a child of a process."""
-    children = Path(f"/proc/{parent}/task/{parent}/children").read_text().split()
-    # Workers are started by threads.
-    for task in Path(f"/proc/{parent}/task").iterdir():
-        children += (task / "children").read_text().split()
-    if children:
-        os.kill(int(children[0]), signal.SIGKILL)
-    return bool(children)
+def kill_child(parent: int) -> None:
+    """Kill the child of a process; a thread of it may have started it."""
+    tasks = Path(f"/proc/{parent}/task").glob("*/children")
+    [child] = [child for task in tasks for child in task.read_text().split()]
+    os.kill(int(child), signal.SIGKILL)

@@ -47,7 +47,7 @@ def one_by_one(images: Tensor, pad: int, top: list, left: list, flip: list) -> T
     return out
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(st.data(), st.integers(0, 3), st.integers(1, 6))
 def test_a_batch_of_crops_is_each_image_cropped_by_itself(data, pad, count):
     images = dataset(7).train.images

@@ -4,10 +4,12 @@ import os
 import signal
 import subprocess
 import sys
-import time
+import tomllib
 from pathlib import Path
 
 import pytest
+from support import last_level_held
+from waiting import wait_until
 
 import sdd_core
 from sdd_core import SddError
@@ -61,15 +63,11 @@ def test_its_table_is_the_local_one_though_a_worker_is_killed(tmp_path: Path) ->
     with (tmp_path / "said").open("w+") as said:
         process = subprocess.Popen([*SDD, *words, "--store", str(tmp_path / "ray"), "--executor",
                                     "ray"], env=environment, stdout=subprocess.DEVNULL, stderr=said)
-        checkpoints = tmp_path / "ray" / ".shared" / "checkpoints"
-        killed = False
-        while process.poll() is None and not killed:
-            time.sleep(0.01)
-            killed = any(checkpoints.glob("*.safetensors")) and kill_busy_worker(process.pid)
+        with last_level_held(tomllib.loads(FILE), tmp_path / "ray"):
+            wait_until(lambda: kill_busy_worker(process.pid), process)
         process.wait()
         said.seek(0)
         assert process.returncode == 0, said.read()
-    assert killed
     local = subprocess.run([*SDD, *words, "--store", str(tmp_path / "local"),
                             "--executor.threads", "1"], env=environment, capture_output=True,
                            text=True, check=False)

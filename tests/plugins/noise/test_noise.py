@@ -44,7 +44,7 @@ def corrupt(noise, labels: torch.Tensor, seed: int = 0, **about) -> torch.Tensor
 
 
 @EVERY_KIND
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(labels=LABELS, rate=RATES, seed=st.integers(0, 5))
 def test_labels_stay_labels_and_the_input_stays_as_it_is(kind, labels, rate, seed):
     before = labels.clone()
@@ -56,7 +56,7 @@ def test_labels_stay_labels_and_the_input_stays_as_it_is(kind, labels, rate, see
 
 
 @EVERY_KIND
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 @given(labels=LABELS, rate=RATES)
 def test_the_generator_is_the_only_source_of_randomness(kind, labels, rate):
     torch.manual_seed(1)
@@ -74,7 +74,7 @@ def test_another_generator_gives_other_labels(kind):
 
 
 @EVERY_KIND
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(labels=LABELS, rates=st.tuples(RATES, RATES), seed=st.integers(0, 5))
 def test_a_higher_rate_keeps_the_wrong_labels_of_a_lower_one(kind, labels, rates, seed):
     low, high = (corrupt(kind(rate), labels, seed) for rate in sorted(rates))
@@ -84,7 +84,7 @@ def test_a_higher_rate_keeps_the_wrong_labels_of_a_lower_one(kind, labels, rates
 
 @EVERY_KIND
 @given(labels=LABELS)
-@settings(max_examples=10, deadline=None)
+@settings(max_examples=10)
 def test_no_label_is_wrong_at_rate_0(kind, labels):
     assert torch.equal(corrupt(kind(0.0), labels), labels)
 
@@ -96,14 +96,14 @@ def test_rates_that_are_no_fraction_are_refused(kind, rate):
         kind(rate)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(LABELS, RATES, st.integers(0, 5))
 def test_others_makes_exactly_the_rate_wrong(labels, rate, seed):
     noisy = corrupt(Symmetric(rate=rate, among="others"), labels, seed)
     assert int((noisy != labels).sum()) == round(rate * len(labels))
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(LABELS, RATES, st.integers(0, 5))
 def test_all_makes_at_most_the_rate_wrong(labels, rate, seed):
     noisy = corrupt(Symmetric(rate=rate), labels, seed)
@@ -135,7 +135,7 @@ def test_where_labels_are_wrong_does_not_follow_the_order_of_the_examples(kind):
     assert abs(first - second) < 0.04
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(LABELS, RATES, st.integers(0, 5))
 def test_pair_flip_flips_exactly_so_many_of_each_class_to_the_next(labels, rate, seed):
     noisy = corrupt(PairFlip(rate=rate), labels, seed)
@@ -146,7 +146,7 @@ def test_pair_flip_flips_exactly_so_many_of_each_class_to_the_next(labels, rate,
         assert set(became[flipped].tolist()) <= {(true + 1) % CLASSES}
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(LABELS, RATES, st.integers(0, 5))
 def test_asymmetric_flips_exactly_so_many_of_each_class_that_has_a_double(labels, rate, seed):
     noisy = corrupt(Asymmetric(rate=rate, pairs=PAIRS), labels, seed)
