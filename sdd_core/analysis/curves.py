@@ -5,12 +5,14 @@ All functions take many curves at once, `[..., levels]`.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 
 Array = np.ndarray
 
 
-def smoothed(values: Array) -> Array:
+def smoothed(values: Array | Sequence[float]) -> Array:
     """Return running medians of three along the last axis; both ends stay as they are. One odd
     level then decides nothing, and a valley of two levels keeps its depth."""
     values = np.asarray(values, dtype=float)

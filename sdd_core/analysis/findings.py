@@ -106,11 +106,11 @@ class Findings:
     @cached_property
     def _turns(self) -> tuple[tuple[Interval, Interval], tuple[Interval, Interval]]:
         values, levels = self._whole("test_accuracy")
-        turns = (self.phases.valley, self.phases.peak)
+        turns = [level for level in (self.phases.valley, self.phases.peak) if level is not None]
         if len(values) < SEVERAL or not set(turns) <= set(levels):
             mean = self.group.statistics("test_accuracy").mean
             valley, peak = ((Interval(self.sparsity[level]), Interval(mean[level]))
-                            for level in turns if level is not None)
+                            for level in turns)
             return valley, peak
         curve = Curve(values, self.group.test_examples, self.group.classes)
         places = [self.sparsity[level] for level in levels]

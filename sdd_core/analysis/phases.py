@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 
@@ -104,13 +105,13 @@ def find_phases(
     at = [float(sparsity[level]) for level in levels]
     found = _found(curve, at)
     # Levels without an accuracy belong to the phase around them.
-    place = {i: int(level) for i, level in enumerate(levels)}
-    place[len(levels) - 1] = values.shape[1] - 1
-    ends = {name: (int(levels[first - 1]) + 1 if first else 0, place[last])
-            for name, (first, last) in found.named().items()}
-    turning = {name: int(levels[level]) for name in ("valley", "peak")
-               if (level := getattr(found, name)) is not None}
-    return Phases(found.double_descent, found.verdict, found.undecided, **ends, **turning)
+    place = levels.tolist()
+    ends = [*place[:-1], values.shape[1] - 1]
+    moved: dict[str, Any] = {name: (place[first - 1] + 1 if first else 0, ends[last])
+                             for name, (first, last) in found.named().items()}
+    if found.valley is not None and found.peak is not None:
+        moved |= {"valley": place[found.valley], "peak": place[found.peak]}
+    return replace(found, **moved)
 
 
 def percent(sparsity: float) -> str:
@@ -193,7 +194,7 @@ def _found(curve: Curve, sparsity: Sequence[float]) -> Phases:
     if depth > NEARLY:
         verdict = (f"undecided: test accuracy falls and rises again around {where[valley]} "
                    "sparsity, but by less than chance may make of it; more seeds would tell")
-        return Phases(False, verdict, undecided=True, **_spans(curve)[0])
+        return replace(_level_or_rising(curve)[0], verdict=verdict, undecided=True)
     return _without(curve, where, sparsity[-1])
 
 
@@ -222,9 +223,9 @@ def _with_valley(curve: Curve, where: Sequence[str], valley: int, peak: int) -> 
     )
 
 
-def _spans(curve: Curve) -> tuple[dict[str, Span | None], bool, bool]:
-    """The phases of a curve without a valley, and whether it rises and falls by more than
-    chance."""
+def _level_or_rising(curve: Curve) -> tuple[Phases, bool, bool]:
+    """The phases of a curve without a valley, without a verdict, and whether it rises and falls by
+    more than chance."""
     height, raw, last, top = curve.height, curve.raw, curve.last, curve.highest()
     lowest = top + int(np.argmin(height[top:]))
     rises = curve.differ(top, 0, curve.limits.rise)
@@ -237,27 +238,26 @@ def _spans(curve: Curve) -> tuple[dict[str, Span | None], bool, bool]:
                                 if i == top or height[i] >= raw[0]))
     end = sweet[1] if sweet else light
     collapsed = curve.tail(end + 1) if falls else None
-    return {"light": (0, light), "sweet": sweet, "collapsed": collapsed}, rises, falls
+    return Phases(False, "", light=(0, light), sweet=sweet, collapsed=collapsed), rises, falls
 
 
 def _without(curve: Curve, where: Sequence[str], deepest: float) -> Phases:
     """The phases of a curve that does not fall and rise again."""
     raw, last, top = curve.raw, curve.last, curve.highest()
-    spans, rises, falls = _spans(curve)
+    phases, rises, falls = _level_or_rising(curve)
     if rises:
         what = (f"test accuracy rises from {raw[0]:.3f} to {raw[top]:.3f} at {where[top]} "
                 "sparsity without falling first")
     else:
-        light = spans["light"]
         what = f"test accuracy stays near {raw[0]:.3f}"
         if raw[top] > raw[0] + curve.binomial[0]:
             what += f" (at most {raw[top]:.3f})"
-        what += f" up to {where[light[1] if light else last]} sparsity"
+        what += f" up to {where[phases.light[1] if phases.light else last]} sparsity"
     if falls:
         what += f", then falls to {raw[last]:.3f} at {where[last]}"
-    if falls and not rises and spans["collapsed"] is None and deepest < DEEP:
+    if falls and not rises and phases.collapsed is None and deepest < DEEP:
         verdict = f"the curve ends too early to tell: {what}; more levels would tell"
-        return Phases(False, verdict, undecided=True, **spans)
+        return replace(phases, verdict=verdict, undecided=True)
     seen = float(np.median(curve.chance(curve.limits.depth)))
-    return Phases(False, f"no double descent up to {where[last]}: {what}; a valley of less than "
-                  f"{seen:.3f} may be chance", **spans)
+    return replace(phases, verdict=f"no double descent up to {where[last]}: {what}; a valley of "
+                   f"less than {seen:.3f} may be chance")
