@@ -4,11 +4,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 from pydantic import PrivateAttr
 from support import go, plugins_with, small
 
 import sdd_core
-from sdd_core import SddError, Tracker, hookimpl
+from sdd_core import Dataset, Metric, SddError, Tracker, hookimpl
 from sdd_core.tracking import make_trackers, tracking
 
 
@@ -44,6 +45,7 @@ class Missing(Notes):
 
 
 PLUGINS = plugins_with(sdd_trackers=[Notes, Missing])
+X, Y = torch.rand(40, 4), torch.arange(40) % 2
 QUICK = small(levels=1, train={"epochs": 2})
 
 
@@ -146,3 +148,24 @@ def test_mistakes_are_one_line_before_anything_runs(tmp_path, wanted, message):
         run(tmp_path / "store", [wanted])
     assert "\n" not in str(refused.value)
     assert not (tmp_path / "store").exists()
+
+
+class Loud(Metric):
+    """Its value's name is more than a name."""
+
+    name = "loud"
+
+    def measure(self, level):
+        return {"a\n\x1b[31m": 1.0, "by": {"x\x07": 2.0}}
+
+
+def test_names_and_texts_are_what_they_are(tmp_path):
+    notes = Notes()
+    plugins = plugins_with(sdd_trackers=[Notes], sdd_metrics=[Loud])
+    data = Dataset.of((X, Y), (X, Y), name="d\x1b[2J")
+    sdd_core.run({**QUICK, "data": data, "metrics": ["loud"]}, store=tmp_path, plugins=plugins,
+                 trackers=notes, device="cpu")
+    assert notes._heard[0][2]["data.name"] == "given:d\\x1b[2J"
+    names = {name for method, *what in notes._heard if method == "log" for name in what[2]}
+    assert {"level/a\\n\\x1b[31m", "level/by/x\\x07"} < names
+    assert all(name.isprintable() for name in names)

@@ -1,5 +1,7 @@
 """What the real TensorBoard reads out of the files of a run."""
 
+from html import unescape
+
 import pytest
 from support import small
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
@@ -7,6 +9,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 import sdd_core
 from sdd_core import load_plugins
 from sdd_core.testing import check_tracker
+from sdd_plugins.trackers.tensorboard import _shown
 
 
 @pytest.mark.parametrize("folder", [None, "logs"])
@@ -32,6 +35,15 @@ def test_settings_curves_and_the_figure(tmp_path, monkeypatch, folder):
     assert [image.step for image in events.Images("figure")] == [0]
     text = events.Tensors("settings/text_summary")[0].tensor_proto.string_val[0].decode()
     assert "| train.epochs | 3 |" in text
+
+
+def test_settings_are_shown_as_what_they_are():
+    # TensorBoard takes them as Markdown.
+    text = "a|b <script>x</script> *c* [d](e) `f` _g_ &amp; $h$"
+    assert unescape(_shown(text)) == text
+    assert not set(_shown(text)) & set("|<>*[]`$")
+    assert _shown("train.weight_decay") == "train.weight_decay"
+    assert _shown("-0.5, 1e-05") == "-0.5, 1e-05"
 
 
 def test_each_run_of_a_sweep(tmp_path):

@@ -4,7 +4,8 @@ import json
 import struct
 
 import pytest
-from support import small
+import wandb
+from support import go, small
 from waiting import wait_until
 from wandb.proto import wandb_internal_pb2
 
@@ -38,6 +39,26 @@ def test_settings_curves_and_the_figure(tmp_path, monkeypatch):
         epoch["number"]: pytest.approx(epoch["test_loss"]) for epoch in result.levels[1].epochs
     }
     assert any(name.startswith("figure") for row in rows for name in row)
+
+
+@pytest.mark.parametrize("fails", ["start", "log"])
+def test_after_a_failure_the_same_run_can_start_again(tmp_path, monkeypatch, capfd, fails):
+    monkeypatch.setenv("WANDB_MODE", "offline")
+    started = wandb.init
+
+    def broken(*words, **options):
+        run = started(*words, **options)
+        if fails == "start":
+            raise RuntimeError("no route")
+        run.define_metric = None
+        return run
+
+    with monkeypatch.context() as patch:
+        patch.setattr(wandb, "init", broken)
+        go(small(levels=0), tmp_path, trackers="wandb")
+    assert "tracker 'wandb:sdd' failed" in capfd.readouterr().err
+    go(small(levels=1), tmp_path, trackers="wandb")
+    assert "warning" not in capfd.readouterr().err
 
 
 def test_it_keeps_the_contract(monkeypatch):

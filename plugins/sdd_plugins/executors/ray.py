@@ -1,13 +1,22 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
+from collections.abc import Iterator
 from concurrent import futures
+from contextlib import contextmanager, nullcontext
+from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 from pydantic import Field
 
 from sdd_core import Executor, SddError
 from sdd_plugins.executors.local import cores
+
+
+MARK = "SDD_RAY_GUARD"
 
 
 class Ray(Executor):
@@ -36,28 +45,63 @@ class Ray(Executor):
             raise SddError("executor 'ray' needs Ray, which is not installed; "
                            "pip install 'sdd[ray]'") from None
         started = not ray.is_initialized()
-        if started:
-            self._connect(ray)
+        guard = self._connect(ray) if started else None
         options = {"num_cpus": self.cpus, "max_retries": self.retries}
-        return _Pool(ray, options, self.workers or width, started)
+        return _Pool(ray, options, self.workers or width, started, guard)
 
-    def _connect(self, ray: Any) -> None:
+    def _connect(self, ray: Any) -> _Guard | None:
+        """Connect to a cluster, or start a Ray on this machine, with a guard."""
         address = self.address or os.environ.get("RAY_ADDRESS")
         own = {"num_cpus": (self.workers or cores()) * self.cpus, "include_dashboard": False}
         where = {"address": address} if address else {"address": "local", **own}
+        guard = None if address else _Guard()
         try:
-            ray.init(**where, logging_level="warning", configure_logging=True)
+            with guard.marking() if guard else nullcontext():
+                ray.init(**where, logging_level="warning", configure_logging=True)
         except (ConnectionError, RuntimeError, ValueError) as error:
+            if guard:
+                guard.end()
             reason = " ".join(str(error).split())
             raise SddError(f"cannot reach Ray at {where['address']!r}: {reason}") from None
+        return guard
+
+
+class _Guard:
+    """A process that outlives this one and ends the Ray that it started, see guard.py. Only Linux
+    says which processes those are; elsewhere there is none."""
+
+    def __init__(self) -> None:
+        self._mark = f"{uuid4()}"
+        self._process = subprocess.Popen(
+            [sys.executable, "-I", str(Path(__file__).with_name("guard.py")), self._mark],
+            stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+            start_new_session=True,  # no signal of the terminal ends it
+        ) if sys.platform == "linux" else None
+
+    @contextmanager
+    def marking(self) -> Iterator[None]:
+        """What is started meanwhile, and by that, is the guard's business."""
+        os.environ[MARK] = self._mark
+        try:
+            yield
+        finally:
+            del os.environ[MARK]
+
+    def end(self) -> None:
+        """End what is left of Ray, and the guard."""
+        if self._process and self._process.stdin:
+            self._process.stdin.close()
+            self._process.wait()
 
 
 class _Pool(futures.ThreadPoolExecutor):
     """Threads, each of which waits for what Ray does for it."""
 
-    def __init__(self, ray: Any, options: dict[str, Any], workers: int, started: bool) -> None:
+    def __init__(
+        self, ray: Any, options: dict[str, Any], workers: int, started: bool, guard: _Guard | None
+    ) -> None:
         super().__init__(workers, "sdd-ray")
-        self._ray, self._options, self._started = ray, options, started
+        self._ray, self._options, self._started, self._guard = ray, options, started, guard
         self._asked: list[Any] = []
 
     def submit(self, fn: Any, /, *args: Any, **kwargs: Any) -> futures.Future[Any]:
@@ -72,7 +116,8 @@ class _Pool(futures.ThreadPoolExecutor):
             cause = getattr(error, "cause", None)
             if isinstance(cause, SddError):  # what the task itself has to say
                 raise cause from None
-            raise SddError(f"Ray: {str(error).splitlines()[0]}") from None
+            reason = (str(error).splitlines() or [type(error).__name__])[0]
+            raise SddError(f"Ray: {reason}") from None
 
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
         if cancel_futures:
@@ -82,3 +127,5 @@ class _Pool(futures.ThreadPoolExecutor):
         super().shutdown(wait)
         if self._started:
             self._ray.shutdown()
+        if self._guard:
+            self._guard.end()

@@ -12,6 +12,7 @@ from support import last_level_held
 from waiting import wait_until
 
 import sdd_core
+from plugins.executors.test_local import lives
 from sdd_core import SddError
 from sdd_plugins.executors.ray import Ray
 
@@ -75,6 +76,78 @@ def test_its_table_is_the_local_one_though_a_worker_is_killed(tmp_path: Path) ->
     rows = sdd_core.table(tmp_path / "local")
     assert len(rows) == 8
     assert sdd_core.table(tmp_path / "ray") == rows
+
+
+def ended(processes: list[int], seconds: float = 30) -> bool:
+    """Whether all of them are gone, or will be soon."""
+    until = time.monotonic() + seconds
+    while any(lives(process) for process in processes):
+        if time.monotonic() > until:
+            return False
+        time.sleep(0.05)
+    return True
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux says whose processes they are")
+def test_no_process_of_ray_outlives_a_sweep_that_was_killed(tmp_path: Path) -> None:
+    pytest.importorskip("ray")
+    script = """
+from pathlib import Path
+from plugins.executors.test_local import double, sleep
+from plugins.executors.test_ray import Ray
+pool = Ray(workers=1).open(1)
+pool.submit(double, 0).result()
+print("ready", flush=True)
+pool.submit(sleep, Path("/dev/null")).result()
+"""
+    path = os.pathsep.join(filter(None, sys.path))
+    parent = subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE, text=True,
+                              env={**os.environ, "PYTHONPATH": path})
+    assert parent.stdout
+    while parent.stdout.readline() not in {"ready\n", ""}:
+        pass
+    started = descendants(parent.pid)
+    assert len(started) > 3  # the agents of Ray among them
+    parent.kill()
+    parent.wait()
+    assert ended(started)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux says whose processes they are")
+@pytest.mark.parametrize("how", ["killed", "ended"])
+def test_the_guard_ends_what_was_marked_and_nothing_else(how: str) -> None:
+    script = """
+import subprocess, sys
+from sdd_plugins.executors.ray import _Guard
+sleep = [sys.executable, "-c", "import time; time.sleep(1000)"]
+guard = _Guard()
+with guard.marking():
+    marked = subprocess.Popen(["sh", "-c", '"$@" & echo $!; wait', "sh", *sleep],
+                              stdout=subprocess.PIPE, text=True, start_new_session=True)
+other = subprocess.Popen(sleep)
+print(marked.pid, marked.stdout.readline().strip(), guard._process.pid, other.pid, flush=True)
+if sys.stdin.readline() == "end\\n":
+    guard.end()
+    print("over", flush=True)
+"""
+    parent = subprocess.Popen([sys.executable, "-c", script], stdin=subprocess.PIPE,
+                              stdout=subprocess.PIPE, text=True)
+    assert parent.stdin and parent.stdout
+    *marked, guard, other = map(int, parent.stdout.readline().split())
+    try:
+        assert all(map(lives, [*marked, guard, other]))
+        if how == "killed":
+            parent.kill()
+        else:
+            parent.stdin.write("end\n")
+            parent.stdin.flush()
+            assert parent.stdout.readline() == "over\n"
+        assert ended([*marked, guard])
+        assert lives(other)
+    finally:
+        parent.kill()
+        parent.wait()
+        os.kill(other, signal.SIGKILL)
 
 
 def test_a_cluster_that_is_not_there_is_said_in_one_line() -> None:
