@@ -52,6 +52,16 @@ def test_without_wrong_labels_there_is_no_double_descent(store):
     assert min(clean.curve("test_accuracy")[:20]) > 0.95
 
 
+def test_without_momentum_there_is_no_double_descent_either(store, noisy):
+    """Table 1 has none for LeNet-300-100, section 2.2 has 0.9: at this scale it decides."""
+    levels = noisy.phases.valley + 2
+    calm = sdd_core.run({"train": {"momentum": 0.0}, "levels": levels}, store=store)
+    test = calm.curve("test_accuracy")
+    assert test[0] > noisy.curve("test_accuracy")[0] + 0.1
+    assert min(test) > test[0] - 0.04
+    assert not calm.phases.double_descent
+
+
 def test_the_ticket_loses_to_a_fresh_initialisation_where_it_overfits(store, noisy):
     """Section 4: under the same masks, with wrong labels."""
     levels = noisy.phases.valley + 1
