@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from sdd_core.api import run
     from sdd_core.data import Augmentation, Dataset, Split
     from sdd_core.errors import SddError
+    from sdd_core.evaluation import second_derivatives
     from sdd_core.experiment import Experiment, Train
     from sdd_core.files import check_unchanged, with_checksum
     from sdd_core.level import Epoch, LevelView
@@ -100,6 +101,7 @@ _HOMES = {
     "load_plugins": "plugin_manager",
     "plot": "report.plot",
     "run": "api",
+    "second_derivatives": "evaluation",
     "sweep": "sweeps",
     "table": "analysis.tidy",
     "with_checksum": "files",
