@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from sdd_core.api import run
     from sdd_core.data import Augmentation, Dataset, Split
     from sdd_core.errors import SddError
+    from sdd_core.evaluation import second_derivatives
     from sdd_core.experiment import Experiment, Train
     from sdd_core.files import check_unchanged, with_checksum
     from sdd_core.level import Epoch, LevelView
@@ -103,6 +104,7 @@ _HOMES = {
     "plot": "report.plot",
     "recommend": "analysis.recommendation",
     "run": "api",
+    "second_derivatives": "evaluation",
     "sweep": "sweeps",
     "table": "analysis.tidy",
     "warn": "notices",

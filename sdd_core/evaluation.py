@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 import torch
 from torch import Tensor, nn
+from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.nn.functional import cross_entropy
 
 from sdd_core.data import Dataset
@@ -70,6 +74,25 @@ def loss_gradients(
         for name, p in network.named_parameters()
         if p.requires_grad
     }
+
+
+@contextmanager
+def second_derivatives(network: nn.Module) -> Iterator[None]:
+    """Let gradients of this network be differentiated once more, as Hessians need it.
+
+    Torch's fast kernels for attention, and cuDNN's for recurrent layers, know one derivative only:
+    while this lasts, plain operations take their place.
+    """
+    fast, cudnn = torch.backends.mha.get_fastpath_enabled(), torch.backends.cudnn.enabled
+    recurrent = any(isinstance(module, nn.RNNBase) for module in network.modules())
+    torch.backends.mha.set_fastpath_enabled(False)
+    torch.backends.cudnn.enabled = cudnn and not recurrent
+    try:
+        with sdpa_kernel(SDPBackend.MATH):
+            yield
+    finally:
+        torch.backends.mha.set_fastpath_enabled(fast)
+        torch.backends.cudnn.enabled = cudnn
 
 
 def check_output(

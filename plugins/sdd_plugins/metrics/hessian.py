@@ -6,7 +6,7 @@ import torch
 from pydantic import Field
 from torch import nn
 
-from sdd_core import LevelView, SddError
+from sdd_core import LevelView, SddError, second_derivatives
 from sdd_plugins.metrics.subset import OnSubset
 
 
@@ -60,10 +60,11 @@ class Hessian(OnSubset):
         hessian = whole if kept.all() else SubmatrixLinearOperator(whole, places, places)
         draw = level.generator("hessian eigenvalue")
         start = torch.randn(len(places), generator=draw).numpy()
-        (top,) = eigsh(hessian.to_scipy(start.dtype), k=1, which="LA", v0=start, tol=1e-4,
-                       return_eigenvectors=False)  # fmt: skip
         vectors = min(self.vectors, len(places) - 1)
-        with torch.random.fork_rng():  # it draws from torch's global generator
-            torch.manual_seed(level.generator("hessian trace").initial_seed())
-            trace = hutchinson_trace(hessian, num_matvecs=vectors)
+        with second_derivatives(network):
+            (top,) = eigsh(hessian.to_scipy(start.dtype), k=1, which="LA", v0=start, tol=1e-4,
+                           return_eigenvectors=False)  # fmt: skip
+            with torch.random.fork_rng():  # it draws from torch's global generator
+                torch.manual_seed(level.generator("hessian trace").initial_seed())
+                trace = hutchinson_trace(hessian, num_matvecs=vectors)
         return {"hessian_top_eigenvalue": float(top), "hessian_trace": trace.item()}

@@ -110,10 +110,7 @@ class _Block(nn.Module):
 
 
 class _Attention(nn.Module):
-    """Self-attention of several heads, each projection a layer of its own.
-
-    Written out, for torch's fused attention has no second derivative, which Hessians need.
-    """
+    """Self-attention of several heads, each projection a layer of its own, written out."""
 
     def __init__(self, width: int, heads: int) -> None:
         super().__init__()

@@ -5,7 +5,7 @@ from pydantic import Field
 from torch import Tensor
 from torch.nn.functional import cross_entropy
 
-from sdd_core import LevelView, Pruner
+from sdd_core import LevelView, Pruner, second_derivatives
 
 
 class Grasp(Pruner):
@@ -39,18 +39,19 @@ class Grasp(Pruner):
                 loss, weights, create_graph=again, materialize_grads=True
             )
 
-        gradient = [torch.zeros_like(weight) for weight in weights]
-        for batch in batches:
-            for total, part in zip(gradient, gradients(*batch, again=False), strict=True):
-                total.add_(part)
-        curved = [torch.zeros_like(weight) for weight in weights]
-        for batch in batches:
-            parts = zip(gradients(*batch, again=True), gradient, strict=True)
-            # The gradient of <g of this batch, g of all> is this batch's share of Hg.
-            product = torch.stack([(part * whole).sum() for part, whole in parts]).sum()
-            shares = torch.autograd.grad(product, weights, materialize_grads=True)
-            for total, share in zip(curved, shares, strict=True):
-                total.add_(share)
+        with second_derivatives(network):
+            gradient = [torch.zeros_like(weight) for weight in weights]
+            for batch in batches:
+                for total, part in zip(gradient, gradients(*batch, again=False), strict=True):
+                    total.add_(part)
+            curved = [torch.zeros_like(weight) for weight in weights]
+            for batch in batches:
+                parts = zip(gradients(*batch, again=True), gradient, strict=True)
+                # The gradient of <g of this batch, g of all> is this batch's share of Hg.
+                product = torch.stack([(part * whole).sum() for part, whole in parts]).sum()
+                shares = torch.autograd.grad(product, weights, materialize_grads=True)
+                for total, share in zip(curved, shares, strict=True):
+                    total.add_(share)
         return {
             name: (weight * hg).detach().cpu()
             for name, weight, hg in zip(level.prunable, weights, curved, strict=True)

@@ -1,32 +1,37 @@
+import math
 from collections.abc import Mapping
 
 import torch
 from pydantic import Field
-from torch import Tensor
+from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _NormBase
 
 from sdd_core import LevelView, Pruner
 
 
 class SynFlow(Pruner):
-    """SynFlow, synaptic flow: the smallest w dR/dw at initialisation go, in many small steps.
+    """SynFlow, synaptic flow: the smallest |w dR/dw| at initialisation go, in many small steps.
 
     R is the sum of the outputs of the network with absolute weights, in evaluation mode, for an
-    input of ones: no data is looked at. Within one level the density falls exponentially to the
-    one that is asked for, and the flow is computed anew after each step, which is what keeps
-    whole layers from disappearing. Double precision, for a deep network's flow is very large or
-    small. Meant to prune once, before any training.
+    input of ones: no data is looked at. The score is an absolute value, as in the authors' code:
+    w dR/dw is negative behind a layer normalisation, for example. Within one level the density
+    falls exponentially to the one that is asked for, and the flow is computed anew after each
+    step, which is what keeps whole layers from disappearing. Double precision, for a deep
+    network's flow is very large or small. Meant to prune once, before any training.
     """
 
     name = "synflow"
-    source = "Tanaka et al., 2020, arXiv:2006.05467, eq. 1 and algorithm 1"
+    source = (
+        "Tanaka et al., 2020, arXiv:2006.05467, eq. 1 and algorithm 1; "
+        "github.com/ganguli-lab/Synaptic-Flow"
+    )
+    revision = 2
 
     steps: int = Field(default=100, ge=1, description="how often the flow is computed in a level")
 
     def scores(self, level: LevelView) -> Mapping[str, Tensor]:
         network = level.network("initialisation").double()
-        with torch.no_grad():
-            for tensor in network.state_dict().values():
-                tensor.abs_()
+        _make_positive(network)
         weights = {name: p for name, p in network.named_parameters() if name in level.prunable}
         device = level.device
         ones = torch.ones(1, *level.data.input_shape, dtype=torch.float64, device=device)
@@ -40,10 +45,11 @@ class SynFlow(Pruner):
             total = network(ones).sum()
             gradients = torch.autograd.grad(total, list(weights.values()), materialize_grads=True)
             pairs = zip(weights.values(), gradients, strict=True)
-            return torch.cat([(weight * gradient).detach().flatten() for weight, gradient in pairs])
+            return torch.cat([(weight * slope).detach().abs().flatten() for weight, slope in pairs])
 
         for step in range(1, self.steps):  # the last one is what the engine does with the scores
-            aim = round(len(kept) * start * ratio ** (step / self.steps))
+            # The authors round down what goes, so that something is always left.
+            aim = math.ceil(len(kept) * start * ratio ** (step / self.steps))
             lowest = flow().masked_fill(~kept, torch.inf).argsort(stable=True)
             now = lowest[: int(kept.sum()) - aim]
             kept[now], gone[now] = False, float(step - self.steps)
@@ -52,6 +58,18 @@ class SynFlow(Pruner):
                     weight.masked_fill_(~mask, 0.0)
         scores = _split(torch.where(kept, flow(), gone), weights)
         return dict(zip(weights, scores, strict=True))
+
+
+@torch.no_grad()
+def _make_positive(network: nn.Module) -> None:
+    """Absolute values for the parameters and, as the authors do, for the statistics of batch
+    normalisation; other buffers are no weights, and may be masks of -inf."""
+    statistics = [
+        buffer for module in network.modules() if isinstance(module, _NormBase)
+        for buffer in module.buffers(recurse=False)
+    ]
+    for tensor in (*network.parameters(), *statistics):
+        tensor.abs_()
 
 
 def _split(flat: Tensor, weights: Mapping[str, Tensor]) -> list[Tensor]:
