@@ -16,6 +16,7 @@ from torch import Tensor
 from sdd_core import masks as masking
 from sdd_core.errors import SddError
 from sdd_core.experiment import Experiment
+from sdd_core.files import SUMS
 from sdd_core.guard import DataChanged
 from sdd_core.keys import ablated_key, digest, identity, level_keys
 from sdd_core.level import Level, LevelView
@@ -25,6 +26,7 @@ from sdd_core.plugin import Metric, Schedule
 from sdd_core.plugin_manager import Plugins, load_plugins
 from sdd_core.randomness import fork_random_state
 from sdd_core.result import Result
+from sdd_core.rows import check_metrics
 from sdd_core.run_folder import Run, level_result, plain
 from sdd_core.store import LEVEL_FILES, Store
 from sdd_core.training.levels import Call, Levels
@@ -123,6 +125,7 @@ class _Engine:
         for level, key, before, dense in self.levels():
             changed, own_key = self._ablated(level, key, before, dense)
             self._measure(changed, own_key, level.masks, before, dense, known.get(level.index))
+        self.folder.settle()
         result = self.folder.result()
         self._call("sdd_run_end", result=result)
         return result
@@ -233,7 +236,7 @@ class _Engine:
             }
             self.folder.keep(row)
         folder = self.store.level_folder(key)
-        self.folder.link(level.index, {name: folder / name for name in LEVEL_FILES})
+        self.folder.link(level.index, {name: folder / name for name in (*LEVEL_FILES, SUMS)})
         self._call("sdd_level_end", level=level_result(row))
 
     def _measured(self, key: str, view: LevelView) -> list[dict[str, Any] | None]:
@@ -261,7 +264,7 @@ class _Engine:
                 if not isinstance(values, Mapping):
                     raise TypeError(f"measure() returned {type(values).__name__}; expected a "
                                     "mapping from names to values")
-                return {str(name): plain(value) for name, value in values.items()}
+                return dict(check_metrics({str(n): plain(value) for n, value in values.items()}))
         except DataChanged:
             raise
         except SddError as error:

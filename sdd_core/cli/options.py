@@ -13,6 +13,8 @@ from sdd_core.cli.completion import names_of
 INTERRUPTED = 130
 """The exit code of what Ctrl-C ended, as shells have it."""
 
+LEFT_OUT = 1
+"""The exit code of what was done, but not for all runs."""
 
 
 class Folder(click.Path):

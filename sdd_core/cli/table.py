@@ -12,13 +12,16 @@ import click
 from sdd_core.analysis.tidy import csv_text, parquet_bytes, stored_results
 from sdd_core.analysis.tidy import table as tidy_table
 from sdd_core.cli.options import no_plugin_option, store_option
-from sdd_core.cli.runs import find_run, run_folders
+from sdd_core.cli.runs import end_with, folder_of
 from sdd_core.errors import SddError
 from sdd_core.experiment import read_toml
 from sdd_core.files import write_atomic
+from sdd_core.keys import run_name
 from sdd_core.plugin_manager import Plugins, load_plugins, warn_of_problems
+from sdd_core.reading import exists
 from sdd_core.result import Result
-from sdd_core.run_folder import Run, open_run
+from sdd_core.run_record import RECORD
+from sdd_core.stored_runs import results_of, run_folders
 from sdd_core.sweeps import expand
 
 
@@ -35,12 +38,14 @@ def table(
 
     RUN is a name that `sdd runs` lists, a pattern such as 'digits-*', or a folder; FILE an
     experiment or sweep file (.toml), for all its runs. All the runs in the store if none is given.
+    Those that cannot be read are left out, with exit code 1.
     """
     if output is not None and output.suffix not in {".csv", ".parquet"}:
         raise SddError(f"cannot write {output}: expected a name that ends in .csv or .parquet")
     plugins = load_plugins(no_plugin)
     warn_of_problems(plugins)
-    rows = tidy_table(named_results(names, store, plugins))
+    results, left_out = named_results(names, store, plugins)
+    rows = tidy_table(results)
     if not rows:
         raise SddError(f"there is no finished level yet in {store}; `sdd sweep` and `sdd run` "
                        "make some")
@@ -49,30 +54,43 @@ def table(
     else:
         write_atomic(output, parquet_bytes(rows) if output.suffix == ".parquet" else csv_text(rows))
         click.echo(f"wrote {output}", err=True)
+    end_with(left_out)
 
 
-def named_results(names: Sequence[str], store: Path, plugins: Plugins) -> list[Result]:
-    """The results that names, patterns, folders and files mean; of all runs in the store where
-    there are none. Raises SddError."""
-    if not names:
-        return stored_results(store, plugins)
-    found = {result.run: result for name in names for result in _named(name, store, plugins)}
-    return list(found.values())
+def named_results(
+    names: Sequence[str], store: Path, plugins: Plugins
+) -> tuple[list[Result], list[SddError]]:
+    """The results that names, patterns, folders and files mean, of all runs in the store where
+    there are none, and why others cannot be read. Raises SddError, also where none can be read."""
+    if names:
+        # A run that is named twice counts once.
+        folders = {one.name: one for name in names for one in _named(name, store, plugins)}
+        found = results_of(folders.values(), plugins)
+    else:
+        found = stored_results(store, plugins)
+    results, left_out = found
+    if left_out and not results:
+        raise SddError(f"no run can be read: {left_out[0]}")
+    return results, left_out
 
 
-def _named(name: str, store: Path, plugins: Plugins) -> list[Result]:
-    """The results of a run, of those that a pattern matches, or of those that a file stands for
+def _named(name: str, store: Path, plugins: Plugins) -> list[Path]:
+    """The folder of a run, those that match a pattern, or those of the runs that a file stands for
     and that have begun."""
     if "*" in name:
         matching = [folder for folder in run_folders(store) if fnmatchcase(folder.name, name)]
         if not matching:
             raise SddError(f"no run in {store} matches {name!r}; `sdd runs` lists what is there")
-        return [open_run(folder, plugins).result() for folder in matching]
+        return matching
     if not name.endswith(".toml"):
-        return [find_run(name, store, plugins).result()]
-    runs = [Run.of(one, store) for one in expand([read_toml(Path(name))], plugins)]
-    begun = [run for run in runs if (run.folder / "record.json").exists()]
+        return [folder_of(name, store)]
+    return _of_file(Path(name), store, plugins)
+
+
+def _of_file(file: Path, store: Path, plugins: Plugins) -> list[Path]:
+    runs = [run_name(one) for one in expand([read_toml(file)], plugins)]
+    begun = [store / run for run in runs if exists(store / run / RECORD)]
     if len(begun) < len(runs):
-        print(f"sdd: warning: {len(runs) - len(begun)} of the {len(runs)} runs of {name} have not "
-              f"begun; `sdd sweep {name}` carries them out", file=sys.stderr)
-    return [run.result() for run in begun]
+        print(f"sdd: warning: {len(runs) - len(begun)} of the {len(runs)} runs of {file} have not "
+              f"begun; `sdd sweep {file}` carries them out", file=sys.stderr)
+    return begun

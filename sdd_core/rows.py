@@ -1,0 +1,204 @@
+"""`metrics.jsonl`: what was measured on a run's levels, one line each.
+
+Lines are appended, so that a level costs the same however many there are; of two about one level
+the later counts. Each has its checksum, which counts for this run alone. Lines from before there
+were checksums have none; they are believed in a run whose record has none either.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any
+
+from pydantic import AfterValidator, ConfigDict, Field, TypeAdapter, ValidationError
+
+from sdd_core.errors import said
+from sdd_core.files import SUMS, checksums
+from sdd_core.reading import (
+    CHECKSUM,
+    Damaged,
+    checksum,
+    exists,
+    names_in,
+    parse_json,
+    read_bytes,
+    sealed,
+    unsealed,
+)
+from sdd_core.run_record import Strict, checked, digest_of
+
+METRICS = "metrics.jsonl"
+
+Key = Annotated[str, Field(pattern="^[0-9a-f]{40}$")]
+Share = Annotated[float, Field(ge=0, le=1)]
+
+AT_MOST = {
+    "test_accuracy": 1.0,
+    "best_test_accuracy": 1.0,
+    "train_accuracy": 1.0,
+    "train_accuracy_clean": 1.0,
+    "train_accuracy_mislabelled": 1.0,
+    "learning_distance": float("inf"),
+}
+"""The metrics that reports and phases are made from, which are numbers from 0 on, or None."""
+
+
+def check_metrics(metrics: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return the metrics of a level. Raises ValueError for one that reports cannot use."""
+    for name in metrics.keys() & AT_MOST.keys():
+        value, most = metrics[name], AT_MOST[name]
+        number = isinstance(value, int | float) and not isinstance(value, bool)
+        if value is not None and not (number and 0 <= value <= most):
+            raise ValueError(f"{name} is {value!r}; expected a number from 0 to {most:g}")
+    return metrics
+
+
+class Row(Strict):
+    """A line of the file. metrics: finite numbers by name, see `sdd_core.plugin.Metric`."""
+
+    level: int = Field(ge=0, le=10_000)
+    key: Key
+    measured_by: Key | None
+    sparsity: Share
+    density: Share
+    diverged: bool
+    metrics: Annotated[dict[str, Any], AfterValidator(check_metrics)]
+
+
+class EpochRow(Strict):
+    """A line of a level's `epochs.jsonl`, see `sdd_core.level.Epoch`."""
+
+    model_config = ConfigDict(allow_inf_nan=True)  # of a level whose training diverged
+
+    number: int
+    step: int
+    learning_rate: float
+    test_loss: float
+    test_accuracy: float
+    train_loss: float | None = None
+    train_accuracy: float | None = None
+
+
+_EPOCHS = TypeAdapter(list[EpochRow])
+
+
+def parse_epochs(content: bytes) -> list[EpochRow]:
+    """Return what `epochs.jsonl` holds. Raises Damaged."""
+    try:
+        return _EPOCHS.validate_json(b"[" + b",".join(content.splitlines()) + b"]")
+    except ValidationError as error:
+        raise Damaged(f"it is no list of epochs: {error.errors()[0]['msg']}") from None
+
+
+@dataclass(frozen=True)
+class Rows:
+    """What a file holds.
+
+    by_level: its rows, without their checksums. problems: a line for each thing that is not as it
+    was written. content: the bytes, None where there is no file.
+    """
+
+    by_level: dict[int, dict[str, Any]]
+    problems: tuple[str, ...] = ()
+    content: bytes | None = None
+
+
+def read_rows(folder: Path, run: str, with_checksums: bool) -> Rows:
+    """Return the rows in a run's folder. Raises SddError when the file cannot be read.
+
+    run: the run's name. with_checksums: a line without one is damaged.
+    """
+    file = folder / METRICS
+    try:
+        content = read_bytes(file)
+    except FileNotFoundError:
+        return Rows({})
+    rows, problems = {}, []
+    *lines, last = content.split(b"\n")
+    for number, line in enumerate(lines, start=1):
+        try:
+            row = _parse(line, run, with_checksums)
+            rows[row["level"]] = row
+        except Damaged as error:
+            problems.append(f"line {number} of {file} is damaged ({error}); `sdd resume {folder}` "
+                            "measures that level again")
+    try:
+        # It lost its end: with the process that was writing it, or nothing but that.
+        row = _parse(last, run, with_checksums)
+        rows[row["level"]] = row
+    except Damaged:
+        pass
+    return Rows(rows, tuple(problems), content)
+
+
+def whole_rows(folder: Path, run: str, with_checksums: bool) -> list[dict[str, Any]]:
+    """Return the rows of all levels that a run's folder has, in order.
+
+    Raises Damaged when one is missing or not what was written, so that numbers made from all levels
+    are not made from some of them.
+    """
+    # Before the rows: a level's row is written before its folder.
+    there = [int(name) for name in names_in(folder / "levels") if re.fullmatch("[0-9]{2,5}", name)]
+    rows = read_rows(folder, run, with_checksums)
+    if rows.problems:
+        raise Damaged(rows.problems[0])
+    count = max([*there, *rows.by_level], default=-1) + 1
+    missing = [level for level in range(count) if level not in rows.by_level]
+    if missing:
+        raise Damaged(f"{folder / METRICS} lacks level {missing[0]}, which was measured; "
+                      f"`sdd resume {folder}` measures it again")
+    return [rows.by_level[level] for level in range(count)]
+
+
+def read_epochs(
+    folder: Path, row: Mapping[str, Any], with_checksums: bool
+) -> tuple[dict[str, Any], ...]:
+    """Return what was measured after each epoch of a level. Raises Damaged when that is missing or
+    not what was written, or not of the row's level, and SddError when it cannot be read."""
+    level = folder / "levels" / f"{row['level']:02d}"
+    name = SUMS
+    try:
+        sums = checksums(level)
+        if sums is None and (with_checksums or exists(level / SUMS)):
+            raise Damaged("it is not what was written")
+        if sums is not None:
+            name = "level.json"
+            found = parse_json(_checked(level, name, sums))
+            if not isinstance(found, dict) or found.get("key") != row["key"]:
+                raise Damaged("it is of another level")
+        name = "epochs.jsonl"
+        return tuple(one.model_dump() for one in parse_epochs(_checked(level, name, sums)))
+    except (FileNotFoundError, Damaged) as error:
+        raise Damaged(f"{level / name} is missing or damaged ({said(error)}); `sdd resume "
+                      f"{folder}` makes it again") from None
+
+
+def _checked(folder: Path, name: str, sums: Mapping[str, str] | None) -> bytes:
+    content = read_bytes(folder / name)
+    if sums is not None and sums.get(name) != digest_of(content):
+        raise Damaged("its checksum differs")
+    return content
+
+
+def line_of(row: Mapping[str, Any], run: str) -> str:
+    """Return a row as a line of the file, without its end."""
+    return json.dumps(sealed(row, run), allow_nan=False)
+
+
+def text_of(rows: Mapping[int, Mapping[str, Any]], run: str) -> str:
+    """Return the file that has one line for each level, in their order."""
+    return "".join(f"{line_of(rows[level], run)}\n" for level in sorted(rows))
+
+
+def _parse(line: bytes, run: str, with_checksums: bool) -> dict[str, Any]:
+    found = parse_json(line)
+    if with_checksums or (isinstance(found, dict) and CHECKSUM in found):
+        found = unsealed(found, run)
+    elif isinstance(found, dict):
+        checksum(found, run)  # infinity, which JSON does not have and Python reads
+    checked(Row, found)
+    return found
