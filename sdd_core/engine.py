@@ -26,7 +26,7 @@ from sdd_core.plugin import Metric, Schedule
 from sdd_core.plugin_manager import Plugins, load_plugins
 from sdd_core.randomness import fork_random_state
 from sdd_core.result import Result
-from sdd_core.rows import check_metrics
+from sdd_core.rows import metric_fault
 from sdd_core.run_folder import Run, level_result, plain
 from sdd_core.store import LEVEL_FILES, Store
 from sdd_core.training.levels import Call, Levels
@@ -224,6 +224,11 @@ class _Engine:
                 for name, value in ({metric.name: None} if own is None else own).items():
                     # Of two values with one name the first stays; built-in metrics come first.
                     values.setdefault(name, value)
+            for name in values:
+                if fault := metric_fault(name, values[name]):
+                    print(f"sdd: warning: level {level.index}: {fault}; it is left out",
+                          file=sys.stderr)
+                    values[name] = None
             row = {
                 "level": level.index,
                 "key": key,
@@ -264,7 +269,7 @@ class _Engine:
                 if not isinstance(values, Mapping):
                     raise TypeError(f"measure() returned {type(values).__name__}; expected a "
                                     "mapping from names to values")
-                return dict(check_metrics({str(n): plain(value) for n, value in values.items()}))
+                return {str(name): plain(value) for name, value in values.items()}
         except DataChanged:
             raise
         except SddError as error:

@@ -208,10 +208,10 @@ def check_unchanged(file: Path, checksum: str | None, what: str, option: str) ->
 
 def link_or_copy(source: Path, target: Path) -> None:
     """Make `target` the same file as `source`; a copy where the file system has no hard links."""
-    if target.exists() and target.samefile(source):
-        return
     temporary = _temporary(target)
     with disk_errors(target):
+        if target.exists() and target.samefile(source):
+            return
         target.parent.mkdir(parents=True, exist_ok=True)
         _remove_orphans(target)
         temporary.unlink(missing_ok=True)

@@ -47,13 +47,19 @@ AT_MOST = {
 """The metrics that reports and phases are made from, which are numbers from 0 on, or None."""
 
 
-def check_metrics(metrics: Mapping[str, Any]) -> Mapping[str, Any]:
-    """Return the metrics of a level. Raises ValueError for one that reports cannot use."""
-    for name in metrics.keys() & AT_MOST.keys():
-        value, most = metrics[name], AT_MOST[name]
-        number = isinstance(value, int | float) and not isinstance(value, bool)
-        if value is not None and not (number and 0 <= value <= most):
-            raise ValueError(f"{name} is {value!r}; expected a number from 0 to {most:g}")
+def metric_fault(name: str, value: Any) -> str | None:
+    """Return what is wrong with a metric that reports are made from, in a few words, or None."""
+    most = AT_MOST.get(name)
+    number = isinstance(value, int | float) and not isinstance(value, bool)
+    if most is None or value is None or (number and 0 <= value <= most):
+        return None
+    return f"{name} is {value!r}; expected a number from 0 to {most:g}"
+
+
+def _usable(metrics: dict[str, Any]) -> dict[str, Any]:
+    for name, value in metrics.items():
+        if fault := metric_fault(name, value):
+            raise ValueError(fault)
     return metrics
 
 
@@ -66,7 +72,7 @@ class Row(Strict):
     sparsity: Share
     density: Share
     diverged: bool
-    metrics: Annotated[dict[str, Any], AfterValidator(check_metrics)]
+    metrics: Annotated[dict[str, Any], AfterValidator(_usable)]
 
 
 class EpochRow(Strict):

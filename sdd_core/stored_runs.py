@@ -21,10 +21,11 @@ def run_folders(store: Path) -> list[Path]:
     """Return the folders of the runs in a store in order of their names, also of those that cannot
     be read; none where there is no store. Raises SddError when the store cannot be read."""
     return [store / name for name in names_in(store)
-            if not name.startswith(".") and _is_run(store / name)]
+            if not name.startswith(".") and is_run(store / name)]
 
 
-def _is_run(folder: Path) -> bool:
+def is_run(folder: Path) -> bool:
+    """Whether there is a run in a folder, or something that cannot be read."""
     try:
         # One that has nothing but a record was ended before it began.
         return is_folder(folder) and any(

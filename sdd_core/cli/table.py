@@ -16,13 +16,15 @@ from sdd_core.cli.runs import end_with, folder_of
 from sdd_core.errors import SddError
 from sdd_core.experiment import read_toml
 from sdd_core.files import write_atomic
-from sdd_core.keys import run_name
+from sdd_core.keys import digest, run_name
+from sdd_core.own.imported import Imported
+from sdd_core.plugin import Plugin
 from sdd_core.plugin_manager import Plugins, load_plugins, warn_of_problems
-from sdd_core.reading import exists
 from sdd_core.result import Result
-from sdd_core.run_record import RECORD
-from sdd_core.stored_runs import results_of, run_folders
+from sdd_core.run_folder import open_run
+from sdd_core.stored_runs import is_run, results_of, run_folders
 from sdd_core.sweeps import expand
+from sdd_core.sweeps.settings import Recorded, nesting
 
 
 @click.command()
@@ -88,9 +90,35 @@ def _named(name: str, store: Path, plugins: Plugins) -> list[Path]:
 
 
 def _of_file(file: Path, store: Path, plugins: Plugins) -> list[Path]:
-    runs = [run_name(one) for one in expand([read_toml(file)], plugins)]
-    begun = [store / run for run in runs if exists(store / run / RECORD)]
-    if len(begun) < len(runs):
-        print(f"sdd: warning: {len(runs) - len(begun)} of the {len(runs)} runs of {file} have not "
-              f"begun; `sdd sweep {file}` carries them out", file=sys.stderr)
-    return begun
+    settings = read_toml(file)
+    own = any(":" in str(settings.get(section)) for section in ("model", "data"))
+    runs: dict[str, list[str]] = {}  # by what the file says; of several sources if need be
+    for one in expand([settings], plugins, _recorded(store, plugins) if own else {}):
+        said = one.to_dict()
+        for section in ("model", "data"):
+            said[section].pop("source_hash", None)
+        runs.setdefault(digest(said), []).append(run_name(one))
+    begun = [[store / run for run in names if is_run(store / run)] for names in runs.values()]
+    if missing := begun.count([]):
+        print(f"sdd: warning: {missing} of the {len(runs)} runs of {file} have not begun; "
+              f"`sdd sweep {file}` carries them out", file=sys.stderr)
+    return [run for names in begun for run in names]
+
+
+def _recorded(store: Path, plugins: Plugins) -> dict[str, Recorded]:
+    """What the runs in a store say about the users' own models and data, none of which is
+    imported to find it out."""
+    known: dict[str, Recorded] = {}
+    for folder in run_folders(store):
+        try:
+            experiment = open_run(folder, plugins).experiment
+        except SddError:
+            continue  # said when its results are read
+        plugins_used: tuple[Plugin, ...] = (experiment.model, experiment.data)
+        for one in plugins_used:
+            if isinstance(one, Imported):
+                before = known.get(one.path, Recorded(sources=()))
+                sources = tuple(dict.fromkeys([*before.sources, one.source_hash]))
+                depths = {name: nesting(value) for name, value in (one.model_extra or {}).items()}
+                known[one.path] = Recorded(sources, {**before.depths, **depths})
+    return known
