@@ -26,7 +26,7 @@ from sdd_core.plugin import Metric, Schedule
 from sdd_core.plugin_manager import Plugins, load_plugins
 from sdd_core.randomness import fork_random_state
 from sdd_core.result import Result
-from sdd_core.rows import metric_fault
+from sdd_core.rows import Row, metric_faults
 from sdd_core.run_folder import Run, level_result, plain
 from sdd_core.store import LEVEL_FILES, Store
 from sdd_core.training.levels import Call, Levels
@@ -207,7 +207,7 @@ class _Engine:
         masks: Mapping[str, Tensor],
         before: Level | None,
         dense: Level,
-        row: dict[str, Any] | None,
+        row: Row | None,
     ) -> None:
         """Measure a level, unless this run has done so, and write it down.
 
@@ -216,7 +216,7 @@ class _Engine:
         """
         metrics = self._metrics
         measured_by = digest([identity(metric) for metric in metrics])
-        if row is None or row["key"] != key or row["measured_by"] != measured_by:
+        if row is None or row.key != key or row.measured_by != measured_by:
             view = self._view(level, before, dense)
             found = self._measured(key, view)
             values: dict[str, Any] = {}
@@ -224,21 +224,20 @@ class _Engine:
                 for name, value in ({metric.name: None} if own is None else own).items():
                     # Of two values with one name the first stays; built-in metrics come first.
                     values.setdefault(name, value)
-            for name in values:
-                if fault := metric_fault(name, values[name]):
-                    print(f"sdd: warning: level {level.index}: {fault}; it is left out",
-                          file=sys.stderr)
-                    values[name] = None
-            row = {
-                "level": level.index,
-                "key": key,
+            for name, fault in metric_faults(values).items():
+                print(f"sdd: warning: level {level.index}: {fault}; it is left out",
+                      file=sys.stderr)
+                values[name] = None
+            row = Row(
+                level=level.index,
+                key=key,
                 # What failed is measured again when the run goes on.
-                "measured_by": None if None in found else measured_by,
-                "sparsity": masking.sparsity(masks, view.prunable),
-                "density": masking.density(masks, view.prunable),
-                "diverged": level.diverged,
-                "metrics": values,
-            }
+                measured_by=None if None in found else measured_by,
+                sparsity=masking.sparsity(masks, view.prunable),
+                density=masking.density(masks, view.prunable),
+                diverged=level.diverged,
+                metrics=values,
+            )
             self.folder.keep(row)
         folder = self.store.level_folder(key)
         self.folder.link(level.index, {name: folder / name for name in (*LEVEL_FILES, SUMS)})

@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 import stat
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -26,10 +27,6 @@ LARGEST_TEXT = 2**29
 
 LARGEST_TENSORS = 2**36
 """Bytes of a file of weights."""
-
-CHECKSUM = "checksum"
-"""The member of a JSON object that holds the checksum of all others."""
-
 
 class Damaged(SddError):
     """A file is missing or not what was written, so that it may be made again."""
@@ -123,38 +120,57 @@ def names_in(folder: Path) -> list[str]:
         return []
 
 
-def parse_json(text: bytes | str) -> Any:
+def parse_json(text: bytes) -> Any:
     """Return the value of a JSON text. Raises Damaged for anything that is none, also where it is
     nested deeper or has longer numbers than Python reads."""
     try:
-        return json.loads(text)
+        return _DECODER.decode(text.decode())
     except (ValueError, RecursionError) as error:
         raise Damaged(f"it is no JSON: {' '.join(str(error).split())}") from None
 
 
-def checksum(content: Mapping[str, Any], of: str) -> str:
-    """Return 16 hexadecimal digits of the SHA-256 of a JSON object's content.
+def _no_number(name: str) -> float:
+    raise ValueError(f"{name} is no number")
+
+
+_DECODER = json.JSONDecoder(parse_constant=_no_number)
+
+
+def seal(content: Mapping[str, Any], of: str, indent: int | None = None) -> str:
+    """Return a JSON object as a text whose last member is the checksum of what stands before it.
 
     of: what the object is about, a run or a level, so that it cannot stand in for another's.
-    Raises Damaged for what JSON cannot hold, infinity for example.
     """
-    try:
-        text = json.dumps([of, content], sort_keys=True, separators=(",", ":"), allow_nan=False)
-    except (ValueError, RecursionError) as error:
-        raise Damaged(f"it holds what cannot be: {error}") from None
-    return hashlib.sha256(text.encode()).hexdigest()[:16]
+    text = json.dumps(content, indent=indent, allow_nan=False)[:-1].rstrip()
+    return f'{text}, "checksum": "{_checksum(text.encode(), of)}"}}'
 
 
-def sealed(content: Mapping[str, Any], of: str) -> dict[str, Any]:
-    """Return a JSON object with its checksum as the last member."""
-    return {**content, CHECKSUM: checksum(content, of)}
+def unseal(text: bytes, of: str) -> tuple[bytes, bool]:
+    """Return the text of a JSON object without its checksum, and whether it has one: what is from
+    before there were checksums has none. Raises Damaged where the checksum is another."""
+    text = text.rstrip()
+    found = _SEAL.fullmatch(text, max(0, len(text) - _SEAL_LENGTH))
+    if not found:
+        return text, False
+    before = text[:-_SEAL_LENGTH]
+    if _checksum(before, of) != found[1].decode():
+        raise Damaged("its checksum is not that of its content")
+    return before + b"}", True
 
 
-def unsealed(found: Any, of: str) -> dict[str, Any]:
-    """Return a JSON object without its checksum, which has been compared. Raises Damaged."""
+def read_sealed(path: Path, of: str, most: int) -> tuple[dict[str, Any], bool]:
+    """Return the JSON object in a file without its checksum, and whether it has one. Raises
+    FileNotFoundError, Damaged and SddError."""
+    text, sealed = unseal(read_bytes(path, most), of)
+    found = parse_json(text)
     if not isinstance(found, dict):
         raise Damaged("it is no JSON object")
-    content = {name: value for name, value in found.items() if name != CHECKSUM}
-    if found.get(CHECKSUM) != checksum(content, of):
-        raise Damaged("its checksum is not that of its content")
-    return content
+    return found, sealed
+
+
+_SEAL = re.compile(rb', "checksum": "([0-9a-f]{16})"\}')
+_SEAL_LENGTH = len(', "checksum": ""}') + 16
+
+
+def _checksum(text: bytes, of: str) -> str:
+    return hashlib.sha256(of.encode() + b"\n" + text).hexdigest()[:16]

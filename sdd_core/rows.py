@@ -8,9 +8,10 @@ were checksums have none; they are believed in a run whose record has none eithe
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
+from itertools import count
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -19,17 +20,14 @@ from pydantic import AfterValidator, ConfigDict, Field, TypeAdapter, ValidationE
 from sdd_core.errors import said
 from sdd_core.files import SUMS, checksums
 from sdd_core.reading import (
-    CHECKSUM,
     Damaged,
-    checksum,
     exists,
-    names_in,
     parse_json,
     read_bytes,
-    sealed,
-    unsealed,
+    seal,
+    unseal,
 )
-from sdd_core.run_record import Strict, checked, digest_of
+from sdd_core.run_record import Strict, digest_of, fault
 
 METRICS = "metrics.jsonl"
 
@@ -47,19 +45,19 @@ AT_MOST = {
 """The metrics that reports and phases are made from, which are numbers from 0 on, or None."""
 
 
-def metric_fault(name: str, value: Any) -> str | None:
-    """Return what is wrong with a metric that reports are made from, in a few words, or None."""
-    most = AT_MOST.get(name)
-    number = isinstance(value, int | float) and not isinstance(value, bool)
-    if most is None or value is None or (number and 0 <= value <= most):
-        return None
-    return f"{name} is {value!r}; expected a number from 0 to {most:g}"
+def metric_faults(metrics: Mapping[str, Any]) -> dict[str, str]:
+    """Return what is wrong with metrics that reports are made from, in a few words, by name."""
+    return {
+        name: f"{name} is {metrics[name]!r}; expected a number from 0 to {most:g}"
+        for name, most in AT_MOST.items()
+        if metrics.get(name) is not None
+        and not (type(metrics[name]) in {int, float} and 0 <= metrics[name] <= most)
+    }
 
 
 def _usable(metrics: dict[str, Any]) -> dict[str, Any]:
-    for name, value in metrics.items():
-        if fault := metric_fault(name, value):
-            raise ValueError(fault)
+    for fault in metric_faults(metrics).values():
+        raise ValueError(fault)
     return metrics
 
 
@@ -104,11 +102,11 @@ def parse_epochs(content: bytes) -> list[EpochRow]:
 class Rows:
     """What a file holds.
 
-    by_level: its rows, without their checksums. problems: a line for each thing that is not as it
-    was written. content: the bytes, None where there is no file.
+    problems: a line for each thing that is not as it was written. content: the bytes, None where
+    there is no file.
     """
 
-    by_level: dict[int, dict[str, Any]]
+    by_level: dict[int, Row]
     problems: tuple[str, ...] = ()
     content: bytes | None = None
 
@@ -128,44 +126,39 @@ def read_rows(folder: Path, run: str, with_checksums: bool) -> Rows:
     for number, line in enumerate(lines, start=1):
         try:
             row = _parse(line, run, with_checksums)
-            rows[row["level"]] = row
+            rows[row.level] = row
         except Damaged as error:
             problems.append(f"line {number} of {file} is damaged ({error}); `sdd resume {folder}` "
                             "measures that level again")
-    try:
-        # It lost its end: with the process that was writing it, or nothing but that.
+    # The last one may have lost its end: with the process that was writing it, or that alone.
+    with suppress(Damaged):
         row = _parse(last, run, with_checksums)
-        rows[row["level"]] = row
-    except Damaged:
-        pass
+        rows[row.level] = row
     return Rows(rows, tuple(problems), content)
 
 
-def whole_rows(folder: Path, run: str, with_checksums: bool) -> list[dict[str, Any]]:
+def whole_rows(folder: Path, run: str, with_checksums: bool) -> list[Row]:
     """Return the rows of all levels that a run's folder has, in order.
 
     Raises Damaged when one is missing or not what was written, so that numbers made from all levels
     are not made from some of them.
     """
-    # Before the rows: a level's row is written before its folder.
-    there = [int(name) for name in names_in(folder / "levels") if re.fullmatch("[0-9]{2,5}", name)]
-    rows = read_rows(folder, run, with_checksums)
-    if rows.problems:
-        raise Damaged(rows.problems[0])
-    count = max([*there, *rows.by_level], default=-1) + 1
-    missing = [level for level in range(count) if level not in rows.by_level]
-    if missing:
-        raise Damaged(f"{folder / METRICS} lacks level {missing[0]}, which was measured; "
-                      f"`sdd resume {folder}` measures it again")
-    return [rows.by_level[level] for level in range(count)]
+    for _ in range(2):  # once more for a level that is being added
+        rows = read_rows(folder, run, with_checksums)
+        if rows.problems:
+            raise Damaged(rows.problems[0])
+        first = next(level for level in count() if level not in rows.by_level)
+        # A level has its row before it has its folder.
+        if first == len(rows.by_level) and not exists(folder / "levels" / f"{first:02d}"):
+            return [rows.by_level[level] for level in range(first)]
+    raise Damaged(f"{folder / METRICS} lacks level {first}, which the run has; `sdd resume "
+                  f"{folder}` measures it again")
 
 
-def read_epochs(
-    folder: Path, row: Mapping[str, Any], with_checksums: bool
-) -> tuple[dict[str, Any], ...]:
+def read_epochs(folder: Path, row: Row, with_checksums: bool) -> tuple[dict[str, Any], ...]:
     """Return what was measured after each epoch of a level. Raises Damaged when that is missing or
     not what was written, or not of the row's level, and SddError when it cannot be read."""
-    level = folder / "levels" / f"{row['level']:02d}"
+    level = folder / "levels" / f"{row.level:02d}"
     name = SUMS
     try:
         sums = checksums(level)
@@ -174,7 +167,7 @@ def read_epochs(
         if sums is not None:
             name = "level.json"
             found = parse_json(_checked(level, name, sums))
-            if not isinstance(found, dict) or found.get("key") != row["key"]:
+            if not isinstance(found, dict) or found.get("key") != row.key:
                 raise Damaged("it is of another level")
         name = "epochs.jsonl"
         return tuple(one.model_dump() for one in parse_epochs(_checked(level, name, sums)))
@@ -190,21 +183,24 @@ def _checked(folder: Path, name: str, sums: Mapping[str, str] | None) -> bytes:
     return content
 
 
-def line_of(row: Mapping[str, Any], run: str) -> str:
+def line_of(row: Row, run: str) -> str:
     """Return a row as a line of the file, without its end."""
-    return json.dumps(sealed(row, run), allow_nan=False)
+    return seal(dict(row), run)
 
 
-def text_of(rows: Mapping[int, Mapping[str, Any]], run: str) -> str:
+def text_of(rows: Mapping[int, Row], run: str) -> str:
     """Return the file that has one line for each level, in their order."""
     return "".join(f"{line_of(rows[level], run)}\n" for level in sorted(rows))
 
 
-def _parse(line: bytes, run: str, with_checksums: bool) -> dict[str, Any]:
-    found = parse_json(line)
-    if with_checksums or (isinstance(found, dict) and CHECKSUM in found):
-        found = unsealed(found, run)
-    elif isinstance(found, dict):
-        checksum(found, run)  # infinity, which JSON does not have and Python reads
-    checked(Row, found)
-    return found
+def _parse(line: bytes, run: str, with_checksums: bool) -> Row:
+    text, sealed = unseal(line, run)
+    if with_checksums and not sealed:
+        raise Damaged("it has no checksum")
+    try:
+        row = Row.model_validate_json(text)
+        if not sealed:
+            json.dumps(row.metrics, allow_nan=False)  # JSON has no infinity, and Python reads it
+    except (ValueError, RecursionError) as error:
+        raise Damaged(fault(error)) from None
+    return row

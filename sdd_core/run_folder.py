@@ -43,7 +43,7 @@ from sdd_core.reading import (
     read_bytes,
 )
 from sdd_core.result import LevelResult, Result
-from sdd_core.rows import METRICS, line_of, read_epochs, read_rows, text_of, whole_rows
+from sdd_core.rows import METRICS, Row, line_of, read_epochs, read_rows, text_of, whole_rows
 from sdd_core.run_record import (
     EXPERIMENT,
     RECORD,
@@ -178,11 +178,11 @@ class Run:
             print(f"sdd: warning: run {self.name} was begun with {', '.join(changed)}; levels that "
                   "it has are kept, the others are made by what is installed now", file=sys.stderr)
 
-    def known(self) -> dict[int, dict[str, Any]]:
+    def known(self) -> dict[int, Row]:
         """The rows of `metrics.jsonl`, by level, after `begin`."""
         return read_rows(self.folder, self.name, True).by_level
 
-    def keep(self, row: Mapping[str, Any]) -> None:
+    def keep(self, row: Row) -> None:
         """Add a level's row to the folder. Raises SddError."""
         with self._locked():
             append_line(self.folder / METRICS, line_of(row, self.name))
@@ -274,18 +274,10 @@ def _versions(origins: Mapping[str, Any]) -> dict[str, str]:
             for part, origin in parts.items() if part != "metrics"}
 
 
-def level_result(
-    row: Mapping[str, Any], epochs: tuple[Mapping[str, Any], ...] = ()
-) -> LevelResult:
+def level_result(row: Row, epochs: tuple[Mapping[str, Any], ...] = ()) -> LevelResult:
     """A row of `metrics.jsonl` as a value."""
     return LevelResult(
-        row["level"],
-        row["key"],
-        row["sparsity"],
-        row["density"],
-        row["diverged"],
-        row["metrics"],
-        epochs,
+        row.level, row.key, row.sparsity, row.density, row.diverged, row.metrics, epochs
     )
 
 

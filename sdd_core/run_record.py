@@ -8,30 +8,25 @@ the run goes on.
 from __future__ import annotations
 
 import hashlib
-import json
 from pathlib import Path
-from typing import Annotated, Any, TypeVar
+from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from sdd_core.errors import SddError
+from sdd_core.errors import SddError, said
 from sdd_core.experiment import parse_toml
 from sdd_core.files import write_atomic
 from sdd_core.keys import FORMAT
 from sdd_core.reading import (
-    CHECKSUM,
     LARGEST_SETTINGS,
     Damaged,
-    parse_json,
     read_bytes,
-    sealed,
-    unsealed,
+    read_sealed,
+    seal,
 )
 
 RECORD = "record.json"
 EXPERIMENT = "experiment.toml"
-
-T = TypeVar("T", bound=BaseModel)
 
 
 class Strict(BaseModel):
@@ -96,7 +91,7 @@ def read_record(folder: Path) -> Record:
     written, and SddError when it is of another version or cannot be read."""
     file = folder / RECORD
     try:
-        return _parse(folder, read_bytes(file, LARGEST_SETTINGS))
+        return _read(folder)
     except FileNotFoundError:
         reason = "it is missing"
     except Damaged as error:
@@ -106,8 +101,8 @@ def read_record(folder: Path) -> Record:
 
 def write_record(folder: Path, record: Record) -> None:
     """Write a run's record with its checksum. The caller holds a lock. Raises SddError."""
-    content = sealed(record.model_dump(mode="json"), RECORD)
-    write_atomic(folder / RECORD, json.dumps(content, indent=1) + "\n", locked=True)
+    content = seal(record.model_dump(mode="json"), RECORD, indent=1)
+    write_atomic(folder / RECORD, f"{content}\n", locked=True)
 
 
 def read_experiment(folder: Path, record: Record | None) -> bytes:
@@ -142,28 +137,26 @@ def digest_of(content: bytes | str) -> str:
     return hashlib.sha256(content.encode() if isinstance(content, str) else content).hexdigest()
 
 
-def _parse(folder: Path, content: bytes) -> Record:
-    found: Any = parse_json(content)
-    if not isinstance(found, dict):
-        raise Damaged("it is no JSON object")
-    if CHECKSUM in found:
-        found = unsealed(found, RECORD)
-    elif "experiment" in found:
+def fault(error: ValueError | RecursionError) -> str:
+    """Return what is wrong with a file's content in a few words, the first thing of several."""
+    if isinstance(error, RecursionError):
+        return "it is nested too deep"
+    if not isinstance(error, ValidationError):
+        return said(error)
+    first = error.errors()[0]
+    where = ".".join(map(str, first["loc"]))
+    return f"{where and where + ': '}{first['msg'][:1].lower()}{first['msg'][1:]}"
+
+
+def _read(folder: Path) -> Record:
+    found, sealed = read_sealed(folder / RECORD, RECORD, LARGEST_SETTINGS)
+    if "experiment" in found and not sealed:
         raise Damaged("it has no checksum")
     version = found.get("format")
     if isinstance(version, int) and version != FORMAT:
         raise SddError(f"{folder} has format {version}, this version of sdd reads {FORMAT}; use "
                        "another --store, or the version of sdd that made it")
-    return checked(Record, found)
-
-
-def checked(kind: type[T], found: Any) -> T:
-    """Return JSON's values as a typed one. Raises Damaged that names the first that is wrong."""
     try:
-        return kind.model_validate(found)
-    except RecursionError:
-        raise Damaged("it is nested too deep") from None
-    except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(map(str, first["loc"]))
-        raise Damaged(f"{where}: {first['msg'][:1].lower()}{first['msg'][1:]}") from None
+        return Record.model_validate(found)
+    except (ValueError, RecursionError) as error:
+        raise Damaged(fault(error)) from None

@@ -45,17 +45,16 @@ from sdd_core.files import (
 )
 from sdd_core.level import Epoch, Level
 from sdd_core.reading import (
-    CHECKSUM,
     LARGEST_SETTINGS,
     LARGEST_TENSORS,
+    LARGEST_TEXT,
     Damaged,
     is_folder,
     names_in,
     opened,
-    parse_json,
     read_bytes,
-    sealed,
-    unsealed,
+    read_sealed,
+    seal,
 )
 from sdd_core.rows import parse_epochs
 from sdd_core.training.costs import KernelCosts
@@ -143,7 +142,7 @@ class Store:
         damaged. The caller holds a lock. Raises SddError when it is there and cannot be read."""
         file = self._metrics(key)
         try:
-            return _measured(parse_json(read_bytes(file)), key)
+            return _measured(*read_sealed(file, key, LARGEST_TEXT))
         except FileNotFoundError:
             return {}
         except Damaged as error:
@@ -153,8 +152,8 @@ class Store:
     def save_metrics(self, key: str, measured: Mapping[str, Any]) -> None:
         """Keep what was measured on a level, in place of what was kept before. The caller holds a
         lock. Raises SddError: a full disk."""
-        content = sealed({"level": key, "measured": dict(measured)}, key)
-        write_atomic(self._metrics(key), json.dumps(content) + "\n", locked=True)
+        content = seal({"level": key, "measured": dict(measured)}, key)
+        write_atomic(self._metrics(key), f"{content}\n", locked=True)
 
     def _metrics(self, key: str) -> Path:
         return self._shared / "metrics" / f"{key}.json"
@@ -232,10 +231,9 @@ class Store:
         """
         file = self._shared / "kernels.json"
         try:
-            found = parse_json(read_bytes(file, LARGEST_SETTINGS))
             # A table from before there were checksums has none.
-            known = isinstance(found, dict) and CHECKSUM in found
-            return KernelCosts(**(unsealed(found, file.name) if known else found)).check()
+            found, _ = read_sealed(file, file.name, LARGEST_SETTINGS)
+            return KernelCosts(**found).check()
         except FileNotFoundError:
             return KernelCosts()
         except (Damaged, ValueError, TypeError):
@@ -245,7 +243,7 @@ class Store:
     def save_kernel_costs(self, costs: KernelCosts) -> None:
         """Use these costs for all levels that are yet to be trained. Raises SddError."""
         file = self._shared / "kernels.json"
-        write_atomic(file, json.dumps(sealed(asdict(costs), file.name), indent=1) + "\n")
+        write_atomic(file, seal(asdict(costs), file.name, indent=1) + "\n")
 
     def _checkpoints(self, key: str) -> list[tuple[int, Path]]:
         """A level's checkpoints with the steps that they were taken after, the latest first."""
@@ -364,13 +362,12 @@ def _epochs(lines: str) -> tuple[Epoch, ...]:
     return tuple(Epoch(**row.model_dump()) for row in parse_epochs(lines.encode()))
 
 
-def _measured(found: Any, key: str) -> dict[str, Any]:
+def _measured(found: dict[str, Any], sealed: bool) -> dict[str, Any]:
     """What was measured, out of a file of metrics. Raises Damaged."""
-    if isinstance(found, dict) and CHECKSUM not in found and all(map(_is_key, found)):
-        content = {"measured": found}  # from before there were checksums
-    else:
-        content = unsealed(found, key)
-    measured = content.get("measured")
+    if not sealed and not all(map(_is_key, found)):
+        raise Damaged("it has no checksum")
+    # From before there were checksums it has nothing but what was measured.
+    measured = found.get("measured") if sealed else found
     if not (isinstance(measured, dict) and all(isinstance(v, dict) for v in measured.values())):
         raise Damaged("it is no table of what was measured")
     return measured

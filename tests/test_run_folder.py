@@ -11,7 +11,7 @@ from support import Log, contents, go, small
 import sdd_core
 from sdd_core import Experiment, SddError, load_plugins
 from sdd_core.experiment import read_toml
-from sdd_core.reading import sealed
+from sdd_core.reading import seal
 from sdd_core.run_folder import Run, open_run
 from sdd_core.store import LEVEL_FILES, Store
 
@@ -99,7 +99,7 @@ def test_a_folder_that_is_no_run_is_refused(tmp_path):
 def test_a_folder_of_another_version_is_refused_and_left_alone(result, record):
     message = "has format 999, this version of sdd reads 1; use another --store"
     file = result.folder / "record.json"
-    file.write_text(record if isinstance(record, str) else json.dumps(sealed(record, file.name)))
+    file.write_text(record if isinstance(record, str) else seal(record, file.name))
     before = contents(result.folder.parent)
     for attempt in (
         lambda: go(small(), result.folder.parent),
