@@ -242,7 +242,9 @@ def open_run(folder: Path, plugins: Plugins, *, to_resume: bool = False) -> Run:
     except Damaged:
         if not to_resume:
             raise
-    settings = parse_toml(read_experiment(folder, record), file)
+    content = read_experiment(folder, record)
+    settings = parse_toml(content, file)
+    wanted_levels(folder, None, content)  # which every file says that a run has written
     try:
         run = Run(folder.name, folder, Experiment.make(settings, plugins, importing=False))
         if record is None and run_name(run.experiment) != run.name:
