@@ -25,7 +25,7 @@ def main() -> None:
     parser.add_argument("stores", nargs="+", type=Path, metavar="STORE")
     stores = parser.parse_args().stores
     plugins = load_plugins()
-    groups = [one for store in stores for one in group(stored_results(store, plugins))]
+    groups = [one for store in stores for one in group(stored_results(store, plugins)[0])]
     found: dict[str, list[float]] = {}
     runs = 0
     for one in groups:

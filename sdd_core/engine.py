@@ -15,6 +15,7 @@ from torch import Tensor
 from sdd_core import masks as masking
 from sdd_core.errors import SddError
 from sdd_core.experiment import Experiment
+from sdd_core.files import SUMS
 from sdd_core.guard import DataChanged
 from sdd_core.keys import ablated_key, digest, identity, level_keys
 from sdd_core.level import Level, LevelView
@@ -25,6 +26,7 @@ from sdd_core.plugin import Metric, Schedule, label
 from sdd_core.plugin_manager import GROUP, Plugins, load_plugins
 from sdd_core.randomness import fork_random_state
 from sdd_core.result import COLUMNS, Result
+from sdd_core.rows import Row, metric_faults
 from sdd_core.run_folder import Run, infinite, level_result, plain
 from sdd_core.store import LEVEL_FILES, Store
 from sdd_core.training.levels import Call, Levels
@@ -125,6 +127,7 @@ class _Engine:
         for level, key, before, dense in self.levels():
             changed, own_key = self._ablated(level, key, before, dense)
             self._measure(changed, own_key, level, before, dense, known.get(level.index))
+        self.folder.settle()
         result = self.folder.result()
         self._call("sdd_run_end", result=result)
         return result
@@ -207,7 +210,7 @@ class _Engine:
         unchanged: Level,
         before: Level | None,
         dense: Level,
-        row: dict[str, Any] | None,
+        row: Row | None,
     ) -> None:
         """Measure a level, unless this run has done so, and write it down.
 
@@ -216,23 +219,26 @@ class _Engine:
         """
         metrics = self._metrics
         measured_by = digest([identity(metric) for metric in metrics])
-        if row is None or row["key"] != key or row["measured_by"] != measured_by:
+        if row is None or row.key != key or row.measured_by != measured_by:
             view = self._view(level, before, dense, unchanged)
             found = self._measured(key, view)
             values = self._named(found)
-            row = {
-                "level": level.index,
-                "key": key,
+            for name, fault in metric_faults(values).items():
+                warn(f"level {level.index}: {fault}; it is left out")
+                values[name] = None
+            row = Row(
+                level=level.index,
+                key=key,
                 # What failed is measured again when the run goes on.
-                "measured_by": None if None in found else measured_by,
-                "sparsity": masking.sparsity(unchanged.masks, view.prunable),
-                "density": masking.density(unchanged.masks, view.prunable),
-                "diverged": level.diverged,
-                "metrics": values,
-            }
+                measured_by=None if None in found else measured_by,
+                sparsity=masking.sparsity(unchanged.masks, view.prunable),
+                density=masking.density(unchanged.masks, view.prunable),
+                diverged=level.diverged,
+                metrics=values,
+            )
             self.folder.keep(row)
         folder = self.store.level_folder(key)
-        self.folder.link(level.index, {name: folder / name for name in LEVEL_FILES})
+        self.folder.link(level.index, {name: folder / name for name in (*LEVEL_FILES, SUMS)})
         self._call("sdd_level_end", level=level_result(row))
 
     def _named(self, found: Sequence[dict[str, Any] | None]) -> dict[str, Any]:

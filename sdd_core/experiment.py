@@ -42,6 +42,7 @@ from sdd_core.plugin import (
 )
 from sdd_core.plugin_manager import Plugins, load_plugins
 from sdd_core.plugin_options import Takes, taken
+from sdd_core.reading import LARGEST_SETTINGS, read_bytes
 from sdd_core.retraining import LARGEST_RATE
 
 DEFAULTS = {
@@ -92,7 +93,8 @@ def _chosen(kind: str) -> BeforeValidator:
                 return _BROUGHT[kind].given.model_validate({**options, "what": rest})
             known = {kind, *plugins.shorthands(kind), *(row.distribution for row in plugins.rows)}
             if prefix not in known:
-                return _BROUGHT[kind].imported.named(name, options)
+                importing = not (info.context or {}).get("recorded")
+                return _BROUGHT[kind].imported.named(name, options, importing=importing)
         try:
             return plugins.make(kind, table)
         except SddError as error:
@@ -253,15 +255,16 @@ class Experiment(Frozen):
         *,
         recorded: bool = False,
     ) -> Experiment:
-        """An experiment from nested settings, as a TOML file has them. recorded: they are those of
-        a run that has begun.
+        """Return an experiment from nested settings, as a TOML file has them.
+
+        recorded: they are those of a run that has begun. No module of a user is then imported to
+            tell its source from others: the record says what it was.
 
         Raises SddError that names the first field that is unknown or impossible.
         """
+        context = {"plugins": plugins, "recorded": recorded}
         try:
-            return cls.model_validate(dict(settings or {}), context={
-                "plugins": plugins, "recorded": recorded,
-            })
+            return cls.model_validate(dict(settings or {}), context=context)
         except ValidationError as error:
             raise SddError(first_error(error)) from None
 
@@ -293,10 +296,19 @@ def _levels_of(pruner: Pruner | None) -> int | None:
 def read_toml(path: Path) -> dict[str, Any]:
     """The settings in an experiment file. Raises SddError when it cannot be read."""
     try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError) as error:
+        content = read_bytes(path, LARGEST_SETTINGS)
+    except FileNotFoundError:
+        raise SddError(f"cannot read experiment file {path}: there is no such file") from None
+    return parse_toml(content, path)
+
+
+def parse_toml(content: bytes, path: Path) -> dict[str, Any]:
+    """The settings in the content of an experiment file. Raises SddError when there are none."""
+    try:
+        return tomllib.loads(content.decode("utf-8"))
+    except UnicodeDecodeError as error:
         raise SddError(f"cannot read experiment file {path}: {error}") from None
-    except tomllib.TOMLDecodeError as error:
+    except (ValueError, RecursionError) as error:  # of Python itself: nested too deep, too long
         raise SddError(f"experiment file {path} is not valid TOML: {error}") from None
 
 

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import glob
-import hashlib
 import os
+import re
 import shutil
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from sdd_core.errors import SddError
+from sdd_core.reading import LARGEST_SETTINGS, exists, is_folder, names_in, read_bytes, sha256
 
 SUMS = "SHA256SUMS"
 
@@ -31,13 +32,19 @@ def disk_errors(path: Path) -> Iterator[None]:
                        "with --store or --output") from error
 
 
-def write_atomic(path: Path, content: bytes | str) -> None:
-    """Write a file at once: readers see the old one or the new one. Raises SddError."""
-    temporary = _temporary(path)
+def write_atomic(path: Path, content: bytes | str, *, locked: bool = False) -> None:
+    """Write a file at once: readers see the old one or the new one. Raises SddError.
+
+    locked: the caller holds a lock, so that nobody else writes the file meanwhile. What a dead
+        process left of it is then in the way of nothing and need not be looked for, which takes
+        the longer the more files a folder has.
+    """
+    temporary = path.with_name(f".{path.name}.partial") if locked else _temporary(path)
     with disk_errors(path):
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
-            _remove_orphans(path)
+            if not locked:
+                _remove_orphans(path)
             temporary.write_bytes(content.encode() if isinstance(content, str) else content)
             _sync(temporary)
             temporary.replace(path)
@@ -69,22 +76,64 @@ def write_entry(folder: Path, write: Callable[[Path], None]) -> None:
             shutil.rmtree(partial, ignore_errors=True)
 
 
+def append_line(path: Path, line: str) -> None:
+    """Add a line to a file. The caller holds a lock. Raises SddError.
+
+    A process that dies meanwhile leaves a part of the line, without its end: readers take it for
+    nothing, and the next line is written in its place.
+    """
+    with disk_errors(path):
+        new = not exists(path)
+        with path.open("ab" if new else "r+b") as stream:
+            stream.truncate(stream.seek(_end_of_lines(stream)))
+            stream.write(f"{line}\n".encode())
+            stream.flush()
+            os.fsync(stream.fileno())
+        if new:
+            _sync(path.parent)
+
+
+def _end_of_lines(stream: BinaryIO) -> int:
+    """The position after the last line that has an end."""
+    end = stream.seek(0, os.SEEK_END)
+    while end > 0:
+        start = max(0, end - 4096)
+        stream.seek(start)
+        found = stream.read(end - start).rfind(b"\n")
+        if found >= 0:
+            return start + found + 1
+        end = start
+    return 0
+
+
 def damaged_file(folder: Path) -> str | None:
-    """The name of the first file in an entry that is not what was written, or None."""
-    try:
-        lines = (folder / SUMS).read_text().splitlines()
-        for line in lines:
-            expected, _, name = line.partition("  ")
+    """The name of the first file in an entry that is missing or not what was written, or None.
+
+    Raises SddError where a file cannot be read, which says nothing about what is in it.
+    """
+    sums = checksums(folder)
+    for name, expected in (sums or {}).items():
+        try:
             if sha256(folder / name) != expected:
                 return name
-        # A list that lost its end would let files through that nothing vouches for.
-        listed = {line.partition("  ")[2] for line in lines}
-        strange = {file.name for file in folder.iterdir()} - listed - {SUMS}
-        if strange:
-            return min(strange)
-    except (OSError, UnicodeDecodeError, ValueError) as error:
-        return getattr(error, "filename", None) or SUMS
-    return None if lines else SUMS
+        except FileNotFoundError:
+            return name
+    # A list that lost its end would let files through that nothing vouches for.
+    strange = set(names_in(folder)) - {*(sums or {}), SUMS}
+    return min(strange, default=None) if sums else SUMS
+
+
+def checksums(folder: Path) -> dict[str, str] | None:
+    """The SHA-256 of every file in an entry, by name; None where the list is missing or damaged.
+
+    Raises SddError where it cannot be read.
+    """
+    try:
+        text = read_bytes(folder / SUMS, LARGEST_SETTINGS).decode()
+    except (FileNotFoundError, UnicodeDecodeError):
+        return None
+    lines = [re.fullmatch(r"([0-9a-f]{64})  (\w[\w.-]*)", line) for line in text.splitlines()]
+    return {line[2]: line[1] for line in lines if line} if lines and all(lines) else None
 
 
 def level_folder(store: Path, key: str) -> Path:
@@ -94,15 +143,43 @@ def level_folder(store: Path, key: str) -> Path:
 
 def level_is_whole(store: Path, key: str) -> bool:
     """Whether a level is in the store as it was written. Changes nothing, not even a damaged
-    one, and makes no store where there is none."""
+    one, and makes no store where there is none. Raises SddError where it cannot be read."""
     folder = level_folder(store, key)
-    return folder.is_dir() and damaged_file(folder) is None
+    return is_folder(folder) and damaged_file(folder) is None
 
 
-def sha256(file: Path) -> str:
-    """Hexadecimal SHA-256 of a file's content."""
-    with file.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
+def set_aside(path: Path, store: Path, *, stays: bool = False) -> Path:
+    """Move something damaged out of the way, into `<store>/.shared/damaged`, where nothing is
+    ever deleted; returns where it is now. Raises SddError.
+
+    stays: it is to be written anew, all at once: what is there until then is a link to it.
+    """
+    below = path.relative_to(store)
+    place = damaged_folder(store).joinpath(*(part for part in below.parts if part != ".shared"))
+    found, number = place, 1
+    while exists(found):
+        number += 1
+        found = place.with_name(f"{place.name}.{number}")
+    if stays:
+        link_or_copy(path, found)
+    else:
+        with disk_errors(found):
+            found.parent.mkdir(parents=True, exist_ok=True)
+            path.rename(found)
+            _sync(path.parent)
+            _sync(found.parent)
+    return found
+
+
+def damaged_folder(store: Path) -> Path:
+    """Where a store has what was found damaged and set aside."""
+    return store / ".shared" / "damaged"
+
+
+def damaged_entries(store: Path) -> list[Path]:
+    """What was found damaged in a store and set aside: levels, rewind points, files of runs."""
+    folder = damaged_folder(store)
+    return [folder / part / name for part in names_in(folder) for name in names_in(folder / part)]
 
 
 def with_checksum(options: Any, option: str, file: Path) -> Any:
@@ -112,7 +189,7 @@ def with_checksum(options: Any, option: str, file: Path) -> Any:
     So another file in its place makes another experiment. To be called by a model validator of the
     mode "before".
     """
-    if isinstance(options, Mapping) and not options.get(option) and file.is_file():
+    if isinstance(options, Mapping) and not options.get(option) and os.path.isfile(file):
         return {**options, option: sha256(file)}
     return options
 
@@ -121,7 +198,7 @@ def check_unchanged(file: Path, checksum: str | None, what: str, option: str) ->
     """Raises SddError, one line, when a file has another SHA-256 than `checksum`.
 
     what: the file, as a user knows it. option: where the checksum stands, `noise.checksum`. Raises
-    OSError when the file cannot be read.
+    FileNotFoundError when there is none, and SddError when it cannot be read.
     """
     if checksum not in {None, sha256(file)}:
         raise SddError(f"{what} is not the one that the experiment began with (its checksum "
@@ -131,10 +208,10 @@ def check_unchanged(file: Path, checksum: str | None, what: str, option: str) ->
 
 def link_or_copy(source: Path, target: Path) -> None:
     """Make `target` the same file as `source`; a copy where the file system has no hard links."""
-    if target.exists() and target.samefile(source):
-        return
     temporary = _temporary(target)
     with disk_errors(target):
+        if target.exists() and target.samefile(source):
+            return
         target.parent.mkdir(parents=True, exist_ok=True)
         _remove_orphans(target)
         temporary.unlink(missing_ok=True)

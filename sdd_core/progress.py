@@ -15,6 +15,8 @@ from sdd_core import hookimpl
 from sdd_core.console import Description, Title, notice_console
 from sdd_core.notices import say
 from sdd_core.report.table import html_table
+from sdd_core.result import Result
+from sdd_core.run_record import read_record
 from sdd_core.text import html_text
 
 if TYPE_CHECKING:
@@ -95,23 +97,38 @@ class _Notebook:
         from IPython.display import HTML, display  # noqa: PLC0415 (there is one in a notebook)
 
         self._html, self._table, self._shown = HTML, "", 0.0
+        # Kept here: reading all levels of a run after each of them takes the longer the more.
+        self._levels: list[LevelResult] = []
+        self._examples = read_record(run.folder).data.test_examples
         self._handle = display(HTML(""), display_id=True)
         self._show(f"run {run.name}")
 
     @hookimpl
     def sdd_epoch_end(self, run: Run, level: int, epoch: Epoch) -> None:
-        if time.monotonic() - self._shown > REDRAWN_SECONDS:
+        if self._due():
             self._show(f"level {level}/{run.experiment.levels}, epoch {epoch.number}: "
                        f"test {epoch.test_accuracy:.3f}")
 
     @hookimpl
     def sdd_level_end(self, run: Run, level: LevelResult) -> None:
-        self._table = html_table(run.result())
-        self._show(line(level, run.experiment.levels))
+        self._levels.append(level)
+        if self._due():
+            self._draw(run)
+            self._show(line(level, run.experiment.levels))
 
     @hookimpl
     def sdd_run_end(self, run: Run) -> None:
+        self._draw(run)
         self._show(f"run {run.name}")
+
+    def _due(self) -> bool:
+        return time.monotonic() - self._shown > REDRAWN_SECONDS
+
+    def _draw(self, run: Run) -> None:
+        levels = tuple(self._levels)
+        self._table = html_table(
+            Result(run.name, run.folder, run.experiment, levels, self._examples)
+        )
 
     def _show(self, text: str) -> None:
         self._shown = time.monotonic()

@@ -97,7 +97,9 @@ def test_what_is_damaged_is_measured_again(tmp_path, plugins, capsys, harm):
     (first.folder / "metrics.jsonl").unlink()
     go(small(metrics=counting(1)), tmp_path, plugins=plugins)
     assert Counting.calls == {(1, 0): 1, (1, 1): 2, (1, 2): 1}
-    assert contents(tmp_path) == before
+    # What was damaged is kept, and is in nobody's way.
+    aside = f".shared/damaged/metrics/{kept.name}"
+    assert contents(tmp_path) == before | {aside: harm}
     assert f"{kept} is damaged" in capsys.readouterr().err
 
 

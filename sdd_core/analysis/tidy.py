@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import Any
 
 from sdd_core.errors import SddError
-from sdd_core.notices import warn
 from sdd_core.plugin_manager import Plugins, load_plugins
+from sdd_core.reading import is_folder
 from sdd_core.result import Result
-from sdd_core.run_folder import open_run
+from sdd_core.stored_runs import results_of, run_folders
 
 LEVEL = ("level", "sparsity", "density", "diverged", "phase")
 
@@ -31,23 +31,18 @@ def table(source: Path | str | Result | Sequence[Result]) -> list[dict[str, Any]
     if isinstance(source, Result):
         source = [source]
     elif isinstance(source, Path | str):
-        source = stored_results(Path(source), load_plugins())
+        source, _ = stored_results(Path(source), load_plugins())
     rows = [row for result in source for row in _rows(result)]
     columns = _columns(rows)
     return [{column: _find(row, column) for column in columns} for row in rows]
 
 
-def stored_results(store: Path, plugins: Plugins) -> list[Result]:
-    """The results of all the runs in a store, in order of their names."""
-    if not store.is_dir():
+def stored_results(store: Path, plugins: Plugins) -> tuple[list[Result], list[SddError]]:
+    """The results of all the runs in a store, in order of their names, without their epochs, and
+    why others cannot be read. Raises SddError when there is no store."""
+    if not is_folder(store):
         raise SddError(f"there is no store {store}; `sdd run` and `sdd sweep` make one")
-    results = []
-    for file in sorted(store.glob("*/experiment.toml")):
-        try:
-            results.append(open_run(file.parent, plugins).result())
-        except SddError as error:
-            warn(f"run {file.parent.name} is left out: {error}")
-    return results
+    return results_of(run_folders(store), plugins)
 
 
 # The three parts that a row is made of, so that equal names in different parts do not collide.

@@ -11,6 +11,8 @@ import click
 from sdd_core.cli.completion import names_of
 from sdd_core.plugin_manager import load_plugins
 
+LEFT_OUT = 1
+"""The exit code of what was done, but not for all runs."""
 
 class Named(click.Path):
     """A path that has a name: '' would be the current folder."""

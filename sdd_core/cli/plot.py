@@ -13,6 +13,7 @@ from sdd_core.analysis.groups import Group, group
 from sdd_core.analysis.phases import percent
 from sdd_core.analysis.recommendation import recommend
 from sdd_core.cli.options import File, no_plugin_option, store_option
+from sdd_core.cli.runs import end_with
 from sdd_core.cli.table import named_results
 from sdd_core.cli.terminal import console, echo
 from sdd_core.plugin_manager import load_plugins, warn_of_problems
@@ -38,7 +39,8 @@ def plot(
 
     RUN is a name that `sdd runs` lists, a pattern such as 'digits-*', or a folder; FILE an
     experiment or sweep file (.toml), for all its runs. All the runs in the store if none is
-    given. Runs that differ in their seed alone are one line.
+    given. Runs that differ in their seed alone are one line. Those that cannot be read are left
+    out, with exit code 1.
     """
     # matplotlib takes its time
     from sdd_core.report.plot import (  # noqa: PLC0415
@@ -50,7 +52,8 @@ def plot(
     check_form(output)
     plugins = load_plugins(no_plugin)
     warn_of_problems(plugins)
-    groups = group(named_results(names, store, plugins))
+    results, left_out = named_results(names, store, plugins)
+    groups = group(results)
     metrics = tuple(dict.fromkeys(metrics))
     written = write_figure(groups_figure(groups, metrics), groups, metrics, output)
     for one in groups:
@@ -62,6 +65,7 @@ def plot(
             echo(compare(one, other).verdict)
     for file in written:
         echo(f"wrote {file}")
+    end_with(left_out)
 
 
 def _print(one: Group) -> None:

@@ -48,17 +48,30 @@ def run(
 
 @click.command()
 @click.argument("name", metavar="RUN")
+@click.option("--trust", is_flag=True,
+              help="Import the modules of the run's model and data although they are not those "
+              "that it has imported before.")
 @place_options
-def resume(name: str, store: Path, no_plugin: tuple[str, ...], **options: Any) -> None:
-    """Go on with RUN: a name that `sdd runs` lists, or a run's folder."""
+def resume(
+    name: str, trust: bool, store: Path, no_plugin: tuple[str, ...], **options: Any
+) -> None:
+    """Go on with RUN: a name that `sdd runs` lists, or a run's folder. What is damaged in it is
+    made again.
+
+    A model or data of your own, `module:function`, is imported, which executes it. Where the module
+    is not the one that the run has imported before, that needs --trust.
+    """
     from sdd_core.cli.runs import find_run  # noqa: PLC0415
 
     plugins = load_plugins(no_plugin)
-    found = find_run(name, store, plugins)
+    found = find_run(name, store, plugins, to_resume=True)
     if run_name(found.experiment) != found.folder.name:
         raise SddError(f"{found.folder / 'experiment.toml'} is not what the run began with, or a "
                        "plugin means something else by it now; bring that back, or carry it out "
                        "as a run of its own, `sdd run FILE`")
+    if not trust and (strange := found.strange_modules()):
+        raise SddError(f"module {strange[0]}; importing it executes it, so read it first, and then "
+                       f"`sdd resume --trust {found.folder}`")
     # A run goes on in the store that it lies in.
     carry_out(found.experiment, plugins, store=found.folder.parent, **options)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,34 +12,44 @@ from rich.table import Table
 
 from sdd_core.analysis.groups import group
 from sdd_core.analysis.recommendation import recommend
-from sdd_core.cli.options import Folder, no_plugin_option, store_option
+from sdd_core.cli.options import LEFT_OUT, Folder, no_plugin_option, store_option
 from sdd_core.cli.terminal import console, echo
 from sdd_core.errors import SddError
+from sdd_core.notices import say
+from sdd_core.files import damaged_entries
 from sdd_core.plugin_manager import Plugins, load_plugins, warn_of_problems
 from sdd_core.report import phase_table, result_table, write_report
 from sdd_core.result import Result
 from sdd_core.run_folder import Run, open_run
+from sdd_core.stored_runs import overview, run_folders
 
 
-def find_run(name: str, store: Path, plugins: Plugins) -> Run:
-    """The run that a name, the beginning of one, or a folder means. Raises SddError."""
+def find_run(name: str, store: Path, plugins: Plugins, *, to_resume: bool = False) -> Run:
+    """The run that a name, the beginning of one, or a folder means. Raises SddError.
+
+    to_resume: see `open_run`.
+    """
+    return open_run(folder_of(name, store), plugins, to_resume=to_resume)
+
+
+def folder_of(name: str, store: Path) -> Path:
+    """The folder of that run. Raises SddError."""
     if Path(name).is_dir():
-        return open_run(Path(name), plugins)
+        return Path(name)
     folders = [folder for folder in run_folders(store) if folder.name.startswith(name)]
     exact = [folder for folder in folders if folder.name == name]
     if len(exact or folders) == 1:
-        return open_run((exact or folders)[0], plugins)
+        return (exact or folders)[0]
     if folders:
         raise SddError(f"{name!r} begins the names of {len(folders)} runs in {store}; give more "
                        f"of it: {', '.join(folder.name for folder in folders[:4])}")
     raise SddError(f"no run {name!r} in {store}; `sdd runs --store {store}` lists what is there")
 
 
-def run_folders(store: Path) -> list[Path]:
-    """The folders of the runs in a store, in order of their names."""
-    if not store.is_dir():
-        return []
-    return sorted(file.parent for file in store.glob("*/experiment.toml"))
+def end_with(left_out: Sequence[object]) -> None:
+    """End the command with the exit code that says that something was left out, if it was."""
+    if left_out:
+        raise click.exceptions.Exit(LEFT_OUT)
 
 
 @click.command()
@@ -46,25 +57,34 @@ def run_folders(store: Path) -> list[Path]:
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
 @no_plugin_option
 def runs(store: Path, as_json: bool, no_plugin: tuple[str, ...]) -> None:
-    """List the runs in the store."""
-    plugins = load_plugins(no_plugin)
+    """List the runs in the store, and what was found damaged and set aside.
+
+    A run that cannot be read is listed with the reason, and the exit code is 1.
+    """
+    load_plugins(no_plugin)
     rows: list[dict[str, Any]] = []
+    unreadable = []
     for folder in run_folders(store):
         try:
-            run = open_run(folder, plugins)
-            result = run.result()
+            run = overview(folder)
         except SddError as error:
+            unreadable.append(error)
             rows.append({"run": folder.name, "levels": None, "of": None, "verdict": str(error)})
-            continue
-        done, wanted = len(result.levels), run.experiment.levels + 1
-        rows.append({"run": folder.name, "levels": done, "of": wanted,
-                     "verdict": result.phases.verdict})
+        else:
+            rows.append({"run": folder.name, "levels": run.levels, "of": run.of,
+                         "verdict": run.phases.verdict})
     if as_json:
         click.echo(json.dumps(rows, allow_nan=False))
-        return
-    if not rows:
+    elif not rows:
         echo(f"no runs in {store}; `sdd run` makes one")
-        return
+    else:
+        _print(rows)
+    for entry in damaged_entries(store):
+        (say if as_json else echo)(f"damaged, set aside: {entry}")
+    end_with(unreadable)
+
+
+def _print(rows: Sequence[Mapping[str, Any]]) -> None:
     table = Table(box=None, header_style="bold")
     table.add_column("run", no_wrap=True)
     table.add_column("levels", no_wrap=True)

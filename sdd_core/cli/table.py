@@ -11,15 +11,20 @@ import click
 from sdd_core.analysis.tidy import parquet_bytes, stored_results
 from sdd_core.analysis.tidy import table as tidy_table
 from sdd_core.cli.options import File, no_plugin_option, store_option
-from sdd_core.cli.runs import find_run, run_folders
+from sdd_core.cli.runs import end_with, folder_of
 from sdd_core.errors import SddError
 from sdd_core.experiment import read_toml
 from sdd_core.files import write_atomic
+from sdd_core.keys import digest, run_name
 from sdd_core.notices import say, warn
+from sdd_core.own.imported import Imported
+from sdd_core.plugin import Plugin
 from sdd_core.plugin_manager import Plugins, load_plugins, warn_of_problems
 from sdd_core.result import Result
-from sdd_core.run_folder import Run, open_run
+from sdd_core.run_folder import open_run
+from sdd_core.stored_runs import is_run, results_of, run_folders
 from sdd_core.sweeps import expand
+from sdd_core.sweeps.settings import Recorded, nesting
 from sdd_core.text import csv_text
 
 
@@ -36,12 +41,14 @@ def table(
 
     RUN is a name that `sdd runs` lists, a pattern such as 'digits-*', or a folder; FILE an
     experiment or sweep file (.toml), for all its runs. All the runs in the store if none is given.
+    Those that cannot be read are left out, with exit code 1.
     """
     if output is not None and output.suffix not in {".csv", ".parquet"}:
         raise SddError(f"cannot write {output}: expected a name that ends in .csv or .parquet")
     plugins = load_plugins(no_plugin)
     warn_of_problems(plugins)
-    rows = tidy_table(named_results(names, store, plugins))
+    results, left_out = named_results(names, store, plugins)
+    rows = tidy_table(results)
     if not rows:
         raise SddError(f"there is no finished level yet in {store}; `sdd sweep` and `sdd run` "
                        "make some")
@@ -51,30 +58,69 @@ def table(
     else:
         write_atomic(output, parquet_bytes(rows) if output.suffix == ".parquet" else numbers)
         say(f"wrote {output}")
+    end_with(left_out)
 
 
-def named_results(names: Sequence[str], store: Path, plugins: Plugins) -> list[Result]:
-    """The results that names, patterns, folders and files mean; of all runs in the store where
-    there are none. Raises SddError."""
-    if not names:
-        return stored_results(store, plugins)
-    found = {result.run: result for name in names for result in _named(name, store, plugins)}
-    return list(found.values())
+def named_results(
+    names: Sequence[str], store: Path, plugins: Plugins
+) -> tuple[list[Result], list[SddError]]:
+    """The results that names, patterns, folders and files mean, of all runs in the store where
+    there are none, and why others cannot be read. Raises SddError, also where none can be read."""
+    if names:
+        # A run that is named twice counts once.
+        folders = {one.name: one for name in names for one in _named(name, store, plugins)}
+        found = results_of(folders.values(), plugins)
+    else:
+        found = stored_results(store, plugins)
+    results, left_out = found
+    if left_out and not results:
+        raise SddError(f"no run can be read: {left_out[0]}")
+    return results, left_out
 
 
-def _named(name: str, store: Path, plugins: Plugins) -> list[Result]:
-    """The results of a run, of those that a pattern matches, or of those that a file stands for
+def _named(name: str, store: Path, plugins: Plugins) -> list[Path]:
+    """The folder of a run, those that match a pattern, or those of the runs that a file stands for
     and that have begun."""
     if "*" in name:
         matching = [folder for folder in run_folders(store) if fnmatchcase(folder.name, name)]
         if not matching:
             raise SddError(f"no run in {store} matches {name!r}; `sdd runs` lists what is there")
-        return [open_run(folder, plugins).result() for folder in matching]
+        return matching
     if not name.endswith(".toml"):
-        return [find_run(name, store, plugins).result()]
-    runs = [Run.of(one, store) for one in expand([read_toml(Path(name))], plugins)]
-    begun = [run for run in runs if (run.folder / "record.json").exists()]
-    if len(begun) < len(runs):
-        warn(f"{len(runs) - len(begun)} of the {len(runs)} runs of {name} have not begun; `sdd "
-             f"sweep {name}` carries them out")
-    return [run.result() for run in begun]
+        return [folder_of(name, store)]
+    return _of_file(Path(name), store, plugins)
+
+
+def _of_file(file: Path, store: Path, plugins: Plugins) -> list[Path]:
+    settings = read_toml(file)
+    own = any(":" in str(settings.get(section)) for section in ("model", "data"))
+    runs: dict[str, list[str]] = {}  # by what the file says; of several sources if need be
+    for one in expand([settings], plugins, _recorded(store, plugins) if own else {}):
+        said = one.to_dict()
+        for section in ("model", "data"):
+            said[section].pop("source_hash", None)
+        runs.setdefault(digest(said), []).append(run_name(one))
+    begun = [[store / run for run in names if is_run(store / run)] for names in runs.values()]
+    if missing := begun.count([]):
+        warn(f"{missing} of the {len(runs)} runs of {file} have not begun; `sdd sweep {file}` "
+             "carries them out")
+    return [run for names in begun for run in names]
+
+
+def _recorded(store: Path, plugins: Plugins) -> dict[str, Recorded]:
+    """What the runs in a store say about the users' own models and data, none of which is
+    imported to find it out."""
+    known: dict[str, Recorded] = {}
+    for folder in run_folders(store):
+        try:
+            experiment = open_run(folder, plugins).experiment
+        except SddError:
+            continue  # said when its results are read
+        plugins_used: tuple[Plugin, ...] = (experiment.model, experiment.data)
+        for one in plugins_used:
+            if isinstance(one, Imported):
+                before = known.get(one.path, Recorded(sources=()))
+                sources = tuple(dict.fromkeys([*before.sources, one.source_hash]))
+                depths = {name: nesting(value) for name, value in (one.model_extra or {}).items()}
+                known[one.path] = Recorded(sources, {**before.depths, **depths})
+    return known

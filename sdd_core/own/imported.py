@@ -8,7 +8,9 @@ import inspect
 import json
 import os
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from importlib.machinery import ModuleSpec, PathFinder
+from importlib.util import decode_source
 from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any, Self
@@ -18,6 +20,7 @@ from pydantic import ConfigDict, model_serializer
 
 from sdd_core.errors import FAILURES, SddError, said
 from sdd_core.plugin import DataSource, Model, Plugin
+from sdd_core.reading import LARGEST_SETTINGS, read_bytes
 
 if TYPE_CHECKING:
     from sdd_core.data import Dataset
@@ -26,7 +29,7 @@ _LOADED: dict[str, tuple[Any, str]] = {}
 """Module name -> the spec it was loaded by, and the hash of its source then."""
 
 
-class _Imported(Plugin):
+class Imported(Plugin):
     """What `package.module:function` makes; extra options are its keyword arguments."""
 
     model_config = ConfigDict(extra="allow")
@@ -36,10 +39,11 @@ class _Imported(Plugin):
     source_hash: str
 
     @classmethod
-    def named(cls, path: str, options: dict[str, Any]) -> Self:
+    def named(cls, path: str, options: dict[str, Any], *, importing: bool = True) -> Self:
         """What the function at `path` makes. Options from a run's record have the hash of its
         source, and it is then not imported before it is needed, so that a run can be read without
-        it. Raises ValueError when there is no such function."""
+        it. Raises ValueError when there is no such function, or when it would have to be imported
+        and that is not allowed."""
         if "path" in options:
             raise ValueError("an option cannot be called `path`; rename the function's parameter")
         try:
@@ -48,13 +52,26 @@ class _Imported(Plugin):
         except (TypeError, ValueError) as error:
             raise ValueError(f"options of {path!r} must be numbers, text or lists of them, as in "
                              f"TOML: {error}") from None
-        found = options.pop("source_hash", "") or _source_hash(path)
-        return cls(path=path, source_hash=found, **options)
+        found = options.pop("source_hash", "")
+        if not found and not importing:
+            raise ValueError(f"{path!r} has no source_hash, which runs record, and reading a run "
+                             "imports no module to find it out")
+        return cls(path=path, source_hash=found or _source_hash(path), **options)
 
     @model_serializer(mode="wrap")
     def _with_name(self, handler: Any) -> dict[str, Any]:
         fields = handler(self)
         return {"name": fields.pop("path"), **fields}
+
+    def sources(self) -> dict[str, tuple[str, str]]:
+        """The file and the SHA-256 of the source of each module that was imported for it: the one
+        that was named with the packages that it lies in, and the one that defines the function."""
+        named = self.path.partition(":")[0]
+        defining = inspect.getmodule(_function(self.path))
+        names = [*_with_packages(named), *([defining.__name__] if defining else [])]
+        modules = {name: sys.modules[name] for name in names if name in sys.modules}
+        return {name: (_file_of(module.__spec__), module_hash(module))
+                for name, module in modules.items()}
 
     def _call(self, **given: Any) -> Any:
         try:
@@ -68,7 +85,7 @@ class _Imported(Plugin):
         return call(function, given, self.model_extra or {})
 
 
-class ImportedModel(Model, _Imported):
+class ImportedModel(Model, Imported):
     """A network that `package.module:function` makes.
 
     A function that has parameters `input_shape` or `num_classes` is given them.
@@ -79,7 +96,7 @@ class ImportedModel(Model, _Imported):
         return self._call(input_shape=input_shape, num_classes=num_classes)
 
 
-class ImportedData(DataSource, _Imported):
+class ImportedData(DataSource, Imported):
     """Data that `package.module:function` makes: a Dataset, or training and test data as
     `Dataset.of` takes them. A function that has a parameter `root` is given the folder of
     `--data-root`. Files that it reads are not part of the levels' keys: another name, or another
@@ -112,7 +129,7 @@ def call(
 
 def _function(path: str) -> Callable[..., Any]:
     module, _, name = path.partition(":")
-    _look_in_this_folder()
+    sys.path[:] = _search_path()
     try:
         function = getattr(importlib.import_module(module), name)
     except FAILURES as error:
@@ -122,14 +139,15 @@ def _function(path: str) -> Callable[..., Any]:
     return function
 
 
-def _look_in_this_folder() -> None:
-    """Put the current folder on the path, for that is where a user's module lies: before installed
-    packages, and after the standard library, for which their queue.py does not stand."""
-    folder, standard = os.getcwd(), os.path.dirname(os.__file__)
-    if folder not in sys.path:
-        known = [n for n, entry in enumerate(sys.path, start=1)
+def _search_path() -> list[str]:
+    """The path with the current folder on it, for that is where a user's module lies: before
+    installed packages, and after the standard library, for which their queue.py does not stand."""
+    path, folder, standard = list(sys.path), os.getcwd(), os.path.dirname(os.__file__)
+    if folder not in path:
+        known = [n for n, entry in enumerate(path, start=1)
                  if entry in {standard, os.path.join(standard, "lib-dynload")}]
-        sys.path.insert(max(known, default=0), folder)
+        path.insert(max(known, default=0), folder)
+    return path
 
 
 def _source_hash(path: str) -> str:
@@ -155,6 +173,63 @@ def module_hash(module: ModuleType) -> str:
     found = hashlib.sha256(source.encode()).hexdigest()
     _LOADED[module.__name__] = (module.__spec__, found)
     return found
+
+
+def strange_modules(path: str, known: Mapping[str, tuple[str, str]]) -> list[str]:
+    """The modules that `path` would import and that are not the known ones, each with the reason.
+    They are found as Python finds them, and none is imported.
+
+    known: files and SHA-256 of sources by the modules' names, as `Imported.sources` has them.
+    """
+    strange, where = [], _search_path()
+    for name in _with_packages(path.partition(":")[0]):
+        spec = _spec(name, where)
+        file = _file_of(spec)
+        where = list(spec.submodule_search_locations or ()) if spec else []
+        if name not in known:
+            strange.append(f"{name} ({file or 'not found'}) is not in the run's record")
+        elif known[name][0] != file:
+            strange.append(f"{name} is {file or 'not found'}, and was {known[name][0]}")
+        elif known[name][1] != _hash_in(Path(file), name):
+            strange.append(f"{name} ({file}) has another source")
+    others = known.keys() - set(_with_packages(path.partition(":")[0]))
+    return strange + [f"{name} ({known[name][0]}) has another source" for name in sorted(others)
+                      if known[name][1] != _hash_in(Path(known[name][0]), name)]
+
+
+def _spec(name: str, where: Sequence[str]) -> ModuleSpec | None:
+    """Where a module comes from, of which the packages around it have been found."""
+    for finder in sys.meta_path:
+        # The others do not look in folders for what lies in no package.
+        path = where if finder is PathFinder or "." in name else None
+        if spec := finder.find_spec(name, path):
+            return spec
+    return None
+
+
+def _file_of(spec: ModuleSpec | None) -> str:
+    return str(spec.origin or "") if spec else ""
+
+
+def _with_packages(module: str) -> list[str]:
+    """A module's name after those of the packages that it lies in, all of which are imported."""
+    parts = module.split(".")
+    return [".".join(parts[:count]) for count in range(1, len(parts) + 1)]
+
+
+def _hash_in(file: Path, module: str) -> str:
+    """What `module_hash` is of a module that is imported from a file; '' where it cannot be read,
+    its name's where the file is no source."""
+    try:
+        source = decode_source(read_bytes(file, LARGEST_SETTINGS))
+    except (FileNotFoundError, SddError):
+        return ""
+    except (SyntaxError, UnicodeDecodeError):
+        source = ""
+    if not source:  # as `inspect` finds it
+        return hashlib.sha256(module.encode()).hexdigest()
+    # As `inspect` has it, with an end of the last line.
+    return hashlib.sha256((source + "\n" * (not source.endswith("\n"))).encode()).hexdigest()
 
 
 def option_types(path: str) -> dict[str, Any]:

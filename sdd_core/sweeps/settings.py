@@ -24,6 +24,7 @@ import types
 import typing
 from collections.abc import Iterable, Mapping
 from collections.abc import Set as AbstractSet
+from dataclasses import dataclass, field
 from itertools import product
 from typing import Any
 
@@ -36,15 +37,34 @@ from sdd_core.own.imported import option_types
 from sdd_core.plugin_manager import Plugins
 
 
-def expand(several: Iterable[Mapping[str, Any]], plugins: Plugins) -> list[Experiment]:
+@dataclass(frozen=True)
+class Recorded:
+    """What the runs in a store say about a model or data of a user's own, `module:function`.
+
+    sources: the hashes of its source that runs were carried out with. depths: of each of its
+    options, how deep the lists are that it takes.
+    """
+
+    sources: tuple[str, ...] = ("unknown",)
+    depths: Mapping[str, int] = field(default_factory=dict)
+
+
+def expand(
+    several: Iterable[Mapping[str, Any]],
+    plugins: Plugins,
+    recorded: Mapping[str, Recorded] | None = None,
+) -> list[Experiment]:
     """The experiments that the settings of one or more files stand for, none of them twice.
+
+    recorded: by its name, what is known of each model or data of a user's own, which is then not
+        imported; of one that several sources are known of there is an experiment for each.
 
     Raises SddError that names the first field that is unknown or impossible.
     """
     return distinct(
-        Experiment.make(chosen, plugins)
+        Experiment.make(chosen, plugins, recorded=recorded is not None)
         for settings in several
-        for chosen in _of_experiment(settings, plugins)
+        for chosen in _of_experiment(settings, plugins, recorded)
     )
 
 
@@ -63,37 +83,47 @@ def distinct(experiments: Iterable[Experiment]) -> list[Experiment]:
     return list(made.values())
 
 
-def _of_experiment(settings: Mapping[str, Any], plugins: Plugins) -> list[dict[str, Any]]:
+def _of_experiment(
+    settings: Mapping[str, Any], plugins: Plugins, recorded: Mapping[str, Recorded] | None
+) -> list[dict[str, Any]]:
     kinds = sections()
     fields = {name: info.annotation for name, info in Experiment.model_fields.items()}
     choices = {
-        field: _of_section(field, value, plugins) if field in kinds
+        field: _of_section(field, value, plugins, recorded) if field in kinds
         else _of_field(field, value, fields.get(field))
         for field, value in settings.items()
     }
     return _product(choices)
 
 
-def _of_section(section: str, value: Any, plugins: Plugins) -> list[Any]:
+def _of_section(
+    section: str, value: Any, plugins: Plugins, recorded: Mapping[str, Recorded] | None
+) -> list[Any]:
     """What a section that names a plugin stands for: names, or tables with one value a field."""
     # A tuple may be data that was handed over: training and test data.
     parts = _several(section, value) if isinstance(value, list) else [value]
-    return [one for part in parts for one in _of_plugin(section, part, plugins)]
+    return [one for part in parts for one in _of_plugin(section, part, plugins, recorded)]
 
 
-def _of_plugin(section: str, value: Any, plugins: Plugins) -> list[Any]:
+def _of_plugin(
+    section: str, value: Any, plugins: Plugins, recorded: Mapping[str, Recorded] | None
+) -> list[Any]:
+    if recorded is not None and _is_own(section, value, plugins):
+        value = {"name": value}
     if not isinstance(value, Mapping):
         return [value]
     given = value.get("name", DEFAULTS.get(section))
     names = _several(f"{section}.name", given) if _is_list(given) else [given]
     tables: list[Any] = []
     for name in names:
-        fields = _fields(section, name, plugins)
-        choices = {
+        fields = _fields(section, name, plugins, recorded)
+        choices: dict[str, list[Any]] = {
             option: [name] if option == "name"
             else _of_field(f"{section}.{option}", choice, fields.get(option))
             for option, choice in value.items()
         }
+        if recorded is not None and _is_own(section, name, plugins):
+            choices.setdefault("source_hash", list(recorded.get(name, Recorded()).sources))
         tables += _product(choices)
     return tables
 
@@ -115,19 +145,39 @@ def _of_table(field: str, value: Any, kind: Any) -> list[Any]:
     })
 
 
-def _fields(section: str, name: Any, plugins: Plugins) -> Mapping[str, Any]:
+def _fields(
+    section: str, name: Any, plugins: Plugins, recorded: Mapping[str, Recorded] | None
+) -> Mapping[str, Any]:
     """The types of the options that a plugin has; nothing where there is no such plugin, which
     is refused when the experiment is made."""
     if not isinstance(name, str):
         return {}
     try:
+        if _is_own(section, name, plugins):
+            return option_types(name) if recorded is None else {
+                option: _lists(depth)
+                for option, depth in recorded.get(name, Recorded()).depths.items()
+            }
         infos = plugins.find(sections()[section].kind, name)[0].model_fields
         return {option: info.annotation for option, info in infos.items()}
+    except (SddError, ValueError):
+        return {}
+
+
+def _is_own(section: str, name: Any, plugins: Plugins) -> bool:
+    """Whether a section names a model or data of a user's own, `module:function`."""
+    if section not in {"model", "data"} or not isinstance(name, str) or ":" not in name:
+        return False
+    try:
+        plugins.find(sections()[section].kind, name)
     except SddError:
-        try:
-            return option_types(name) if section in {"model", "data"} and ":" in name else {}
-        except ValueError:
-            return {}
+        return not name.startswith("given:")
+    return False
+
+
+def _lists(depth: int) -> Any:
+    """A type whose `list_depth` is `depth`."""
+    return types.GenericAlias(tuple, (_lists(depth - 1), ...)) if depth else Any
 
 
 def list_depth(kind: Any) -> int:

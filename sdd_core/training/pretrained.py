@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from safetensors import SafetensorError
 from torch import nn
 
 from sdd_core.errors import SddError
 from sdd_core.experiment import Train
-from sdd_core.files import DENSE_WEIGHTS, check_unchanged
+from sdd_core.files import DENSE_WEIGHTS, SUMS, check_unchanged, damaged_file
 from sdd_core.level import Level
 from sdd_core.masks import prunable_weights
+from sdd_core.reading import exists
 from sdd_core.store import read_level
 
 
@@ -45,17 +45,18 @@ def load_pretrained(network: nn.Module, train: Train) -> list[str]:
 def _read(train: Train) -> Level:
     assert train.pretrained is not None
     where, file = train.pretrained, Path(train.pretrained).expanduser() / DENSE_WEIGHTS
-    if not file.is_file():
-        raise SddError(f"train.pretrained: {where} has no dense network ({DENSE_WEIGHTS}); "
-                       "expected the folder of a run that has trained it; `sdd runs` lists them")
     try:
         check_unchanged(file, train.pretrained_checksum, "train.pretrained: the dense network in "
                         f"{where}", "train.pretrained_checksum")
+        # A run's folder from before it had the list of checksums has none to go by.
+        if exists(file.with_name(SUMS)) and (damaged := damaged_file(file.parent)):
+            raise SddError(f"train.pretrained: the dense network in {where} is damaged "
+                           f"({damaged}); `sdd resume` makes it again")
         level = read_level(file.parent)
-    except (OSError, ValueError, KeyError, TypeError, RuntimeError, SafetensorError) as error:
-        reason = " ".join(str(error).split())
-        raise SddError(f"train.pretrained: the dense network in {where} is damaged ({reason}); "
-                       "`sdd resume` makes it again") from None
+    except FileNotFoundError:
+        raise SddError(f"train.pretrained: {where} has no dense network ({DENSE_WEIGHTS}); "
+                       "expected the folder of a run that has trained it; `sdd runs` lists "
+                       "them") from None
     if level.diverged:
         raise SddError(f"train.pretrained: the dense network in {where} diverged; choose a run "
                        "whose dense network was trained")

@@ -130,7 +130,7 @@ def test_a_run_that_was_damaged_is_listed_with_the_reason(sdd, tmp_path):
     folder.mkdir(parents=True)
     (folder / "experiment.toml").write_text("levels = 0\n")
     done = sdd("runs")
-    assert done.exit_code == 0
+    assert done.exit_code == 1
     assert "missing or damaged" in done.stdout
 
 

@@ -193,6 +193,8 @@ def test_damaged_weights_and_such_that_diverged(tmp_path, before):
     shutil.copyfile(before / DENSE_WEIGHTS, folder / DENSE_WEIGHTS)
     record = (folder / DENSE_WEIGHTS).with_name("level.json")
     record.write_text(json.dumps(json.loads(record.read_text()) | {"diverged": True}))
+    assert "is damaged (level.json)" in refused(small(train=training(folder)), tmp_path)
+    (folder / DENSE_WEIGHTS).with_name("SHA256SUMS").unlink()
     assert "diverged; choose" in refused(small(train=training(folder)), tmp_path)
 
 
