@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import sys
+from collections.abc import Callable
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
@@ -18,7 +19,10 @@ from sdd_core.errors import SddError
 from sdd_core.evaluation import check_output
 from sdd_core.experiment import Experiment
 from sdd_core.guard import Guard
+from sdd_core.layers import Layout
+from sdd_core.normed import keep_zeros
 from sdd_core.plugin import Schedule, Sparsities, label
+from sdd_core.plugin_options import Layer
 from sdd_core.randomness import generator
 from sdd_core.retraining import Dense, Retraining
 from sdd_core.training.loop import dense_learning_rates
@@ -61,7 +65,7 @@ class Parts:
             if parameter.requires_grad and parameter.dtype != torch.float32:
                 raise SddError(f"model {label(model)!r} has the parameter {name!r} of type "
                                f"{parameter.dtype}; expected torch.float32 for all that trains")
-        return network
+        return keep_zeros(network)
 
     def start(self) -> nn.Module:
         """The dense network before its first step: as it is initialised, or pretrained."""
@@ -72,9 +76,24 @@ class Parts:
         return network
 
     @cached_property
+    def known(self) -> dict[str, Tensor]:
+        """The weights that can be pruned whatever `pruner.include` says, by name: those that the
+        dense network has masks for, which experiments with other pruners share."""
+        return masking.known_weights(self.build(0))
+
+    @cached_property
     def prunable(self) -> dict[str, Tensor]:
-        """The weights of the layers that can be pruned, exempt ones too, by name."""
-        return masking.prunable_weights(self.build(0))
+        """The weights that can be pruned, included and exempt ones too, by name."""
+        return masking.prunable_weights(self.build(0), self.experiment.pruner.include or ())
+
+    @cached_property
+    def rules(self) -> masking.Rules:
+        """What holds when weights are chosen."""
+        pruner = self.experiment.pruner
+        layouts: dict[str, Layout] = {}
+        if pruner.scope.within is not None:
+            layouts = masking.layouts_of(self.build(0))
+        return masking.Rules(pruner.together, pruner.keep_at_least, layouts)
 
     @cached_property
     def trainable(self) -> list[str]:
@@ -101,6 +120,11 @@ class Parts:
             raise SddError(f"sparsity {label(given)!r} gives {found!r} at level {level}; expected "
                            f"at least the {before} of the level before and less than 1")
         return float(found)
+
+    def count(self, level: int) -> Callable[[int, int], int]:
+        """How many weights go at level 1 and up where `kept` of `size` are left."""
+        sparsity, fraction = self.sparsity(level), self.experiment.pruner.fraction
+        return masking.by_fraction(fraction) if sparsity is None else masking.to_sparsity(sparsity)
 
     def retraining(self, level: int, schedule: Schedule | None = None) -> Retraining:
         """How a level trains by a schedule, if not the experiment's own; the dense one from its
@@ -154,10 +178,19 @@ class Parts:
             load_pretrained(self.build(0), train)
         if self.experiment.levels == 0:
             return  # only the dense network, which others may share
-        _ = self.exempt
         self.sparsity(self.experiment.levels)
+        self._check_pruning()
         starts = {self.retraining(1).start}
         if self.experiment.ablation is not None:
             starts.add(self.ablated_retraining(1).start)
         if "fresh" in starts:
             self.build(1)
+
+    def _check_pruning(self) -> None:
+        pruner = self.experiment.pruner
+        layers = {name: Layer(weight.numel(), tuple(weight.shape))
+                  for name, weight in self.prunable.items() if name not in self.exempt}
+        masking.check_together(pruner.scope, pruner.together)
+        if pruner.keep_at_least is not None:
+            masking.check_floor(layers, pruner.scope, self.count, self.experiment.levels,
+                                pruner.keep_at_least)

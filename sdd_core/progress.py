@@ -13,7 +13,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from sdd_core import hookimpl
-from sdd_core.report.table import html_table
+from sdd_core.report.table import dead, html_table
 
 if TYPE_CHECKING:
     from sdd_core.level import Epoch
@@ -150,4 +150,6 @@ def line(level: LevelResult, levels: int) -> str:
         value = level.metrics.get(metric)
         if isinstance(value, float):
             parts.append(f"{title} {value:.3f}")
+    if emptied := dead(level):
+        parts.append(f"dead: {emptied}")
     return "  ".join(parts)

@@ -129,6 +129,12 @@ class Store:
         lock. Raises SddError: a full disk."""
         write_atomic(self._metrics(key), json.dumps(measured, allow_nan=False) + "\n")
 
+    def forget(self, key: str) -> None:
+        """Drop a level and what was measured on it, for it to be made anew. Raises SddError."""
+        with disk_errors(self.level_folder(key)):
+            shutil.rmtree(self.level_folder(key))
+            self._metrics(key).unlink(missing_ok=True)
+
     def _metrics(self, key: str) -> Path:
         return self._shared / "metrics" / f"{key}.json"
 

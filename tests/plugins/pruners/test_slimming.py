@@ -19,6 +19,8 @@ from sdd_plugins.pruners.slimming import Slimming
 
 from ..conftest import dataset
 
+TOGETHER = masking.Rules(together=Slimming.together)
+
 
 def network() -> nn.Sequential:
     made = nn.Sequential(
@@ -59,7 +61,7 @@ def test_the_weights_into_a_channel_have_its_scale_for_their_score(make_view):
 def test_as_many_channels_go_as_it_takes(make_view, sparsity, first, second):
     view = view_of(make_view)
     masks = masking.prune_to(view.masks, Slimming().scores(view), sparsity, scope_of("global"),
-                             together=Slimming.together)  # fmt: skip
+                             TOGETHER)  # fmt: skip
     for name, channels in (("0.weight", first), ("3.weight", second)):
         expected = torch.tensor(channels, dtype=torch.bool)[:, None]
         assert torch.equal(masks[name].flatten(1), expected.expand_as(masks[name].flatten(1)))
@@ -71,7 +73,7 @@ def test_a_fraction_is_of_the_weights_that_are_left(make_view):
     scores, masks = Slimming().scores(view), view.masks
     gone = []
     for _ in range(3):
-        masks = masking.prune_fraction(masks, scores, 0.1, scope_of("global"), together=True)
+        masks = masking.prune_fraction(masks, scores, 0.1, scope_of("global"), TOGETHER)
         gone.append(18 - int(masks["0.weight"].sum() + masks["3.weight"].sum()))
     assert gone == [4, 7, 11]  # always one channel, the smallest
 
