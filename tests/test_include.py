@@ -190,6 +190,20 @@ def test_exempt_has_the_last_word(tmp_path):
     }  # fmt: skip
 
 
+@pytest.mark.parametrize("schedule", ["rewind", "finetune", "scratch", "lr-rewind"])
+def test_a_module_with_normed_layers_that_is_handed_over_trains_by_every_schedule(tmp_path, schedule):
+    torch.manual_seed(0)
+    network = nn.Sequential(
+        nn.Flatten(), parametrizations.weight_norm(nn.Linear(40, 6)), nn.ReLU(),
+        parametrizations.spectral_norm(nn.Linear(6, 6)), nn.ReLU(), nn.Linear(6, 2),
+    )  # fmt: skip
+    before = {name: tensor.clone() for name, tensor in network.state_dict().items()}
+    result = run(tmp_path, network, pruner=pruner("imp"), retrain=schedule, train={"epochs": 2})
+    assert result.sparsity[2] > 0.8
+    assert not any(level.diverged for level in result.levels)
+    assert all(torch.equal(before[name], one) for name, one in network.state_dict().items())
+
+
 class Log:
     def __init__(self):
         self.trained = []
