@@ -7,13 +7,16 @@ norm), the tensor that is trained stands for it. The scale of a weight norm is n
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from fnmatch import fnmatchcase
 from typing import Literal, NamedTuple
 
 from torch import Tensor, nn
 from torch.nn.utils.parametrizations import _WeightNorm
 from torch.nn.utils.parametrize import ParametrizationList, is_parametrized
+
+from sdd_core.errors import SddError
+from sdd_core.naming import matches
 
 _PROJECTIONS = ("in_proj_weight", "q_proj_weight", "k_proj_weight", "v_proj_weight")
 PRUNABLE: dict[type[nn.Module], tuple[str, ...]] = {
@@ -96,6 +99,39 @@ def weights_of(network: nn.Module) -> list[Weight]:
                 found[id(tensor)] = Weight(tensor, known, _layout(module))
     return [weight._replace(known=weight.known and key not in embedded)
             for key, weight in found.items()]
+
+
+def included(network: nn.Module, patterns: Iterable[str]) -> set[int]:
+    """Return the weights that a pattern of `pruner.include` matches, as `id`s. Raises SddError for a
+    pattern that matches none that is trained."""
+    weights = {id(weight.tensor) for weight in weights_of(network)}
+    found: set[int] = set()
+    for pattern in patterns:
+        # With the other names of what layers share.
+        matched = {name: p for name, p in network.named_parameters(remove_duplicate=False)
+                   if matches(name, pattern)}
+        usable = {id(p) for p in matched.values() if id(p) in weights and p.requires_grad}
+        if not matched:
+            raise SddError(f"pruner.include: {pattern!r} matches no parameter; `sdd inspect` lists "
+                           "them all")
+        if not usable:
+            name, parameter = next(iter(matched.items()))
+            more = f" (and {len(matched) - 1} more)" if len(matched) > 1 else ""
+            raise SddError(
+                f"pruner.include: {pattern!r} matches nothing that can be pruned: {name}{more} "
+                f"{_why_not(parameter)}; expected floating-point parameters with two dimensions "
+                "or more that are trained"
+            )
+        found |= usable
+    return found
+
+
+def _why_not(parameter: Tensor) -> str:
+    if not parameter.is_floating_point():
+        return f"is {parameter.dtype}"
+    if not is_matrix(parameter):
+        return f"has {parameter.dim()} dimension{'s' * (parameter.dim() != 1)}"
+    return "is the scale of a weight norm" if parameter.requires_grad else "is frozen"
 
 
 def is_matrix(tensor: Tensor) -> bool:

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from sdd_core.errors import SddError
 from sdd_core.guard import blaming
-from sdd_core.layers import Layout, is_matrix, weights_of
+from sdd_core.layers import Layout, included, weights_of
 from sdd_core.naming import layer_of, matches
 from sdd_core.plugin import Scope, label
 from sdd_core.plugin_options import Layer
@@ -67,7 +67,7 @@ def prunable_weights(network: nn.Module, include: Iterable[str] = ()) -> dict[st
 def known_weights(network: nn.Module, include: Iterable[str] = ()) -> dict[str, Tensor]:
     """Return the same, where there may be none."""
     names = {id(p): name for name, p in network.named_parameters() if p.requires_grad}
-    asked = _included(network, include)
+    asked = included(network, include)
     return {
         names[id(weight.tensor)]: weight.tensor
         for weight in weights_of(network)
@@ -79,38 +79,6 @@ def layouts_of(network: nn.Module) -> dict[str, Layout]:
     """Return where outputs and inputs are in each weight of a network, by name."""
     names = {id(p): name for name, p in network.named_parameters()}
     return {names[id(weight.tensor)]: weight.layout for weight in weights_of(network)}
-
-
-def _included(network: nn.Module, patterns: Iterable[str]) -> set[int]:
-    """The weights that match a pattern, as `id`s. Raises SddError as `prunable_weights` does."""
-    weights = {id(weight.tensor) for weight in weights_of(network)}
-    found: set[int] = set()
-    for pattern in patterns:
-        # With the other names of what layers share.
-        matched = {name: p for name, p in network.named_parameters(remove_duplicate=False)
-                   if matches(name, pattern)}
-        usable = {id(p) for p in matched.values() if id(p) in weights and p.requires_grad}
-        if not matched:
-            raise SddError(f"pruner.include: {pattern!r} matches no parameter; `sdd inspect` lists "
-                           "them all")
-        if not usable:
-            name, parameter = next(iter(matched.items()))
-            more = f" (and {len(matched) - 1} more)" if len(matched) > 1 else ""
-            raise SddError(
-                f"pruner.include: {pattern!r} matches nothing that can be pruned: {name}{more} "
-                f"{_why_not(parameter)}; expected floating-point parameters with two dimensions "
-                "or more that are trained"
-            )
-        found |= usable
-    return found
-
-
-def _why_not(parameter: Tensor) -> str:
-    if not parameter.is_floating_point():
-        return f"is {parameter.dtype}"
-    if not is_matrix(parameter):
-        return f"has {parameter.dim()} dimension{'s' * (parameter.dim() != 1)}"
-    return "is the scale of a weight norm" if parameter.requires_grad else "is frozen"
 
 
 def exempt_weights(names: Iterable[str], patterns: Iterable[str]) -> frozenset[str]:

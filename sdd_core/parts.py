@@ -20,6 +20,7 @@ from sdd_core.evaluation import check_output
 from sdd_core.experiment import Experiment
 from sdd_core.guard import Guard
 from sdd_core.layers import Layout
+from sdd_core.naming import matches
 from sdd_core.normed import keep_zeros
 from sdd_core.plugin import Schedule, Sparsities, label
 from sdd_core.plugin_options import Layer
@@ -102,11 +103,16 @@ class Parts:
 
     @cached_property
     def exempt(self) -> frozenset[str]:
-        """The weights that are never pruned."""
-        asked, model = self.experiment.pruner.exempt, self.experiment.model
+        """The weights that are never pruned: those that `pruner.exempt` names, or else those that
+        the model's authors leave alone, but for what `pruner.include` names."""
+        pruner, model = self.experiment.pruner, self.experiment.model
+        if pruner.exempt is not None:
+            return masking.exempt_weights(self.prunable, pruner.exempt)
         with self.guard.asking(model, "exempt"):
-            patterns = tuple(model.exempt() if asked is None else asked)
-        return masking.exempt_weights(self.prunable, patterns)
+            patterns = tuple(model.exempt())
+        asked = {name for name in self.prunable
+                 if any(matches(name, pattern) for pattern in pruner.include or ())}
+        return masking.exempt_weights(self.prunable, patterns) - asked
 
     def sparsity(self, level: int) -> float | None:
         """What level 1 and up are pruned to; None where each loses a fraction."""

@@ -90,7 +90,8 @@ class Pruner(Plugin):
     include: Annotated[tuple[str, ...] | None, AddedLater()] = Field(
         default=None,
         description="patterns (fnmatch) of layers or parameters that are pruned besides those "
-        "that sdd knows: of own layers, embeddings, any parameter with two dimensions or more",
+        "that sdd knows: of own layers, embeddings, any parameter with two dimensions or more; "
+        "also of those that the model's authors exempt",
     )
     keep_at_least: Annotated[int | float | None, AddedLater()] = Field(
         default=None,

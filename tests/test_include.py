@@ -204,6 +204,14 @@ def test_a_module_with_normed_layers_that_is_handed_over_trains_by_every_schedul
     assert all(torch.equal(before[name], one) for name, one in network.state_dict().items())
 
 
+def test_what_the_models_authors_exempt_can_be_included(tmp_path):
+    """Unless it is exempt by the user's own word."""
+    for options, whole in (({}, True), ({"include": ["output"]}, False),
+                           ({"include": ["output"], "exempt": ["output"]}, True)):  # fmt: skip
+        result = go(small(pruner=pruner("random", scope="layer", **options), levels=1), tmp_path)
+        assert bool(level_of(result, 1).masks["output.weight"].all()) == whole, options
+
+
 class Log:
     def __init__(self):
         self.trained = []
