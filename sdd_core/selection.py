@@ -50,11 +50,13 @@ def may_go(scores: Tensor, kept: Tensor, floor: int, together: bool) -> Tensor:
 
     scores, kept: of one layer, `[weights]`.
     """
+    if not floor:
+        return kept
     positions = kept.nonzero().squeeze(1)
     spare = max(0, len(positions) - floor)
     free = torch.zeros_like(kept)
-    if spare == len(positions):
-        return kept
+    if not spare:
+        return free
     if together:
         # A channel whose weights are all equal goes whole or stays whole.
         held = scores[positions].kthvalue(spare + 1).values

@@ -99,6 +99,9 @@ def test_channels_that_go_whole_stay_whole_at_the_floor():
     rules = Rules(together=True, keep_at_least=3)
     pruned = prune_to(masks, scores, 2 / 12, scope_of("global"), rules)
     assert pruned["a"].sum(1).tolist() == [0, 2, 2]
+    nothing = {**pruned, "a": torch.zeros(3, 2, dtype=torch.bool)}  # of which none can go
+    with pytest.raises(SddError, match="lets 0 more weights"):
+        prune_to(nothing, scores, 8 / 12, scope_of("global"), rules)
     # Of `a` one channel more would leave 2 of 6, and of `b` all are equal.
     with pytest.raises(SddError, match="lets 0 more weights of 2 layers go"):
         prune_to(pruned, scores, 4 / 12, scope_of("global"), rules)

@@ -34,16 +34,18 @@ STYLES = {"light": "", "critical": "red", "sweet": "green", "collapsed": "dim"}
 def result_table(result: Result) -> Table:
     """The levels with the metrics that people look at first, and their phases."""
     shown = _shown(result)
-    emptied = any(map(dead, result.levels))
-    table = Table("level", "sparsity %", *shown, "phase", *(["dead"] if emptied else []), box=None,
-                  header_style="bold")
-    for column in table.columns[: 2 + len(shown)]:
+    table = Table("level", "sparsity %", *shown, "phase", box=None, header_style="bold",
+                  caption_justify="left")
+    for column in table.columns[:-1]:
         column.justify = "right"
     for level in result.levels:
         phase = phase_of(result, level.level)
         said = phase or ("diverged" if level.diverged else "")
-        marks = [dead(level, names=False)] if emptied else []
-        table.add_row(*_cells(level, shown), said, *marks, style=STYLES.get(phase, ""))
+        number, *cells = _cells(level, shown)
+        if emptied := dead(level):
+            number += "*"
+            table.caption = f"* dead, at level {level.level}: {emptied}"
+        table.add_row(number, *cells, said, style=STYLES.get(phase, ""))
     return table
 
 
@@ -114,16 +116,16 @@ def phase_of(result: Result, level: int) -> str:
     return next((name for name, (first, last) in spans if first <= level <= last), "")
 
 
-def dead(level: LevelResult, *, names: bool = True) -> str:
-    """Return what pruning has emptied at a level: layers without any weight, by name or how many,
-    and how many classes have no inputs; nothing where there are none, or nobody has measured it."""
+def dead(level: LevelResult) -> str:
+    """Return what pruning has emptied at a level: layers without any weight, by name, and how many
+    classes have no inputs; nothing where there are none, or nobody has measured it."""
     metrics, found = level.metrics, []
     if count := metrics.get("dead_layers"):
         layers = [name for name, value in metrics.get("sparsity_by_layer", {}).items()
                   if value == 1]
         more = f" and {len(layers) - NAMED} more" if len(layers) > NAMED else ""
         named = ", ".join(layer_of(name) or name for name in layers[:NAMED]) + more
-        found.append(named if names and named else _counted(count, "layer"))
+        found.append(named or _counted(count, "layer"))
     if classes := metrics.get("dead_classes"):
         found.append(_counted(classes, "class"))
     return ", ".join(found)

@@ -94,17 +94,18 @@ def emptied() -> Result:
 
 
 def test_levels_that_pruning_has_emptied_are_marked():
-    head, *rows = shown(result_table(emptied())).splitlines()
-    assert head.split()[-1] == "dead"
-    marks = [row.rstrip().rpartition("  ")[2] for row in rows[2:]]
-    assert marks == ["1 layer", "2 layers, 2 classes"]
-    assert not {"layer", "dead"} & set(" ".join(rows[:2]).split())
+    _, *rows = shown(result_table(emptied())).splitlines()
+    assert [row.split()[0] for row in rows[:4]] == ["0", "1", "2*", "3*"]
+    caption = " ".join(" ".join(rows[4:]).split())  # as wide as the table
+    assert caption == "* dead, at level 3: hidden, output, 2 classes"
     page = html_table(emptied())
     assert "<th>dead</th>" in page
     assert page.count("<td>hidden</td>") == 1
     assert page.count("<td>hidden, output, 2 classes</td>") == 1
 
 
-def test_no_column_where_nothing_is_dead():
-    assert "dead" not in shown(result_table(descent()))
+def test_no_mark_where_nothing_is_dead():
+    text = shown(result_table(descent()))
+    assert "dead" not in text
+    assert "*" not in text
     assert "dead" not in html_table(made([0.9, 0.8], dead_layers=[0, 0], dead_classes=[0, 0]))
