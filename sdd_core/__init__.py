@@ -47,8 +47,9 @@ if TYPE_CHECKING:
         Sparsities,
         Tracker,
     )
+    from sdd_core.plugin_base import AddedLater
     from sdd_core.plugin_manager import Plugins, load_plugins
-    from sdd_core.plugin_options import Layer
+    from sdd_core.plugin_options import Layer, Takes
     from sdd_core.report.plot import plot
     from sdd_core.result import LevelResult, Result
     from sdd_core.retraining import Dense, Retraining
@@ -59,6 +60,7 @@ __version__ = "0.1.0"
 
 _HOMES = {
     "Ablation": "plugin",
+    "AddedLater": "plugin_base",
     "Augmentation": "data",
     "DataSource": "plugin",
     "Dataset": "data",
@@ -90,6 +92,7 @@ _HOMES = {
     "Sparsities": "plugin",
     "Split": "data",
     "SweepError": "sweeps",
+    "Takes": "plugin_options",
     "Tracker": "plugin",
     "Train": "experiment",
     "by_learning_distance": "analysis.recommendation",

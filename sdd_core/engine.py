@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from copy import copy
+from dataclasses import replace
 from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
@@ -17,9 +18,10 @@ from sdd_core.errors import SddError
 from sdd_core.experiment import Experiment
 from sdd_core.files import SUMS
 from sdd_core.guard import DataChanged
+from sdd_core.inspection import parameters_of, too_little
 from sdd_core.keys import ablated_key, digest, identity, level_keys
 from sdd_core.level import Level, LevelView
-from sdd_core.notices import warn
+from sdd_core.notices import say, warn
 from sdd_core.observers import Observers
 from sdd_core.parts import Parts
 from sdd_core.plugin import Metric, Schedule, label
@@ -123,6 +125,7 @@ class _Engine:
                  "classes": data.num_classes}
         self.folder.begin(self.plugins, str(self.parts.device), sizes)
         self._call("sdd_run_start")
+        self._say_what_is_left_out()
         known = self.folder.known()
         for level, key, before, dense in self.levels():
             changed, own_key = self._ablated(level, key, before, dense)
@@ -132,6 +135,15 @@ class _Engine:
         self._call("sdd_run_end", result=result)
         return result
 
+    def _say_what_is_left_out(self) -> None:
+        """Say on standard error that less than half of the network can be pruned."""
+        if not self.experiment.levels:
+            return
+        include = self.experiment.pruner.include or ()
+        line = too_little(parameters_of(self.parts.build(0), self.parts.exempt, include))
+        if line:
+            say(f"sdd: {line}")
+
     def levels(self) -> Iterator[tuple[Level, str, Level | None, Level]]:
         """Every level with its key, the level that it was pruned from, and the dense one.
 
@@ -139,15 +151,24 @@ class _Engine:
         """
         dense = before = None
         for index, key in enumerate(level_keys(self.experiment)):
-            level = self._kept(key, partial(self._next, index, key, before, dense))
+            level = self._kept(key, partial(self._next, index, key, before, dense),
+                               self.parts.prunable if before else self.parts.known)
+            if dense is None:
+                level = replace(level, masks=masking.full_masks(self.parts.prunable))
             dense = dense or level
             yield level, key, before, dense
             before = dense if self.experiment.pruner.from_dense else level
 
-    def _kept(self, key: str, make: Callable[[], Level]) -> Level:
-        """The level with this key from the store; made first, by one process, if it is missing."""
+    def _kept(self, key: str, make: Callable[[], Level], prunable: Collection[str]) -> Level:
+        """The level with this key from the store; made first, by one process, if it is missing, or
+        if it has masks for other weights: those that an earlier version of sdd knew."""
         with self.store.lock(key):
             level = self.store.load_level(key)
+            if level is not None and set(level.masks) != set(prunable):
+                where = self.store.put_away(key)
+                say(f"sdd: level {level.index} was made when other layers could be pruned; it was "
+                    f"moved to {where} and is trained again")
+                level = None
             if level is None:
                 level = make()
                 self.store.save_level(key, level)
@@ -155,7 +176,7 @@ class _Engine:
 
     def _next(self, index: int, key: str, before: Level | None, dense: Level | None) -> Level:
         """Prune the level before and train what is left."""
-        masks = self._prune(before, index) if before else masking.full_masks(self.parts.prunable)
+        masks = self._prune(before, index) if before else masking.full_masks(self.parts.known)
         retraining = self.parts.retraining(index)
         return self.trainer.train(index, key, masks, retraining, before, dense)
 
@@ -167,12 +188,11 @@ class _Engine:
             scores = pruner.scores(view)
             scores = masking.check_scores(scores, masks, view.prunable, pruner.name)
         if (sparsity := self.parts.sparsity(index)) is not None:
-            return masking.prune_to(masks, scores, sparsity, pruner.scope,
-                                    together=pruner.together)
+            return masking.prune_to(masks, scores, sparsity, pruner.scope, self.parts.rules)
         for _ in range(level.index, index):
             # More than once from the dense network, so that each level has its usual count.
             masks = masking.prune_fraction(masks, scores, pruner.fraction, pruner.scope,
-                                           together=pruner.together)
+                                           self.parts.rules)
         return masks
 
     def _aim(self, level: Level, index: int) -> float:
@@ -201,7 +221,7 @@ class _Engine:
             return self.trainer.train(level.index, own_key, masks, retraining, before, dense,
                                       unchanged=level)
 
-        return self._kept(own_key, make), own_key
+        return self._kept(own_key, make, self.parts.prunable), own_key
 
     def _measure(
         self,
@@ -218,7 +238,8 @@ class _Engine:
         row: what the run has of this level already.
         """
         metrics = self._metrics
-        measured_by = digest([identity(metric) for metric in metrics])
+        measured_by = digest({"metrics": [identity(metric) for metric in metrics],
+                              "weights": list(level.masks)})
         if row is None or row.key != key or row.measured_by != measured_by:
             view = self._view(level, before, dense, unchanged)
             found = self._measured(key, view)
@@ -271,9 +292,12 @@ class _Engine:
     def _measured(self, key: str, view: LevelView) -> list[dict[str, Any] | None]:
         """What each metric finds on the level with this key, None where it failed. What the store
         has, from this run or from another that shares the level, is not measured again."""
-        # The key of the dense network knows no pruner, and which layers are exempt is up to that.
-        exempt = sorted(self.parts.exempt)
-        keys = [digest({"metric": identity(one), "exempt": exempt}) for one in self._metrics]
+        # The key of the dense network knows no pruner, and which layers are exempt or included is
+        # up to that.
+        chosen = {"exempt": sorted(self.parts.exempt)}
+        if included := sorted(self.parts.prunable.keys() - self.parts.known.keys()):
+            chosen["include"] = included
+        keys = [digest({"metric": identity(one), **chosen}) for one in self._metrics]
         with self.store.lock(f"{key}-metrics"):
             kept = self.store.load_metrics(key)
             had = len(kept)

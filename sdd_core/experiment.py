@@ -268,9 +268,12 @@ class Experiment(Frozen):
         except ValidationError as error:
             raise SddError(first_error(error)) from None
 
-    def to_dict(self) -> dict[str, Any]:
-        """Nested settings that `make` turns into an equal experiment; what is None is left out."""
-        return _without_none(self.model_dump(mode="json"))
+    def to_dict(self, context: dict[str, Any] | None = None) -> dict[str, Any]:
+        """Nested settings that `make` turns into an equal experiment; what is None is left out.
+
+        context: what the settings are written down for (see `sdd_core.plugin_base`).
+        """
+        return _without_none(self.model_dump(mode="json", context=context))
 
     def settings(self) -> dict[str, Any]:
         """Every setting under its dotted name, `train.lr`; a list is text, `300,100`, and a

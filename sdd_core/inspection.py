@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Literal
 
 from torch import Tensor, nn
 
+from sdd_core.layers import is_matrix, weights_of
 from sdd_core.masks import prunable_weights
+from sdd_core.naming import layer_of
+
+NAMED = 4
+"""So many layers are named in one line."""
 
 State = Literal["prunable", "exempt", "left alone"]
 
@@ -19,6 +25,7 @@ class Parameter:
 
     state: 'prunable', 'exempt' (it could be pruned, but a pattern keeps it), or 'left alone'.
     why: why it is left alone.
+    weight: it is a weight of the network, a matrix or a kernel, and no bias or scale.
     """
 
     name: str
@@ -26,14 +33,19 @@ class Parameter:
     count: int
     state: State
     why: str = ""
+    weight: bool = False
 
 
-def parameters_of(network: nn.Module, exempt: Collection[str] = ()) -> list[Parameter]:
-    """Every parameter tensor of a network, in its order; `exempt` are names of weights.
+def parameters_of(
+    network: nn.Module, exempt: Collection[str] = (), include: Collection[str] = ()
+) -> list[Parameter]:
+    """Every parameter tensor of a network, in its order.
 
-    Raises SddError when nothing can be pruned.
+    exempt: names of weights. include: patterns of weights that can be pruned besides those that
+    are known. Raises SddError when nothing can be pruned, or a pattern matches no weight.
     """
-    prunable = prunable_weights(network)
+    prunable = prunable_weights(network, include)
+    weights = {id(weight.tensor) for weight in weights_of(network)}
     owners = {
         f"{path}.{name}" if path else name: module
         for path, module in network.named_modules(remove_duplicate=False)
@@ -57,9 +69,32 @@ def parameters_of(network: nn.Module, exempt: Collection[str] = ()) -> list[Para
                 why = f"the same tensor as {same}"
             elif id(parameter) in embeddings:
                 why = "embedding"
+            elif is_matrix(parameter) and id(parameter) not in weights:
+                why = "scale of a weight norm"
         count = parameter.numel() if same == name else 0  # what is shared counts once
-        rows.append(Parameter(name, tuple(parameter.shape), count, state, why))
+        rows.append(Parameter(name, tuple(parameter.shape), count, state, why,
+                              id(parameter) in weights))
     return rows
+
+
+def too_little(rows: Collection[Parameter]) -> str | None:
+    """Return one line that names the largest layers left out and what to do, where less than half
+    of a network's weights can be pruned; None elsewhere."""
+    weights = [row for row in rows if row.weight and row.count]
+    whole = sum(row.count for row in weights)
+    prunable = sum(row.count for row in weights if row.state == "prunable")
+    if 2 * prunable >= whole:
+        return None
+    left: Counter[str] = Counter()
+    for row in weights:
+        if row.state != "prunable":
+            why = row.why.partition(",")[0] or row.state
+            left[f"{layer_of(row.name) or row.name} ({why})"] += row.count
+    names = [name for name, _ in left.most_common()]
+    more = f" and {len(names) - NAMED} more" if len(names) > NAMED else ""
+    return (f"only {100 * prunable / whole:.1f} % of this network's {whole:,} weights can be "
+            f"pruned; left out are {', '.join(names[:NAMED])}{more}; pruner.include takes patterns "
+            "of layers to prune too, pruner.exempt of those that stay whole")
 
 
 def _why(name: str, parameter: Tensor, owner: nn.Module) -> str:
@@ -70,4 +105,4 @@ def _why(name: str, parameter: Tensor, owner: nn.Module) -> str:
         return "normalisation"
     if name.rpartition(".")[2].endswith("bias"):
         return "bias"
-    return f"{kind}'s own, not a weight of a linear layer, convolution or attention"
+    return f"{kind}'s own, a layer that sdd does not know"

@@ -10,6 +10,7 @@ from pydantic import BaseModel
 
 from sdd_core.experiment import Experiment
 from sdd_core.plugin import Ablation, Plugin, label
+from sdd_core.plugin_base import FOR_KEYS
 from sdd_core.plugin_options import taken
 
 FORMAT = 1
@@ -34,7 +35,7 @@ def _whole(value: Any) -> Any:
 def identity(plugin: Plugin) -> dict[str, Any]:
     """What a result owes to a plugin: the class, its revision and its options."""
     made_by = f"{type(plugin).__module__}.{type(plugin).__qualname__}"
-    options = plugin.model_dump(mode="json")
+    options = plugin.model_dump(mode="json", context=FOR_KEYS)
     return {"class": made_by, "revision": plugin.revision, "options": options, **_named_by(plugin)}
 
 
@@ -63,7 +64,8 @@ def dense_key(experiment: Experiment) -> str:
             "data": identity(experiment.data),
             "noise": identity(experiment.noise),
             "model": identity(experiment.model),
-            "train": train.model_dump(mode="json", exclude={"pretrained", "pretrained_checksum"}),
+            "train": train.model_dump(mode="json", context=FOR_KEYS,
+                                      exclude={"pretrained", "pretrained_checksum"}),
             **start,
             **_named_by(train),
             "loss": _loss(experiment, with_teacher=False),
@@ -103,7 +105,7 @@ def _loss(experiment: Experiment, *, with_teacher: bool) -> dict[str, Any] | Non
 
 def run_name(experiment: Experiment) -> str:
     """The name of the run's folder. More levels or other metrics make it the same run."""
-    fields = experiment.model_copy(update={"levels": 0, "metrics": None}).to_dict()
+    fields = experiment.model_copy(update={"levels": 0, "metrics": None}).to_dict(FOR_KEYS)
     plugins = [experiment.data, experiment.model, experiment.pruner, experiment.retrain]
     # A model or data set may be named by a path or `module:function`.
     words = [label(plugin) for plugin in plugins]

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from sdd_core.data import Dataset
 from sdd_core.evaluation import loss_gradients, predict
+from sdd_core.layers import weights_of
 from sdd_core.randomness import generator
 from sdd_core.training.resident import normalise
 
@@ -111,6 +112,20 @@ class LevelView:
         return {name: self._level.state[name].clone() for name in self._trainable}
 
     @cached_property
+    def parameters(self) -> dict[str, Tensor]:
+        """Every parameter at the end of the level's training, frozen ones too, on the CPU."""
+        return {name: self._level.state[name].clone() for name, _ in
+                self._built.named_parameters()}
+
+    @cached_property
+    def matrices(self) -> list[str]:
+        """Names of all weights of the network, whether or not they can be pruned: the matrices and
+        kernels of its layers, which are the floating-point parameters with two dimensions or more,
+        but for the scales of weight norms."""
+        names = {id(p): name for name, p in self._built.named_parameters()}
+        return [names[id(weight.tensor)] for weight in weights_of(self._built)]
+
+    @cached_property
     def initial(self) -> dict[str, Tensor]:
         """Every trainable parameter at the dense network's initialisation, on the CPU."""
         return {name: self._initial[name].clone() for name in self._trainable}
@@ -131,6 +146,18 @@ class LevelView:
     def prunable(self) -> list[str]:
         """Names of the weights that may be pruned, in the network's order."""
         return [name for name in self._level.masks if name not in self._exempt]
+
+    def by_output(self, name: str, tensor: Tensor) -> Tensor:
+        """The numbers of a tensor in the shape of a weight, by the outputs of its layer:
+        `[outputs, of each]`."""
+        weights = dict(self._built.named_parameters())
+        layouts = {id(weight.tensor): weight.layout for weight in weights_of(self._built)}
+        return layouts[id(weights[name])].lines(tensor, "output")
+
+    @cached_property
+    def _built(self) -> nn.Module:
+        """The network with whatever weights, to see what it is made of."""
+        return self._build()
 
     def network(self, at: Moment = "end") -> nn.Module:
         """A new copy of the network, on `device`, in evaluation mode: as it is when the level has

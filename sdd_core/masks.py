@@ -5,57 +5,80 @@ A mask is a bool tensor for each prunable weight, True where the weight is kept.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterable, Mapping
-from decimal import Decimal
-from fnmatch import fnmatchcase
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
 
 from sdd_core.errors import SddError
 from sdd_core.guard import blaming
+from sdd_core.layers import Layout, included, weights_of
+from sdd_core.naming import layer_of, matches
 from sdd_core.plugin import Scope, label
 from sdd_core.plugin_options import Layer
-
-_PROJECTIONS = ("in_proj_weight", "q_proj_weight", "k_proj_weight", "v_proj_weight")
-PRUNABLE: dict[type[nn.Module], tuple[str, ...]] = {
-    nn.Linear: ("weight",),
-    nn.Conv1d: ("weight",),
-    nn.Conv2d: ("weight",),
-    nn.Conv3d: ("weight",),
-    nn.ConvTranspose1d: ("weight",),
-    nn.ConvTranspose2d: ("weight",),
-    nn.ConvTranspose3d: ("weight",),
-    nn.MultiheadAttention: _PROJECTIONS,  # its output projection is a Linear
-}
-"""The layers whose weights can be pruned, and what those are called there."""
+from sdd_core.selection import (
+    first_impossible,
+    least,
+    lowest,
+    lowest_within,
+    may_go,
+    share,
+    too_few,
+)
 
 Masks = Mapping[str, Tensor]
 
 
-def prunable_weights(network: nn.Module) -> dict[str, Tensor]:
-    """The weights of every linear and convolutional layer and attention projection, in the
-    network's order; one that two layers share comes once, and one that is an embedding too is
-    left alone. Raises SddError when there is none."""
-    names = {id(p): name for name, p in network.named_parameters() if p.requires_grad}
-    for module in network.modules():
-        if isinstance(module, nn.Embedding | nn.EmbeddingBag):
-            names.pop(id(module.weight), None)
-    weights = {
-        names[id(weight)]: weight
-        for module in network.modules()
-        for kind, attributes in PRUNABLE.items()
-        if isinstance(module, kind)
-        for weight in (getattr(module, attribute, None) for attribute in attributes)
-        if weight is not None and id(weight) in names
-    }
+class Rules(NamedTuple):
+    """What holds when weights are chosen, besides the scope.
+
+    together: equal scores go at once, even if more go than were asked for.
+    keep_at_least: how many weights each layer keeps, a count (int) or a fraction (float); None: a
+        layer may lose all.
+    layouts: where outputs and inputs are in each weight; `[outputs, inputs, ...]` if not given.
+    """
+
+    together: bool = False
+    keep_at_least: float | None = None
+    layouts: Mapping[str, Layout] = {}
+
+
+USUAL = Rules()
+
+
+def prunable_weights(network: nn.Module, include: Iterable[str] = ()) -> dict[str, Tensor]:
+    """Return the weights that can be pruned, by name, in the order of the network's layers.
+
+    They are those of the layers in `sdd_core.layers.PRUNABLE` that are trained, but for what is an
+    embedding too, and the weights that a pattern of `include` matches. One that layers share comes
+    once. Raises SddError when there is none, or a pattern matches no weight that is trained.
+    """
+    weights = known_weights(network, include)
     if not weights:
         raise SddError(
             f"{type(network).__name__} has no prunable layers; expected at least one trainable "
-            "Linear, Conv1d to Conv3d, ConvTranspose1d to ConvTranspose3d or MultiheadAttention"
+            "linear, convolutional, recurrent or attention layer, or patterns of other weights in "
+            "pruner.include"
         )
     return weights
+
+
+def known_weights(network: nn.Module, include: Iterable[str] = ()) -> dict[str, Tensor]:
+    """Return the same, where there may be none."""
+    names = {id(p): name for name, p in network.named_parameters() if p.requires_grad}
+    asked = included(network, include)
+    return {
+        names[id(weight.tensor)]: weight.tensor
+        for weight in weights_of(network)
+        if id(weight.tensor) in names and (weight.known or id(weight.tensor) in asked)
+    }
+
+
+def layouts_of(network: nn.Module) -> dict[str, Layout]:
+    """Return where outputs and inputs are in each weight of a network, by name."""
+    names = {id(p): name for name, p in network.named_parameters()}
+    return {names[id(weight.tensor)]: weight.layout for weight in weights_of(network)}
 
 
 def exempt_weights(names: Iterable[str], patterns: Iterable[str]) -> frozenset[str]:
@@ -66,10 +89,10 @@ def exempt_weights(names: Iterable[str], patterns: Iterable[str]) -> frozenset[s
     names = list(names)
     exempt: set[str] = set()
     for pattern in patterns:
-        found = {n for n in names if fnmatchcase(n, pattern) or fnmatchcase(_layer(n), pattern)}
+        found = {name for name in names if matches(name, pattern)}
         if not found:
             raise SddError(f"pruner.exempt: {pattern!r} matches no layer; there are "
-                           + ", ".join(_layer(name) or name for name in names))
+                           + ", ".join(dict.fromkeys(layer_of(name) or name for name in names)))
         exempt |= found
     if len(exempt) == len(names):
         raise SddError("pruner.exempt leaves no layer to prune; exempt fewer layers")
@@ -101,51 +124,97 @@ def _count(masks: Masks, names: Iterable[str] | None) -> tuple[int, int]:
 
 
 def prune_fraction(
-    masks: Masks, scores: Masks, fraction: float, scope: Scope, *, together: bool = False
+    masks: Masks, scores: Masks, fraction: float, scope: Scope, rules: Rules = USUAL
 ) -> dict[str, Tensor]:
-    """Masks without a fraction of the weights that are still kept, lowest scores first.
+    """Return masks without a fraction of the weights that are still kept, lowest scores first.
 
     The number that goes is the smallest whole number that is at least `fraction` of those kept,
     as in the authors' code, but over the layers in `scores` alone; so repeated pruning reaches
     zero. Layers without scores keep their masks. Ties go in the order of layers and of positions
-    within them, or, with `together`, all at once, so that more may go than were asked for. Which
-    scores compete, and how many of them go, the scope says. Raises SddError for one that is wrong.
+    within them. Which scores compete, and how many of them go, the scope says; within the outputs
+    of a layer that number is shared out as `lowest_within` does. Raises SddError for a scope that
+    is wrong, and where `rules` leave too few weights that may go.
     """
-    return _prune(masks, scores, scope, together, lambda kept, _: _ceil(fraction, kept))
+    return _prune(masks, scores, scope, rules, by_fraction(fraction))
 
 
 def prune_to(
-    masks: Masks, scores: Masks, sparsity: float, scope: Scope, *, together: bool = False
+    masks: Masks, scores: Masks, sparsity: float, scope: Scope, rules: Rules = USUAL
 ) -> dict[str, Tensor]:
-    """Masks pruned to a sparsity, counted over the layers in `scores`, lowest scores first; ties
-    as in `prune_fraction`."""
+    """Return masks pruned to a sparsity, counted over the layers in `scores`, lowest scores first;
+    everything else as in `prune_fraction`."""
+    return _prune(masks, scores, scope, rules, to_sparsity(sparsity))
 
-    def count(kept: int, size: int) -> int:
-        return max(0, _ceil(sparsity, size) - (size - kept))
 
-    return _prune(masks, scores, scope, together, count)
+def by_fraction(fraction: float) -> Callable[[int, int], int]:
+    """Return how many of `kept` weights go where a fraction of them is to."""
+    return lambda kept, size: share(fraction, kept)
+
+
+def to_sparsity(sparsity: float) -> Callable[[int, int], int]:
+    """Return how many of `kept` weights go where `size` are to be pruned to a sparsity."""
+    return lambda kept, size: max(0, share(sparsity, size) - (size - kept))
 
 
 def _prune(
-    masks: Masks, scores: Masks, scope: Scope, together: bool, count: Callable[[int, int], int]
+    masks: Masks, scores: Masks, scope: Scope, rules: Rules, count: Callable[[int, int], int]
 ) -> dict[str, Tensor]:
+    check_together(scope, rules.together)
     pruned = {name: mask.clone() for name, mask in masks.items()}
-    for names, number in _shares(masks, scores, scope, count):
-        kept = torch.cat([masks[name].flatten() for name in names])
+    layers = {name: Layer(_count(masks, [name])[0], tuple(masks[name].shape)) for name in scores}
+    for names, number in shares_of(scope, layers, count):
+        free = [
+            may_go(scores[name].flatten(), masks[name].flatten(),
+                   least(rules.keep_at_least, layers[name].size), rules.together)
+            for name in names
+        ]
+        spare = sum(int(one.sum()) for one in free)
+        if rules.keep_at_least is not None and number > spare:
+            raise too_few(rules.keep_at_least, spare, number, names)
+        if scope.within is not None:
+            name, layout = names[0], rules.layouts.get(names[0], Layout())
+            pruned[name] &= ~lowest_within(scores[name], masks[name], number, layout, scope.within)
+            continue
+        positions = torch.cat(free).nonzero().squeeze(1)
         ranked = torch.cat([scores[name].flatten() for name in names])
-        positions = kept.nonzero().squeeze(1)
-        gone = positions[_lowest(ranked[positions], number, together)]
-        kept[gone] = False
-        for name, part in zip(names, kept.split([masks[n].numel() for n in names]), strict=True):
+        kept = torch.cat([masks[name].flatten() for name in names])
+        kept[positions[lowest(ranked[positions], number, rules.together)]] = False
+        for name, part in zip(names, kept.split([layers[n].size for n in names]), strict=True):
             pruned[name] = part.view(masks[name].shape)
     return pruned
 
 
-def _shares(
-    masks: Masks, scores: Masks, scope: Scope, count: Callable[[int, int], int]
+def check_floor(
+    layers: Mapping[str, Layer],
+    scope: Scope,
+    counts: Callable[[int], Callable[[int, int], int]],
+    levels: int,
+    keep_at_least: float,
+) -> None:
+    """Raises SddError where it is known before any training that some level asks for more weights
+    than `keep_at_least` lets go. counts: of a level, how many go."""
+    level = first_impossible(
+        layers, lambda left, level: shares_of(scope, left, counts(level)), levels, keep_at_least
+    )
+    if level is not None:
+        raise SddError(f"pruner.keep_at_least {keep_at_least:g} leaves too few weights for level "
+                       f"{level} to be pruned as asked; keep fewer, or prune less "
+                       "(pruner.fraction, pruner.sparsity, levels)")
+
+
+def check_together(scope: Scope, together: bool) -> None:
+    """Raises SddError for a pruner of whole channels with a scope that would cut them."""
+    if together and scope.within is not None:
+        raise SddError(f"scope {label(scope)!r} compares scores within each {scope.within}, which "
+                       "cuts the whole channels that this pruner takes; choose 'global', 'layer' "
+                       "or 'erk' for pruner.scope")
+
+
+def shares_of(
+    scope: Scope, layers: Mapping[str, Layer], count: Callable[[int, int], int]
 ) -> list[tuple[list[str], int]]:
-    """Layers whose scores compete, and how many weights they lose between them."""
-    layers = {name: Layer(_count(masks, [name])[0], tuple(masks[name].shape)) for name in scores}
+    """Return the layers whose scores compete, and how many weights they lose between them. Raises
+    SddError for a scope that is wrong."""
     with blaming(scope):
         return checked_shares(scope, layers, scope.shares(dict(layers), count))
 
@@ -160,24 +229,15 @@ def checked_shares(
         raise SddError(f"scope {label(scope)!r} does not put each layer into one group; expected "
                        f"{', '.join(layers)}, each once")
     for names, number in shares:
+        if scope.within is not None and len(names) > 1:
+            raise SddError(f"scope {label(scope)!r} compares scores within each {scope.within} of "
+                           f"a layer, but puts {', '.join(names)} together; expected each layer "
+                           "alone")
         kept = sum(layers[name].kept for name in names)
         if not 0 <= number <= kept:
             raise SddError(f"scope {label(scope)!r} takes {number} weights of {', '.join(names)}; "
                            f"expected 0 to {kept}, which are left there")
     return [(names, number) for names, number in shares if names]
-
-
-def _lowest(scores: Tensor, count: int, together: bool) -> Tensor:
-    """Positions of the `count` lowest scores; of equal ones the first, or all. Selection, not
-    sorting: it must not take longer than an epoch on a network of many millions of weights."""
-    if count == 0:
-        return torch.empty(0, dtype=torch.int64)
-    threshold = scores.kthvalue(count).values
-    if together:
-        return (scores <= threshold).nonzero().squeeze(1)
-    below = (scores < threshold).nonzero().squeeze(1)
-    tied = (scores == threshold).nonzero().squeeze(1)
-    return torch.cat([below, tied[: count - len(below)]])
 
 
 def check_scores(scores: Masks, masks: Masks, prunable: list[str], pruner: str) -> Masks:
@@ -218,12 +278,3 @@ def check_masks(masks: Masks, like: Masks, ablation: str) -> dict[str, Tensor]:
         raise SddError(f"ablation {ablation!r} did not return a bool mask of the weight's shape "
                        f"for each of {', '.join(like)}")
     return {name: masks[name].cpu().clone() for name in like}
-
-
-def _ceil(fraction: float, count: int) -> int:
-    # Decimal: 0.2 of 49,200 is 9,840, where floats would say 9,840.000000000002 and take one more.
-    return math.ceil(Decimal(repr(fraction)) * count)
-
-
-def _layer(weight: str) -> str:
-    return weight.rpartition(".")[0]

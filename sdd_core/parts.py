@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
@@ -16,9 +17,13 @@ from sdd_core.errors import SddError
 from sdd_core.evaluation import check_output
 from sdd_core.experiment import Experiment
 from sdd_core.guard import Guard
+from sdd_core.layers import Layout
+from sdd_core.naming import matches
+from sdd_core.normed import keep_zeros
 from sdd_core.notices import say
 from sdd_core.own.given import check_whole
 from sdd_core.plugin import Schedule, Sparsities, label
+from sdd_core.plugin_options import Layer
 from sdd_core.randomness import generator
 from sdd_core.retraining import Dense, Retraining
 from sdd_core.training.loop import dense_learning_rates
@@ -59,7 +64,7 @@ class Parts:
             if parameter.requires_grad and parameter.dtype != torch.float32:
                 raise SddError(f"model {label(model)!r} has the parameter {name!r} of type "
                                f"{parameter.dtype}; expected torch.float32 for all that trains")
-        return network
+        return keep_zeros(network)
 
     def start(self) -> nn.Module:
         """The dense network before its first step: as it is initialised, or pretrained."""
@@ -70,9 +75,24 @@ class Parts:
         return network
 
     @cached_property
+    def known(self) -> dict[str, Tensor]:
+        """The weights that can be pruned whatever `pruner.include` says, by name: those that the
+        dense network has masks for, which experiments with other pruners share."""
+        return masking.known_weights(self.build(0))
+
+    @cached_property
     def prunable(self) -> dict[str, Tensor]:
-        """The weights of the layers that can be pruned, exempt ones too, by name."""
-        return masking.prunable_weights(self.build(0))
+        """The weights that can be pruned, included and exempt ones too, by name."""
+        return masking.prunable_weights(self.build(0), self.experiment.pruner.include or ())
+
+    @cached_property
+    def rules(self) -> masking.Rules:
+        """What holds when weights are chosen."""
+        pruner = self.experiment.pruner
+        layouts: dict[str, Layout] = {}
+        if pruner.scope.within is not None:
+            layouts = masking.layouts_of(self.build(0))
+        return masking.Rules(pruner.together, pruner.keep_at_least, layouts)
 
     @cached_property
     def trainable(self) -> list[str]:
@@ -81,11 +101,16 @@ class Parts:
 
     @cached_property
     def exempt(self) -> frozenset[str]:
-        """The weights that are never pruned."""
-        asked, model = self.experiment.pruner.exempt, self.experiment.model
+        """The weights that are never pruned: those that `pruner.exempt` names, or else those that
+        the model's authors leave alone, but for what `pruner.include` names."""
+        pruner, model = self.experiment.pruner, self.experiment.model
+        if pruner.exempt is not None:
+            return masking.exempt_weights(self.prunable, pruner.exempt)
         with self.guard.asking(model, "exempt"):
-            patterns = tuple(model.exempt() if asked is None else asked)
-        return masking.exempt_weights(self.prunable, patterns)
+            patterns = tuple(model.exempt())
+        asked = {name for name in self.prunable
+                 if any(matches(name, pattern) for pattern in pruner.include or ())}
+        return masking.exempt_weights(self.prunable, patterns) - asked
 
     def sparsity(self, level: int) -> float | None:
         """What level 1 and up are pruned to; None where each loses a fraction."""
@@ -99,6 +124,11 @@ class Parts:
             raise SddError(f"sparsity {label(given)!r} gives {found!r} at level {level}; expected "
                            f"at least the {before} of the level before and less than 1")
         return float(found)
+
+    def count(self, level: int) -> Callable[[int, int], int]:
+        """How many weights go at level 1 and up where `kept` of `size` are left."""
+        sparsity, fraction = self.sparsity(level), self.experiment.pruner.fraction
+        return masking.by_fraction(fraction) if sparsity is None else masking.to_sparsity(sparsity)
 
     def retraining(self, level: int, schedule: Schedule | None = None) -> Retraining:
         """How a level trains by a schedule, if not the experiment's own; the dense one from its
@@ -161,10 +191,19 @@ class Parts:
             load_pretrained(self.build(0), train)
         if self.experiment.levels == 0:
             return  # only the dense network, which others may share
-        _ = self.exempt
         self.sparsity(self.experiment.levels)
+        self._check_pruning()
         starts = {self.retraining(1).start}
         if self.experiment.ablation is not None:
             starts.add(self.ablated_retraining(1).start)
         if "fresh" in starts:
             self.build(1)
+
+    def _check_pruning(self) -> None:
+        pruner = self.experiment.pruner
+        layers = {name: Layer(weight.numel(), tuple(weight.shape))
+                  for name, weight in self.prunable.items() if name not in self.exempt}
+        masking.check_together(pruner.scope, pruner.together)
+        if pruner.keep_at_least is not None:
+            masking.check_floor(layers, pruner.scope, self.count, self.experiment.levels,
+                                pruner.keep_at_least)

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, cast
 from pydantic import BeforeValidator, Field, field_validator, model_validator
 
 from sdd_core.plugin_base import (  # noqa: F401 (they belong to the kinds below)
+    AddedLater,
     Fraction,
     Frozen,
     NonNegative,
@@ -78,12 +79,25 @@ class Pruner(Plugin):
     scope: Annotated[Scope, Takes("scope")] = Field(
         default=cast(Any, "global"),
         description="where scores compete: over all layers ('global') or within each, which lose "
-        "equal shares ('layer') or stay denser the smaller they are ('erk')",
+        "equal shares ('layer') or stay denser the smaller they are ('erk'), or within each "
+        "output or input of a layer ('output', 'input')",
     )
     exempt: tuple[str, ...] | None = Field(
         default=None,
         description="patterns (fnmatch) of layers that are never pruned; "
         "not given: what the model's authors exempt",
+    )
+    include: Annotated[tuple[str, ...] | None, AddedLater()] = Field(
+        default=None,
+        description="patterns (fnmatch) of layers or parameters that are pruned besides those "
+        "that sdd knows: of own layers, embeddings, any parameter with two dimensions or more; "
+        "also of those that the model's authors exempt",
+    )
+    keep_at_least: Annotated[int | float | None, AddedLater()] = Field(
+        default=None,
+        gt=0,
+        description="how many weights each layer keeps, a count or a fraction; the others lose "
+        "what it may not; not given: a layer may lose all",
     )
 
     @field_validator("sparsity")
@@ -92,6 +106,16 @@ class Pruner(Plugin):
         if isinstance(value, tuple) and (not value or list(value) != sorted(set(value))):
             raise ValueError(f"sparsities {list(value)} must grow, and be at least one")
         return value
+
+    @field_validator("keep_at_least")
+    @classmethod
+    def _count_or_fraction(cls, value: int | float | None) -> int | float | None:
+        if value is None or value < 1:
+            return value
+        if value != int(value):
+            raise ValueError(f"keep_at_least is {value}; expected a count, such as 1, or a "
+                             "fraction below 1")
+        return int(value)
 
     @model_validator(mode="after")
     def _one_measure(self) -> Pruner:

@@ -2,19 +2,50 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Annotated, Any, ClassVar
 
-from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, model_serializer
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    PrivateAttr,
+    SerializationInfo,
+    model_serializer,
+)
 
 Fraction = Annotated[float, Field(gt=0, lt=1, allow_inf_nan=False)]
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 NonNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 
 
+@dataclass(frozen=True)
+class AddedLater:
+    """Marks an option that was not there from the beginning, `Annotated[int | None, AddedLater()]`.
+
+    At its default it does not enter keys: levels that were trained before there was the option are
+    found again. The default must mean what was done before.
+    """
+
+
+FOR_KEYS = {"for keys": True}
+"""The context in which a value is dumped that a key is made of."""
+
+
 class Frozen(BaseModel):
     """A validated value: unknown fields are refused, nothing can be changed afterwards."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+    @model_serializer(mode="wrap")
+    def _written(self, handler: Any, info: SerializationInfo) -> dict[str, Any]:
+        fields: dict[str, Any] = handler(self)
+        if info.context == FOR_KEYS:
+            for name, option in type(self).model_fields.items():
+                added = any(isinstance(mark, AddedLater) for mark in option.metadata)
+                if added and getattr(self, name) == option.get_default(call_default_factory=True):
+                    fields.pop(name, None)
+        return fields
 
 
 class Plugin(Frozen):
@@ -38,8 +69,8 @@ class Plugin(Frozen):
     _full_name: str = PrivateAttr(default="")
 
     @model_serializer(mode="wrap")
-    def _with_name(self, handler: Any) -> dict[str, Any]:
-        fields = handler(self)
+    def _written(self, handler: Any, info: SerializationInfo) -> dict[str, Any]:
+        fields = Frozen._written(self, handler, info)
         name = self._full_name or self.name
         if self.shorthand and (option := fields.pop(self.shorthand)) is not None:
             name = f"{name}:{option}"

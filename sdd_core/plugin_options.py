@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple
 
 from pydantic import BaseModel, GetCoreSchemaHandler, SerializationInfo
 from pydantic_core import CoreSchema, core_schema
@@ -55,7 +55,7 @@ class Takes:
 def _brief(value: Any, info: SerializationInfo) -> Any:
     if not isinstance(value, Plugin):
         return value
-    table = value.model_dump(mode=info.mode)
+    table = value.model_dump(mode=info.mode, context=info.context)
     usual = all(
         getattr(value, name) == option.get_default(call_default_factory=True)
         for name, option in type(value).model_fields.items()
@@ -117,14 +117,21 @@ class Layer(NamedTuple):
 
 
 class Scope(Plugin):
-    """Where the scores of weights compete."""
+    """Where the scores of weights compete.
+
+    within: inside each layer too, within each of its outputs, or inputs, which lose equal shares
+        of what they have left. Each layer then is a group of its own.
+    """
 
     kind: ClassVar[str] = "scope"
+    within: ClassVar[Literal["output", "input"] | None] = None
 
     def shares(
         self, layers: Mapping[str, Layer], count: Callable[[int, int], int]
     ) -> Sequence[tuple[Sequence[str], int]]:
         """Groups of layers whose scores compete, and how many weights each group loses.
+
+        How a group's number is shared out among outputs or inputs is the engine's business.
 
         layers: those that may be pruned, in the network's order; each belongs to one group.
         count: how many are to go where `kept` weights of `size` are left, `count(kept, size)`.

@@ -14,7 +14,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeElapsedCo
 from sdd_core import hookimpl
 from sdd_core.console import Description, Title, notice_console
 from sdd_core.notices import say
-from sdd_core.report.table import html_table
+from sdd_core.report.table import dead, html_table
 from sdd_core.result import Result
 from sdd_core.run_record import read_record
 from sdd_core.text import html_text
@@ -169,4 +169,6 @@ def line(level: LevelResult, levels: int) -> str:
         value = level.metrics.get(metric)
         if isinstance(value, float):
             parts.append(f"{title} {value:.3f}")
+    if emptied := dead(level):
+        parts.append(f"dead: {emptied}")
     return "  ".join(parts)

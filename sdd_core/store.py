@@ -155,6 +155,13 @@ class Store:
         content = seal({"level": key, "measured": dict(measured)}, key)
         write_atomic(self._metrics(key), f"{content}\n", locked=True)
 
+    def put_away(self, key: str) -> Path:
+        """Move a level aside, for it to be made anew, and return where it is; what was measured on
+        it is measured again. Raises SddError."""
+        with disk_errors(self.level_folder(key)):
+            self._metrics(key).unlink(missing_ok=True)
+            return set_aside(self.level_folder(key), self.folder)
+
     def _metrics(self, key: str) -> Path:
         return self._shared / "metrics" / f"{key}.json"
 

@@ -26,7 +26,7 @@ class Strange(nn.Module):
 def test_all_parameters_and_why_they_are_left_alone():
     network = Strange()
     rows = parameters_of(network, exempt={"attention.out_proj.weight"})
-    own = "Strange's own, not a weight of a linear layer, convolution or attention"
+    own = "Strange's own, a layer that sdd does not know"
     assert [(row.name, row.shape, row.count, row.state, row.why) for row in rows] == [
         ("token", (1, 2), 2, "left alone", own),
         ("words.weight", (5, 4), 20, "left alone", "embedding"),

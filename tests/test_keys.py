@@ -2,14 +2,16 @@
 
 import json
 import tomllib
+from typing import Annotated
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from support import plugins_with
 
-from sdd_core import Experiment, Scope
-from sdd_core.keys import dense_key, digest, level_keys, run_name
+from sdd_core import AddedLater, Experiment, Scope
+from sdd_core.keys import dense_key, digest, identity, level_keys, run_name
+from sdd_core.testing.worlds import TinyNetwork, TinyPruner, TinySchedule
 
 numbers = st.one_of(st.integers(-(2**31), 2**31), st.floats(allow_nan=False, allow_infinity=False))
 documents = st.recursive(
@@ -104,6 +106,8 @@ PRUNED_LEVELS = [
     {"pruner": {"fraction": 0.3}},
     {"pruner": {"scope": "layer"}},
     {"pruner": {"exempt": []}},
+    {"pruner": {"include": ["hidden1"]}},
+    {"pruner": {"keep_at_least": 1}},
     {"retrain": "scratch"},
     {"retrain": {"to": 4}},
     {"retrain": {"to": 4, "unit": "epoch"}},
@@ -186,3 +190,55 @@ def test_a_name_and_a_table_of_what_is_so_by_default_have_one_key():
     assert dense_key(Experiment.make(other)) != dense_key(
         Experiment.make({"train": {"optimizer": "AdamW"}})
     )
+
+
+def with_an_option(base, **annotations):
+    """A class with the name of `base` and one option more."""
+    return type(base.__name__, (base,), {
+        "__module__": base.__module__, "__qualname__": base.__qualname__,
+        "__annotations__": annotations, "later": None,
+    })  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("hook", "base", "chosen"),
+    [
+        ("sdd_pruners", TinyPruner, {"pruner": {"name": "kit"}}),
+        ("sdd_schedules", TinySchedule, {"retrain": {"name": "kit"}}),
+        ("sdd_models", TinyNetwork, {"model": {"name": "kit"}}),
+        ("sdd_scopes", Everywhere, {"pruner": {"scope": {"name": "everywhere"}}}),
+    ],
+)
+def test_an_option_that_is_added_later_is_in_no_key_at_its_default(hook, base, chosen):
+    """Neither in those of levels nor in a run's name, whatever the plugin's kind."""
+
+    def keys(plugin, **options):
+        table = json.loads(json.dumps(chosen))
+        section = table[next(iter(table))]
+        section.get("scope", section).update(options)
+        experiment = Experiment.make({"levels": 2, **table}, plugins_with(**{hook: [plugin]}))
+        return level_keys(experiment), run_name(experiment)
+
+    marked = with_an_option(base, later=Annotated[int | None, AddedLater()])
+    plain = with_an_option(base, later=int | None)
+    before = keys(base)
+    assert keys(marked) == before
+    assert keys(marked, later=3)[0][-1] != before[0][-1]
+    assert keys(marked, later=3)[1] != before[1]
+    assert keys(plain)[0][-1] != before[0][-1]
+
+
+def test_what_is_added_later_is_written_down_all_the_same():
+    experiment = Experiment.make({"pruner": {"include": ["a"], "keep_at_least": 0.1}})
+    again = Experiment.make(tomllib.loads(experiment.to_toml()))
+    assert (again.pruner.include, again.pruner.keep_at_least) == (("a",), 0.1)
+    assert "pruner.include" in Experiment.make().settings()
+
+
+@pytest.mark.parametrize("name", ["imp", "random", "wanda", "slimming"])
+def test_pruners_have_the_keys_that_they_had_without_the_new_options(name):
+    options = identity(Experiment.make({"pruner": name}).pruner)["options"]
+    own = {"batches", "batch_size"} if name == "wanda" else set()
+    assert options.keys() == {
+        "name", "fraction", "sparsity", "from_dense", "scope", "exempt", *own,
+    }

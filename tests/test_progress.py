@@ -16,6 +16,7 @@ from sdd_core import Epoch, Experiment, progress
 from sdd_core.observers import Observers
 from sdd_core.plugin_manager import Plugins
 from sdd_core.progress import line, progress_for
+from sdd_core.result import LevelResult
 from sdd_core.run_folder import Run
 
 RESULT = made([0.7, math.nan, 0.8], train_accuracy=[1.0, 1.0, 0.9])
@@ -55,6 +56,16 @@ def test_a_pipe_gets_one_plain_line_a_level():
     assert lines[3].endswith(" s)")
     assert len(lines) == 4
     assert "\x1b" not in "".join(lines)
+
+
+def test_a_level_names_what_pruning_has_emptied():
+    by_layer = {"a.weight": 1.0, "b.parametrizations.weight.original1": 1.0, "c.weight": 0.5,
+                "d.weight": 1.0}
+    metrics = {"dead_layers": 3, "dead_classes": 1, "sparsity_by_layer": by_layer}
+    level = LevelResult(4, "key", 0.9, 0.1, False, metrics)
+    assert line(level, 9).endswith("sparsity  90.00 %  dead: a, b and 1 more, 1 class")
+    alive = LevelResult(4, "key", 0.9, 0.1, False, metrics | {"dead_layers": 0, "dead_classes": 0})
+    assert "dead" not in line(alive, 9)
 
 
 def test_a_terminal_gets_a_bar_with_every_epoch(monkeypatch):

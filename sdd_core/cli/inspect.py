@@ -35,18 +35,19 @@ def inspect(
 ) -> None:
     """List the parameters of the experiment's network: prunable, exempt, or left alone and why.
 
-    Settings are those of `sdd run`; --pruner.exempt takes patterns of layers that stay whole.
+    Settings are those of `sdd run`; --pruner.exempt takes patterns of layers that stay whole,
+    --pruner.include of those that are pruned besides the ones that sdd knows.
     """
     plugins = load_plugins(no_plugin)
     settings = override(read_toml(file) if file else {}, changes(options))
     experiment = Experiment.make(settings, plugins)
     import torch  # noqa: PLC0415 (what is wrong with the settings is said before torch is there)
 
-    from sdd_core.inspection import parameters_of  # noqa: PLC0415
+    from sdd_core.inspection import parameters_of, too_little  # noqa: PLC0415
     from sdd_core.parts import Parts  # noqa: PLC0415
 
     parts = Parts(experiment, data_root, torch.device("cpu"))
-    rows = parameters_of(parts.build(0), parts.exempt)
+    rows = parameters_of(parts.build(0), parts.exempt, experiment.pruner.include or ())
     totals = {state: sum(row.count for row in rows if row.state == state) for state in STYLES}
     name = label(experiment.model)
     if as_json:
@@ -65,3 +66,5 @@ def inspect(
     counts = ", ".join(f"{count:,} {state}" for state, count in totals.items() if count)
     echo()
     echo(f"{name} for {experiment.data.name}: {whole:,} parameters, {counts}")
+    if line := too_little(rows):
+        echo(line)

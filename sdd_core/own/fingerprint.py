@@ -11,7 +11,8 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
+from torch.nn.utils.parametrize import is_parametrized
 
 from sdd_core.errors import SddError
 from sdd_core.own.imported import module_hash
@@ -131,6 +132,11 @@ class _Walk:
         self._all("globals", ((n, known[n]) for n in _globals(value.__code__) if n in known))
 
     def _object(self, value: Any) -> None:
+        if isinstance(value, nn.Module) and is_parametrized(value):
+            # torch derives a class for each such layer, and refuses to pickle it.
+            base = type(value).__bases__[0]
+            self._all(f"parametrised {base.__qualname__}", (base, vars(value)))
+            return
         try:
             # What copying and pickling go by; nothing is pickled here.
             reduced = value.__reduce_ex__(4)

@@ -169,6 +169,8 @@ def redrawn(network: nn.Module, model: str) -> nn.Module:
     """
     import torch  # noqa: PLC0415
 
+    from sdd_core.own.redraw import redraw  # noqa: PLC0415 (imports torch)
+
     with torch.no_grad():
         frozen = [(p, p.clone()) for p in network.parameters() if not p.requires_grad]
         for parameter in network.parameters():
@@ -176,9 +178,7 @@ def redrawn(network: nn.Module, model: str) -> nn.Module:
                 parameter.fill_(torch.nan)
         # What lies inside first, so that a network's own way to draw its layers has the last word.
         for module in reversed(list(network.modules())):
-            for name in ("_reset_parameters", "reset_parameters"):
-                if hasattr(module, name):
-                    getattr(module, name)()
+            redraw(module)
         for parameter, value in frozen:
             parameter.copy_(value)
         for name, parameter in network.named_parameters():

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from rich.table import Table
 
 from sdd_core.text import csv_text, html_text
+from sdd_core.naming import layer_of
 
 if TYPE_CHECKING:
     from sdd_core.result import LevelResult, Result
@@ -22,19 +23,27 @@ COLUMNS = {
 }
 """Titles on screen, and the metrics below them."""
 
+NAMED = 2
+"""So many dead layers are named in a line."""
+
 STYLES = {"light": "", "critical": "red", "sweet": "green", "collapsed": "dim"}
 
 
 def result_table(result: Result) -> Table:
     """The levels with the metrics that people look at first, and their phases."""
     shown = _shown(result)
-    table = Table("level", "sparsity %", *shown, "phase", box=None, header_style="bold")
+    table = Table("level", "sparsity %", *shown, "phase", box=None, header_style="bold",
+                  caption_justify="left")
     for column in table.columns[:-1]:
         column.justify = "right"
     for level in result.levels:
         phase = phase_of(result, level.level)
         said = phase or ("diverged" if level.diverged else "")
-        table.add_row(*_cells(level, shown), said, style=STYLES.get(phase, ""))
+        number, *cells = _cells(level, shown)
+        if emptied := dead(level):
+            number += "*"
+            table.caption = f"* dead, at level {level.level}: {emptied}"
+        table.add_row(number, *cells, said, style=STYLES.get(phase, ""))
     return table
 
 
@@ -64,11 +73,15 @@ def html_table(result: Result) -> str:
 def levels_table(result: Result) -> str:
     """The levels as a table of HTML."""
     shown = _shown(result)
-    head = "".join(f"<th>{title}</th>" for title in ("level", "sparsity %", *shown, "phase"))
+    emptied = any(map(dead, result.levels))
+    titles = ("level", "sparsity %", *shown, "phase", *(["dead"] if emptied else []))
+    head = "".join(f"<th>{title}</th>" for title in titles)
     rows = "".join(
         "<tr>" + "".join(f"<td>{html_text(cell)}</td>" for cell in cells) + "</tr>"
         for cells in (
-            (*_cells(level, shown), phase_of(result, level.level)) for level in result.levels
+            (*_cells(level, shown), phase_of(result, level.level),
+             *([html_text(dead(level))] if emptied else []))
+            for level in result.levels
         )
     )
     return f"<table><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table>"
@@ -94,6 +107,26 @@ def phase_of(result: Result, level: int) -> str:
     """The name of the phase that a level lies in; nothing where no level has an accuracy."""
     spans = result.phases.named().items()
     return next((name for name, (first, last) in spans if first <= level <= last), "")
+
+
+def dead(level: LevelResult) -> str:
+    """Return what pruning has emptied at a level: layers without any weight, by name, and how many
+    classes have no inputs; nothing where there are none, or nobody has measured it."""
+    metrics, found = level.metrics, []
+    if count := metrics.get("dead_layers"):
+        layers = [name for name, value in metrics.get("sparsity_by_layer", {}).items()
+                  if value == 1]
+        more = f" and {len(layers) - NAMED} more" if len(layers) > NAMED else ""
+        named = ", ".join(layer_of(name) or name for name in layers[:NAMED]) + more
+        found.append(named or _counted(count, "layer"))
+    if classes := metrics.get("dead_classes"):
+        found.append(_counted(classes, "class"))
+    return ", ".join(found)
+
+
+def _counted(count: int, noun: str) -> str:
+    plural = noun + ("es" if noun.endswith("s") else "s")
+    return f"{count} {noun if count == 1 else plural}"
 
 
 def flat(metrics: Any) -> dict[str, Any]:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import Any, get_args
 
+from sdd_core.layers import Side
 from sdd_core.masks import checked_shares
 from sdd_core.plugin_options import Layer
 from sdd_core.testing.ask import Check, ask, ask_twice, fault
@@ -14,7 +15,13 @@ SHAPES = {"conv": (4, 3, 3, 3), "wide": (20, 16), "narrow": (2, 5), "last": (3, 
 
 def checks(plugin: Any) -> list[Check]:
     """The checks of a scope."""
-    return Check.all(places, all_or_nothing, to_the_end, deterministic, about=(plugin,))
+    return Check.all(side, places, all_or_nothing, to_the_end, deterministic, about=(plugin,))
+
+
+def side(plugin: Any) -> None:
+    """Inside layers it compares within each output, each input, or not at all"""
+    if plugin.within not in {None, *get_args(Side)}:
+        raise fault(plugin, f"has within={plugin.within!r}; expected 'output', 'input' or None")
 
 
 def places(plugin: Any) -> None:

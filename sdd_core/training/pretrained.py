@@ -10,7 +10,8 @@ from sdd_core.errors import SddError
 from sdd_core.experiment import Train
 from sdd_core.files import DENSE_WEIGHTS, SUMS, check_unchanged, damaged_file
 from sdd_core.level import Level
-from sdd_core.masks import prunable_weights
+from sdd_core.masks import known_weights
+from sdd_core.naming import layer_of
 from sdd_core.reading import exists
 from sdd_core.store import read_level
 
@@ -27,10 +28,10 @@ def load_pretrained(network: nn.Module, train: Train) -> list[str]:
     """
     level = _read(train)
     there, here = dict(level.state), network.state_dict()
-    last = {_layer(list(level.masks)[-1]), _layer(list(prunable_weights(network))[-1])}
+    last = {layer_of(list(names)[-1]) for names in (level.masks, known_weights(network)) if names}
     odd = [name for name in here | there
            if name not in here or name not in there or here[name].shape != there[name].shape]
-    other = [name for name in odd if _layer(name) not in last]
+    other = [name for name in odd if layer_of(name) not in last]
     if other:
         name, more = other[0], f" (and {len(other) - 1} more)" if len(other) > 1 else ""
         its, ours = (list(state[name].shape) if name in state else "missing"
@@ -62,6 +63,3 @@ def _read(train: Train) -> Level:
                        "whose dense network was trained")
     return level
 
-
-def _layer(name: str) -> str:
-    return name.rpartition(".")[0]

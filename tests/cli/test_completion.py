@@ -73,7 +73,7 @@ def test_options_of_the_chosen_plugins(complete, tmp_path):
 
 
 def test_values_of_an_option(complete):
-    assert complete("run", "--pruner.scope", "") == ["global", "layer", "erk"]
+    assert complete("run", "--pruner.scope", "") == ["global", "layer", "erk", "output", "input"]
     assert complete("run", "--pruner.from_dense", "") == ["true", "false"]
     assert complete("run", "--train.decay=c") == ["cosine"]
     assert complete("run", "--pruner.sparsity", "") == ["linear", "geometric", "cubic"]

@@ -41,6 +41,37 @@ def test_the_number_of_a_layer_is_a_pattern(sdd, tmp_path):
     assert "'0' matches no layer" in refused(sdd(*words, "1, 0"))
 
 
+def test_what_is_left_out_is_said_and_can_be_included(sdd, tmp_path):
+    text = """
+import torch
+from torch import nn
+class Own(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.weight = nn.Parameter(torch.randn(64, 20))
+    def forward(self, numbers):
+        return numbers @ self.weight
+def odd(): return nn.Sequential(nn.Flatten(), Own(), nn.Linear(20, 10))
+"""
+    (tmp_path / "an_odd_network.py").write_text(text)
+    words = ("inspect", "--model", "an_odd_network:odd")
+    done = sdd(*words)
+    assert done.stdout.splitlines()[-1] == (
+        "only 13.5 % of this network's 1,480 weights can be pruned; left out are 1 (Own's own); "
+        "pruner.include takes patterns of layers to prune too, pruner.exempt of those that stay "
+        "whole"
+    )
+    assert "can be pruned" not in sdd(*words, "--pruner.include", "1").stdout
+    exempt = sdd(*words, "--pruner.include", "1", "--pruner.exempt", "1").stdout
+    assert "left out are 1 (exempt);" in exempt
+    found = json.loads(sdd(*words, "--pruner.include", "1", "--json").stdout)
+    assert found["totals"] == {"prunable": 1480, "exempt": 0, "left alone": 10}
+    assert "'nobody' matches no parameter" in refused(sdd(*words, "--pruner.include", "nobody"))
+    assert "'2.bias' matches nothing that can be pruned" in refused(
+        sdd(*words, "--pruner.include", "2.bias")
+    )
+
+
 def test_options_of_a_name_with_a_colon_are_typed(sdd):
     assert "data.pad: input should be a valid integer" in refused(
         sdd("inspect", "--data", "hf:folder", "--data.pad", "wide")

@@ -13,6 +13,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
+from torch.nn.utils.parametrizations import orthogonal, spectral_norm, weight_norm
 
 from sdd_core import SddError
 from sdd_core.own.fingerprint import fingerprint
@@ -168,3 +169,22 @@ def test_a_script_counts_by_what_is_used_of_it():
     prints = [found(*edit) for edit in EDITS.values()]
     for whole in zip(unchanged, *prints, strict=True):
         assert len(set(whole)) == len(EDITS) + 1
+
+
+def parametrised(norm=weight_norm, seed=0):
+    torch.manual_seed(seed)
+    return nn.Sequential(norm(nn.Linear(3, 2)), nn.ReLU(), nn.Linear(2, 2))
+
+
+def test_parametrised_layers_are_told_apart_by_what_they_hold():
+    known = {fingerprint(one) for one in (
+        parametrised(), parametrised(seed=1), parametrised(spectral_norm), parametrised(orthogonal),
+        nn.Sequential(nn.Linear(3, 2), nn.ReLU(), nn.Linear(2, 2)),
+    )}  # fmt: skip
+    assert len(known) == 5
+    for norm in (weight_norm, spectral_norm, orthogonal):
+        network = parametrised(norm)
+        assert fingerprint(network) == fingerprint(deepcopy(network))
+        with torch.no_grad():
+            next(network[0].parametrizations.parameters())[0] += 1
+        assert fingerprint(network) != fingerprint(parametrised(norm))

@@ -7,6 +7,8 @@ import pytest
 import torch
 from support import Log
 from torch import nn
+from torch.nn.utils.parametrizations import spectral_norm, weight_norm
+from torch.nn.utils.parametrize import register_parametrization
 from torch.utils.data import TensorDataset
 
 import sdd_core
@@ -203,6 +205,55 @@ BAD = [
     ({"train": TRAIN, "test": TEST}, "and no data= beside it"),
     ({"train": TRAIN}, "train: got tuple without test="),
 ]
+
+
+class Halved(nn.Module):
+    """A weight that is half of what is trained."""
+
+    def forward(self, trained):
+        return trained / 2
+
+    def right_inverse(self, weight):
+        return 2 * weight
+
+
+class Clipped(nn.Module):
+    """A parametrisation that says nothing of its inverse."""
+
+    def forward(self, trained):
+        return trained.clamp(-1, 1)
+
+
+def normed():
+    layers = [nn.Linear(4, 3), nn.Conv2d(2, 3, 2), nn.Linear(4, 3)]
+    made = nn.ModuleList([weight_norm(layers[0]), spectral_norm(layers[1]), layers[2], nn.GRU(3, 2)])
+    register_parametrization(layers[2], "weight", Halved())
+    return made
+
+
+def test_fresh_levels_redraw_what_parametrised_weights_are_computed_from():
+    given = GivenModel.of(normed())
+    before = given.build((1, 4, 4), 3)
+    torch.manual_seed(5)
+    fresh = given.fresh((1, 4, 4), 3)
+    for layer, old in zip(fresh[:3], before[:3], strict=True):
+        assert not torch.equal(layer.weight, old.weight)
+        bound = 1 / layer.weight[0].numel() ** 0.5  # of torch's own initialisation
+        assert type(layer) is type(old)
+        if type(old).__name__ != "ParametrizedConv2d":  # which is divided by its norm
+            assert layer.weight.abs().max() <= bound + 1e-6
+    for tensor in fresh.state_dict().values():
+        assert tensor.isfinite().all()
+    torch.manual_seed(5)
+    assert torch.equal(given.fresh((1, 4, 4), 3)[2].weight, fresh[2].weight)
+    assert fresh.state_dict().keys() == before.state_dict().keys()
+
+
+def test_a_parametrisation_without_an_inverse_is_not_drawn_anew_in_silence():
+    layer = nn.Linear(4, 3)
+    register_parametrization(layer, "weight", Clipped())
+    with pytest.raises(SddError, match=r"draws '0\.parametrizations\.weight\.original'"):
+        GivenModel.of(nn.Sequential(layer)).fresh((1, 4, 4), 3)
 
 
 @pytest.mark.parametrize(("settings", "message"), BAD, ids=range(len(BAD)))

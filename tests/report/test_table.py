@@ -1,11 +1,13 @@
 import csv
 import io
 import math
+from dataclasses import replace
 
-from results import descent, made
+from results import LAYERS, descent, made
 from rich.console import Console
 
 from sdd_core.report.table import csv_table, html_table, phase_of, phase_table, result_table
+from sdd_core.result import Result
 
 
 def shown(table) -> str:
@@ -75,3 +77,35 @@ def test_a_notebook_shows_the_verdict_and_all_levels():
     assert page.count("<tr>") == 1 + 9
     assert "valley" in page
     assert "<td>0.590</td>" in page
+
+
+def emptied() -> Result:
+    """Level 2 has lost a layer, level 3 another one and the inputs of two classes."""
+    result = made([0.9, 0.8, 0.7, 0.1])
+    dead = [(0, 0, []), (0, 0, []), (1, 0, ["hidden.weight"]), (2, 2, list(LAYERS))]
+    levels = tuple(
+        replace(level, metrics={
+            **level.metrics, "dead_layers": layers, "dead_classes": classes,
+            "sparsity_by_layer": {name: float(name in names) for name in LAYERS},
+        })
+        for level, (layers, classes, names) in zip(result.levels, dead, strict=True)
+    )  # fmt: skip
+    return replace(result, levels=levels)
+
+
+def test_levels_that_pruning_has_emptied_are_marked():
+    _, *rows = shown(result_table(emptied())).splitlines()
+    assert [row.split()[0] for row in rows[:4]] == ["0", "1", "2*", "3*"]
+    caption = " ".join(" ".join(rows[4:]).split())  # as wide as the table
+    assert caption == "* dead, at level 3: hidden, output, 2 classes"
+    page = html_table(emptied())
+    assert "<th>dead</th>" in page
+    assert page.count("<td>hidden</td>") == 1
+    assert page.count("<td>hidden, output, 2 classes</td>") == 1
+
+
+def test_no_mark_where_nothing_is_dead():
+    text = shown(result_table(descent()))
+    assert "dead" not in text
+    assert "*" not in text
+    assert "dead" not in html_table(made([0.9, 0.8], dead_layers=[0, 0], dead_classes=[0, 0]))

@@ -122,6 +122,27 @@ class TakesTooMany(Scope):
         return [([name], count(kept, kept)) for name in layers]
 
 
+class WithinRows(Scope):
+    """Compares within what is neither an output nor an input."""
+
+    name = "within-rows"
+    within = "row"
+
+    def shares(self, layers, count):
+        return [([name], count(layer.kept, layer.size)) for name, layer in layers.items()]
+
+
+class WithinOutputsOfAll(Scope):
+    """Compares within outputs of several layers at once."""
+
+    name = "within-outputs-of-all"
+    within = "output"
+
+    def shares(self, layers, count):
+        kept = sum(layer.kept for layer in layers.values())
+        return [(list(layers), count(kept, kept))]
+
+
 class Stops(Scope):
     """Never empties a layer."""
 

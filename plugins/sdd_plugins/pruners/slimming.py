@@ -35,16 +35,18 @@ class Slimming(Pruner):
                 last = module
             elif isinstance(module, NORMS) and last is not None and module.weight is not None:
                 if len(module.weight) == len(last.weight):
-                    scale_behind[id(last.weight)] = module.weight.detach().abs().cpu()
+                    # Its parameters: where it computes its weight, what it does so from.
+                    scale = module.weight.detach().abs().cpu()
+                    scale_behind |= {id(tensor): scale for tensor in last.parameters()}
                 last = None
         weights = dict(network.named_parameters())
         scores = {}
         for name in level.prunable:
-            scale = scale_behind.get(id(weights[name]))
-            if scale is None:
+            if id(weights[name]) not in scale_behind:
                 layer = name.rpartition(".")[0]
                 raise SddError(f"pruner 'slimming' finds no batch normalisation behind {layer!r}; "
                                "name all such layers in pruner.exempt")
+            scale = scale_behind[id(weights[name])]
             ones = (1,) * (weights[name].dim() - 1)
             scores[name] = scale.view(-1, *ones).expand(weights[name].shape).clone()
         return scores

@@ -1,10 +1,17 @@
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from typing import Annotated, Any, NoReturn, cast
 
 import torch
 from pydantic import Field
 from torch import Tensor, nn
+from torch.nn.utils import parametrize
 
-from sdd_core import LevelView, Pruner, SddError
+from sdd_core import LevelView, Pruner, Scope, SddError, Takes
+
+LAYERS = (
+    nn.Linear, nn.Bilinear, nn.Conv1d, nn.Conv2d, nn.Conv3d,
+    nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d,
+)  # fmt: skip
 
 
 class Wanda(Pruner):
@@ -12,44 +19,80 @@ class Wanda(Pruner):
 
     Score |w| ||x||, where x are the values that w meets over random training examples: of a linear
     layer one for each example, of a convolution one for each example and place of the kernel. The
-    network is the trained one, in evaluation mode. Its authors compare scores within each
-    output of a layer; here the scope says where, by default over all layers.
+    network is the trained one, in evaluation mode. Scores compete within each output of a layer,
+    as its authors compare them; `pruner.scope` says otherwise.
+
+    Where a layer computes its weight (weight and spectral norm, other parametrisations), w is what
+    it computes.
     """
 
     name = "wanda"
     source = "Sun et al., 2023, arXiv:2306.11695, eq. 1; convolutions are this plugin's extension"
 
+    scope: Annotated[Scope, Takes("scope")] = Field(
+        default=cast(Any, "output"),
+        description="where scores compete; by default within each output of a layer, as published",
+    )
     batches: int = Field(default=1, ge=1, description="random batches that are looked at")
     batch_size: int = Field(default=128, ge=1, description="examples in each of them")
 
     def scores(self, level: LevelView) -> Mapping[str, Tensor]:
         """Raises SddError for weights of other layers than linear and convolutional ones."""
         network = level.network()
-        weights = dict(network.named_parameters())
-        squares = {name: torch.zeros_like(weights[name]) for name in level.prunable}
-        names = {id(weights[name]): name for name in level.prunable}
-        seen: set[str] = set()
+        layers = _layers(network, level.prunable)
+        squares: dict[str, Tensor] = {}
+        weights: dict[str, Tensor] = {}
 
-        def look(layer: nn.Module, inputs: tuple[Tensor, ...]) -> None:
+        def look(layer: nn.Module, inputs: tuple[Any, ...], named: dict[str, Any]) -> None:
             # A layer is linear in its weights: the derivative of its outputs' sum by a weight is
             # the sum of what the weight is multiplied by, whatever the stride and padding.
-            with torch.enable_grad():
-                total = layer.forward(inputs[0].square()).sum()
-                name = names[id(layer.weight)]
-                squares[name] += torch.autograd.grad(total, weights[name])[0]
-                seen.add(name)
+            with torch.enable_grad(), parametrize.cached():
+                weight, name = cast(Tensor, layer.weight), layers[layer]
+                if not weight.requires_grad:  # torch's older norms compute it beforehand
+                    weight.requires_grad_()
+                total = layer.forward(*map(_square, inputs),
+                                      **{key: _square(value) for key, value in named.items()}).sum()
+                seen = torch.autograd.grad(total, weight)[0]
+            squares[name] = squares.get(name, 0) + seen
+            weights[name] = weight.detach()
 
-        for layer in network.modules():
-            if id(getattr(layer, "weight", None)) in names:
-                layer.register_forward_pre_hook(look)
+        for layer in layers:
+            layer.register_forward_pre_hook(look, with_kwargs=True)
         with torch.no_grad():
-            for inputs, _ in level.batches(self.batches, self.batch_size):
-                network(inputs)
-        if unseen := [name for name in level.prunable if name not in seen]:
-            raise SddError(f"pruner 'wanda' cannot see what {unseen[0]!r} is multiplied by, which "
-                           "is no linear or convolutional layer of its own; name it in "
-                           "pruner.exempt, or choose another pruner")
-        return {
-            name: (weights[name].detach().abs() * squares[name].sqrt()).cpu()
-            for name in level.prunable
-        }
+            for batch, _ in level.batches(self.batches, self.batch_size):
+                network(batch)
+        if unseen := [name for name in level.prunable if name not in squares]:
+            _refuse(unseen)
+        return {name: (weights[name].abs() * squares[name].sqrt()).cpu() for name in level.prunable}
+
+
+def _layers(network: nn.Module, prunable: Sequence[str]) -> dict[nn.Module, str]:
+    """The layers to look at, and the weight of each. Raises SddError for weights that other layers
+    have, or have too."""
+    shapes = {name: p.shape for name, p in network.named_parameters()}
+    names = {id(p): name for name, p in network.named_parameters() if name in prunable}
+    found: dict[nn.Module, str] = {}
+    known: set[nn.Module] = set()
+    for module in network.modules():
+        if isinstance(module, LAYERS):
+            # With what it computes its weight from.
+            known |= set(module.modules())
+            own = [names[id(p)] for p in module.parameters() if id(p) in names]
+            if len(own) == 1 and shapes[own[0]] == module.weight.shape:
+                found[module] = own[0]
+    others = {names[id(p)] for module in network.modules() if module not in known
+              for p in module.parameters(recurse=False) if id(p) in names}
+    if odd := [name for name in prunable if name in others or name not in found.values()]:
+        _refuse(odd)
+    return found
+
+
+def _refuse(names: Sequence[str]) -> NoReturn:
+    more = f" (and {len(names) - 1} more)" if len(names) > 1 else ""
+    raise SddError(f"pruner 'wanda' cannot see what {names[0]!r}{more} is multiplied by, which is "
+                   "no linear or convolutional layer of its own; name it in pruner.exempt, or "
+                   "choose another pruner")
+
+
+def _square(value: Any) -> Any:
+    return value.square() if isinstance(value, Tensor) and value.is_floating_point() else value

@@ -5,6 +5,7 @@ import math
 import pytest
 import torch
 from torch import nn
+from torch.nn.utils import parametrizations
 
 from sdd_core import Epoch
 from sdd_plugins.metrics.accuracy import Accuracy
@@ -136,10 +137,69 @@ def test_accuracy_of_a_level_that_diverged_has_the_same_names_without_values(mak
 def test_sparsity_by_layer_and_over_all_exempt_ones_too(make_view):
     network = nn.Sequential(nn.Linear(2, 2), nn.Linear(2, 3))
     mask = torch.tensor([[False, True], [False, False]])
+    with torch.no_grad():
+        network[0].weight.masked_fill_(~mask, 0)
+        network[0].bias.copy_(torch.tensor([0.0, 1.0]))
     view = make_view(network, masks={"0.weight": mask}, exempt=("1.weight",))
     assert Sparsity().measure(view) == {
         "overall_sparsity": 0.3,
         "overall_density": 0.7,
+        "parameter_sparsity": 4 / 15,  # three weights and a bias
+        "dead_layers": 0,
+        "dead_classes": None,  # three outputs are not the data's two classes
         "sparsity_by_layer": {"0.weight": 0.75, "1.weight": 0.0},
         "density_by_layer": {"0.weight": 0.25, "1.weight": 1.0},
     }
+
+
+class Everything(nn.Module):
+    """Weights of every sort, and parameters that are none."""
+
+    def __init__(self):
+        super().__init__()
+        self.words = nn.Embedding(5, 4)  # 20
+        self.token = nn.Parameter(torch.ones(4))
+        self.memory = nn.LSTM(4, 3, bias=False)  # 48 and 36
+        self.own = nn.Module()
+        self.own.kernel = nn.Parameter(torch.ones(2, 3, 4))  # 24
+        self.norm = nn.LayerNorm(4)
+        self.normed = parametrizations.weight_norm(nn.Linear(4, 2, bias=False))  # 8, and scales
+        self.frozen = nn.Linear(2, 3, bias=False).requires_grad_(False)  # 6
+        self.head = nn.Linear(4, 5, bias=False)
+        self.head.weight = self.words.weight
+        self.last = nn.Linear(2, 2, bias=False)  # 4
+
+
+def test_overall_sparsity_counts_every_matrix_and_kernel_once(make_view):
+    network = Everything()
+    mask = torch.ones(12, 4, dtype=torch.bool)
+    mask[:10] = False
+    found = Sparsity().measure(make_view(network, masks={"memory.weight_ih_l0": mask}))
+    assert found["overall_sparsity"] == 40 / (20 + 48 + 36 + 24 + 8 + 6 + 4)
+    assert found["overall_density"] == 106 / 146
+    assert list(found["density_by_layer"]) == [
+        "memory.weight_ih_l0", "memory.weight_hh_l0", "normed.parametrizations.weight.original1",
+        "last.weight",
+    ]
+
+
+@pytest.mark.parametrize("held", [0.0, 0.5])
+def test_layers_without_weights_and_classes_without_inputs_are_dead(make_view, held):
+    """Unless pruned weights are held elsewhere than at zero."""
+    network = nn.Sequential(nn.Linear(2, 3), nn.Linear(3, 3), nn.Linear(3, 2))
+    nothing, row = torch.zeros(3, 3, dtype=torch.bool), torch.tensor([[True] * 3, [False] * 3])
+    masks = {"1.weight": nothing, "2.weight": row}
+    with torch.no_grad():
+        for name, mask in masks.items():
+            network[int(name[0])].weight.masked_fill_(~mask, held)
+    found = Sparsity().measure(make_view(network, masks=masks))
+    assert (found["dead_layers"], found["dead_classes"]) == ((1, 1) if held == 0 else (0, 0))
+
+
+def test_a_class_of_a_transposed_convolution_is_its_output(make_view):
+    network = nn.Sequential(nn.ConvTranspose1d(3, 2, 1))
+    mask = torch.ones(3, 2, 1, dtype=torch.bool)
+    mask[:, 1] = False
+    with torch.no_grad():
+        network[0].weight.masked_fill_(~mask, 0)
+    assert Sparsity().measure(make_view(network, masks={"0.weight": mask}))["dead_classes"] == 1

@@ -9,6 +9,7 @@ import pytest
 import torch
 from support import go, scope_of, small
 from torch import nn
+from torch.nn.utils import parametrizations
 
 from sdd_core import SddError
 from sdd_core import masks as masking
@@ -18,6 +19,8 @@ from sdd_plugins.models.vgg import Vgg11
 from sdd_plugins.pruners.slimming import Slimming
 
 from ..conftest import dataset
+
+TOGETHER = masking.Rules(together=Slimming.together)
 
 
 def network() -> nn.Sequential:
@@ -59,7 +62,7 @@ def test_the_weights_into_a_channel_have_its_scale_for_their_score(make_view):
 def test_as_many_channels_go_as_it_takes(make_view, sparsity, first, second):
     view = view_of(make_view)
     masks = masking.prune_to(view.masks, Slimming().scores(view), sparsity, scope_of("global"),
-                             together=Slimming.together)  # fmt: skip
+                             TOGETHER)  # fmt: skip
     for name, channels in (("0.weight", first), ("3.weight", second)):
         expected = torch.tensor(channels, dtype=torch.bool)[:, None]
         assert torch.equal(masks[name].flatten(1), expected.expand_as(masks[name].flatten(1)))
@@ -71,7 +74,7 @@ def test_a_fraction_is_of_the_weights_that_are_left(make_view):
     scores, masks = Slimming().scores(view), view.masks
     gone = []
     for _ in range(3):
-        masks = masking.prune_fraction(masks, scores, 0.1, scope_of("global"), together=True)
+        masks = masking.prune_fraction(masks, scores, 0.1, scope_of("global"), TOGETHER)
         gone.append(18 - int(masks["0.weight"].sum() + masks["3.weight"].sum()))
     assert gone == [4, 7, 11]  # always one channel, the smallest
 
@@ -148,3 +151,20 @@ def test_channels_go_in_a_run_and_the_penalty_makes_scales_small(tmp_path, monke
         assert asked <= row.sparsity <= asked + row.level * 72 / (72 + 576)
     scale = kept[0].state["4.weight"].abs().sum()
     assert scale < 0.8 * without[0].state["4.weight"].abs().sum()
+
+
+@pytest.mark.parametrize("norm", [parametrizations.weight_norm, parametrizations.spectral_norm])
+def test_the_channels_of_a_normed_layer_go_by_their_scales_too(make_view, norm):
+    plain, normed = network(), network()
+    normed[0] = norm(normed[0])
+    data = dataset(torch.zeros(2, 1, 3, 3), [0, 1])
+    expected = Slimming().scores(make_view(plain, data, exempt=("7.weight",)))
+    found = Slimming().scores(make_view(normed, data, exempt=("7.weight",)))
+    assert torch.equal(next(iter(found.values())), expected["0.weight"])
+
+
+@pytest.mark.parametrize("scope", ["output", "input"])
+def test_a_scope_within_layers_would_cut_channels_and_is_refused_before_training(tmp_path, scope):
+    with pytest.raises(SddError, match=rf"^scope '{scope}' .* cuts the whole channels"):
+        go(small(pruner={"name": "slimming", "scope": scope}), tmp_path)
+    assert not list(tmp_path.glob("*-seed0-*"))

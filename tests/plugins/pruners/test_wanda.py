@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import pytest
 import torch
+from support import go, small
 from torch import nn
 from torch.nn.functional import unfold
+from torch.nn.utils import parametrizations
 
 from sdd_core import SddError
+from sdd_core.masks import prunable_weights
+from sdd_core.store import read_level
 from sdd_plugins.pruners.wanda import Wanda
 
 from ..conftest import dataset
@@ -72,6 +78,102 @@ class Attention(nn.Module):
 
     def forward(self, inputs):
         return self.last(self.inner(inputs, inputs, inputs)[0])
+
+
+def test_a_bilinear_weight_meets_the_product_of_two_inputs(make_view):
+    class Twice(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.bilinear = nn.Bilinear(2, 2, 2)
+
+        def forward(self, inputs):
+            return self.bilinear(input1=inputs, input2=inputs + 1)
+
+    images = torch.tensor([[1.0, 2.0], [3.0, 0.0]])
+    network = Twice()
+    found = Wanda().scores(make_view(network, dataset(images, [0, 1])))["bilinear.weight"]
+    products = images[:, :, None] * (images + 1)[:, None, :]
+    expected = network.bilinear.weight.detach().abs() * products.square().sum(0).sqrt()
+    torch.testing.assert_close(found, expected)
+
+
+@pytest.mark.filterwarnings("ignore:.*deprecated.*:FutureWarning")
+@pytest.mark.parametrize(
+    "norm",
+    [parametrizations.weight_norm, parametrizations.spectral_norm, nn.utils.weight_norm,
+     nn.utils.spectral_norm],
+    ids=["weight", "spectral", "old weight", "old spectral"],
+)  # fmt: skip
+@pytest.mark.parametrize("make", [lambda: nn.Linear(4, 3), lambda: nn.Conv2d(4, 3, 1)])
+def test_a_normed_layer_is_scored_by_the_weight_that_it_computes(make_view, norm, make):
+    torch.manual_seed(0)
+    layer = make()
+    shape = (6, 4) if layer.weight.dim() == 2 else (6, 4, 1, 1)
+    images = torch.randn(shape)
+    data = dataset(images, [0, 1] * 3)
+    network = nn.Sequential(norm(layer), nn.Flatten()).eval()
+    network(images)  # the older norms compute their weight here
+    plain = make()
+    with torch.no_grad():
+        plain.weight.copy_(layer.weight)
+    view = SimpleNamespace(
+        network=lambda: network, device="cpu",
+        prunable=list(prunable_weights(network)),
+        batches=lambda *_: [(images, data.train.labels)],
+    )  # fmt: skip
+    (found,) = Wanda().scores(view).values()
+    expected = Wanda().scores(make_view(nn.Sequential(plain, nn.Flatten()), data))["0.weight"]
+    torch.testing.assert_close(found, expected)
+
+
+class Tied(nn.Module):
+    """An embedding that is the last layer too, a recurrent layer and one of an own class."""
+
+    def __init__(self):
+        super().__init__()
+        self.words = nn.Embedding(2, 3)
+        self.memory = nn.GRU(3, 3, batch_first=True)
+        self.first = nn.Linear(3, 3)
+        self.head = nn.Linear(3, 2, bias=False)
+        self.head.weight = self.words.weight
+
+    def forward(self, tokens):
+        return self.head(self.first(self.memory(self.words(tokens.long()))[0][:, -1]))
+
+
+@pytest.mark.parametrize(
+    ("prunable", "refused"),
+    [
+        (["first.weight"], None),
+        (["words.weight", "first.weight"], "'words.weight' is"),
+        (["memory.weight_ih_l0", "memory.weight_hh_l0"], r"'memory.weight_ih_l0' \(and 1 more\)"),
+    ],
+)
+def test_only_what_is_all_a_weight_meets_makes_a_score(make_view, prunable, refused):
+    masks = {name: torch.ones_like(p, dtype=torch.bool)
+             for name, p in Tied().named_parameters() if p.dim() == 2}
+    exempt = tuple(name for name in masks if name not in prunable)
+    data = dataset(torch.tensor([[0, 1], [1, 1]]).float(), [0, 1])
+    view = make_view(Tied(), data, masks=masks, exempt=exempt)
+    if refused is None:
+        assert list(Wanda().scores(view)) == prunable
+        return
+    with pytest.raises(SddError, match=rf"^pruner 'wanda' cannot see what {refused}") as caught:
+        Wanda().scores(view)
+    assert "\n" not in str(caught.value)
+
+
+def test_outputs_are_as_sparse_as_one_another_as_published(tmp_path):
+    """prune_wanda of its authors: of each row the int(columns * ratio) lowest."""
+    result = go(small(pruner={"name": "wanda", "sparsity": [0.5, 0.75]}), tmp_path)
+    assert result.experiment.pruner.scope.name == "output"
+    for level, ratio in ((1, 0.5), (2, 0.75)):
+        mask = read_level(result.folder / "levels" / f"{level:02d}").masks["hidden1.weight"]
+        assert mask.sum(1).tolist() == [64 - int(64 * ratio)] * 16
+        assert result.sparsity[level] == ratio
+    other = go(small(pruner={"name": "wanda", "scope": "global"}, levels=1), tmp_path)
+    mask = read_level(other.folder / "levels" / "01").masks["hidden1.weight"]
+    assert len(set(mask.sum(1).tolist())) > 1
 
 
 def test_what_it_cannot_see_is_refused(make_view):

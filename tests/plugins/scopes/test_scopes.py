@@ -3,10 +3,12 @@ from __future__ import annotations
 import pytest
 import torch
 from support import go, plugins_with, small
+from torch import nn
 
 from sdd_core import Layer, Scope, SddError
 from sdd_core.masks import prune_fraction
-from sdd_plugins.scopes import Global, Layerwise
+from sdd_core.store import read_level
+from sdd_plugins.scopes import Global, Input, Layerwise, Output
 
 LAYERS = {"a": Layer(6, (2, 4)), "b": Layer(3, (1, 3))}
 
@@ -18,6 +20,24 @@ def half(kept: int, size: int) -> int:
 def test_all_layers_compete_or_each_within_itself():
     assert Global().shares(LAYERS, half) == [(["a", "b"], 4)]
     assert Layerwise().shares(LAYERS, half) == [(["a"], 3), (["b"], 1)]
+    for scope in (Output(), Input()):
+        assert scope.shares(LAYERS, half) == [(["a"], 3), (["b"], 1)]
+
+
+@pytest.mark.parametrize(("scope", "dim"), [("output", 0), ("input", 1)])
+def test_each_filter_or_channel_of_a_run_loses_as_much(tmp_path, scope, dim):
+    def network():
+        return nn.Sequential(nn.Conv2d(1, 4, 3), nn.ReLU(), nn.ConvTranspose2d(4, 6, 3), nn.ReLU(),
+                             nn.Flatten(), nn.Linear(6 * 64, 10))  # fmt: skip
+
+    pruner = {"name": "imp", "scope": scope, "fraction": 0.5}
+    result = go({"train": {"epochs": 1}, "levels": 2, "pruner": pruner, "model": network}, tmp_path)
+    masks = read_level(result.folder / "levels" / "02").masks
+    for name, mask in masks.items():
+        across = 1 - dim if name == "2.weight" else dim
+        kept = mask.movedim(across, 0).flatten(1).sum(1)
+        assert int(kept.max() - kept.min()) <= 1, name
+        assert abs(int(mask.sum()) - mask.numel() / 4) <= 1
 
 
 class Ends(Scope):

@@ -1,0 +1,79 @@
+"""Weight and spectral norm of weights that have been pruned.
+
+A weight norm divides each row by its length, a spectral norm the whole matrix by its largest
+singular value. torch makes NaN of a row, or of a matrix, of which nothing is left; here what is
+pruned stays zero. Everything else is torch's own arithmetic, to the bit.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn.utils.parametrizations import _SpectralNorm, _WeightNorm
+from torch.nn.utils.spectral_norm import SpectralNorm
+from torch.nn.utils.weight_norm import WeightNorm
+
+
+class _Rows(_WeightNorm):
+    """torch.nn.utils.parametrizations.weight_norm."""
+
+    def forward(self, weight_g: Tensor, weight_v: Tensor) -> Tensor:
+        empty = _empty(weight_v, self.dim)
+        if empty is None:
+            return super().forward(weight_g, weight_v)
+        # Any other number: neither it nor its gradient gets through the second mask.
+        filled = weight_v.masked_fill(empty, 1.0)
+        return super().forward(weight_g, filled).masked_fill(empty, 0.0)
+
+
+class _Matrix(_SpectralNorm):
+    """torch.nn.utils.parametrizations.spectral_norm."""
+
+    def forward(self, weight: Tensor) -> Tensor:
+        return super().forward(weight) if weight.any() else weight * 1.0
+
+
+class _RowsHook(WeightNorm):
+    """torch.nn.utils.weight_norm, which is a hook before forward."""
+
+    def compute_weight(self, module: nn.Module) -> Any:
+        weight_v = getattr(module, f"{self.name}_v")
+        empty = _empty(weight_v, self.dim)
+        if empty is None:
+            return super().compute_weight(module)
+        filled, weight_g = weight_v.masked_fill(empty, 1.0), getattr(module, f"{self.name}_g")
+        return torch._weight_norm(filled, weight_g, self.dim).masked_fill(empty, 0.0)
+
+
+class _MatrixHook(SpectralNorm):
+    """torch.nn.utils.spectral_norm, which is a hook before forward."""
+
+    def compute_weight(self, module: nn.Module, do_power_iteration: bool) -> Tensor:
+        weight = getattr(module, f"{self.name}_orig")
+        if weight.any():
+            return super().compute_weight(module, do_power_iteration)
+        return weight * 1.0  # no parameter: torch would register it with the layer
+
+
+_KEEPS_ZEROS: dict[type, type] = {
+    _WeightNorm: _Rows, _SpectralNorm: _Matrix, WeightNorm: _RowsHook, SpectralNorm: _MatrixHook,
+}
+
+
+def keep_zeros(network: nn.Module) -> nn.Module:
+    """Let a network's weight and spectral norms make zeros of zeros; returns the network."""
+    for module in network.modules():
+        for norm in (module, *module._forward_pre_hooks.values()):
+            if type(norm) in _KEEPS_ZEROS:
+                norm.__class__ = _KEEPS_ZEROS[type(norm)]
+    return network
+
+
+def _empty(weight: Tensor, dim: int) -> Tensor | None:
+    """Which rows along a dimension (-1: the whole) are zero, for `weight` to be masked with; None
+    where no row is."""
+    others = [other for other in range(weight.dim()) if dim == -1 or other != dim % weight.dim()]
+    empty = (weight == 0).all(dim=others, keepdim=True) if others else weight == 0
+    return empty if bool(empty.any()) else None
