@@ -14,7 +14,7 @@ from sdd_core.errors import SddError
 from sdd_core.plugin import DataSource, Model, Plugin, label
 
 if TYPE_CHECKING:
-    from torch import nn
+    from torch import Tensor, nn
 
     from sdd_core.data import Dataset
 
@@ -165,6 +165,9 @@ def check_whole(network: nn.Module, model: str) -> None:
 def redrawn(network: nn.Module, model: str) -> nn.Module:
     """The network with its trainable parameters drawn anew by its layers' `reset_parameters`.
 
+    Frozen parameters stay, and so do the buffers of layers whose parameters are all frozen or that
+    stay in evaluation mode: no training estimates them again.
+
     Raises SddError that names a parameter that none of them draws.
     """
     import torch  # noqa: PLC0415
@@ -173,14 +176,15 @@ def redrawn(network: nn.Module, model: str) -> nn.Module:
 
     with torch.no_grad():
         frozen = [(p, p.clone()) for p in network.parameters() if not p.requires_grad]
+        frozen += [(b, b.clone()) for b in _fixed_buffers(network)]
         for parameter in network.parameters():
             if parameter.requires_grad:
                 parameter.fill_(torch.nan)
         # What lies inside first, so that a network's own way to draw its layers has the last word.
         for module in reversed(list(network.modules())):
             redraw(module)
-        for parameter, value in frozen:
-            parameter.copy_(value)
+        for tensor, value in frozen:
+            tensor.copy_(value)
         for name, parameter in network.named_parameters():
             if parameter.isnan().any():
                 raise SddError(
@@ -188,3 +192,16 @@ def redrawn(network: nn.Module, model: str) -> nn.Module:
                     f"reset_parameters draws {name!r}; hand over a function that makes the network"
                 )
     return network
+
+
+def _fixed_buffers(network: nn.Module) -> list[Tensor]:
+    """The buffers that `redrawn` leaves alone."""
+    network.train()
+    fixed: dict[int, Tensor] = {}
+    for module in network.modules():
+        parameters = list(module.parameters())
+        if parameters and not any(p.requires_grad for p in parameters):
+            fixed |= {id(buffer): buffer for buffer in module.buffers()}
+        elif not module.training:
+            fixed |= {id(buffer): buffer for buffer in module.buffers(recurse=False)}
+    return list(fixed.values())

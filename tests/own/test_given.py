@@ -136,6 +136,61 @@ def test_fresh_levels_redraw_all_layers_of_a_module():
     assert not torch.equal(one[0][1].weight, fresh[0][1].weight)
 
 
+class Held(nn.Sequential):
+    """Layers that stay in evaluation mode."""
+
+    def train(self, mode: bool = True):
+        return super().train(False)
+
+
+def frozen(*layers: nn.Module) -> nn.Sequential:
+    return nn.Sequential(*layers).requires_grad_(False)
+
+
+@pytest.mark.parametrize(
+    ("block", "stay"),
+    [
+        (lambda: Held(frozen(nn.BatchNorm2d(1))), True),  # as fine-tuning keeps it
+        (lambda: frozen(nn.BatchNorm2d(1)), True),
+        (lambda: frozen(nn.Conv2d(1, 1, 1), nn.BatchNorm2d(1, affine=False)), True),
+        (lambda: Held(nn.BatchNorm2d(1)), True),  # its scale is trained, its statistics are not
+        (lambda: Held(nn.BatchNorm2d(1, affine=False)), True),
+        (lambda: nn.BatchNorm2d(1), False),
+        (lambda: nn.BatchNorm2d(1, affine=False), False),
+        (lambda: nn.Sequential(frozen(nn.Conv2d(1, 1, 1)), nn.BatchNorm2d(1)), False),
+    ],
+    ids=range(8),
+)
+def test_fresh_levels_keep_statistics_that_no_training_estimates(block, stay):
+    model = nn.Sequential(block(), nn.Flatten(), nn.Linear(16, 3))
+    for buffer in model.buffers():
+        buffer.fill_(7)
+    fresh = GivenModel.of(model).fresh((1, 4, 4), 3)
+    assert all(bool(buffer.eq(7).all()) == stay for buffer in fresh.buffers())
+    assert not torch.equal(fresh[2].weight, model[2].weight)
+
+
+@pytest.mark.parametrize("options", [{"retrain": "scratch"}, {"ablation": "reinit"}])
+def test_levels_that_start_anew_train_behind_the_statistics_of_a_frozen_layer(tmp_path, options):
+    norm = nn.BatchNorm2d(1).requires_grad_(False)
+    norm.running_mean.fill_(5.0)
+    norm.running_var.fill_(4.0)
+    seen = []
+
+    class Statistics(sdd_core.Metric):
+        """What a level was trained with."""
+
+        name = "statistics"
+
+        def measure(self, level):
+            seen.append([buffer.item() for buffer in level.network()[0].buffers()][:2])
+            return {"statistics": 0.0}
+
+    model = nn.Sequential(Held(norm), *network())
+    go(tmp_path, model=model, metrics=[Statistics()], **options)
+    assert seen == [[5.0, 4.0]] * 2
+
+
 class Scaled(nn.Module):
     """A layer with a parameter of its own."""
 
