@@ -42,19 +42,21 @@ def turning_points(
     """Return the level of the valley, that of the peak after it, and the valley's depth in errors:
     the smaller of its fall and its rise on the smoothed curve, which is larger nowhere else.
 
-    Of neighbours that share a smoothed value, the lowest is the valley, the highest the peak.
+    The smoothed curve says where they are; of that level and its two neighbours the lowest is
+    named the valley, the highest the peak, for those are the points that a reader of the curve
+    sees.
     """
     height = smoothed(raw)
     fall, rise = falls_and_rises(height, errors, counted)
     depth = np.minimum(fall, rise)
     deepest = depth.argmax(axis=-1)
-    valley = _lowest_nearby(raw, height, deepest)
-    levels = np.arange(raw.shape[-1])
-    goals = np.where(levels >= deepest[..., None], height, -np.inf)
-    if counted is not None:
-        goals = np.where(counted, goals, -np.inf)
-    peak = _lowest_nearby(-raw, -height, goals.argmax(axis=-1))
-    return valley, np.maximum(peak, valley), depth.max(axis=-1)
+    after = np.arange(raw.shape[-1]) > deepest[..., None]
+    goals = np.where(after if counted is None else after & counted, height, -np.inf)
+    highest = np.maximum(goals.argmax(axis=-1), deepest)
+    valley = _lowest_nearby(raw, deepest, np.zeros_like(deepest), highest - 1)
+    peak = _lowest_nearby(-raw, highest, valley + 1, np.full_like(deepest, raw.shape[-1] - 1))
+    return valley, peak, depth.max(axis=-1)
+
 
 
 def below(height: Array, errors: Array, other: Array) -> Array:
@@ -78,10 +80,11 @@ def ratio(apart: Array, error: Array) -> Array:
     return np.divide(apart, error, out=certain, where=error > 0)
 
 
-def _lowest_nearby(raw: Array, height: Array, level: Array) -> Array:
-    """The lowest of a level and its two neighbours, of those that share its smoothed value."""
-    at = np.stack([level, level - 1, level + 1], axis=-1)
-    near = np.clip(at, 0, raw.shape[-1] - 1)
-    shared = np.take_along_axis(height, near, -1) == np.take_along_axis(height, level[..., None], -1)
-    values = np.where(shared, np.take_along_axis(raw, near, -1), np.inf)
+def _lowest_nearby(raw: Array, level: Array, first: Array, last: Array) -> Array:
+    """The lowest of a level and its two neighbours, of those from `first` to `last`; the level
+    itself where there is none."""
+    around = np.stack([level, level - 1, level + 1], axis=-1)
+    allowed = (around >= first[..., None]) & (around <= last[..., None])
+    near = np.clip(around, 0, raw.shape[-1] - 1)
+    values = np.where(allowed, np.take_along_axis(raw, near, -1), np.inf)
     return np.take_along_axis(near, values.argmin(axis=-1)[..., None], -1)[..., 0]

@@ -66,8 +66,9 @@ def find_phases(
 
     The paper reads them off by eye. The rule here:
 
-    1. Differences are taken on the (mean) curve smoothed by running medians of three levels.
-       Accuracies that are named are those of levels, not smoothed.
+    1. Differences are taken on the (mean) curve smoothed by running medians of three levels. The
+       valley and the peak that are named are the lowest and the highest of the three levels there,
+       with their own accuracies.
     2. Chance: with three seeds or more, its scale is measured between the seeds; with fewer, on
        the curve itself, from how far levels lie from the middle of their neighbours; with fewer
        than 12 levels as well, it is taken to be two binomial standard errors,

@@ -34,7 +34,7 @@ def test_double_descent_is_cut_where_the_rule_says():
     assert phases.named() == {
         "light": (0, 2), "critical": (3, 4), "sweet": (5, 6), "collapsed": (7, 8),
     }
-    # Two levels share the valley's smoothed height; the lower one is meant. So with the peak.
+    # Of the levels around the smoothed valley the lowest is meant, around the peak the highest.
     assert (phases.valley, phases.peak) == (4, 5)
     assert phases.verdict == (
         "sparse double descent: test accuracy 0.700 dense, valley 0.590 at 59.0 %, "
