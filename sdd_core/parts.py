@@ -167,6 +167,8 @@ class Parts:
         with self.guard.asking(noise, "noise"):
             draw = generator(seed, "label noise")
             noisy = noise.corrupt(clean.train.labels.clone(), clean, draw)
+            if not isinstance(noisy, Tensor):
+                raise TypeError(f"corrupt() returned {type(noisy).__name__}; expected labels")
             data = replace(clean, train=replace(clean.train, labels=noisy)).check()
         if source.examples is None:
             return data
