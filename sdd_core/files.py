@@ -66,8 +66,7 @@ def write_entry(folder: Path, write: Callable[[Path], None]) -> None:
             partial.mkdir(parents=True)
             write(partial)
             files = sorted(partial.iterdir())
-            sums = "".join(f"{sha256(file)}  {file.name}\n" for file in files)
-            (partial / SUMS).write_text(sums)
+            (partial / SUMS).write_text(sums_text({file.name: sha256(file) for file in files}))
             for file in (*files, partial / SUMS, partial):
                 _sync(file)
             partial.rename(folder)
@@ -132,8 +131,14 @@ def checksums(folder: Path) -> dict[str, str] | None:
         text = read_bytes(folder / SUMS, LARGEST_SETTINGS).decode()
     except (FileNotFoundError, UnicodeDecodeError):
         return None
-    lines = [re.fullmatch(r"([0-9a-f]{64})  (\w[\w.-]*)", line) for line in text.splitlines()]
-    return {line[2]: line[1] for line in lines if line} if lines and all(lines) else None
+    found = {name: sum_ for sum_, name in re.findall(r"([0-9a-f]{64})  (\w[\w.-]*)\n", text)}
+    # Byte by byte as it is written: nothing between the lines, each name once.
+    return found if found and text == sums_text(found) else None
+
+
+def sums_text(sums: Mapping[str, str]) -> str:
+    """The list of checksums of an entry, of the SHA-256 of each file by its name."""
+    return "".join(f"{sum_}  {name}\n" for name, sum_ in sums.items())
 
 
 def level_folder(store: Path, key: str) -> Path:

@@ -83,12 +83,13 @@ def level_keys(experiment: Experiment) -> list[str]:
         "loss": _loss(experiment, with_teacher=True),
     }
     # What the model exempts is decided by the model, which is in the dense key already.
+    named = identity(pruner)
     for level in range(1, experiment.levels + 1):
         parent = keys[0] if pruner.from_dense else keys[-1]
         if isinstance(sparsity, tuple):
             # Sparsities of later levels may be added without training this one again.
-            pruner = pruner.model_copy(update={"sparsity": sparsity[:level]})
-        keys.append(digest({"parent": parent, "level": level, "pruner": identity(pruner), **step}))
+            named = identity(pruner.model_copy(update={"sparsity": sparsity[:level]}))
+        keys.append(digest({"parent": parent, "level": level, "pruner": named, **step}))
     return keys
 
 

@@ -13,6 +13,7 @@ from support import contents, in_child
 
 from sdd_core import SddError, files
 from sdd_core.files import (
+    append_line,
     check_unchanged,
     damaged_file,
     link_or_copy,
@@ -81,6 +82,33 @@ def test_a_file_that_nothing_vouches_for_is_found(tmp_path):
     sums = tmp_path / "entry" / "SHA256SUMS"
     sums.write_text(sums.read_text().splitlines(keepends=True)[0])
     assert damaged_file(tmp_path / "entry") == "b"
+
+
+def test_a_list_of_checksums_is_as_it_was_written_to_the_last_byte(tmp_path):
+    """A flipped bit makes a newline into what Python takes for one too."""
+    write_entry(tmp_path / "entry", two_files)
+    file = tmp_path / "entry" / "SHA256SUMS"
+    content = file.read_bytes()
+    for position in range(len(content)):
+        for bit in range(8):
+            harmed = bytearray(content)
+            harmed[position] ^= 1 << bit
+            file.write_bytes(harmed)
+            assert damaged_file(tmp_path / "entry"), (position, bit)
+
+
+def test_a_line_is_added_where_the_last_whole_one_ends(tmp_path):
+    file = tmp_path / "lines"
+    append_line(file, "one")
+    append_line(file, "two")
+    assert file.read_text() == "one\ntwo\n"
+    for torn in ("x", "x" * 10_000):
+        file.write_text("one\n" + torn)
+        append_line(file, "two")
+        assert file.read_text() == "one\ntwo\n"
+        file.write_text(torn)
+        append_line(file, "two")
+        assert file.read_text() == "two\n"
 
 
 def test_every_kill_leaves_an_entry_whole_or_absent(tmp_path):

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import sys
+import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -22,17 +24,24 @@ from sdd_core.cli.options import (
 from sdd_core.cli.settings import FieldOption, changes, first_look
 from sdd_core.cli.terminal import console, echo
 from sdd_core.errors import SddError
-from sdd_core.experiment import override, read_toml
+from sdd_core.experiment import Experiment, override, read_toml
 from sdd_core.notices import say
 from sdd_core.plugin_manager import load_plugins, warn_of_problems
 from sdd_core.result import Result
-from sdd_core.sweeps import carry_out_plan, expand, make_executor
-from sdd_core.sweeps.plan import Plan
+from sdd_core.sweeps import carry_out_plan, make_executor
+from sdd_core.sweeps.plan import Counts, Plan
 from sdd_core.sweeps.progress import progress_for
+from sdd_core.sweeps.settings import expansion
 from sdd_core.sweeps.work import Place
 from sdd_core.tracking import make_trackers
 
 _PREFIX = "executor__"
+
+MANY = 1000
+"""So many experiments take a while to be told apart, some milliseconds each."""
+
+SAID_EVERY = 5.0
+"""Seconds between two lines about that."""
 
 
 class SweepCommand(click.Command):
@@ -87,20 +96,20 @@ def sweep(files: tuple[Path, ...], store: Path, no_plugin: tuple[str, ...], **op
     """
     plugins = load_plugins(no_plugin)
     settings = [_settings(file, changes({"set_": options["set_"]})) for file in files]
-    experiments = expand(settings, plugins)
+    count, each = expansion(settings, plugins)
+    experiments = each if options["quiet"] else _aloud(each, count)
     executor = make_executor(_executor_options(options), plugins)
     trackers = make_trackers(options["trackers"], plugins)
     warn_of_problems(plugins)
-    plan = Plan.of(experiments)
     if options["dry_run"]:
-        whole = len(plan.whole(store))
-        counts = {"runs": len(plan.names), "levels": len(plan.keys), "shared": len(plan.shared),
-                  "there": whole, "to_train": len(plan.keys) - whole}
+        found = Counts.of(experiments, store)
+        counts = {**vars(found), "to_train": found.levels - found.there}
         if options["as_json"]:
             click.echo(json.dumps(counts))
         else:
             _print_counts(counts)
         return
+    plan = Plan.of(list(experiments))
     root = options["data_root"]
     place = Place(store.absolute(), root and root.absolute(), options["device"],
                   options["checkpoint_minutes"], plugins.blocked, tuple(trackers))
@@ -130,6 +139,16 @@ def _settings(file: Path, changed: list[tuple[str, Any]]) -> dict[str, Any]:
         if dot and isinstance(settings.get(section), list):
             raise SddError(f"--set {field}: {file} has a list for {section}; change it there")
     return override(settings, changed)
+
+
+def _aloud(experiments: Iterator[Experiment], count: int) -> Iterator[Experiment]:
+    """The experiments, and where there are many, what is going on until they are all known."""
+    since = time.monotonic()
+    for number, experiment in enumerate(experiments):
+        if count >= MANY and (number == 0 or time.monotonic() - since > SAID_EVERY):
+            since = time.monotonic()
+            say(f"{number:,} of {count:,} experiments are known")
+        yield experiment
 
 
 def _executor_options(options: dict[str, Any]) -> dict[str, Any]:

@@ -175,8 +175,8 @@ def redrawn(network: nn.Module, model: str) -> nn.Module:
     from sdd_core.own.redraw import redraw  # noqa: PLC0415 (imports torch)
 
     with torch.no_grad():
-        frozen = [(p, p.clone()) for p in network.parameters() if not p.requires_grad]
-        frozen += [(b, b.clone()) for b in _fixed_buffers(network)]
+        fixed = [p for p in network.parameters() if not p.requires_grad]
+        frozen = [(tensor, tensor.clone()) for tensor in (*fixed, *_fixed_buffers(network))]
         for parameter in network.parameters():
             if parameter.requires_grad:
                 parameter.fill_(torch.nan)

@@ -8,15 +8,18 @@ branch is a task.
 
 from __future__ import annotations
 
+import re
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import groupby
 from pathlib import Path
 
 from sdd_core.experiment import Experiment
 from sdd_core.files import level_folder, level_is_whole
 from sdd_core.keys import ablated_key, level_keys, run_name
+from sdd_core.reading import names_in
 
 
 @dataclass(frozen=True)
@@ -77,22 +80,64 @@ class Plan:
         """The keys of the levels that several runs have in common."""
         return [key for task in self.tasks if task.levels is not None for key in task.keys]
 
+    @cached_property
+    def children(self) -> Mapping[int | None, Sequence[int]]:
+        """The tasks that come after each task, as positions; None: those that come first."""
+        found: dict[int | None, list[int]] = {position: [] for position in range(len(self.tasks))}
+        found[None] = []
+        for position, task in enumerate(self.tasks):
+            found[task.parent].append(position)
+        return found
+
     def runs_after(self, task: int) -> list[int]:
         """The runs that need a task, itself included, as positions."""
-        needed = {task}
-        for child, other in enumerate(self.tasks):
-            if other.parent in needed:
-                needed.add(child)
+        needed = [task]
+        for one in needed:  # it grows
+            needed += self.children[one]
         return [self.tasks[one].run for one in sorted(needed) if self.tasks[one].levels is None]
 
     def whole(self, store: Path) -> list[str]:
         """The keys of the levels that are in the store without damage. Reads their files, takes
-        no lock and makes no folder."""
-        return [key for key in self.keys if level_is_whole(store, key)]
+        no lock and makes no folder. Raises SddError when one of them cannot be read."""
+        return [key for key in self.there(store) if level_is_whole(store, key)]
 
     def there(self, store: Path) -> list[str]:
         """The same, without looking at what is in the files."""
-        return [key for key in self.keys if level_folder(store, key).is_dir()]
+        names = keys_in(store)
+        return [key for key in self.keys if key in names]
+
+
+@dataclass(frozen=True)
+class Counts:
+    """How much a sweep has to do.
+
+    shared: levels that several runs have in common. there: those that the store has already.
+    """
+
+    runs: int
+    levels: int
+    shared: int
+    there: int
+
+    @classmethod
+    def of(cls, experiments: Iterable[Experiment], store: Path) -> Counts:
+        """Count the levels of experiments of which there may be very many: none of them is kept,
+        but for its keys."""
+        runs, keys, shared = 0, set[bytes](), set[bytes]()
+        for experiment in experiments:
+            runs += 1
+            path = level_keys(experiment)
+            shared |= keys.intersection(map(bytes.fromhex, path))
+            keys.update(map(bytes.fromhex, (*path, *_ablated(experiment, path))))
+        there = [key for key in keys_in(store) if bytes.fromhex(key) in keys]
+        whole = sum(level_is_whole(store, key) for key in there)
+        return cls(runs, len(keys), len(shared), whole)
+
+
+def keys_in(store: Path) -> set[str]:
+    """The keys of the levels that a store has, whole or damaged."""
+    names = names_in(level_folder(store, ""))
+    return {name for name in names if re.fullmatch("[0-9a-f]{40}", name)}
 
 
 def _ablated(experiment: Experiment, path: Sequence[str]) -> tuple[str, ...]:

@@ -14,9 +14,8 @@ from rich.progress import BarColumn, MofNCompleteColumn, TimeElapsedColumn
 from rich.progress import Progress as Bar
 
 from sdd_core.console import Description, Title, notice_console
-from sdd_core.files import level_folder
 from sdd_core.notices import say
-from sdd_core.sweeps.plan import Plan
+from sdd_core.sweeps.plan import Plan, keys_in
 from sdd_core.sweeps.scheduler import Progress
 
 # Seconds between two lines where nothing but levels has come.
@@ -51,7 +50,7 @@ class Count:
 
     def look(self) -> None:
         """Count the levels that have come."""
-        come = {key for key in self._missing if level_folder(self._store, key).is_dir()}
+        come = self._missing & keys_in(self._store)
         self._missing -= come
         self.done += len(come)
 

@@ -6,8 +6,9 @@ from collections.abc import Iterable
 from concurrent.futures import FIRST_COMPLETED, Executor, Future, wait
 from typing import Protocol
 
-from sdd_core.errors import said
+from sdd_core.errors import SddError, said
 from sdd_core.files import level_is_whole
+from sdd_core.plugin import Schedule
 from sdd_core.sweeps.plan import Plan, Task
 from sdd_core.sweeps.work import Place, carry_out
 
@@ -38,19 +39,18 @@ def carry_out_all(plan: Plan, pool: Executor, place: Place, progress: Progress) 
         for position in tasks:
             task = plan.tasks[position]
             if _is_done(task, place):
-                begin(children(position))
+                begin(plan.children[position])
                 continue
             runs = [plan.experiments[run] for run in plan.runs_after(position)]
-            schedules = [one.retrain for n, one in enumerate(runs)
-                         if one.retrain not in [before.retrain for before in runs[:n]]]
+            schedules: list[Schedule] = []
+            for one in runs:
+                if one.retrain not in schedules:
+                    schedules.append(one.retrain)
             work = (plan.experiments[task.run], task.levels, schedules, place)
             running[pool.submit(carry_out, *work)] = position
 
-    def children(position: int | None) -> list[int]:
-        return [child for child, task in enumerate(plan.tasks) if task.parent == position]
-
     try:
-        begin(children(None))
+        begin(plan.children[None])
         while running:
             done, _ = wait(running, timeout=LOOK, return_when=FIRST_COMPLETED)
             progress.look()
@@ -60,7 +60,7 @@ def carry_out_all(plan: Plan, pool: Executor, place: Place, progress: Progress) 
                 error = future.exception()
                 reason = said(error) if error else future.result()
                 if reason is None:
-                    begin(children(position))
+                    begin(plan.children[position])
                 ended = [task.run] if task.levels is None else []
                 for run in plan.runs_after(position) if reason else ended:
                     if reason:
@@ -75,4 +75,9 @@ def carry_out_all(plan: Plan, pool: Executor, place: Place, progress: Progress) 
 
 def _is_done(task: Task, place: Place) -> bool:
     """Whether a task need not be begun. A run always is: it has more to do than its levels."""
-    return task.levels is not None and all(level_is_whole(place.store, key) for key in task.keys)
+    if task.levels is None:
+        return False
+    try:
+        return all(level_is_whole(place.store, key) for key in task.keys)
+    except SddError:
+        return False  # the runs that need it say what cannot be read

@@ -20,9 +20,10 @@ it is several when it is nested deeper than lists of that type are.
 from __future__ import annotations
 
 import inspect
+import math
 import types
 import typing
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 from itertools import product
@@ -61,39 +62,55 @@ def expand(
 
     Raises SddError that names the first field that is unknown or impossible.
     """
-    return distinct(
-        Experiment.make(chosen, plugins, recorded=recorded is not None)
-        for settings in several
-        for chosen in _of_experiment(settings, plugins, recorded)
-    )
+    return list(expansion(several, plugins, recorded)[1])
+
+
+def expansion(
+    several: Iterable[Mapping[str, Any]],
+    plugins: Plugins,
+    recorded: Mapping[str, Recorded] | None = None,
+) -> tuple[int, Iterator[Experiment]]:
+    """The same one by one, and how many there are if none of them is there twice."""
+    choices = [_choices(settings, plugins, recorded) for settings in several]
+    made = (Experiment.make(chosen, plugins, recorded=recorded is not None)
+            for one in choices for chosen in _each(one))
+    return sum(math.prod(map(len, one.values())) for one in choices), each_once(made)
 
 
 def distinct(experiments: Iterable[Experiment]) -> list[Experiment]:
-    """The experiments, of equal ones the first. Raises SddError for two different ones that would
-    be carried out in one folder."""
-    made: dict[str, Experiment] = {}
-    runs: dict[str, Experiment] = {}
+    """The experiments, of equal ones the first. Raises SddError as `each_once` does."""
+    return list(each_once(experiments))
+
+
+def each_once(experiments: Iterable[Experiment]) -> Iterator[Experiment]:
+    """The experiments, of equal ones the first, of which none is kept here. Raises SddError for two
+    different ones that would be carried out in one folder."""
+    made: set[str] = set()
+    levels: dict[str, int] = {}  # by the name of the run
     for experiment in experiments:
-        first = made.setdefault(digest(experiment.to_dict()), experiment)
-        other = runs.setdefault(run_name(first), first)
-        if other is not first:
-            field = "levels" if other.levels != first.levels else "metrics"
+        content = digest(experiment.to_dict())
+        if content in made:
+            continue
+        made.add(content)
+        other = levels.setdefault(run_name(experiment), experiment.levels)
+        if len(levels) < len(made):
+            field = "levels" if other != experiment.levels else "metrics"
             raise SddError(f"{field}: experiments that differ in nothing else are one run, which "
                            f"a sweep cannot do twice; give one value for {field}")
-    return list(made.values())
+        yield experiment
 
 
-def _of_experiment(
+def _choices(
     settings: Mapping[str, Any], plugins: Plugins, recorded: Mapping[str, Recorded] | None
-) -> list[dict[str, Any]]:
+) -> dict[str, list[Any]]:
+    """The values that each field of a file is to take."""
     kinds = sections()
     fields = {name: info.annotation for name, info in Experiment.model_fields.items()}
-    choices = {
+    return {
         field: _of_section(field, value, plugins, recorded) if field in kinds
         else _of_field(field, value, fields.get(field))
         for field, value in settings.items()
     }
-    return _product(choices)
 
 
 def _of_section(
@@ -209,4 +226,8 @@ def _several(field: str, values: Iterable[Any]) -> list[Any]:
 
 
 def _product(choices: Mapping[str, list[Any]]) -> list[dict[str, Any]]:
-    return [dict(zip(choices, values, strict=True)) for values in product(*choices.values())]
+    return list(_each(choices))
+
+
+def _each(choices: Mapping[str, list[Any]]) -> Iterator[dict[str, Any]]:
+    return (dict(zip(choices, values, strict=True)) for values in product(*choices.values()))
