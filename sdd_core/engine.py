@@ -116,7 +116,8 @@ class _Engine:
     def run(self) -> Result:
         """Train and measure every level, in the run's folder."""
         data = self.parts.data
-        sizes = {"train_examples": len(data.train), "test_examples": len(data.test)}
+        sizes = {"train_examples": len(data.train), "test_examples": len(data.test),
+                 "changed_labels": self.parts.changed_labels}
         self.folder.begin(self.plugins, str(self.parts.device), sizes)
         self._call("sdd_run_start")
         known = self.folder.known()

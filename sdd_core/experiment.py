@@ -5,7 +5,7 @@ from __future__ import annotations
 import tomllib
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal, NamedTuple
+from typing import Annotated, Any, Literal, NamedTuple, cast
 
 import tomli_w
 from pydantic import (
@@ -46,12 +46,37 @@ from sdd_core.retraining import LARGEST_RATE
 
 DEFAULTS = {
     "data": "digits",
-    "noise": "symmetric",
     "model": "mlp",
     "pruner": "imp",
     "retrain": "rewind",
 }
-"""The plugins of the default experiment, by section; other sections have none."""
+"""The plugins of the default experiment, by section; the label noise is the data's, see
+`usual_noise`, and other sections have none."""
+
+
+def usual_noise(data: type[DataSource] | DataSource, *, asked: bool) -> dict[str, Any]:
+    """The label noise of an experiment that does not name one, as a table: what the data's class
+    says. `asked`: whether options of label noise are set, as `noise.rate=0.2`. They ask for
+    symmetric noise where the data's own is none."""
+    usual = data.default_noise
+    table = {"name": usual} if isinstance(usual, str) else dict(usual)
+    return {"name": "symmetric"} if asked and table["name"] == "none" else table
+
+
+def default_names(settings: Mapping[str, Any], plugins: Plugins) -> dict[str, str]:
+    """The plugins that sections of `settings` have which set options but no name."""
+    data = settings.get("data", DEFAULTS["data"])
+    name = data.get("name", DEFAULTS["data"]) if isinstance(data, Mapping) else data
+    return {**DEFAULTS, "noise": usual_noise(data_class(name, plugins), asked=True)["name"]}
+
+
+def data_class(name: Any, plugins: Plugins) -> type[DataSource]:
+    """The class of the data of that name; the base class for what a user brings."""
+    try:
+        found = plugins.find("data", name)[0] if isinstance(name, str) else DataSource
+    except SddError:  # `module:function`, or unknown, which is said when it is made
+        return DataSource
+    return cast(type[DataSource], found)
 
 
 class _Brought(NamedTuple):
@@ -74,15 +99,19 @@ def _chosen(kind: str) -> BeforeValidator:
     def validate(value: Any, info: ValidationInfo) -> Any:
         default = DEFAULTS.get(info.field_name or "")
         plugins = (info.context or {}).get("plugins") or load_plugins()
-        if value is None and default is None:
+        if value is None and default is None and kind != "noise":
             return None
         if isinstance(value, Plugin):
             return plugins.complete(value)
         if kind in _BROUGHT and not isinstance(value, str | Mapping):
             return _BROUGHT[kind].given.of(value)
         table = {"name": value} if isinstance(value, str) else value
-        if isinstance(table, Mapping) and default is not None:
-            table = {"name": default, **table}
+        if isinstance(table, Mapping) and "name" not in table:
+            if kind == "noise":
+                data = info.data.get("data", DataSource)  # missing where it is wrong itself
+                table = {**usual_noise(data, asked=bool(table)), **table}
+            elif default is not None:
+                table = {"name": default, **table}
         named = table.get("name") if isinstance(table, Mapping) else None
         name = named if isinstance(named, str) else ""
         prefix, colon, rest = name.partition(":")
@@ -197,7 +226,10 @@ class Experiment(Frozen):
         default=DEFAULTS["data"], validate_default=True, description="the data set"
     )
     noise: Annotated[SerializeAsAny[LabelNoise], _chosen("noise")] = Field(
-        default=DEFAULTS["noise"], validate_default=True, description="wrong training labels"
+        default_factory=dict,
+        validate_default=True,
+        description="wrong training labels; not given: what the data set says, which is none for "
+        "data of your own; options without a name: symmetric noise",
     )
     model: Annotated[SerializeAsAny[Model], _chosen("model")] = Field(
         default=DEFAULTS["model"], validate_default=True, description="the network"

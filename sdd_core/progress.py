@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, TextIO
 
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from sdd_core import hookimpl
@@ -35,7 +36,7 @@ class _Lines:
     @hookimpl
     def sdd_run_start(self, run: Run) -> None:
         self.levels = run.experiment.levels
-        print(f"run {run.name}", file=self._stream, flush=True)
+        print(_begun(run), file=self._stream, flush=True)
 
     @hookimpl
     def sdd_level_start(self) -> None:
@@ -65,7 +66,7 @@ class _Live:
     @hookimpl
     def sdd_run_start(self, run: Run) -> None:
         self.levels = run.experiment.levels
-        self.progress.console.print(f"run [bold]{run.name}[/bold]", highlight=False)
+        self.progress.console.print(escape(_begun(run)), highlight=False)
         self._task = self.progress.add_task("", total=self.levels)
 
     @hookimpl
@@ -94,7 +95,7 @@ class _Notebook:
 
         self._html, self._table, self._shown = HTML, "", 0.0
         self._handle = display(HTML(""), display_id=True)
-        self._show(f"run {run.name}")
+        self._show(_begun(run))
 
     @hookimpl
     def sdd_epoch_end(self, run: Run, level: int, epoch: Epoch) -> None:
@@ -109,7 +110,7 @@ class _Notebook:
 
     @hookimpl
     def sdd_run_end(self, run: Run) -> None:
-        self._show(f"run {run.name}")
+        self._show(f"run {run.name}")  # the table below names the noise
 
     def _show(self, text: str) -> None:
         self._shown = time.monotonic()
@@ -137,6 +138,10 @@ def progress_for(stream: TextIO, quiet: bool) -> Iterator[list[object]]:
         live = _Live(console)
         with live.progress:
             yield [live]
+
+
+def _begun(run: Run) -> str:
+    return f"run {run.name} (label noise: {run.noise})"
 
 
 def line(level: LevelResult, levels: int) -> str:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from sdd_core.analysis.phases import Phases, find_phases
+from sdd_core.applied_noise import applied_noise
 from sdd_core.experiment import Experiment
 
 
@@ -43,13 +44,19 @@ class LevelResult:
 
 @dataclass(frozen=True)
 class Result:
-    """A run's levels in order, from the dense network (level 0) on."""
+    """A run's levels in order, from the dense network (level 0) on.
+
+    test_examples, train_examples: sizes of the data. changed_labels: how many training labels the
+    label noise changed. The last two are None of runs that did not write them down.
+    """
 
     run: str
     folder: Path
     experiment: Experiment
     levels: tuple[LevelResult, ...]
     test_examples: int
+    train_examples: int | None = None
+    changed_labels: int | None = None
 
     def curve(self, metric: str) -> list[float]:
         """The metric at every level; NaN where a level has none."""
@@ -59,6 +66,12 @@ class Result:
     def sparsity(self) -> list[float]:
         """The sparsity of every level."""
         return [level.sparsity for level in self.levels]
+
+    @property
+    def noise(self) -> str:
+        """The label noise that was applied, in words: `none`, or `symmetric 0.4, 361 of 1,000
+        training labels changed`."""
+        return applied_noise(self.experiment.noise, self.changed_labels, self.train_examples)
 
     @cached_property
     def phases(self) -> Phases:
@@ -80,6 +93,8 @@ class Result:
         return {
             "run": self.run,
             "folder": str(self.folder),
+            "noise": {**self.experiment.noise.model_dump(mode="json"),
+                      "changed_labels": self.changed_labels},
             "levels": levels,
             "phases": asdict(self.phases),
         }

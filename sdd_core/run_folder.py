@@ -1,7 +1,8 @@
 """A run's folder: the experiment, what it ran on, its levels and what was measured on them.
 
     <store>/<run>/experiment.toml        the resolved experiment; `sdd run` takes it
-    <store>/<run>/record.json            versions of everything that matters, and the data's sizes
+    <store>/<run>/record.json            versions of everything that matters, the data's sizes, the
+                                         label noise and how many labels it changed
     <store>/<run>/metrics.jsonl          one JSON object a level
     <store>/<run>/levels/00/             weights, masks and epochs, the same files as in the store
 """
@@ -13,6 +14,7 @@ import math
 import platform
 import sys
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
@@ -20,6 +22,7 @@ from typing import Any
 
 from filelock import FileLock
 
+from sdd_core.applied_noise import applied_noise
 from sdd_core.errors import SddError
 from sdd_core.experiment import Experiment, plugins_of, read_toml
 from sdd_core.files import disk_errors, link_or_copy, write_atomic
@@ -51,7 +54,11 @@ class Run:
         return run
 
     def begin(self, plugins: Plugins, device: str, sizes: Mapping[str, int]) -> None:
-        """Write down the experiment and what it runs on. Raises SddError."""
+        """Write down the experiment and what it runs on. Raises SddError.
+
+        sizes: `train_examples`, `test_examples`, and `changed_labels`, how many of the training
+            labels the label noise changed.
+        """
         file = self.folder / "experiment.toml"
         # A run that once had more levels keeps them.
         levels = max(self.experiment.levels, _levels_in(file))
@@ -71,6 +78,7 @@ class Run:
             "versions": {name: version(name) for name in VERSIONS_OF},
             "plugins": origins,
             "data": dict(sizes),
+            "noise": experiment.noise.model_dump(mode="json"),
         }
         write_atomic(self.folder / "record.json", json.dumps(record, indent=1) + "\n")
         # Last, for it is what makes a folder a run.
@@ -88,6 +96,15 @@ class Run:
         if changed:
             print(f"sdd: warning: run {self.name} was begun with {', '.join(changed)}; levels that "
                   "it has are kept, the others are made by what is installed now", file=sys.stderr)
+
+    @property
+    def noise(self) -> str:
+        """The label noise that was applied, in words; see `Result.noise`."""
+        sizes: dict[str, int] = {}
+        with suppress(OSError, ValueError, KeyError):
+            sizes = json.loads((self.folder / "record.json").read_text())["data"]
+        return applied_noise(self.experiment.noise, sizes.get("changed_labels"),
+                             sizes.get("train_examples"))
 
     def known(self) -> dict[int, dict[str, Any]]:
         """The whole rows of `metrics.jsonl`, by level; a word to the user about others."""
@@ -127,9 +144,9 @@ class Run:
             for level, row in sorted(self.known().items())
             if level <= self.experiment.levels
         )
-        return Result(
-            self.name, self.folder, self.experiment, levels, record["data"]["test_examples"]
-        )
+        sizes = record["data"]
+        return Result(self.name, self.folder, self.experiment, levels, sizes["test_examples"],
+                      sizes.get("train_examples"), sizes.get("changed_labels"))
 
     def _epochs(self, level: int) -> tuple[dict[str, Any], ...]:
         file = self.folder / "levels" / f"{level:02d}" / "epochs.jsonl"

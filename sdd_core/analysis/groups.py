@@ -16,6 +16,9 @@ from sdd_core.result import Result
 NOT_A_DIFFERENCE = {"seed", "levels", "metrics"}
 """Settings that may differ within a group: more levels and other metrics change no level."""
 
+SECTIONS = ("data", "noise", "model", "pruner", "retrain")
+"""What a group is called by that stands alone."""
+
 SHORT = {"noise.rate": "noise"}
 """Settings whose field's name is longer than what people call them."""
 
@@ -128,8 +131,11 @@ def place(sparsity: float) -> float:
 def _labels(experiments: Sequence[Mapping[str, Any]]) -> list[str]:
     """A short text for each experiment, of the settings in which they differ."""
     if len(experiments) == 1:
-        names = ("data", "noise", "model", "pruner", "retrain")
-        return [", ".join(str(experiments[0][f"{name}.name"]) for name in names)]
+        only = experiments[0]
+        noise, rate = only["noise.name"], only.get("noise.rate")
+        names = {name: str(only[f"{name}.name"]) for name in SECTIONS}
+        names["noise"] = f"noise {noise}" if noise == "none" else f"noise {noise} {rate:g}"
+        return [", ".join(names.values())]
     experiments = [_with_no_noise_at_rate_0(experiment) for experiment in experiments]
     fields = dict.fromkeys(field for experiment in experiments for field in experiment)
     differing = [field for field in fields if _differ(field, experiments)]

@@ -63,6 +63,13 @@ def field_options(chosen: Mapping[str, tuple[str, str]]) -> list[click.Parameter
     ]
 
 
+def default_noise(data: Any) -> str:
+    """The label noise whose options may be given without its name, for data of that name."""
+    known = catalogue()["plugins"].get("data", {}).get(data, {}) if isinstance(data, str) else {}
+    usual = known.get("default_noise", "none")
+    return "symmetric" if usual == "none" else usual
+
+
 def catalogue() -> dict[str, Any]:
     """Names, descriptions and options of the plugins that are installed, by kind. Empty where
     they cannot be found out: a shell shows no errors."""
@@ -134,6 +141,9 @@ def _find() -> dict[str, Any]:
         assert row.plugin is not None
         options = {name: option(info) for name, info in row.plugin.model_fields.items()}
         plugins.setdefault(row.kind, {})[row.name] = {"says": row.description, "options": options}
+        if noise := getattr(row.plugin, "default_noise", None):
+            name = noise if isinstance(noise, str) else noise["name"]
+            plugins[row.kind][row.name]["default_noise"] = name
     train = {name: option(info) for name, info in Train.model_fields.items()}
     return {"plugins": plugins, "train": train}
 

@@ -103,7 +103,7 @@ def experiment_options(command: Any) -> Any:
             _named("--pruner", "pruner", "Which weights go.  [default: imp]"),
             _named("--retrain", "schedule", "How a pruned level trains.  [default: rewind]"),
             _named("--data", "data", "Data set.  [default: digits]"),
-            _named("--noise", "noise", "Label noise.  [default: symmetric]"),
+            _named("--noise", "noise", "Label noise."),
             _named("--model", "model", "Network, torchvision:NAME, timm:NAME or "
                    "package.module:function.  [default: mlp]"),
             _named("--loss", "loss", "What training minimises.  [default: cross-entropy]"),

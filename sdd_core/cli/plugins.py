@@ -14,11 +14,11 @@ from rich.table import Table
 
 from sdd_core.cli.completion import names_of
 from sdd_core.cli.options import no_plugin_option
-from sdd_core.cli.settings import type_name
+from sdd_core.cli.settings import noise_of, type_name
 from sdd_core.cli.terminal import console
 from sdd_core.errors import SddError, did_you_mean
 from sdd_core.experiment import options_that_name, sections
-from sdd_core.plugin import KINDS
+from sdd_core.plugin import KINDS, DataSource
 from sdd_core.plugin_base import article
 from sdd_core.plugin_manager import Plugins, Row, load_plugins, warn_of_problems
 
@@ -89,6 +89,9 @@ def _print(row: Row, output: Console) -> None:
     output.print(escape(inspect.cleandoc(plugin.__doc__ or "")), highlight=False)
     if plugin.source:
         output.print(f"\nSource: {escape(plugin.source)}", highlight=False)
+    if issubclass(plugin, DataSource):
+        output.print(f"\nLabel noise if none is asked for: {escape(noise_of(plugin))}",
+                     highlight=False)
     if plugin.model_fields:
         table = Table("option", "type", "default", "bounds", "", box=None, header_style="bold")
         for option, info in plugin.model_fields.items():

@@ -85,7 +85,9 @@ def _facts(result: Result) -> str:
     """The numbers that people look for first."""
     run = group([result])[0]
     found = Findings(run)
-    facts = [("dense test accuracy", accuracy(result.levels[0].number("test_accuracy")), "")]
+    name, _, changed = result.noise.partition(", ")
+    facts = [("label noise", name, changed),
+             ("dense test accuracy", accuracy(result.levels[0].number("test_accuracy")), "")]
     for name, turn in (("valley", found.valley), ("peak", found.peak)):
         if turn:
             at, height = turn

@@ -8,6 +8,7 @@ import io
 import math
 from typing import TYPE_CHECKING, Any
 
+from rich.markup import escape
 from rich.table import Table
 
 if TYPE_CHECKING:
@@ -29,7 +30,8 @@ STYLES = {"light": "", "critical": "red", "sweet": "green", "collapsed": "dim"}
 def result_table(result: Result) -> Table:
     """The levels with the metrics that people look at first, and their phases."""
     shown = _shown(result)
-    table = Table("level", "sparsity %", *shown, "phase", box=None, header_style="bold")
+    table = Table("level", "sparsity %", *shown, "phase", box=None, header_style="bold",
+                  caption=f"label noise: {escape(result.noise)}", caption_justify="left")
     for column in table.columns[:-1]:
         column.justify = "right"
     for level in result.levels:
@@ -59,7 +61,8 @@ def phase_table(result: Result) -> Table:
 
 def html_table(result: Result) -> str:
     """The same for a notebook."""
-    return f"<p>{html.escape(result.phases.verdict)}</p>{levels_table(result)}"
+    return (f"<p>{html.escape(result.phases.verdict)}</p>"
+            f"<p>label noise: {html.escape(result.noise)}</p>{levels_table(result)}")
 
 
 def levels_table(result: Result) -> str:

@@ -37,10 +37,11 @@ def test_csv_of_a_level_that_diverged_has_empty_cells():
 
 def test_table_shows_what_was_measured_and_no_other_column():
     text = shown(result_table(made([0.9, math.nan], train_accuracy=[0.95, 0.94])))
-    head, dense, pruned = text.splitlines()
+    head, dense, pruned, noise = text.splitlines()
     assert head.split() == ["level", "sparsity", "%", "test", "train", "phase"]
     assert dense.split() == ["0", "0.00", "0.900", "0.950", "light"]
     assert pruned.split() == ["1", "20.00", "diverged", "0.940", "collapsed"]
+    assert noise.strip() == "label noise: symmetric 0.4"
 
 
 def test_phase_table_names_the_four_phases_with_their_levels_and_accuracies():
@@ -64,7 +65,7 @@ def test_phase_table_says_where_a_collapse_was_not_reached():
 def test_without_a_test_accuracy_there_are_tables_without_phases():
     result = made([math.nan] * 3)
     assert [phase_of(result, level) for level in range(3)] == [""] * 3
-    rows = [line.split() for line in shown(result_table(result)).splitlines()[1:]]
+    rows = [line.split() for line in shown(result_table(result)).splitlines()[1:-1]]
     assert [row[-1] for row in rows] == ["diverged"] * 3
     assert shown(phase_table(result)).count("none") == 4
 
