@@ -17,6 +17,8 @@ from pydantic import (
     model_validator,
 )
 
+from sdd_core.applied_noise import noise_name
+from sdd_core.brief import Text, brief
 from sdd_core.errors import SddError
 from sdd_core.files import DENSE_WEIGHTS, with_checksum
 from sdd_core.own.given import GivenData, GivenModel
@@ -39,10 +41,14 @@ from sdd_core.plugin import (
     Pruner,
     Schedule,
     Sparsities,
+    label,
 )
 from sdd_core.plugin_manager import Plugins, load_plugins
 from sdd_core.plugin_options import Takes, taken
 from sdd_core.retraining import LARGEST_RATE
+
+MOST_SHOWN = 6
+"""Options that the `repr` of an experiment shows."""
 
 DEFAULTS = {
     "data": "digits",
@@ -261,6 +267,20 @@ class Experiment(Frozen):
         default="auto", description="'reference' trains with plain dense arithmetic and masks"
     )
 
+    def __repr__(self) -> str:
+        plugins = plugins_of(self)
+        names = [brief(Text(label(plugin))) for field, plugin in plugins.items()
+                 if field in sections() and field != "noise"]
+        names.insert(1, f"noise {noise_name(self.noise)}")
+        changed = [f"{section}.{option}={brief(value)}"
+                   for section, model in {"train": self.train, **plugins}.items()
+                   for option, value in changed_options(model).items()
+                   if (section, option) != ("noise", "rate")]
+        if len(changed) > MOST_SHOWN:
+            changed[MOST_SHOWN:] = [f"and {len(changed) - MOST_SHOWN} more options"]
+        counts = [f"{self.levels} levels", f"seed {self.seed}"]
+        return f"<Experiment {', '.join(names)}: {', '.join(counts + changed)}>"
+
     @model_validator(mode="after")
     def _a_sparsity_for_each_level(self) -> Experiment:
         given = self.pruner.sparsity
@@ -376,6 +396,14 @@ def plugins_of(experiment: Experiment) -> dict[str, Plugin]:
         section, _, option = field.partition(".")
         found[field] = getattr(getattr(experiment, section), option)
     return {field: plugin for field, plugin in found.items() if isinstance(plugin, Plugin)}
+
+
+def changed_options(model: Frozen) -> dict[str, Any]:
+    """The options, of a plugin or of training, that are not as they are by default."""
+    usual = {name: option.get_default(call_default_factory=True)
+             for name, option in type(model).model_fields.items()}
+    return {name: value for name, value in model.model_dump().items()
+            if name != "name" and (name not in usual or value != usual[name])}
 
 
 def first_error(error: ValidationError) -> str:

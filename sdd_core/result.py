@@ -9,7 +9,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from sdd_core.analysis.phases import Phases, find_phases
+from sdd_core.analysis.phases import Phases, find_phases, percent
 from sdd_core.applied_noise import applied_noise
 from sdd_core.experiment import Experiment
 
@@ -30,6 +30,16 @@ class LevelResult:
     diverged: bool
     metrics: Mapping[str, Any]
     epochs: tuple[Mapping[str, Any], ...] = ()
+
+    def __repr__(self) -> str:
+        values = {name: value for name, value in self.metrics.items()
+                  if isinstance(value, int | float)}
+        shown = [f"{name} {value:.4g}" for name, value in list(values.items())[:2]]
+        if len(self.metrics) > len(shown):
+            shown.append(f"and {len(self.metrics) - len(shown)} more metrics")
+        diverged = ["diverged"] if self.diverged else []
+        parts = [f"{percent(self.sparsity)} sparse", *diverged, *shown]
+        return f"<LevelResult {self.level}: {', '.join(parts)}>"
 
     def number(self, metric: str) -> float:
         """The metric as a float; NaN where it was not measured or is no number. One layer's is
@@ -57,6 +67,12 @@ class Result:
     test_examples: int
     train_examples: int | None = None
     changed_labels: int | None = None
+
+    def __repr__(self) -> str:
+        up_to = f" up to {percent(self.sparsity[-1])} sparsity" if self.levels else ""
+        count = f"{len(self.levels)} level{'s' * (len(self.levels) != 1)}{up_to}"
+        return (f"<Result {self.run}: {count}; label noise: {self.noise}; "
+                f"{self.phases.verdict}>")
 
     def curve(self, metric: str) -> list[float]:
         """The metric at every level; NaN where a level has none."""

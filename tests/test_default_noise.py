@@ -225,7 +225,7 @@ def words(result):
     console.print(result_table(result))
     return {
         "table": " ".join(console.export_text().split()), "notebook": html_table(result),
-        "page": report_page(result), "property": result.noise,
+        "page": report_page(result), "property": result.noise, "repr": repr(result),
     }  # fmt: skip
 
 

@@ -12,6 +12,7 @@ import numpy as np
 
 from sdd_core.analysis.groups import Group
 from sdd_core.analysis.phases import deepest, percent, smoothed
+from sdd_core.brief import brief
 from sdd_core.errors import SddError
 
 RESAMPLES = 1000
@@ -62,6 +63,9 @@ class Findings:
         self.group = group
         self.phases = group.phases
         self.sparsity = group.sparsity
+
+    def __repr__(self) -> str:
+        return f"<Findings of {brief(self.group.label)}: {self.verdict}>"
 
     @cached_property
     def reaches(self) -> dict[str, Reach]:
@@ -166,6 +170,10 @@ class Comparison:
     sparsity: tuple[float, ...]
     difference: tuple[float, ...]
     error: tuple[float, ...]
+
+    def __repr__(self) -> str:
+        return (f"<Comparison of {self.metric} at {len(self.sparsity)} sparsities: "
+                f"{self.verdict}>")
 
     @cached_property
     def signs(self) -> tuple[int, ...]:

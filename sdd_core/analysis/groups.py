@@ -10,6 +10,7 @@ from statistics import fmean, stdev
 from typing import Any
 
 from sdd_core.analysis.phases import Phases, find_phases
+from sdd_core.brief import brief, numbers
 from sdd_core.errors import SddError
 from sdd_core.result import Result
 
@@ -37,6 +38,9 @@ class Statistics:
     count: tuple[int, ...]
     diverged: tuple[int, ...]
 
+    def __repr__(self) -> str:
+        return f"<Statistics of {len(self.mean)} levels: mean {numbers(self.mean)}>"
+
     @property
     def error(self) -> tuple[float, ...]:
         """The standard error of the means; NaN where there are fewer than two values."""
@@ -53,6 +57,10 @@ class Group:
 
     label: str
     results: tuple[Result, ...]
+
+    def __repr__(self) -> str:
+        seeds = f"{len(self.seeds)} seed{'s' * (len(self.seeds) != 1)}"
+        return f"<Group {brief(self.label)}: {seeds}, {len(self.sparsity)} levels>"
 
     @property
     def seeds(self) -> tuple[int, ...]:

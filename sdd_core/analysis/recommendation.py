@@ -129,6 +129,9 @@ class DistanceCheck:
     rank_correlation: float
     left_out: int
 
+    def __repr__(self) -> str:
+        return f"<DistanceCheck: {self.verdict}>"
+
     @property
     def verdict(self) -> str:
         """The same in one line."""
