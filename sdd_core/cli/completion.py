@@ -1,7 +1,7 @@
-"""What shells complete: the names of plugins and their options.
+"""What shells complete: the names of plugins, their options, and the names of runs.
 
-Only importing the plugins tells, which takes seconds for torch. So another process does it, once
-for what is installed, and what it found is kept in the user's cache.
+Which plugins there are, only importing them tells, which takes seconds for torch. So another process
+does it, once for what is installed, and what it found is kept in the user's cache.
 """
 
 from __future__ import annotations
@@ -40,6 +40,24 @@ def names_of(kind: str | None = None) -> Completer:
             for one in ([kind] if kind else sorted(known))
             for name, plugin in sorted(known.get(one, {}).items())
             if name.startswith(incomplete)
+        ]
+
+    return complete
+
+
+def run_names(files: bool = False) -> Completer:
+    """Completes the names of the runs in `--store`; what else is possible are folders, or `files`,
+    which a shell completes itself where no name fits."""
+
+    def complete(
+        ctx: click.Context, param: click.Parameter, incomplete: str
+    ) -> list[CompletionItem]:
+        store, given = ctx.params.get("store") or "runs", ctx.params.get(param.name or "") or ()
+        names = sorted(file.parent.name for file in Path(store).glob("*/experiment.toml"))
+        return [
+            CompletionItem(incomplete, type="file" if files else "dir"),
+            *(CompletionItem(name) for name in names
+              if name.startswith(incomplete) and name not in given),
         ]
 
     return complete

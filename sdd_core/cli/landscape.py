@@ -6,6 +6,7 @@ from pathlib import Path
 
 import click
 
+from sdd_core.cli.completion import run_names
 from sdd_core.cli.options import no_plugin_option, store_option
 from sdd_core.cli.runs import find_run
 from sdd_core.errors import SddError
@@ -13,7 +14,7 @@ from sdd_core.plugin_manager import load_plugins
 
 
 @click.command()
-@click.argument("name", metavar="RUN")
+@click.argument("name", metavar="RUN", shell_complete=run_names())
 @click.option("--levels", default="", metavar="LIST",
               help="Which to draw, 0,10,25.  [default: six, evenly spread]")
 @click.option("--plane", is_flag=True,

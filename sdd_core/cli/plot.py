@@ -12,6 +12,7 @@ from sdd_core.analysis.findings import Findings, compare
 from sdd_core.analysis.groups import Group, group
 from sdd_core.analysis.phases import percent
 from sdd_core.analysis.recommendation import by_learning_distance, by_test_accuracy
+from sdd_core.cli.completion import run_names
 from sdd_core.cli.options import no_plugin_option, store_option
 from sdd_core.cli.table import named_results
 from sdd_core.cli.terminal import console
@@ -19,7 +20,7 @@ from sdd_core.plugin_manager import load_plugins, warn_of_problems
 
 
 @click.command()
-@click.argument("names", metavar="[RUN|FILE]...", nargs=-1)
+@click.argument("names", metavar="[RUN|FILE]...", nargs=-1, shell_complete=run_names(files=True))
 @click.option("--metric", "metrics", multiple=True, default=("test_accuracy",),
               show_default=True, metavar="NAME", help="What to draw; may be repeated.")
 @click.option("--output", type=click.Path(path_type=Path, dir_okay=False),

@@ -9,7 +9,7 @@ from typing import Any
 
 import click
 
-from sdd_core.cli.completion import names_of
+from sdd_core.cli.completion import names_of, run_names
 from sdd_core.cli.interrupts import Interrupts
 from sdd_core.cli.options import (
     INTERRUPTED,
@@ -47,7 +47,7 @@ def run(
 
 
 @click.command()
-@click.argument("name", metavar="RUN")
+@click.argument("name", metavar="RUN", shell_complete=run_names())
 @place_options
 def resume(name: str, store: Path, no_plugin: tuple[str, ...], **options: Any) -> None:
     """Go on with RUN: a name that `sdd runs` lists, or a run's folder."""

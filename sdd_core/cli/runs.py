@@ -9,6 +9,7 @@ from typing import Any
 import click
 from rich.table import Table
 
+from sdd_core.cli.completion import run_names
 from sdd_core.cli.options import no_plugin_option, store_option
 from sdd_core.cli.terminal import console
 from sdd_core.errors import SddError
@@ -74,7 +75,7 @@ def runs(store: Path, as_json: bool, no_plugin: tuple[str, ...]) -> None:
 
 
 @click.command()
-@click.argument("name", metavar="RUN")
+@click.argument("name", metavar="RUN", shell_complete=run_names())
 @store_option
 @click.option("--output", type=click.Path(path_type=Path, file_okay=False),
               help="Where to write; the run's own folder if not given.")

@@ -11,6 +11,7 @@ import click
 
 from sdd_core.analysis.tidy import csv_text, parquet_bytes, stored_results
 from sdd_core.analysis.tidy import table as tidy_table
+from sdd_core.cli.completion import run_names
 from sdd_core.cli.options import no_plugin_option, store_option
 from sdd_core.cli.runs import find_run, run_folders
 from sdd_core.errors import SddError
@@ -19,11 +20,10 @@ from sdd_core.files import write_atomic
 from sdd_core.plugin_manager import Plugins, load_plugins, warn_of_problems
 from sdd_core.result import Result
 from sdd_core.run_folder import Run, open_run
-from sdd_core.sweeps import expand
 
 
 @click.command()
-@click.argument("names", metavar="[RUN|FILE]...", nargs=-1)
+@click.argument("names", metavar="[RUN|FILE]...", nargs=-1, shell_complete=run_names(files=True))
 @store_option
 @click.option("--output", type=click.Path(path_type=Path, dir_okay=False),
               help="Where to write, .csv or .parquet; CSV on standard output if not given.")
@@ -70,6 +70,8 @@ def _named(name: str, store: Path, plugins: Plugins) -> list[Result]:
         return [open_run(folder, plugins).result() for folder in matching]
     if not name.endswith(".toml"):
         return [find_run(name, store, plugins).result()]
+    from sdd_core.sweeps import expand  # noqa: PLC0415 (torch, for which a shell must not wait)
+
     runs = [Run.of(one, store) for one in expand([read_toml(Path(name))], plugins)]
     begun = [run for run in runs if (run.folder / "record.json").exists()]
     if len(begun) < len(runs):
