@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import math
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import click
 
 from sdd_core.cli.completion import names_of
+from sdd_core.look import Legend
 
 INTERRUPTED = 130
 """The exit code of what Ctrl-C ended, as shells have it."""
@@ -68,6 +69,22 @@ tracker_option = click.option(
     help="Send settings and curves there too; may be repeated.  "
     "`sdd list-plugins --kind tracker`",
 )
+
+
+def figure_options(command: Any) -> Any:
+    """How figures look; see `sdd_core.look.Look`."""
+    for option in reversed(
+        [
+            click.option("--width", type=float, metavar="INCHES",
+                         help="Width of the figure; the height follows."),
+            click.option("--font-size", type=float, default=10.0, metavar="POINTS",
+                         show_default=True, help="Size of its text."),
+            click.option("--legend", type=click.Choice(get_args(Legend)), default="best",
+                         show_default=True, help="Where the legend stands."),
+        ]
+    ):
+        command = option(command)
+    return command
 
 
 def _named(option: str, kind: str, says: str) -> Any:

@@ -13,14 +13,17 @@ from matplotlib.figure import Figure
 
 from sdd_core.analysis.phases import percent
 from sdd_core.errors import SddError
-from sdd_core.report.figure import STYLE, ShownFigure
+from sdd_core.report.figure import USUAL, WIDTH, ShownFigure, add_legend
+from sdd_core.look import Look, line_style
 from sdd_core.result import LevelResult, Result
 
 LOWEST = 1e-3
 """Training losses below it are drawn alike."""
 
 
-def landscape_figure(result: Result, levels: Sequence[int] = ()) -> tuple[Figure, str]:
+def landscape_figure(
+    result: Result, levels: Sequence[int] = (), look: Look = USUAL
+) -> tuple[Figure, str]:
     """Loss over the place along the line, a line for each level, dark for the densest; and the
     numbers as CSV, in which an empty cell is no number.
 
@@ -31,22 +34,25 @@ def landscape_figure(result: Result, levels: Sequence[int] = ()) -> tuple[Figure
     chosen = _chosen(result, "landscape", levels, f"`sdd run {result.folder / 'experiment.toml'} "
                      "--metric landscape` measures it")
     rows = ["level,sparsity,place,loss"]
-    with mpl.rc_context(STYLE):
-        figure = ShownFigure(figsize=(7.2, 3.8), layout="constrained")
+    with mpl.rc_context(look.style):
+        figure = ShownFigure(figsize=look.shape(WIDTH, 1), layout="constrained")
         panel = figure.subplots()
         for number, level in enumerate(chosen):
             line = level.metrics["landscape"]
             panel.plot([float(at) for at in line],
                        [math.nan if loss is None else loss for loss in line.values()],
-                       color=mpl.colormaps["viridis"](number / len(chosen)), label=_name(level))
+                       color=mpl.colormaps["viridis"](number / len(chosen)), label=_name(level),
+                       linestyle=line_style(number)["linestyle"])
             rows += _rows(level, line)
         panel.set_xlabel("place along a random direction, in norms of each filter")
         panel.set_ylabel("training loss")
-        panel.legend(loc="best", fontsize=8)
+        add_legend(figure, panel, look)
     return figure, "\n".join([*rows, ""])
 
 
-def plane_figure(result: Result, levels: Sequence[int] = ()) -> tuple[Figure, str]:
+def plane_figure(
+    result: Result, levels: Sequence[int] = (), look: Look = USUAL
+) -> tuple[Figure, str]:
     """The loss over the plane as contours, a panel for each level, the same colour for the same
     loss in all of them; and the numbers as CSV. Otherwise as `landscape_figure`."""
     chosen = _chosen(result, "landscape_2d", levels, "the metric landscape measures it where an "
@@ -60,9 +66,10 @@ def plane_figure(result: Result, levels: Sequence[int] = ()) -> tuple[Figure, st
     norm, bounds = LogNorm(low, high), np.geomspace(low, high, 16)
     columns = min(3, len(chosen))
     shape = math.ceil(len(chosen) / columns), columns
-    with mpl.rc_context(STYLE):
-        figure = ShownFigure(figsize=(2.7 * shape[1] + 0.9, 2.7 * shape[0] + 0.3),
-                             layout="constrained")
+    width = look.width or 2.7 * shape[1] + 0.9
+    side = max(width - 0.9, 0.9) / shape[1]
+    with mpl.rc_context(look.style):
+        figure = ShownFigure(figsize=(width, side * shape[0] + 0.3), layout="constrained")
         panels = list(figure.subplots(*shape, sharex=True, sharey=True, squeeze=False).flat)
         for panel in panels[len(chosen):]:
             panel.remove()
@@ -70,11 +77,12 @@ def plane_figure(result: Result, levels: Sequence[int] = ()) -> tuple[Figure, st
         for panel, level, (x, y, z) in zip(panels, chosen, grids, strict=True):
             panel.contourf(x, y, np.ma.masked_invalid(np.maximum(z, LOWEST)), bounds, norm=norm)
             panel.plot(0, 0, "+", color="white")
-            panel.set_title(_name(level), fontsize=9)
+            panel.set_title(_name(level), fontsize=look.size(0.9))
             panel.set_aspect("equal")
             rows += _rows(level, level.metrics["landscape_2d"])
         figure.colorbar(ScalarMappable(norm), ax=panels, label="training loss")
-        figure.supxlabel("place along two random directions, in norms of each filter", fontsize=10)
+        figure.supxlabel("place along two random directions, in norms of each filter",
+                          fontsize=look.size(1.0))
     return figure, "\n".join([*rows, ""])
 
 

@@ -52,9 +52,7 @@ def phase_table(result: Result) -> Table:
                      f"{100 * result.sparsity[first]:.2f} to {100 * result.sparsity[last]:.2f}",
                      f"{accuracy(test[first])} to {accuracy(test[last])}")
         else:
-            # A collapse that was not reached is one that deeper levels would show.
-            reached = name == "collapsed" and spans
-            cells = ("", f"beyond {100 * result.sparsity[-1]:.2f}" if reached else "none", "")
+            cells = ("none", "", "")  # as on the page: what deeper levels would show, nobody knows
         table.add_row(name, *cells, style=style)
     return table
 

@@ -1,10 +1,13 @@
 import csv
 import io
 import math
+import re
 
+import pytest
 from results import descent, made
 from rich.console import Console
 
+from sdd_core.report.page import report_page
 from sdd_core.report.table import csv_table, html_table, phase_of, phase_table, result_table
 
 
@@ -55,11 +58,19 @@ def test_phase_table_names_the_four_phases_with_their_levels_and_accuracies():
     ]
 
 
-def test_phase_table_says_where_a_collapse_was_not_reached():
-    lines = shown(phase_table(made([0.9] * 4))).splitlines()
-    assert [line.split() for line in lines[2:]] == [
-        ["critical", "none"], ["sweet", "none"], ["collapsed", "beyond", "48.80"],
-    ]
+@pytest.mark.parametrize("result", [descent(), made([0.9] * 4), made([math.nan] * 3),
+                                    made([0.7, 0.71, 0.7, 0.6, 0.59, 0.8, 0.81])], ids=range(4))
+def test_terminal_and_page_say_the_same_of_each_phase(result):
+    rows = [re.split("  +", line.strip()) for line in
+            shown(phase_table(result)).splitlines()[1:]]
+    page = report_page(result).partition('<table class="phases">')[2].partition("</table>")[0]
+    for (name, *cells), row in zip(rows, page.split("<tr>")[2:], strict=True):
+        there = [cell for cell in re.findall("<td>(.*?)</td>", row) if cell]
+        assert name in there[0]
+        assert cells[0] == there[1]  # the levels, or none
+        assert len(cells) == len(there) - 1
+        if cells[0] == "none":
+            assert name not in result.phases.named()
 
 
 def test_without_a_test_accuracy_there_are_tables_without_phases():
