@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Annotated, Any, ClassVar
 
 from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, model_serializer
+
+from sdd_core.brief import Text, brief
 
 Fraction = Annotated[float, Field(gt=0, lt=1, allow_inf_nan=False)]
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
@@ -15,6 +18,13 @@ class Frozen(BaseModel):
     """A validated value: unknown fields are refused, nothing can be changed afterwards."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+    def __repr_args__(self) -> Iterator[tuple[str | None, Any]]:
+        for name, value in super().__repr_args__():
+            yield name, Text(brief(value))
+
+    def __str__(self) -> str:
+        return repr(self)
 
 
 class Plugin(Frozen):

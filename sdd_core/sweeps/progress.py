@@ -13,6 +13,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, TimeElapsedColumn
 from rich.progress import Progress as Bar
 
+from sdd_core.applied_noise import noise_name
 from sdd_core.console import Description, Title, notice_console
 from sdd_core.files import level_folder
 from sdd_core.notices import say
@@ -49,6 +50,12 @@ class Count:
         """Levels that are there or may still come."""
         return self.done + len(self._missing)
 
+    @property
+    def noises(self) -> str:
+        """The label noises of the runs, each once."""
+        names = (noise_name(experiment.noise) for experiment in self.plan.experiments)
+        return "; ".join(dict.fromkeys(names))
+
     def look(self) -> None:
         """Count the levels that have come."""
         come = {key for key in self._missing if level_folder(self._store, key).is_dir()}
@@ -82,7 +89,7 @@ class Lines:
         self._shown = 0
         runs = len(count.plan.names)
         self._say(f"sweep of {runs} run{'s' * (runs != 1)}, {count.levels} levels, "
-                  f"{count.done} of them there already")
+                  f"{count.done} of them there already (label noise: {count.noises})")
 
     def look(self) -> None:
         self._count.look()

@@ -79,7 +79,7 @@ def test_lines(tmp_path: Path, clock: Clock) -> None:
         shown.ended(1, "the reason")
     first, second = PLAN.names[:2]
     assert stream.getvalue().splitlines() == [
-        "sweep of 4 runs, 10 levels, 0 of them there already",
+        "sweep of 4 runs, 10 levels, 0 of them there already (label noise: symmetric 0.4)",
         "runs 0/4, levels 1/10, about 6 min left",
         f"run {first} done (runs 1/4, levels 3/10, about 3 min left)",
         f"run {second} failed: the reason (runs 2/4, levels 3/8, about 2 min left)",
