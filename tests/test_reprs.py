@@ -16,7 +16,7 @@ from results import made
 import sdd_core
 from sdd_core import SddError, load_plugins
 from sdd_core.analysis.groups import Statistics
-from sdd_core.analysis.recommendation import DistanceCheck, Prediction
+from sdd_core.analysis.prediction import DistanceCheck, Prediction
 from sdd_core.brief import brief
 from sdd_core.data import Augmentation, Dataset, Split
 from sdd_core.level import Level
@@ -91,7 +91,8 @@ OTHERS = {
     "statistics": GROUPS[0].statistics("test_accuracy"),
     "one statistic": Statistics((0.5,), (0.1,), (1,), (0,)),
     "advice": sdd_core.by_test_accuracy(GROUPS[0]),
-    "check": DistanceCheck((Prediction("run", 1, 2, 3, True, 0.1),) * 999, 0.5, 3),
+    "check": DistanceCheck((Prediction("run", 1, 2, 3, True, 0.1),) * 999, 0.5, 3, 999,
+                           {"always to 99.5 %": 0.1}),
     "level": LEVEL,
     "plan": Plan.of(expand([{"seed": list(range(20))}], load_plugins())),
     "given data": sdd_core.Experiment.make({"data": DATA}),

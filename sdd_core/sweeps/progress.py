@@ -17,6 +17,7 @@ from sdd_core.applied_noise import noise_name
 from sdd_core.console import Description, Title, notice_console
 from sdd_core.files import level_folder
 from sdd_core.notices import say
+from sdd_core.sweeps.estimate import Estimate
 from sdd_core.sweeps.plan import Plan
 from sdd_core.sweeps.scheduler import Progress
 
@@ -37,13 +38,12 @@ class Count:
 
     def __init__(self, plan: Plan, store: Path) -> None:
         self.plan, self._store = plan, store
-        self._began = time.monotonic()
-        self._missing = set(plan.keys)
+        there = set(plan.there(store))
+        self._missing = set(plan.keys) - there
         self._failed: set[int] = set()
-        self.runs = self.done = 0
-        self.look()
-        # These say nothing about how fast levels are trained.
-        self._there_before = self.done
+        self.runs, self.done = 0, len(there)
+        # Those that were there before say nothing about how long the others take.
+        self._estimate = Estimate(plan)
 
     @property
     def levels(self) -> int:
@@ -61,6 +61,8 @@ class Count:
         come = {key for key in self._missing if level_folder(self._store, key).is_dir()}
         self._missing -= come
         self.done += len(come)
+        if come:
+            self._estimate.came(come, self._missing, time.monotonic())
 
     def ended(self, run: int, failed: bool) -> None:
         """A run is done, or it failed: then nobody makes the levels that it alone needed."""
@@ -74,9 +76,8 @@ class Count:
 
     def __str__(self) -> str:
         text = f"runs {self.runs}/{len(self.plan.names)}, levels {self.done}/{self.levels}"
-        trained = self.done - self._there_before
-        if self._missing and trained:
-            left = (time.monotonic() - self._began) / trained * len(self._missing)
+        left = self._estimate.left(self._missing) if self._missing else None
+        if left is not None:
             text += f", about {duration(left)} left"
         return text
 
