@@ -117,6 +117,11 @@ _HOMES = {
 __all__ = [*_HOMES]  # noqa: PLE0604 (the lazy names are in _HOMES)
 
 
+def __dir__() -> list[str]:
+    helpers = {"TYPE_CHECKING", "Any", "import_module"}
+    return sorted({*globals(), *__all__} - helpers)
+
+
 def __getattr__(name: str) -> "Any":
     if name not in _HOMES:
         raise AttributeError(f"module 'sdd_core' has no attribute {name!r}")

@@ -73,7 +73,7 @@ def run(
                            "and test data, or the settings of training, such as {'epochs': 10}")
         settings["train"] = train
     if settings or not isinstance(experiment, Experiment):
-        experiment = Experiment.make({**dict(experiment or {}), **settings}, plugins)
+        experiment = Experiment.make({**_asked_for(experiment or {}), **settings}, plugins)
     shown = in_notebook() if progress is None else progress
     told = make_trackers(trackers, plugins)
     with progress_for(sys.stderr, quiet=not shown) as showing, tracking(told) as telling:
@@ -86,3 +86,11 @@ def run(
             device=device,
             checkpoint_minutes=checkpoint_minutes,
         )
+
+
+def _asked_for(experiment: Experiment | Mapping[str, Any]) -> dict[str, Any]:
+    """The settings without those that an experiment has by default: defaults may depend on what is
+    changed, as the label noise does on the data."""
+    if isinstance(experiment, Experiment):
+        return {name: value for name, value in experiment if name in experiment.model_fields_set}
+    return dict(experiment)

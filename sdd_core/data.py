@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from sdd_core.brief import brief
 from sdd_core.errors import SddError
 
 
@@ -41,6 +42,12 @@ class Split:
     def __post_init__(self) -> None:
         if self.true_labels is None:
             object.__setattr__(self, "true_labels", self.labels)
+
+    def __repr__(self) -> str:
+        wrong = int(self.mislabelled.sum()) if len(self.labels) == len(self.true_labels) else 0
+        shape = "x".join(map(str, self.images.shape[1:])) or "single numbers"
+        return (f"<Split of {len(self):,} examples, {shape}, {self.images.dtype}"
+                f"{f', {wrong:,} mislabelled' * bool(wrong)}>")
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -81,6 +88,10 @@ class Dataset:
     augmentation: Augmentation | None = None
     confusions: Mapping[int, int] = field(default_factory=dict)
     superclasses: tuple[int, ...] = ()
+
+    def __repr__(self) -> str:
+        return (f"<Dataset {brief(self.name)}: {self.num_classes} classes, train {self.train}, "
+                f"test {self.test}>")
 
     @classmethod
     def of(cls, train: Any, test: Any, *, name: str = "own", **fields: Any) -> "Dataset":

@@ -122,7 +122,7 @@ class _Engine:
         """Train and measure every level, in the run's folder."""
         data = self.parts.data
         sizes = {"train_examples": len(data.train), "test_examples": len(data.test),
-                 "classes": data.num_classes}
+                 "classes": data.num_classes, "changed_labels": self.parts.changed_labels}
         self.folder.begin(self.plugins, str(self.parts.device), sizes)
         self._call("sdd_run_start")
         self._say_what_is_left_out()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import tomllib
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal, NamedTuple
+from typing import Annotated, Any, Literal, NamedTuple, cast
 
 import tomli_w
 from pydantic import (
@@ -17,6 +17,8 @@ from pydantic import (
     model_validator,
 )
 
+from sdd_core.applied_noise import noise_name
+from sdd_core.brief import Text, brief
 from sdd_core.errors import SddError
 from sdd_core.files import DENSE_WEIGHTS, with_checksum
 from sdd_core.own.given import GivenData, GivenModel
@@ -39,20 +41,49 @@ from sdd_core.plugin import (
     Pruner,
     Schedule,
     Sparsities,
+    label,
 )
 from sdd_core.plugin_manager import Plugins, load_plugins
 from sdd_core.plugin_options import Takes, taken
 from sdd_core.reading import LARGEST_SETTINGS, read_bytes
 from sdd_core.retraining import LARGEST_RATE
 
+MOST_SHOWN = 6
+"""Options that the `repr` of an experiment shows."""
+
 DEFAULTS = {
     "data": "digits",
-    "noise": "symmetric",
     "model": "mlp",
     "pruner": "imp",
     "retrain": "rewind",
 }
-"""The plugins of the default experiment, by section; other sections have none."""
+"""The plugins of the default experiment, by section; the label noise is the data's, see
+`usual_noise`, and other sections have none."""
+
+
+def usual_noise(data: type[DataSource] | DataSource, *, asked: bool) -> dict[str, Any]:
+    """The label noise of an experiment that does not name one, as a table: what the data's class
+    says. `asked`: whether options of label noise are set, as `noise.rate=0.2`. They ask for
+    symmetric noise where the data's own is none."""
+    usual = data.default_noise
+    table = {"name": usual} if isinstance(usual, str) else dict(usual)
+    return {"name": "symmetric"} if asked and table["name"] == "none" else table
+
+
+def default_names(settings: Mapping[str, Any], plugins: Plugins) -> dict[str, str]:
+    """The plugins that sections of `settings` have which set options but no name."""
+    data = settings.get("data", DEFAULTS["data"])
+    name = data.get("name", DEFAULTS["data"]) if isinstance(data, Mapping) else data
+    return {**DEFAULTS, "noise": usual_noise(data_class(name, plugins), asked=True)["name"]}
+
+
+def data_class(name: Any, plugins: Plugins) -> type[DataSource]:
+    """The class of the data of that name; the base class for what a user brings."""
+    try:
+        found = plugins.find("data", name)[0] if isinstance(name, str) else DataSource
+    except SddError:  # `module:function`, or unknown, which is said when it is made
+        return DataSource
+    return cast(type[DataSource], found)
 
 
 class _Brought(NamedTuple):
@@ -75,15 +106,19 @@ def _chosen(kind: str) -> BeforeValidator:
     def validate(value: Any, info: ValidationInfo) -> Any:
         default = DEFAULTS.get(info.field_name or "")
         plugins = (info.context or {}).get("plugins") or load_plugins()
-        if value is None and default is None:
+        if value is None and default is None and kind != "noise":
             return None
         if isinstance(value, Plugin):
             return plugins.complete(value)
         if kind in _BROUGHT and not isinstance(value, str | Mapping):
             return _BROUGHT[kind].given.of(value)
         table = {"name": value} if isinstance(value, str) else value
-        if isinstance(table, Mapping) and default is not None:
-            table = {"name": default, **table}
+        if isinstance(table, Mapping) and "name" not in table:
+            if kind == "noise":
+                data = info.data.get("data", DataSource)  # missing where it is wrong itself
+                table = {**usual_noise(data, asked=bool(table)), **table}
+            elif default is not None:
+                table = {"name": default, **table}
         named = table.get("name") if isinstance(table, Mapping) else None
         name = named if isinstance(named, str) else ""
         prefix, colon, rest = name.partition(":")
@@ -199,7 +234,10 @@ class Experiment(Frozen):
         default=DEFAULTS["data"], validate_default=True, description="the data set"
     )
     noise: Annotated[SerializeAsAny[LabelNoise], _chosen("noise")] = Field(
-        default=DEFAULTS["noise"], validate_default=True, description="wrong training labels"
+        default_factory=dict,
+        validate_default=True,
+        description="wrong training labels; not given: what the data set says, which is none for "
+        "data of your own; options without a name: symmetric noise",
     )
     model: Annotated[SerializeAsAny[Model], _chosen("model")] = Field(
         default=DEFAULTS["model"], validate_default=True, description="the network"
@@ -230,6 +268,20 @@ class Experiment(Frozen):
     engine: Literal["auto", "reference"] = Field(
         default="auto", description="'reference' trains with plain dense arithmetic and masks"
     )
+
+    def __repr__(self) -> str:
+        plugins = plugins_of(self)
+        names = [brief(Text(label(plugin))) for field, plugin in plugins.items()
+                 if field in sections() and field != "noise"]
+        names.insert(1, f"noise {noise_name(self.noise)}")
+        changed = [f"{section}.{option}={brief(value)}"
+                   for section, model in {"train": self.train, **plugins}.items()
+                   for option, value in changed_options(model).items()
+                   if (section, option) != ("noise", "rate")]
+        if len(changed) > MOST_SHOWN:
+            changed[MOST_SHOWN:] = [f"and {len(changed) - MOST_SHOWN} more options"]
+        counts = [f"{self.levels} levels", f"seed {self.seed}"]
+        return f"<Experiment {', '.join(names)}: {', '.join(counts + changed)}>"
 
     @model_validator(mode="after")
     def _a_sparsity_for_each_level(self, info: ValidationInfo) -> Experiment:
@@ -382,6 +434,14 @@ def plugins_of(experiment: Experiment) -> dict[str, Plugin]:
         section, _, option = field.partition(".")
         found[field] = getattr(getattr(experiment, section), option)
     return {field: plugin for field, plugin in found.items() if isinstance(plugin, Plugin)}
+
+
+def changed_options(model: Frozen) -> dict[str, Any]:
+    """The options, of a plugin or of training, that are not as they are by default."""
+    usual = {name: option.get_default(call_default_factory=True)
+             for name, option in type(model).model_fields.items()}
+    return {name: value for name, value in model.model_dump().items()
+            if name != "name" and (name not in usual or value != usual[name])}
 
 
 def first_error(error: ValidationError) -> str:

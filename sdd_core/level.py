@@ -59,6 +59,9 @@ class Level:
     diverged: bool = False
     kernels: tuple[str, ...] = ()
 
+    def __repr__(self) -> str:
+        return f"<Level {self.index}: {_kept(self.masks)}>"
+
 
 class LevelView:
     """What a pruner or a metric sees: copies, so that nothing it does can reach the run. The data
@@ -105,6 +108,9 @@ class LevelView:
         # a network built for each part of the data.
         self._logits: dict[str, Tensor] = {}
         self._predicting: list[nn.Module] = []
+
+    def __repr__(self) -> str:
+        return f"<LevelView of level {self.level}: {_kept(self._level.masks)}>"
 
     @cached_property
     def weights(self) -> dict[str, Tensor]:
@@ -217,3 +223,9 @@ class LevelView:
                 self._predicting.append(self.network())
             self._logits[part] = predict(self._predicting[0], self.data, images)
         return self._logits[part].clone()
+
+
+def _kept(masks: Mapping[str, Tensor]) -> str:
+    kept = sum(int(mask.sum()) for mask in masks.values())
+    size = sum(mask.numel() for mask in masks.values())
+    return f"{kept:,} of {size:,} prunable weights kept, in {len(masks)} layers"

@@ -34,7 +34,8 @@ from sdd_core.training.resident import Resident
 class Parts:
     """What an experiment's settings stand for.
 
-    dense: how the dense network trains. resident: the data on the device.
+    dense: how the dense network trains. resident: the data on the device. changed_labels: how many
+    training labels the label noise changed.
     """
 
     def __init__(self, experiment: Experiment, root: Path | None, device: torch.device) -> None:
@@ -42,7 +43,7 @@ class Parts:
         self.experiment = experiment
         self.device = device
         self.guard = Guard(experiment.seed)
-        self.data = self._load(root)
+        self.data, self.changed_labels = self._load(root)
         self.guard.watch(self.data)
         self.resident = Resident(self.data, device, experiment.train.augment)
         steps_per_epoch = math.ceil(len(self.data.train) / experiment.train.batch_size)
@@ -159,8 +160,9 @@ class Parts:
     def _dense_copy(self) -> Dense:
         return replace(self.dense, learning_rates=self.dense.learning_rates.copy())
 
-    def _load(self, root: Path | None) -> Dataset:
-        """The data with its label noise, and of the training examples as many as are wanted."""
+    def _load(self, root: Path | None) -> tuple[Dataset, int]:
+        """The data with its label noise, and of the training examples as many as are wanted; and
+        how many of their labels the noise changed."""
         source, noise, seed = self.experiment.data, self.experiment.noise, self.experiment.seed
         with self.guard.asking(source, "data"):
             clean = source.load(root).check()
@@ -170,8 +172,10 @@ class Parts:
             if not isinstance(noisy, Tensor):
                 raise TypeError(f"corrupt() returned {type(noisy).__name__}; expected labels")
             data = replace(clean, train=replace(clean.train, labels=noisy)).check()
+        # Not `mislabelled`: labels may be known to be wrong before any noise.
+        changed = noisy != clean.train.labels
         if source.examples is None:
-            return data
+            return data, int(changed.sum())
         if source.examples > len(data.train):
             raise SddError(f"data.examples is {source.examples}, but {source.name!r} has only "
                            f"{len(data.train)} training examples")
@@ -180,7 +184,7 @@ class Parts:
         chosen = order[: source.examples].sort().values
         train = data.train
         few = Split(train.images[chosen], train.labels[chosen], train.true_labels[chosen])
-        return replace(data, train=few)
+        return replace(data, train=few), int(changed[chosen].sum())
 
     def _check(self) -> None:
         train = self.experiment.train

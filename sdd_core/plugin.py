@@ -220,9 +220,14 @@ class LabelNoise(Plugin):
 
 
 class DataSource(Plugin):
-    """Where images and labels come from."""
+    """Where images and labels come from.
+
+    default_noise: the label noise of an experiment that does not ask for any: a name, or a table
+        of a name and options. What users bring keeps its labels; a benchmark may have them redrawn.
+    """
 
     kind: ClassVar[str] = "data"
+    default_noise: ClassVar[str | Mapping[str, Any]] = "none"
 
     examples: int | None = Field(
         default=None,

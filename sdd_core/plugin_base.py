@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Annotated, Any, ClassVar
 
@@ -13,6 +14,8 @@ from pydantic import (
     SerializationInfo,
     model_serializer,
 )
+
+from sdd_core.brief import Text, brief
 
 Fraction = Annotated[float, Field(gt=0, lt=1, allow_inf_nan=False)]
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
@@ -46,6 +49,13 @@ class Frozen(BaseModel):
                 if added and getattr(self, name) == option.get_default(call_default_factory=True):
                     fields.pop(name, None)
         return fields
+
+    def __repr_args__(self) -> Iterator[tuple[str | None, Any]]:
+        for name, value in super().__repr_args__():
+            yield name, Text(brief(value))
+
+    def __str__(self) -> str:
+        return repr(self)
 
 
 class Plugin(Frozen):

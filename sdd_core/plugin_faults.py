@@ -6,6 +6,7 @@ import ast
 import importlib.util
 import inspect
 import tomllib
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -67,6 +68,10 @@ def plugin_fault(plugin: Any, kind: str) -> str:
     name = getattr(plugin, "name", None)
     if not isinstance(name, str) or not name or any(c in name for c in ":, \t\n="):
         return f"{plugin.__name__} needs a class attribute `name` without spaces, commas or colons"
+    noise = getattr(plugin, "default_noise", "none")
+    if not isinstance(noise.get("name") if isinstance(noise, Mapping) else noise, str):
+        return (f"{plugin.__name__} has default_noise = {noise!r}; expected a label noise's name, "
+                "or a table of its name and options")
     return ""
 
 

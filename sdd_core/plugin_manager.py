@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -79,6 +80,10 @@ class Plugins:
         self.blocked = tuple(sorted(blocked))
         self._blocked = set(self.blocked)
         self._unused_blocks = set(self._blocked)
+
+    def __repr__(self) -> str:
+        states = Counter(row.status for row in self.rows)
+        return f"<Plugins: {', '.join(f'{count} {state}' for state, count in states.items())}>"
 
     def load(self, found: Iterable[EntryPoint]) -> None:
         """Load entry points, each on its own. This distribution's come first, the others in

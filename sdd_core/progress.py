@@ -39,7 +39,7 @@ class _Lines:
     @hookimpl
     def sdd_run_start(self, run: Run) -> None:
         self.levels = run.experiment.levels
-        say(f"run {run.name}", self._stream)
+        say(_begun(run), self._stream)
 
     @hookimpl
     def sdd_level_start(self) -> None:
@@ -69,7 +69,7 @@ class _Live:
     @hookimpl
     def sdd_run_start(self, run: Run) -> None:
         self.levels = run.experiment.levels
-        self.progress.console.print(f"run {run.name}", style="bold")
+        self.progress.console.print(_begun(run), style="bold")
         self._task = self.progress.add_task("", total=self.levels)
 
     @hookimpl
@@ -99,9 +99,9 @@ class _Notebook:
         self._html, self._table, self._shown = HTML, "", 0.0
         # Kept here: reading all levels of a run after each of them takes the longer the more.
         self._levels: list[LevelResult] = []
-        self._examples = read_record(run.folder).data.test_examples
+        self._sizes = read_record(run.folder).data
         self._handle = display(HTML(""), display_id=True)
-        self._show(f"run {run.name}")
+        self._show(_begun(run))
 
     @hookimpl
     def sdd_epoch_end(self, run: Run, level: int, epoch: Epoch) -> None:
@@ -119,16 +119,17 @@ class _Notebook:
     @hookimpl
     def sdd_run_end(self, run: Run) -> None:
         self._draw(run)
-        self._show(f"run {run.name}")
+        self._show(f"run {run.name}")  # the table below names the noise
 
     def _due(self) -> bool:
         return time.monotonic() - self._shown > REDRAWN_SECONDS
 
     def _draw(self, run: Run) -> None:
-        levels = tuple(self._levels)
-        self._table = html_table(
-            Result(run.name, run.folder, run.experiment, levels, self._examples)
-        )
+        sizes = self._sizes
+        self._table = html_table(Result(
+            run.name, run.folder, run.experiment, tuple(self._levels), sizes.test_examples,
+            sizes.classes, sizes.train_examples, sizes.changed_labels,
+        ))
 
     def _show(self, text: str) -> None:
         self._shown = time.monotonic()
@@ -156,6 +157,10 @@ def progress_for(stream: TextIO | None, quiet: bool) -> Iterator[list[object]]:
         live = _Live(console)
         with live.progress:
             yield [live]
+
+
+def _begun(run: Run) -> str:
+    return f"run {run.name} (label noise: {run.noise})"
 
 
 def line(level: LevelResult, levels: int) -> str:

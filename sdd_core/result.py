@@ -9,7 +9,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from sdd_core.analysis.phases import Phases, find_phases
+from sdd_core.analysis.phases import Phases, find_phases, percent
+from sdd_core.applied_noise import applied_noise
 from sdd_core.experiment import Experiment
 
 
@@ -34,6 +35,16 @@ class LevelResult:
     metrics: Mapping[str, Any]
     epochs: tuple[Mapping[str, Any], ...] = ()
 
+    def __repr__(self) -> str:
+        values = {name: value for name, value in self.metrics.items()
+                  if isinstance(value, int | float)}
+        shown = [f"{name} {value:.4g}" for name, value in list(values.items())[:2]]
+        if len(self.metrics) > len(shown):
+            shown.append(f"and {len(self.metrics) - len(shown)} more metrics")
+        diverged = ["diverged"] if self.diverged else []
+        parts = [f"{percent(self.sparsity)} sparse", *diverged, *shown]
+        return f"<LevelResult {self.level}: {', '.join(parts)}>"
+
     def number(self, metric: str) -> float:
         """The metric as a float; NaN where it was not measured or is no number. One layer's is
         meant by `sparsity_by_layer/hidden1.weight`."""
@@ -49,8 +60,9 @@ class LevelResult:
 class Result:
     """A run's levels in order, from the dense network (level 0) on.
 
-    test_examples: size of the test set. classes: how many there are; None in records of runs that
-        were made before it was recorded.
+    test_examples, train_examples: sizes of the data. classes: how many there are. changed_labels:
+    how many training labels the label noise changed. The last three are None of runs that did not
+    write them down.
     """
 
     run: str
@@ -59,6 +71,14 @@ class Result:
     levels: tuple[LevelResult, ...]
     test_examples: int
     classes: int | None = None
+    train_examples: int | None = None
+    changed_labels: int | None = None
+
+    def __repr__(self) -> str:
+        up_to = f" up to {percent(self.sparsity[-1])} sparsity" if self.levels else ""
+        count = f"{len(self.levels)} level{'s' * (len(self.levels) != 1)}{up_to}"
+        return (f"<Result {self.run}: {count}; label noise: {self.noise}; "
+                f"{self.phases.verdict}>")
 
     def curve(self, metric: str) -> list[float]:
         """The metric at every level; NaN where a level has none."""
@@ -68,6 +88,12 @@ class Result:
     def sparsity(self) -> list[float]:
         """The sparsity of every level."""
         return [level.sparsity for level in self.levels]
+
+    @property
+    def noise(self) -> str:
+        """The label noise that was applied, in words: `none`, or `symmetric 0.4, 361 of 1,000
+        training labels changed`."""
+        return applied_noise(self.experiment.noise, self.changed_labels, self.train_examples)
 
     @cached_property
     def phases(self) -> Phases:
@@ -90,6 +116,8 @@ class Result:
         return {
             "run": self.run,
             "folder": str(self.folder),
+            "noise": {**self.experiment.noise.model_dump(mode="json"),
+                      "changed_labels": self.changed_labels},
             "levels": levels,
             "phases": asdict(self.phases),
         }

@@ -7,6 +7,7 @@ from typing import Literal, get_args
 
 import numpy as np
 
+from sdd_core.brief import numbers
 from sdd_core.errors import SddError
 
 Start = Literal["initialisation", "rewind point", "previous", "fresh", "level"]
@@ -25,6 +26,10 @@ class Dense:
 
     learning_rates: np.ndarray
     steps_per_epoch: int
+
+    def __repr__(self) -> str:
+        return (f"<Dense: {len(self.learning_rates):,} steps, {self.steps_per_epoch:,} in an epoch, "
+                f"learning rates {numbers(self.learning_rates.tolist())}>")
 
 
 @dataclass(frozen=True)
@@ -46,6 +51,12 @@ class Retraining:
     learning_rates: np.ndarray
     first_step: int = 0
     masked_steps: int | None = None
+
+    def __repr__(self) -> str:
+        masked = "" if self.masked_steps is None else f", masked for {self.masked_steps:,}"
+        rates = np.ravel(self.learning_rates).tolist()
+        return (f"<Retraining from {self.start} at step {self.first_step:,}: {len(rates):,} "
+                f"steps{masked}, learning rates {numbers(rates)}>")
 
     def check(self, schedule: str, dense: Dense, *, of_ablation: bool = False) -> Retraining:
         """Itself, if a level can train so.

@@ -1,7 +1,8 @@
 """A run's folder: the experiment, what it ran on, its levels and what was measured on them.
 
     <store>/<run>/experiment.toml        the resolved experiment; `sdd run` takes it
-    <store>/<run>/record.json            versions of everything that matters, and the data's sizes
+    <store>/<run>/record.json            versions of everything that matters, the data's sizes, the
+                                         label noise and how many labels it changed
     <store>/<run>/metrics.jsonl          one JSON object a level
     <store>/<run>/levels/00/             weights, masks and epochs, the same files as in the store
 
@@ -22,6 +23,7 @@ from typing import Any
 
 from filelock import FileLock
 
+from sdd_core.applied_noise import applied_noise
 from sdd_core.errors import SddError, said
 from sdd_core.experiment import Experiment, parse_toml, plugins_of
 from sdd_core.files import (
@@ -77,7 +79,10 @@ class Run:
 
     def begin(self, plugins: Plugins, device: str, sizes: Mapping[str, int]) -> None:
         """Write down the experiment and what it runs on, and mend what was damaged. Raises
-        SddError."""
+        SddError.
+
+        sizes: what `Sizes` holds: of the data, and how many labels the label noise changed.
+        """
         measured = self.experiment.metrics
         origins: dict[str, Any] = {
             field: plugins.origin(type(plugin))
@@ -102,6 +107,7 @@ class Run:
                 "plugins": origins,
                 "modules": _modules(self.experiment),
                 "data": dict(sizes),
+                "noise": self.experiment.noise.model_dump(mode="json"),
             })
 
     def _write(self, before: Record | None, facts: Mapping[str, Any]) -> None:
@@ -178,6 +184,15 @@ class Run:
             warn(f"run {self.name} was begun with {', '.join(changed)}; levels that it has are "
                  "kept, the others are made by what is installed now")
 
+    @property
+    def noise(self) -> str:
+        """The label noise that was applied, in words; see `Result.noise`."""
+        changed = examples = None
+        with suppress(SddError):  # missing or damaged
+            sizes = read_record(self.folder).data
+            changed, examples = sizes.changed_labels, sizes.train_examples
+        return applied_noise(self.experiment.noise, changed, examples)
+
     def known(self) -> dict[int, Row]:
         """The rows of `metrics.jsonl`, by level, after `begin`."""
         return read_rows(self.folder, self.name, True).by_level
@@ -212,10 +227,9 @@ class Run:
             level_result(row, read_epochs(self.folder, row, sealed) if epochs else ())
             for row in rows[: self.experiment.levels + 1]
         )
-        return Result(
-            self.name, self.folder, self.experiment, levels, record.data.test_examples,
-            record.data.classes,
-        )
+        sizes = record.data
+        return Result(self.name, self.folder, self.experiment, levels, sizes.test_examples,
+                      sizes.classes, sizes.train_examples, sizes.changed_labels)
 
     def strange_modules(self) -> list[str]:
         """The user's own modules that carrying out the run would import and that are not those that

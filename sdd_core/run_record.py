@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
@@ -70,7 +70,8 @@ class Record(Strict):
 
     name: of the run; what is in its rows counts for no other one. experiment: the SHA-256 of
     `experiment.toml`, or, while that is being changed, of what it was and will be. levels: as many
-    as are wanted. modules: the user's own that the run has imported.
+    as are wanted. modules: the user's own that the run has imported. noise: the
+    label noise and its options.
     """
 
     format: int
@@ -84,6 +85,7 @@ class Record(Strict):
     plugins: dict[str, Origin | dict[str, Origin]]
     modules: dict[str, Source] = {}
     data: Sizes
+    noise: dict[str, Any] = {}
 
     @property
     def with_checksums(self) -> bool:

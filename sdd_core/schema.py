@@ -5,12 +5,12 @@ from __future__ import annotations
 import inspect
 import re
 from copy import deepcopy
-from typing import Any
+from typing import Any, cast
 
 from pydantic import BaseModel
 
-from sdd_core.experiment import DEFAULTS, Experiment, Train, sections
-from sdd_core.plugin import Plugin
+from sdd_core.experiment import DEFAULTS, Experiment, Train, sections, usual_noise
+from sdd_core.plugin import DataSource, Plugin
 from sdd_core.plugin_manager import Plugins, Row
 from sdd_core.plugin_options import taken
 
@@ -32,13 +32,13 @@ def experiment_schema(plugins: Plugins) -> dict[str, Any]:
         default = DEFAULTS.get(section)
         properties[section] = {
             "description": properties[section]["description"],
-            "anyOf": _choices(kind.kind, default, plugins, definitions),
+            "anyOf": _choices(kind.kind, _nameless(section, plugins), plugins, definitions),
             **({"default": default} if default else {}),
         }
     properties["metrics"] = {
         "description": properties["metrics"]["description"],
         "type": "array",
-        "items": {"anyOf": _choices("metric", None, plugins, definitions)},
+        "items": {"anyOf": _choices("metric", set(), plugins, definitions)},
     }
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
@@ -50,10 +50,20 @@ def experiment_schema(plugins: Plugins) -> dict[str, Any]:
     }
 
 
+def _nameless(section: str, plugins: Plugins) -> set[str]:
+    """The plugins whose options a section may set without a name: the default one; of label noise,
+    which depends on the data, what any data set says."""
+    if section != "noise":
+        return {DEFAULTS[section]} if section in DEFAULTS else set()
+    sources = [DataSource, *(row.plugin for row in plugins.rows if row.kind == "data")]
+    return {usual_noise(cast(type[DataSource], one), asked=True)["name"] for one in sources if one}
+
+
 def _choices(
-    kind: str, default: str | None, plugins: Plugins, definitions: dict[str, Any]
+    kind: str, nameless: set[str], plugins: Plugins, definitions: dict[str, Any]
 ) -> list[dict[str, Any]]:
-    """What a section of a kind may be; tables for each plugin go into `definitions`."""
+    """What a section of a kind may be; tables for each plugin go into `definitions`. Those that are
+    `nameless` need no name."""
     rows = [row for row in plugins.rows if row.kind == kind and row.plugin]
     names = [name for row in rows if row.plugin and not _required(row.plugin)
              for name in _names(row, plugins)]
@@ -63,7 +73,7 @@ def _choices(
         key = ".".join((kind, *_names(row, plugins)[:1])).replace(":", ".")
         table = _table(row, key, plugins)
         _with_choices(table, row.plugin, plugins, definitions)
-        if row.name == default and row.status == "ok":
+        if row.name in nameless and row.status == "ok":
             table["required"] = [name for name in table["required"] if name != "name"]
         definitions[key] = table
         choices.append({"$ref": f"#/$defs/{key}"})
@@ -89,7 +99,7 @@ def _with_choices(
         # What else than a name it may be: a list of sparsities.
         plain = [one for one in own.get("anyOf", ()) if one != {"type": "string"}]
         schema["properties"][option] = {
-            **about, "anyOf": [*plain, *_choices(kind, None, plugins, definitions)],
+            **about, "anyOf": [*plain, *_choices(kind, set(), plugins, definitions)],
         }  # fmt: skip
 
 

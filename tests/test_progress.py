@@ -49,7 +49,7 @@ def carried_out(stream: io.StringIO, quiet: bool = False) -> str:
 
 def test_a_pipe_gets_one_plain_line_a_level():
     lines = carried_out(io.StringIO()).splitlines()
-    assert lines[0] == "run a-run"
+    assert lines[0] == "run a-run (label noise: symmetric 0.4)"
     assert lines[1] == ("level 0/2  sparsity   0.00 %  test 0.700  train 1.000 (already there)")
     assert lines[2].startswith("level 1/2  sparsity  20.00 %  training diverged  train 1.000 (")
     assert lines[3].startswith("level 2/2  sparsity  36.00 %  test 0.800  train 0.900 (")
@@ -124,7 +124,7 @@ def test_in_a_notebook_one_table_grows_under_the_cell(notebook, tmp_path, capsys
     assert notebook.displayed == 1
     texts = [html.partition("</p>")[0].removeprefix("<p>").split(":")[0] for html in notebook.shown]
     assert [text for text in texts if not text.startswith("level 0/1  ")] == [
-        f"run {result.run}",
+        f"run {result.run} (label noise",
         "level 0/1, epoch 1", "level 0/1, epoch 2", "level 0/1, epoch 3",
         "level 1/1, epoch 1", "level 1/1, epoch 2", "level 1/1, epoch 3",
         line(result.levels[1], 1), f"run {result.run}",

@@ -37,7 +37,10 @@ def test_what_is_in_it(result):
         "experiment.toml", "record.json", "metrics.jsonl"
     }
     record = json.loads((result.folder / "record.json").read_text())
-    assert record["data"] == {"train_examples": 1000, "test_examples": 797}
+    assert record["data"] == {
+        "train_examples": 1000, "test_examples": 797, "classes": 10, "changed_labels": 353,
+    }
+    assert record["noise"] == {"name": "symmetric", "rate": 0.4, "among": "all"}
     assert record["device"] == "cpu"
     assert {"sdd", "torch", "numpy", "safetensors"} <= record["versions"].keys()
     assert record["versions"]["sdd"] == sdd_core.__version__

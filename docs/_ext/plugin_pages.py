@@ -14,8 +14,8 @@ from pages import cell, text, write
 from sphinx.util import logging
 
 from sdd_core.cli.plugins import bounds, default, dotted, example
-from sdd_core.cli.settings import type_name
-from sdd_core.plugin import KINDS
+from sdd_core.cli.settings import noise_of, type_name
+from sdd_core.plugin import KINDS, DataSource
 from sdd_core.plugin_manager import Row, load_plugins
 
 logger = logging.getLogger(__name__)
@@ -90,6 +90,8 @@ def _of(row: Row) -> Iterator[str]:
     yield text(inspect.cleandoc(plugin.__doc__ or "")) + "\n"
     if plugin.source:
         yield f"**Source:** {text(plugin.source)}\n"
+    if issubclass(plugin, DataSource):
+        yield f"**Label noise if none is asked for:** {text(noise_of(plugin))}\n"
     yield f"```sh\n{example(row)}\n```\n"
     if plugin.model_fields:
         yield "## Options\n\n| option | type | default | bounds | |\n|---|---|---|---|---|"

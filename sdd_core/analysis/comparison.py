@@ -37,6 +37,10 @@ class Comparison:
     limit: float
     pairs: int
 
+    def __repr__(self) -> str:
+        return (f"<Comparison of {self.metric} at {len(self.sparsity)} sparsities: "
+                f"{self.verdict}>")
+
     @cached_property
     def signs(self) -> tuple[int, ...]:
         """1 where `one` is higher by more than chance, -1 where it is lower, else 0."""

@@ -11,6 +11,7 @@ from sdd_core.analysis.chance import SEVERAL
 from sdd_core.analysis.groups import Group
 from sdd_core.analysis.intervals import Interval, first_below, turn_intervals
 from sdd_core.analysis.phases import Curve, percent
+from sdd_core.brief import brief
 
 INTERPOLATES = 0.99
 
@@ -40,6 +41,9 @@ class Findings:
         self.group = group
         self.phases = group.phases
         self.sparsity = group.sparsity
+
+    def __repr__(self) -> str:
+        return f"<Findings of {brief(self.group.label)}: {self.verdict}>"
 
     @cached_property
     def reaches(self) -> dict[str, Reach]:

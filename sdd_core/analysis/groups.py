@@ -12,11 +12,15 @@ from typing import Any
 import numpy as np
 
 from sdd_core.analysis.phases import Phases, find_phases
+from sdd_core.brief import brief, numbers
 from sdd_core.errors import SddError
 from sdd_core.result import Result
 
 NOT_A_DIFFERENCE = {"seed", "levels", "metrics"}
 """Settings that may differ within a group: more levels and other metrics change no level."""
+
+SECTIONS = ("data", "noise", "model", "pruner", "retrain")
+"""What a group is called by that stands alone."""
 
 SHORT = {"noise.rate": "noise"}
 """Settings whose field's name is longer than what people call them."""
@@ -36,6 +40,9 @@ class Statistics:
     count: tuple[int, ...]
     diverged: tuple[int, ...]
 
+    def __repr__(self) -> str:
+        return f"<Statistics of {len(self.mean)} levels: mean {numbers(self.mean)}>"
+
     @property
     def error(self) -> tuple[float, ...]:
         """The standard error of the means; NaN where there are fewer than two values."""
@@ -52,6 +59,10 @@ class Group:
 
     label: str
     results: tuple[Result, ...]
+
+    def __repr__(self) -> str:
+        seeds = f"{len(self.seeds)} seed{'s' * (len(self.seeds) != 1)}"
+        return f"<Group {brief(self.label)}: {seeds}, {len(self.sparsity)} levels>"
 
     @property
     def seeds(self) -> tuple[int, ...]:
@@ -142,8 +153,11 @@ def place(sparsity: float) -> float:
 def _labels(experiments: Sequence[Mapping[str, Any]]) -> list[str]:
     """A short text for each experiment, of the settings in which they differ."""
     if len(experiments) == 1:
-        names = ("data", "noise", "model", "pruner", "retrain")
-        return [", ".join(str(experiments[0][f"{name}.name"]) for name in names)]
+        only = experiments[0]
+        noise, rate = only["noise.name"], only.get("noise.rate")
+        names = {name: str(only[f"{name}.name"]) for name in SECTIONS}
+        names["noise"] = f"noise {noise}" if noise == "none" else f"noise {noise} {rate:g}"
+        return [", ".join(names.values())]
     experiments = [_with_no_noise_at_rate_0(experiment) for experiment in experiments]
     fields = dict.fromkeys(field for experiment in experiments for field in experiment)
     differing = [field for field in fields if _differ(field, experiments)]

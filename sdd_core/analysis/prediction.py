@@ -54,6 +54,9 @@ class DistanceCheck:
     runs: int
     shortfalls: Mapping[str, float]
 
+    def __repr__(self) -> str:
+        return f"<DistanceCheck: {self.verdict}>"
+
     @property
     def verdict(self) -> str:
         """The same in one line."""

@@ -22,8 +22,9 @@ def table(source: Path | str | Result | Sequence[Result]) -> list[dict[str, Any]
     source: a store, all of whose runs are meant, or results.
 
     All rows have the same columns: `run`; every field of the experiment under its dotted name,
-    `train.lr`, where a list is text, `300,100`; `level`, `sparsity`, `density`, `diverged`,
-    `phase`; every metric that is one number. What a row has not is None.
+    `train.lr`, where a list is text, `300,100`; `noise.changed_labels`, how many training labels
+    the label noise changed; `level`, `sparsity`, `density`, `diverged`, `phase`; every metric that
+    is one number. What a row has not is None.
 
     Raises SddError when there is no store. Runs that cannot be read are left out, with a word on
     standard error.
@@ -50,7 +51,8 @@ _Row = tuple[dict[str, Any], dict[str, Any], dict[str, Any]]
 
 
 def _rows(result: Result) -> list[_Row]:
-    fields = {"run": result.run, **result.experiment.settings()}
+    fields = {"run": result.run, **result.experiment.settings(),
+              "noise.changed_labels": result.changed_labels}
     phases = {
         level: phase
         for phase, (first, last) in result.phases.named().items()

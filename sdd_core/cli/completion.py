@@ -1,7 +1,7 @@
-"""What shells complete: the names of plugins and their options.
+"""What shells complete: the names of plugins, their options, and the names of runs.
 
-Only importing the plugins tells, which takes seconds for torch. So another process does it, once
-for what is installed, and what it found is kept in the user's cache.
+Which plugins there are, only importing them tells, which takes seconds for torch. So another process
+does it, once for what is installed, and what it found is kept in the user's cache.
 """
 
 from __future__ import annotations
@@ -47,6 +47,24 @@ def names_of(kind: str | None = None) -> Completer:
     return complete
 
 
+def run_names(files: bool = False) -> Completer:
+    """Completes the names of the runs in `--store`; what else is possible are folders, or `files`,
+    which a shell completes itself where no name fits."""
+
+    def complete(
+        ctx: click.Context, param: click.Parameter, incomplete: str
+    ) -> list[CompletionItem]:
+        store, given = ctx.params.get("store") or "runs", ctx.params.get(param.name or "") or ()
+        names = sorted(file.parent.name for file in Path(store).glob("*/experiment.toml"))
+        return [
+            CompletionItem(incomplete, type="file" if files else "dir"),
+            *(CompletionItem(name) for name in names
+              if name.startswith(incomplete) and name not in given),
+        ]
+
+    return complete
+
+
 def field_options(chosen: Mapping[str, tuple[str, str]]) -> list[click.Parameter]:
     """An option for each field of the training and of the plugins that are `chosen`: for each
     section its kind and the plugin's name."""
@@ -63,6 +81,13 @@ def field_options(chosen: Mapping[str, tuple[str, str]]) -> list[click.Parameter
         for section, options in fields.items()
         for field, option in options.items()
     ]
+
+
+def default_noise(data: Any) -> str:
+    """The label noise whose options may be given without its name, for data of that name."""
+    known = catalogue()["plugins"].get("data", {}).get(data, {}) if isinstance(data, str) else {}
+    usual = known.get("default_noise", "none")
+    return "symmetric" if usual == "none" else usual
 
 
 def catalogue() -> dict[str, Any]:
@@ -136,6 +161,9 @@ def _find() -> dict[str, Any]:
         assert row.plugin is not None
         options = {name: option(info) for name, info in row.plugin.model_fields.items()}
         plugins.setdefault(row.kind, {})[row.name] = {"says": row.description, "options": options}
+        if noise := getattr(row.plugin, "default_noise", None):
+            name = noise if isinstance(noise, str) else noise["name"]
+            plugins[row.kind][row.name]["default_noise"] = name
     train = {name: option(info) for name, info in Train.model_fields.items()}
     return {"plugins": plugins, "train": train}
 

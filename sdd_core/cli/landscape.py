@@ -6,15 +6,17 @@ from pathlib import Path
 
 import click
 
-from sdd_core.cli.options import File, no_plugin_option, store_option
+from sdd_core.cli.completion import run_names
+from sdd_core.cli.options import File, figure_options, no_plugin_option, store_option
 from sdd_core.cli.runs import find_run
 from sdd_core.cli.terminal import echo
 from sdd_core.errors import SddError
 from sdd_core.plugin_manager import load_plugins
+from sdd_core.look import Look
 
 
 @click.command()
-@click.argument("name", metavar="RUN")
+@click.argument("name", metavar="RUN", shell_complete=run_names())
 @click.option("--levels", default="", metavar="LIST",
               help="Which to draw, 0,10,25.  [default: six, evenly spread]")
 @click.option("--plane", is_flag=True,
@@ -23,6 +25,7 @@ from sdd_core.plugin_manager import load_plugins
 @click.option("--output", type=File(),
               default=Path("landscape.png"), show_default=True,
               help="Where to write, .png, .svg or .pdf; the numbers go to a .csv beside it.")
+@figure_options
 @store_option
 @no_plugin_option
 def landscape(
@@ -30,6 +33,9 @@ def landscape(
     levels: str,
     plane: bool,
     output: Path,
+    width: float | None,
+    font_size: float,
+    legend: str,
     store: Path,
     no_plugin: tuple[str, ...],
 ) -> None:
@@ -42,11 +48,12 @@ def landscape(
     from sdd_core.report.plot import check_form, write_beside  # noqa: PLC0415
 
     check_form(output)
+    look = Look(width, font_size, legend)
     try:
         chosen = [int(word) for word in levels.split(",") if word.strip()]
     except ValueError:
         raise SddError(f"--levels {levels!r} is no list of levels; expected 0,10,25") from None
     result = find_run(name, store, load_plugins(no_plugin)).result()
     draw = plane_figure if plane else landscape_figure
-    for file in write_beside(*draw(result, chosen), output):
+    for file in write_beside(*draw(result, chosen, look), output):
         echo(f"wrote {file}")

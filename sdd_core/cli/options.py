@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import math
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, get_args
 
 import click
 
 from sdd_core.cli.completion import names_of
+from sdd_core.look import Legend
 from sdd_core.plugin_manager import load_plugins
 
 LEFT_OUT = 1
@@ -97,6 +98,22 @@ tracker_option = click.option(
 )
 
 
+def figure_options(command: Any) -> Any:
+    """How figures look; see `sdd_core.look.Look`."""
+    for option in reversed(
+        [
+            click.option("--width", type=float, metavar="INCHES",
+                         help="Width of the figure; the height follows."),
+            click.option("--font-size", type=float, default=10.0, metavar="POINTS",
+                         show_default=True, help="Size of its text."),
+            click.option("--legend", type=click.Choice(get_args(Legend)), default="best",
+                         show_default=True, help="Where the legend stands."),
+        ]
+    ):
+        command = option(command)
+    return command
+
+
 def _named(option: str, kind: str, says: str) -> Any:
     return click.option(option, metavar="NAME", shell_complete=names_of(kind), help=says)
 
@@ -130,7 +147,7 @@ def experiment_options(command: Any) -> Any:
             _named("--pruner", "pruner", "Which weights go.  [default: imp]"),
             _named("--retrain", "schedule", "How a pruned level trains.  [default: rewind]"),
             _named("--data", "data", "Data set.  [default: digits]"),
-            _named("--noise", "noise", "Label noise.  [default: symmetric]"),
+            _named("--noise", "noise", "Label noise."),
             _named("--model", "model", "Network, torchvision:NAME, timm:NAME or "
                    "package.module:function.  [default: mlp]"),
             _named("--loss", "loss", "What training minimises.  [default: cross-entropy]"),

@@ -12,26 +12,39 @@ from sdd_core.analysis.findings import Findings
 from sdd_core.analysis.groups import Group, group
 from sdd_core.analysis.phases import percent
 from sdd_core.analysis.recommendation import recommend
-from sdd_core.cli.options import File, no_plugin_option, store_option
+from sdd_core.cli.completion import run_names
+from sdd_core.cli.options import File, figure_options, no_plugin_option, store_option
 from sdd_core.cli.runs import end_with
+from sdd_core.cli.settings import parse_words
 from sdd_core.cli.table import named_results
 from sdd_core.cli.terminal import console, echo
 from sdd_core.plugin_manager import load_plugins, warn_of_problems
+from sdd_core.look import Look
+from sdd_core.report.table import STYLES as PHASES
 
 
 @click.command()
-@click.argument("names", metavar="[RUN|FILE]...", nargs=-1)
+@click.argument("names", metavar="[RUN|FILE]...", nargs=-1, shell_complete=run_names(files=True))
 @click.option("--metric", "metrics", multiple=True, default=("test_accuracy",),
               show_default=True, metavar="NAME", help="What to draw; may be repeated.")
 @click.option("--output", type=File(),
               default=Path("plot.png"), show_default=True,
               help="Where to write, .png, .svg or .pdf; the numbers go to a .csv beside it.")
+@click.option("--labels", default="", metavar="LIST",
+              help="What the lines are called, in their order: clean,noisy.")
+@click.option("--title", help="In place of what the runs show; '' for none.")
+@figure_options
 @store_option
 @no_plugin_option
 def plot(
     names: tuple[str, ...],
     metrics: tuple[str, ...],
     output: Path,
+    labels: str,
+    title: str | None,
+    width: float | None,
+    font_size: float,
+    legend: str,
     store: Path,
     no_plugin: tuple[str, ...],
 ) -> None:
@@ -46,16 +59,19 @@ def plot(
     from sdd_core.report.plot import (  # noqa: PLC0415
         check_form,
         groups_figure,
+        renamed,
         write_figure,
     )
 
     check_form(output)
+    look = Look(width, font_size, legend)
     plugins = load_plugins(no_plugin)
     warn_of_problems(plugins)
     results, left_out = named_results(names, store, plugins)
-    groups = group(results)
+    groups = renamed(group(results), parse_words(labels))
     metrics = tuple(dict.fromkeys(metrics))
-    written = write_figure(groups_figure(groups, metrics), groups, metrics, output)
+    figure = groups_figure(groups, metrics, title, look)
+    written = write_figure(figure, groups, metrics, output)
     for one in groups:
         _print(one)
     # Each with each while that can be read, else the first with each.
@@ -73,10 +89,14 @@ def _print(one: Group) -> None:
     found, output = Findings(one), console()
     output.print(f"{one.label}: {found.verdict}", style="bold", soft_wrap=True)
     table = Table("phase", "begins", "ends", "seeds", box=None, header_style="bold")
-    for name, reach in found.reaches.items():
-        table.add_row(name, _between(reach.begins, reach.first), _between(reach.ends, reach.last),
-                      f"{reach.seeds} of {len(one.results)}")
-    output.print(table)
+    for name in PHASES:
+        if reach := found.reaches.get(name):
+            table.add_row(name, _between(reach.begins, reach.first),
+                          _between(reach.ends, reach.last), f"{reach.seeds} of {len(one.results)}")
+        else:
+            table.add_row(name, "none")
+    if found.reaches:
+        output.print(table)
     if threshold := found.interpolation_threshold:
         echo(f"  interpolation threshold: {threshold.said(percent)}")
     if advice := recommend(one):

@@ -13,11 +13,11 @@ from rich.table import Table
 
 from sdd_core.cli.completion import names_of
 from sdd_core.cli.options import no_plugin_option
-from sdd_core.cli.settings import type_name
+from sdd_core.cli.settings import noise_of, type_name
 from sdd_core.cli.terminal import console
 from sdd_core.errors import SddError, did_you_mean
 from sdd_core.experiment import options_that_name, sections
-from sdd_core.plugin import KINDS
+from sdd_core.plugin import KINDS, DataSource
 from sdd_core.plugin_base import article
 from sdd_core.plugin_manager import Plugins, Row, load_plugins, warn_of_problems
 
@@ -90,6 +90,9 @@ def _print(row: Row, output: Console) -> None:
     if plugin.source:
         output.print()
         output.print(f"Source: {plugin.source}")
+    if issubclass(plugin, DataSource):
+        output.print()
+        output.print(f"Label noise if none is asked for: {noise_of(plugin)}")
     if plugin.model_fields:
         table = Table("option", "type", "default", "bounds", "", box=None, header_style="bold")
         for option, info in plugin.model_fields.items():

@@ -9,7 +9,7 @@ from typing import Any
 
 import click
 
-from sdd_core.cli.completion import names_of
+from sdd_core.cli.completion import names_of, run_names
 from sdd_core.cli.interrupts import Interrupts
 from sdd_core.cli.options import (
     experiment_options,
@@ -47,7 +47,7 @@ def run(
 
 
 @click.command()
-@click.argument("name", metavar="RUN")
+@click.argument("name", metavar="RUN", shell_complete=run_names())
 @click.option("--trust", is_flag=True,
               help="Import the modules of the run's model and data although they are not those "
               "that it has imported before.")

@@ -12,13 +12,21 @@ from rich.table import Table
 
 from sdd_core.analysis.groups import group
 from sdd_core.analysis.recommendation import recommend
-from sdd_core.cli.options import LEFT_OUT, Folder, no_plugin_option, store_option
+from sdd_core.cli.completion import run_names
+from sdd_core.cli.options import (
+    LEFT_OUT,
+    Folder,
+    figure_options,
+    no_plugin_option,
+    store_option,
+)
 from sdd_core.cli.terminal import console, echo
 from sdd_core.errors import SddError
 from sdd_core.notices import say
 from sdd_core.files import damaged_entries
 from sdd_core.plugin_manager import Plugins, load_plugins, warn_of_problems
 from sdd_core.report import phase_table, result_table, write_report
+from sdd_core.look import Look
 from sdd_core.result import Result
 from sdd_core.run_folder import Run, open_run
 from sdd_core.stored_runs import overview, run_folders
@@ -96,24 +104,33 @@ def _print(rows: Sequence[Mapping[str, Any]]) -> None:
 
 
 @click.command()
-@click.argument("name", metavar="RUN")
+@click.argument("name", metavar="RUN", shell_complete=run_names())
 @store_option
 @click.option("--output", type=Folder(),
               help="Where to write; the run's own folder if not given.")
 @click.option("--json", "as_json", is_flag=True, help="Print the result as one JSON document.")
+@figure_options
 @no_plugin_option
 def report(
-    name: str, store: Path, output: Path | None, as_json: bool, no_plugin: tuple[str, ...]
+    name: str,
+    store: Path,
+    output: Path | None,
+    as_json: bool,
+    width: float | None,
+    font_size: float,
+    legend: str,
+    no_plugin: tuple[str, ...],
 ) -> None:
     """Page (HTML), table, figure (PNG, SVG) and CSV of RUN: a name that `sdd runs` lists, or a
     folder."""
+    look = Look(width, font_size, legend)
     plugins = load_plugins(no_plugin)
     warn_of_problems(plugins)
     result = find_run(name, store, plugins).result()
     if not result.levels:
         raise SddError(f"run {result.run} has no finished level yet; `sdd resume {result.folder}` "
                        "goes on with it")
-    files = write_report(result, output or result.folder / "report")
+    files = write_report(result, output or result.folder / "report", look)
     if as_json:
         click.echo(json.dumps(result.to_json(), allow_nan=False))
     else:

@@ -13,24 +13,28 @@ import click
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
-from sdd_core.cli.completion import field_options
+from sdd_core.cli.completion import default_noise, field_options
 from sdd_core.errors import SddError
 from sdd_core.experiment import (
     DEFAULTS,
     Train,
+    data_class,
+    default_names,
     options_that_name,
     override,
     parse_value,
     read_toml,
     sections,
+    usual_noise,
 )
-from sdd_core.plugin import Plugin, Pruner
+from sdd_core.plugin import DataSource, Plugin, Pruner
 from sdd_core.plugin_manager import Plugins, load_plugins
 from sdd_core.plugin_options import Takes
 from sdd_core.text import one_line
 
 _SEPARATOR = "__"
 _OPTIONS = "sdd_core.cli.settings.options"
+_NOISE = "sdd_core.cli.settings.noise"
 
 
 class ExperimentCommand(click.Command):
@@ -68,10 +72,12 @@ class ExperimentCommand(click.Command):
             fields = {}
         if ctx.resilient_parsing:
             # A shell asks what may come next, and nobody waits for torch with a finger on Tab.
-            ctx.meta[_OPTIONS] = field_options(_chosen(fields))
+            noise = default_noise(_name(fields, "data", DEFAULTS))
+            ctx.meta[_OPTIONS] = field_options(_chosen(fields, {**DEFAULTS, "noise": noise}))
         else:
             plugins = load_plugins(tuple(seen.get("no_plugin") or ()))
             ctx.meta[_OPTIONS] = _options(fields, plugins)
+            ctx.meta[_NOISE] = noise_of(_data(fields, plugins))
 
     def get_params(self, ctx: click.Context) -> list[click.Parameter]:
         """Those that the command always has, and those of the chosen plugins."""
@@ -81,6 +87,8 @@ class ExperimentCommand(click.Command):
         groups: dict[str, list[tuple[str, str]]] = {}
         for param in self.get_params(ctx):
             record = param.get_help_record(ctx)
+            if record and param.name == "noise" and _NOISE in ctx.meta:
+                record = record[0], f"{record[1]}  [default: {ctx.meta[_NOISE]}]"
             if record:
                 group = getattr(param, "group", "Options")
                 groups.setdefault(one_line(group), []).append((one_line(record[0]),
@@ -127,27 +135,44 @@ def _options(fields: Mapping[str, Any], plugins: Plugins) -> list[click.Paramete
     options: list[click.Parameter] = [
         FieldOption("train", name, info, "Training") for name, info in Train.model_fields.items()
     ]
-    for section, (kind, name) in _chosen(fields).items():
+    for section, (kind, name) in _chosen(fields, default_names(fields, plugins)).items():
         try:
             plugin: type[BaseModel] = plugins.find(kind, name)[0]
         except SddError:
             continue  # an unknown name is told, with the nearest ones, when the value is made
+        group = f"Options of {section} {name}"
+        usual = usual_noise(_data(fields, plugins), asked=False)["name"]
+        if section == "noise" and not fields.get("noise") and usual != name:
+            group += ", which any of them asks for"
         options += [
-            FieldOption(section, field, info, f"Options of {section} {name}")
-            for field, info in plugin.model_fields.items()
+            FieldOption(section, field, info, group) for field, info in plugin.model_fields.items()
         ]
     return options
 
 
-def _chosen(fields: Mapping[str, Any]) -> dict[str, tuple[str, str]]:
-    """The plugins that settings name, or else the default ones: section, or option of one, to
+def _data(fields: Mapping[str, Any], plugins: Plugins) -> type[DataSource]:
+    return data_class(_name(fields, "data", DEFAULTS), plugins)
+
+
+def noise_of(data: type[DataSource]) -> str:
+    """The label noise of experiments on this data that ask for none, `symmetric, rate=0.2`."""
+    options = usual_noise(data, asked=False)
+    return ", ".join([options.pop("name"), *(f"{name}={one}" for name, one in options.items())])
+
+
+def _name(fields: Mapping[str, Any], section: str, defaults: Mapping[str, str]) -> Any:
+    """The name of the plugin that a section has, or that `defaults` has for it."""
+    default = defaults.get(section)
+    table = fields.get(section, default)
+    return table.get("name", default) if isinstance(table, Mapping) else table
+
+
+def _chosen(fields: Mapping[str, Any], defaults: Mapping[str, str]) -> dict[str, tuple[str, str]]:
+    """The plugins that settings name, or else those of `defaults`: section, or option of one, to
     kind and name."""
     chosen = {}
     for section, kind in sections().items():
-        default = DEFAULTS.get(section)
-        table = fields.get(section, default)
-        name = table.get("name", default) if isinstance(table, Mapping) else table
-        if name is not None:
+        if (name := _name(fields, section, defaults)) is not None:
             chosen[section] = (kind.kind, str(name))
     for field, kind_name in options_that_name().items():
         section, _, option = field.partition(".")

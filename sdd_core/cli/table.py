@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from fnmatch import fnmatchcase
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from sdd_core.analysis.tidy import parquet_bytes, stored_results
 from sdd_core.analysis.tidy import table as tidy_table
+from sdd_core.cli.completion import run_names
 from sdd_core.cli.options import File, no_plugin_option, store_option
 from sdd_core.cli.runs import end_with, folder_of
 from sdd_core.errors import SddError
@@ -23,13 +25,14 @@ from sdd_core.plugin_manager import Plugins, load_plugins, warn_of_problems
 from sdd_core.result import Result
 from sdd_core.run_folder import open_run
 from sdd_core.stored_runs import is_run, results_of, run_folders
-from sdd_core.sweeps import expand
-from sdd_core.sweeps.settings import Recorded, nesting
 from sdd_core.text import csv_text
+
+if TYPE_CHECKING:
+    from sdd_core.sweeps.settings import Recorded
 
 
 @click.command()
-@click.argument("names", metavar="[RUN|FILE]...", nargs=-1)
+@click.argument("names", metavar="[RUN|FILE]...", nargs=-1, shell_complete=run_names(files=True))
 @store_option
 @click.option("--output", type=File(),
               help="Where to write, .csv or .parquet; CSV on standard output if not given.")
@@ -92,6 +95,8 @@ def _named(name: str, store: Path, plugins: Plugins) -> list[Path]:
 
 
 def _of_file(file: Path, store: Path, plugins: Plugins) -> list[Path]:
+    from sdd_core.sweeps import expand  # noqa: PLC0415 (torch, for which a shell must not wait)
+
     settings = read_toml(file)
     own = any(":" in str(settings.get(section)) for section in ("model", "data"))
     runs: dict[str, list[str]] = {}  # by what the file says; of several sources if need be
@@ -110,6 +115,8 @@ def _of_file(file: Path, store: Path, plugins: Plugins) -> list[Path]:
 def _recorded(store: Path, plugins: Plugins) -> dict[str, Recorded]:
     """What the runs in a store say about the users' own models and data, none of which is
     imported to find it out."""
+    from sdd_core.sweeps.settings import Recorded, nesting  # noqa: PLC0415 (torch, as above)
+
     known: dict[str, Recorded] = {}
     for folder in run_folders(store):
         try:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from sdd_core.files import write_atomic
+from sdd_core.look import Look
 from sdd_core.report.page import report_page
 from sdd_core.report.table import csv_table, html_table, phase_table, result_table
 
@@ -16,14 +17,14 @@ if TYPE_CHECKING:
 __all__ = ["html_table", "phase_table", "result_table", "write_report"]
 
 
-def write_report(result: Result, folder: Path) -> list[Path]:
+def write_report(result: Result, folder: Path, look: Look | None = None) -> list[Path]:
     """Write `report.html`, `levels.csv`, `figure.png` and `figure.svg`; returns their paths.
 
     The same result gives the same bytes. Raises SddError: a full disk, an unwritable folder.
     """
     from sdd_core.report.figure import result_figure, save_figure  # noqa: PLC0415 (matplotlib)
 
-    figure = result_figure(result)
+    figure = result_figure(result, look or Look())
     contents: dict[str, bytes | str] = {
         "report.html": report_page(result),
         "levels.csv": csv_table(result),

@@ -15,7 +15,8 @@ from matplotlib.ticker import LogFormatter
 
 from sdd_core.analysis.phases import percent
 from sdd_core.errors import SddError
-from sdd_core.report.figure import drawing
+from sdd_core.look import Look, line_style
+from sdd_core.report.figure import USUAL, WIDTH, add_legend, drawing
 from sdd_core.result import LevelResult, Result
 from sdd_core.text import csv_text
 
@@ -23,7 +24,9 @@ LOWEST = 1e-3
 """Training losses below it are drawn alike."""
 
 
-def landscape_figure(result: Result, levels: Sequence[int] = ()) -> tuple[Figure, str]:
+def landscape_figure(
+    result: Result, levels: Sequence[int] = (), look: Look = USUAL
+) -> tuple[Figure, str]:
     """Loss over the place along the line, a line for each level, dark for the densest; and the
     numbers as CSV, in which an empty cell is no number.
 
@@ -34,21 +37,24 @@ def landscape_figure(result: Result, levels: Sequence[int] = ()) -> tuple[Figure
     chosen = _chosen(result, "landscape", levels, f"`sdd run {result.folder / 'experiment.toml'} "
                      "--metric landscape` measures it")
     rows: list[dict[str, Any]] = []
-    with drawing(figsize=(7.2, 3.8)) as figure:
+    with drawing(look, *look.shape(WIDTH, 1)) as figure:
         panel = figure.subplots()
         for number, level in enumerate(chosen):
             line = level.metrics["landscape"]
             panel.plot([float(at) for at in line],
                        [math.nan if loss is None else loss for loss in line.values()],
-                       color=mpl.colormaps["viridis"](number / len(chosen)), label=_name(level))
+                       color=mpl.colormaps["viridis"](number / len(chosen)), label=_name(level),
+                       linestyle=line_style(number)["linestyle"])
             rows += _rows(level, line)
         panel.set_xlabel("place along a random direction, in norms of each filter")
         panel.set_ylabel("training loss")
-        panel.legend(loc="best", fontsize=8)
+        add_legend(figure, panel, look)
     return figure, csv_text(rows, ("level", "sparsity", "place", "loss"))
 
 
-def plane_figure(result: Result, levels: Sequence[int] = ()) -> tuple[Figure, str]:
+def plane_figure(
+    result: Result, levels: Sequence[int] = (), look: Look = USUAL
+) -> tuple[Figure, str]:
     """The loss over the plane as contours, a panel for each level, the same colour for the same
     loss in all of them; and the numbers as CSV. Otherwise as `landscape_figure`."""
     chosen = _chosen(result, "landscape_2d", levels, "the metric landscape measures it where an "
@@ -62,7 +68,9 @@ def plane_figure(result: Result, levels: Sequence[int] = ()) -> tuple[Figure, st
     norm, bounds = LogNorm(low, high), np.geomspace(low, high, 16)
     columns = min(3, len(chosen))
     shape = math.ceil(len(chosen) / columns), columns
-    with drawing(figsize=(2.7 * shape[1] + 0.9, 2.7 * shape[0] + 0.3)) as figure:
+    width = look.width or 2.7 * shape[1] + 0.9
+    side = max(width - 0.9, 0.9) / shape[1]
+    with drawing(look, width, side * shape[0] + 0.3) as figure:
         panels = list(figure.subplots(*shape, sharex=True, sharey=True, squeeze=False).flat)
         for panel in panels[len(chosen):]:
             panel.remove()
@@ -70,14 +78,15 @@ def plane_figure(result: Result, levels: Sequence[int] = ()) -> tuple[Figure, st
         for panel, level, (x, y, z) in zip(panels, chosen, grids, strict=True):
             panel.contourf(x, y, np.ma.masked_invalid(np.maximum(z, LOWEST)), bounds, norm=norm)
             panel.plot(0, 0, "+", color="white")
-            panel.set_title(_name(level), fontsize=9)
+            panel.set_title(_name(level), fontsize=look.size(0.9))
             panel.set_aspect("equal")
             rows += _rows(level, level.metrics["landscape_2d"])
         bar = figure.colorbar(ScalarMappable(norm), ax=panels, label="training loss")
         # As plain text, 0.5: matplotlib's own writes powers of ten as formulas.
         bar.ax.yaxis.set_major_formatter("{x:g}")
         bar.ax.yaxis.set_minor_formatter(LogFormatter(minor_thresholds=(2, 0.4)))
-        figure.supxlabel("place along two random directions, in norms of each filter", fontsize=10)
+        figure.supxlabel("place along two random directions, in norms of each filter",
+                         fontsize=look.size(1.0))
     return figure, csv_text(rows, ("level", "sparsity", "place", "place_2", "loss"))
 
 

@@ -87,7 +87,9 @@ def _facts(result: Result) -> str:
     """The numbers that people look for first."""
     run = group([result])[0]
     found = Findings(run)
-    facts = [("dense test accuracy", accuracy(result.levels[0].number("test_accuracy")), "")]
+    name, _, changed = result.noise.partition(", ")
+    facts = [("label noise", name, changed),
+             ("dense test accuracy", accuracy(result.levels[0].number("test_accuracy")), "")]
     for name, turn in (("valley", found.valley), ("peak", found.peak)):
         if turn:
             at, height = turn
@@ -106,8 +108,10 @@ def _facts(result: Result) -> str:
 
 
 def _phases(result: Result) -> str:
-    """Where each of the four phases lies."""
+    """Where each of the four phases lies; nothing where there are none."""
     spans, test = result.phases.named(), result.curve("test_accuracy")
+    if not spans:
+        return ""
     rows = ""
     for name in ("light", "critical", "sweet", "collapsed"):
         cells = ["none", "", ""]
@@ -120,7 +124,8 @@ def _phases(result: Result) -> str:
         rows += f"<tr><td>{mark}{name}</td>" + "".join(f"<td>{c}</td>" for c in cells) + "</tr>"
     head = "".join(f"<th>{title}</th>" for title in ("phase", "levels", "sparsity",
                                                     "test accuracy"))
-    return (f'<table class="phases"><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table>')
+    table = f'<table class="phases"><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table>'
+    return f'<section><h2>Phases</h2><div class="wide">{table}</div></section>'
 
 
 def _number(value: Any) -> float | None:

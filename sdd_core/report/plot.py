@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import math
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,8 +17,12 @@ from sdd_core.analysis.findings import Findings
 from sdd_core.analysis.groups import Group, group, place
 from sdd_core.errors import SddError, did_you_mean
 from sdd_core.files import write_atomic
+from sdd_core.look import Legend, Look, line_style
 from sdd_core.report.figure import (
     ABOVE_NAMES,
+    USUAL,
+    WIDTH,
+    add_legend,
     drawing,
     save_figure,
     shade,
@@ -30,30 +35,37 @@ if TYPE_CHECKING:
 
     from sdd_core.result import Result
 
-# Okabe and Ito's colours, which people see apart who do not see all colours; without yellow.
-COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#56b4e9", "#e69f00", "#000000")
-LINES = ("-", "--", ":")
 FORMS = ("png", "svg", "pdf")
-WIDTH, HEIGHT = 7.2, 2.9
 
 
 def plot(
     results: Iterable[Result] | Result,
     metrics: Sequence[str] = ("test_accuracy",),
     output: Path | str | None = None,
+    *,
+    width: float | None = None,
+    font_size: float = 10.0,
+    legend: Legend = "best",
+    labels: Sequence[str] = (),
+    title: str | None = None,
 ) -> Figure:
     """Metrics over sparsity, one below the other; runs that differ in their seed alone are one
     line, their mean, with a band of one standard deviation. A notebook shows the figure.
 
     output: where to write the figure, .png, .svg or .pdf; the numbers go to a .csv beside it. The
         same results give the same bytes.
+    width: in inches; the height follows. font_size: in points.
+    legend: 'best', a corner such as 'upper-left', 'right' or 'below' the panel, or 'none'.
+    labels: what the lines are called, one for each, in their order.
+    title: in place of what the runs show; '' for none.
 
-    Raises SddError: no such metric, another ending, no result, a full disk.
+    Raises SddError: no such metric, another ending, no result, a full disk, an impossible look.
     """
     from sdd_core.result import Result  # noqa: PLC0415 (for the type alone)
 
-    groups = group([results] if isinstance(results, Result) else results)
-    figure = groups_figure(groups, metrics)
+    look = Look(width, font_size, legend)
+    groups = renamed(group([results] if isinstance(results, Result) else results), labels)
+    figure = groups_figure(groups, metrics, title, look)
     if output is not None:
         write_figure(figure, groups, metrics, Path(output))
     return figure
@@ -86,8 +98,22 @@ def check_form(output: Path) -> str:
     return form
 
 
+def renamed(groups: Sequence[Group], labels: Sequence[str]) -> list[Group]:
+    """The groups with other labels; as they are where none are given. Raises SddError."""
+    if not labels:
+        return list(groups)
+    if len(labels) != len(groups):
+        names = "; ".join(one.label for one in groups)
+        raise SddError(f"labels: {len(labels)} for {len(groups)} line(s); give one for each, in "
+                       f"this order: {names}")
+    return [replace(one, label=label) for one, label in zip(groups, labels, strict=True)]
+
+
 def groups_figure(
-    groups: Sequence[Group], metrics: Sequence[str], title: str | None = None
+    groups: Sequence[Group],
+    metrics: Sequence[str],
+    title: str | None = None,
+    look: Look = USUAL,
 ) -> Figure:
     """The figure that `plot` makes. The title, if not given, is what the runs of one group show,
     or where one of two is better. The phases are shaded where there is one group."""
@@ -95,22 +121,22 @@ def groups_figure(
         raise SddError("there is no run to plot; `sdd runs` lists what is in the store")
     for metric in metrics:
         check_metric(groups, metric)
-    with drawing(figsize=(WIDTH, HEIGHT * len(metrics) + 0.9)) as figure:
+    with drawing(look, *look.shape(WIDTH, len(metrics))) as figure:
         panels = list(figure.subplots(len(metrics), 1, sharex=True, squeeze=False).flat)
         for panel, metric in zip(panels, metrics, strict=True):
             for number, one in enumerate(groups):
                 _line(panel, one, metric, number)
             panel.set_ylabel(metric.replace("_", " "))
         deepest = max(groups, key=lambda one: one.sparsity[-1])
-        sparsity_axis(panels[-1], deepest.sparsity)
+        sparsity_axis(panels[-1], deepest.sparsity, look)
         if len(groups) == 1:
             x = [place(value) for value in groups[0].sparsity]
             for panel in panels:
-                shade(panel, groups[0].phases, x, named=panel is panels[0])
+                shade(panel, groups[0].phases, x, named=look if panel is panels[0] else None)
         else:
-            panels[0].legend(loc="best", fontsize=8)
+            add_legend(figure, panels[0], look)
         panels[0].set_title(_title(groups, metrics) if title is None else title, wrap=True,
-                            pad=ABOVE_NAMES if len(groups) == 1 else None)
+                            pad=look.size(ABOVE_NAMES) if len(groups) == 1 else None)
     return figure
 
 
@@ -153,11 +179,10 @@ def _line(panel: Axes, one: Group, metric: str, number: int) -> None:
     found = one.statistics(metric)
     x = [place(value) for value in one.sparsity]
     mean, deviation = np.array(found.mean), np.nan_to_num(np.array(found.deviation))
-    colour = COLOURS[number % len(COLOURS)]
-    style = LINES[number // len(COLOURS) % len(LINES)]
-    panel.plot(x, mean, color=colour, linestyle=style, marker="o", markersize=2.5, linewidth=1.3,
-               label=one.label, clip_on=False)
-    panel.fill_between(x, mean - deviation, mean + deviation, color=colour, alpha=0.2, linewidth=0)
+    style = line_style(number)
+    panel.plot(x, mean, **style, markersize=3, linewidth=1.3, label=one.label, clip_on=False)
+    panel.fill_between(x, mean - deviation, mean + deviation, color=style["color"], alpha=0.2,
+                       linewidth=0)
 
 
 def _title(groups: Sequence[Group], metrics: Sequence[str]) -> str:

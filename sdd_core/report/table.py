@@ -33,7 +33,7 @@ def result_table(result: Result) -> Table:
     """The levels with the metrics that people look at first, and their phases."""
     shown = _shown(result)
     table = Table("level", "sparsity %", *shown, "phase", box=None, header_style="bold",
-                  caption_justify="left")
+                  caption=f"label noise: {result.noise}", caption_justify="left")
     for column in table.columns[:-1]:
         column.justify = "right"
     for level in result.levels:
@@ -42,7 +42,8 @@ def result_table(result: Result) -> Table:
         number, *cells = _cells(level, shown)
         if emptied := dead(level):
             number += "*"
-            table.caption = f"* dead, at level {level.level}: {emptied}"
+            table.caption = (f"label noise: {result.noise}\n"
+                             f"* dead, at level {level.level}: {emptied}")
         table.add_row(number, *cells, said, style=STYLES.get(phase, ""))
     return table
 
@@ -58,16 +59,15 @@ def phase_table(result: Result) -> Table:
                      f"{100 * result.sparsity[first]:.2f} to {100 * result.sparsity[last]:.2f}",
                      f"{accuracy(test[first])} to {accuracy(test[last])}")
         else:
-            # A collapse that was not reached is one that deeper levels would show.
-            reached = name == "collapsed" and spans
-            cells = ("", f"beyond {100 * result.sparsity[-1]:.2f}" if reached else "none", "")
+            cells = ("none", "", "")  # as on the page: what deeper levels would show, nobody knows
         table.add_row(name, *cells, style=style)
     return table
 
 
 def html_table(result: Result) -> str:
     """The same for a notebook."""
-    return f"<p>{html_text(result.phases.verdict)}</p>{levels_table(result)}"
+    return (f"<p>{html_text(result.phases.verdict)}</p>"
+            f"<p>label noise: {html_text(result.noise)}</p>{levels_table(result)}")
 
 
 def levels_table(result: Result) -> str:

@@ -46,6 +46,10 @@ class Plan:
     names: tuple[str, ...]
     tasks: tuple[Task, ...]
 
+    def __repr__(self) -> str:
+        return (f"<Plan of {len(self.names)} runs: {len(self.keys)} levels in {len(self.tasks)} "
+                "tasks>")
+
     @classmethod
     def of(cls, experiments: Sequence[Experiment]) -> Plan:
         """Cut the tree of all levels into tasks, parents before their children."""

@@ -13,8 +13,10 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, TimeElapsedColumn
 from rich.progress import Progress as Bar
 
+from sdd_core.applied_noise import noise_name
 from sdd_core.console import Description, Title, notice_console
 from sdd_core.notices import say
+from sdd_core.sweeps.estimate import Estimate
 from sdd_core.sweeps.plan import Plan, keys_in
 from sdd_core.sweeps.scheduler import Progress
 
@@ -35,24 +37,31 @@ class Count:
 
     def __init__(self, plan: Plan, store: Path) -> None:
         self.plan, self._store = plan, store
-        self._began = time.monotonic()
-        self._missing = set(plan.keys)
+        there = set(plan.there(store))
+        self._missing = set(plan.keys) - there
         self._failed: set[int] = set()
-        self.runs = self.done = 0
-        self.look()
-        # These say nothing about how fast levels are trained.
-        self._there_before = self.done
+        self.runs, self.done = 0, len(there)
+        # Those that were there before say nothing about how long the others take.
+        self._estimate = Estimate(plan)
 
     @property
     def levels(self) -> int:
         """Levels that are there or may still come."""
         return self.done + len(self._missing)
 
+    @property
+    def noises(self) -> str:
+        """The label noises of the runs, each once."""
+        names = (noise_name(experiment.noise) for experiment in self.plan.experiments)
+        return "; ".join(dict.fromkeys(names))
+
     def look(self) -> None:
         """Count the levels that have come."""
         come = self._missing & keys_in(self._store)
         self._missing -= come
         self.done += len(come)
+        if come:
+            self._estimate.came(come, self._missing, time.monotonic())
 
     def ended(self, run: int, failed: bool) -> None:
         """A run is done, or it failed: then nobody makes the levels that it alone needed."""
@@ -66,9 +75,8 @@ class Count:
 
     def __str__(self) -> str:
         text = f"runs {self.runs}/{len(self.plan.names)}, levels {self.done}/{self.levels}"
-        trained = self.done - self._there_before
-        if self._missing and trained:
-            left = (time.monotonic() - self._began) / trained * len(self._missing)
+        left = self._estimate.left(self._missing) if self._missing else None
+        if left is not None:
             text += f", about {duration(left)} left"
         return text
 
@@ -81,7 +89,7 @@ class Lines:
         self._shown = 0
         runs = len(count.plan.names)
         self._say(f"sweep of {runs} run{'s' * (runs != 1)}, {count.levels} levels, "
-                  f"{count.done} of them there already")
+                  f"{count.done} of them there already (label noise: {count.noises})")
 
     def look(self) -> None:
         self._count.look()

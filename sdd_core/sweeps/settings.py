@@ -32,7 +32,7 @@ from typing import Any
 from pydantic import BaseModel
 
 from sdd_core.errors import SddError
-from sdd_core.experiment import DEFAULTS, Experiment, sections
+from sdd_core.experiment import Experiment, default_names, sections
 from sdd_core.keys import digest, run_name
 from sdd_core.own.imported import option_types
 from sdd_core.plugin_manager import Plugins
@@ -106,30 +106,33 @@ def _choices(
     """The values that each field of a file is to take."""
     kinds = sections()
     fields = {name: info.annotation for name, info in Experiment.model_fields.items()}
+    usual = default_names(settings, plugins)
     return {
-        field: _of_section(field, value, plugins, recorded) if field in kinds
+        field: _of_section(field, value, usual.get(field), plugins, recorded) if field in kinds
         else _of_field(field, value, fields.get(field))
         for field, value in settings.items()
     }
 
 
 def _of_section(
-    section: str, value: Any, plugins: Plugins, recorded: Mapping[str, Recorded] | None
+    section: str, value: Any, usual: str | None, plugins: Plugins,
+    recorded: Mapping[str, Recorded] | None,
 ) -> list[Any]:
     """What a section that names a plugin stands for: names, or tables with one value a field."""
     # A tuple may be data that was handed over: training and test data.
     parts = _several(section, value) if isinstance(value, list) else [value]
-    return [one for part in parts for one in _of_plugin(section, part, plugins, recorded)]
+    return [one for part in parts for one in _of_plugin(section, part, usual, plugins, recorded)]
 
 
 def _of_plugin(
-    section: str, value: Any, plugins: Plugins, recorded: Mapping[str, Recorded] | None
+    section: str, value: Any, usual: str | None, plugins: Plugins,
+    recorded: Mapping[str, Recorded] | None,
 ) -> list[Any]:
     if recorded is not None and _is_own(section, value, plugins):
         value = {"name": value}
     if not isinstance(value, Mapping):
         return [value]
-    given = value.get("name", DEFAULTS.get(section))
+    given = value.get("name", usual)
     names = _several(f"{section}.name", given) if _is_list(given) else [given]
     tables: list[Any] = []
     for name in names:

@@ -77,7 +77,8 @@ def test_a_run_that_comes_twice_counts_once_with_the_most_levels():
 @pytest.mark.parametrize(
     ("settings", "labels"),
     [
-        ([{}], ["digits, symmetric, mlp, imp, rewind"]),
+        ([{}], ["digits, noise symmetric 0.4, mlp, imp, rewind"]),
+        ([{"noise": "none"}], ["digits, noise none, mlp, imp, rewind"]),
         ([{"noise": {"rate": 0.2}}, {"noise": {"rate": 0.4}}], ["noise 0.2", "noise 0.4"]),
         ([{"noise": "none"}, {"noise": {"rate": 0.4}}], ["noise 0", "noise 0.4"]),
         ([{"noise": "pair-flip"}, {}], ["noise pair-flip", "noise symmetric"]),

@@ -9,6 +9,7 @@ import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import click
 import pytest
 from click.shell_completion import ShellComplete
 
@@ -87,6 +88,53 @@ def test_options_of_a_plugin_that_is_an_option(complete):
     assert complete("run", "--train.optimizer.") == []
 
 
+@pytest.fixture
+def stores(tmp_path):
+    """Two stores with runs, of which one folder is none yet."""
+    for store, names in {"runs": ("digits-a", "digits-b", "mnist-a"), "other": ("own-a",)}.items():
+        for name in names:
+            (tmp_path / store / name).mkdir(parents=True)
+            (tmp_path / store / name / "experiment.toml").touch()
+    (tmp_path / "runs" / "digits-begun").mkdir()
+
+
+def takes_runs():
+    """The commands that take runs, by what their help calls the argument."""
+    context = click.Context(main)
+    commands = {name: main.get_command(context, name) for name in COMMANDS}
+    return [name for name, command in commands.items()
+            if any("RUN" in (param.metavar or "") for param in command.params
+                   if isinstance(param, click.Argument))]
+
+
+def test_these_take_runs():
+    assert takes_runs() == ["resume", "report", "table", "plot", "landscape"]
+
+
+@pytest.mark.parametrize("command", takes_runs())
+def test_names_of_runs(complete, stores, command, monkeypatch):
+    def names(*words):
+        return [one for one in complete(command, *words) if one != words[-1]]
+
+    assert names("") == ["digits-a", "digits-b", "mnist-a"]
+    assert names("di") == ["digits-a", "digits-b"]
+    assert names("zzz") == []
+    assert names("--store", "other", "o") == ["own-a"]
+    assert names("--store=other", "") == ["own-a"]
+    assert names("--store", "nowhere", "") == []
+    monkeypatch.setenv("SDD_STORE", "other")
+    assert names("") == ["own-a"]
+    assert names("--store", "runs", "m") == ["mnist-a"]
+
+
+def test_a_run_is_named_once_and_a_file_may_stand_beside_it(complete, stores):
+    assert "digits-a" not in complete("plot", "digits-a", "di")
+    shell = ShellComplete(main, {}, "sdd", "_SDD_COMPLETE")
+    kinds = {command: shell.get_completions([command], "")[0].type for command in takes_runs()}
+    assert kinds == {"resume": "dir", "report": "dir", "table": "file", "plot": "file",
+                     "landscape": "dir"}
+
+
 def test_a_line_with_mistakes_is_completed_as_far_as_it_goes(complete, tmp_path):
     (tmp_path / "broken.toml").write_text("= 3")
     assert complete("run", "broken.toml", "--pruner", "gr") == ["gradient", "grasp"]
@@ -94,14 +142,14 @@ def test_a_line_with_mistakes_is_completed_as_far_as_it_goes(complete, tmp_path)
     assert complete("run", "--pruner", "nobody", "--pruner.") == []
 
 
-def test_nobody_waits_for_torch(cache, tmp_path):
+def test_nobody_waits_for_torch(cache, tmp_path, stores):
     code = (
         "import sys\nfrom sdd_core.cli import main\n"
         "try:\n    main(prog_name='sdd')\nexcept SystemExit:\n    pass\n"
         "print('loaded:', sorted({'torch', 'sdd_plugins'} & set(sys.modules)))\n"
     )
     for line in ("sdd run --pruner gr", "sdd run --pruner gradient --pruner.b", "sdd sh",
-                 "sdd show sy"):  # fmt: skip
+                 "sdd show sy", "sdd resume di", "sdd plot di", "sdd report di"):  # fmt: skip
         environment = {**os.environ, "_SDD_COMPLETE": "bash_complete", "COMP_WORDS": line,
                        "COMP_CWORD": str(len(line.split()) - 1)}
         done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True,

@@ -6,6 +6,7 @@ import pytest
 from results import descent, made
 
 from sdd_core.analysis.groups import place
+from sdd_core.look import Look
 from sdd_core.report.figure import result_figure, save_figure
 
 
@@ -47,3 +48,17 @@ def test_results_with_little_in_them_can_be_drawn(test):
 
 def test_an_empty_network_can_be_drawn():
     assert drawn(made([0.9, 0.1], sparsity=[0.0, 1.0]), "svg")
+
+
+def test_the_curves_differ_without_colour_too():
+    upper, _ = result_figure(descent()).axes
+    test, train = upper.lines[:2]
+    assert test.get_marker() != train.get_marker()
+    assert test._dash_pattern != train._dash_pattern
+
+
+def test_it_has_the_look_that_is_asked_for():
+    figure = result_figure(descent(), Look(3.5, 7.0, "below"))
+    assert figure.get_figwidth() == 3.5
+    assert figure.legends
+    assert figure.axes[0].yaxis.label.get_size() == 7

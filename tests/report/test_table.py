@@ -1,11 +1,15 @@
 import csv
 import io
 import math
+import re
 from dataclasses import replace
 
+import pytest
 from results import LAYERS, descent, made
 from rich.console import Console
 
+from sdd_core.cli.runs import print_result
+from sdd_core.report.page import report_page
 from sdd_core.report.table import csv_table, html_table, phase_of, phase_table, result_table
 from sdd_core.result import Result
 
@@ -39,10 +43,11 @@ def test_csv_of_a_level_that_diverged_has_empty_cells():
 
 def test_table_shows_what_was_measured_and_no_other_column():
     text = shown(result_table(made([0.9, math.nan], train_accuracy=[0.95, 0.94])))
-    head, dense, pruned = text.splitlines()
+    head, dense, pruned, noise = text.splitlines()
     assert head.split() == ["level", "sparsity", "%", "test", "train", "phase"]
     assert dense.split() == ["0", "0.00", "0.900", "0.950"]
     assert pruned.split() == ["1", "20.00", "diverged", "0.940", "diverged"]
+    assert noise.strip() == "label noise: symmetric 0.4"
 
 
 def test_phase_table_names_the_four_phases_with_their_levels_and_accuracies():
@@ -56,17 +61,34 @@ def test_phase_table_names_the_four_phases_with_their_levels_and_accuracies():
     ]
 
 
-def test_phase_table_says_where_a_collapse_was_not_reached():
-    lines = shown(phase_table(made([0.9] * 8))).splitlines()
-    assert [line.split() for line in lines[2:]] == [
-        ["critical", "none"], ["sweet", "none"], ["collapsed", "beyond", "79.03"],
-    ]
+@pytest.mark.parametrize("result", [descent(), made([0.9] * 8), made([0.9] * 6 + [0.5, 0.4]),
+                                    made([0.7, 0.71, 0.7, 0.6, 0.59, 0.8, 0.81, 0.81])],
+                         ids=range(4))
+def test_terminal_and_page_say_the_same_of_each_phase(result):
+    rows = [re.split("  +", line.strip()) for line in
+            shown(phase_table(result)).splitlines()[1:]]
+    page = report_page(result).partition('<table class="phases">')[2].partition("</table>")[0]
+    for (name, *cells), row in zip(rows, page.split("<tr>")[2:], strict=True):
+        there = [cell for cell in re.findall("<td>(.*?)</td>", row) if cell]
+        assert name in there[0]
+        assert cells[0] == there[1]  # the levels, or none
+        assert len(cells) == len(there) - 1
+        if cells[0] == "none":
+            assert name not in result.phases.named()
+
+
+@pytest.mark.parametrize("result", [made([0.9, 0.8]), made([math.nan] * 3)], ids=range(2))
+def test_neither_terminal_nor_page_has_a_table_of_phases_where_there_are_none(result, capsys):
+    assert not result.phases.named()
+    print_result(result, [])
+    assert "collapsed" not in capsys.readouterr().out
+    assert "<h2>Phases</h2>" not in report_page(result)
 
 
 def test_without_a_test_accuracy_there_are_tables_without_phases():
     result = made([math.nan] * 3)
     assert [phase_of(result, level) for level in range(3)] == [""] * 3
-    rows = [line.split() for line in shown(result_table(result)).splitlines()[1:]]
+    rows = [line.split() for line in shown(result_table(result)).splitlines()[1:-1]]
     assert [row[-1] for row in rows] == ["diverged"] * 3
     assert shown(phase_table(result)).count("none") == 4
 

@@ -36,17 +36,28 @@ def make(store: Path, *tasks: int) -> None:
             level_folder(store, key).mkdir(parents=True)
 
 
+def make_one(store: Path, task: int, number: int) -> None:
+    """One level of a task."""
+    level_folder(store, PLAN.tasks[task].keys[number]).mkdir(parents=True)
+
+
 def test_levels_are_counted_and_the_rest_estimated(tmp_path: Path, clock: Clock) -> None:
     make(tmp_path, 0)
     count = Count(PLAN, tmp_path)
     assert str(count) == "runs 0/4, levels 1/10"
-    clock.now += 30
-    make(tmp_path, 1, 3)
-    count.look()
-    # 3 levels in 30 s, 6 to come; the one that was there before counts for nothing.
-    assert str(count) == "runs 0/4, levels 4/10, about 60 s left"
+    for position in (1, 2):
+        for number in (0, 1):
+            clock.now += 30
+            make_one(tmp_path, position, number)
+            count.look()
+            # What single levels take is known when two have come one after the other; of the first
+            # it is not known when it was begun.
+            known = (position, number) == (2, 1)
+            assert ("left" in str(count)) == known
+    # Both of seed 0's runs are there: of seed 1 the dense level and two chains of two.
+    assert str(count) == "runs 0/4, levels 5/10, about 2 min left"
     count.ended(0, failed=False)
-    assert str(count).startswith("runs 1/4, levels 4/10")
+    assert str(count).startswith("runs 1/4, levels 5/10")
 
 
 def test_levels_that_nobody_makes_any_more_are_not_waited_for(
@@ -79,10 +90,10 @@ def test_lines(tmp_path: Path, clock: Clock) -> None:
         shown.ended(1, "the reason")
     first, second = PLAN.names[:2]
     assert stream.getvalue().splitlines() == [
-        "sweep of 4 runs, 10 levels, 0 of them there already",
-        "runs 0/4, levels 1/10, about 6 min left",
-        f"run {first} done (runs 1/4, levels 3/10, about 3 min left)",
-        f"run {second} failed: the reason (runs 2/4, levels 3/8, about 2 min left)",
+        "sweep of 4 runs, 10 levels, 0 of them there already (label noise: symmetric 0.4)",
+        "runs 0/4, levels 1/10",
+        f"run {first} done (runs 1/4, levels 3/10)",
+        f"run {second} failed: the reason (runs 2/4, levels 3/8)",
     ]
 
 

@@ -30,6 +30,7 @@ class _Cifar(DataSource):
     label_names: the label bytes before each image, the class last, and how many values each has.
     """
 
+    default_noise = "symmetric"
     source = "Krizhevsky (2009), Learning multiple layers of features from tiny images"
 
     archive: ClassVar[str]

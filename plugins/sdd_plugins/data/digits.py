@@ -22,6 +22,7 @@ class Digits(DataSource):
     """
 
     name = "digits"
+    default_noise = "symmetric"
     source = "UCI Optical Recognition of Handwritten Digits (Alpaydin and Kaynak, 1998)"
 
     def load(self, root: Path | None) -> Dataset:

@@ -29,6 +29,7 @@ class Mnist(DataSource):
     """MNIST: 70,000 handwritten digits of 28x28 pixels."""
 
     name = "mnist"
+    default_noise = "symmetric"
     source = (
         "LeCun, Bottou, Bengio and Haffner (1998), Gradient-based learning applied to "
         "document recognition"

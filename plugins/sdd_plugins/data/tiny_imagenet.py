@@ -26,6 +26,7 @@ class TinyImageNet(DataSource):
     """
 
     name = "tiny-imagenet"
+    default_noise = "symmetric"
     source = "Le and Yang (2015), Tiny ImageNet visual recognition challenge"
 
     size: Literal[32, 64] = Field(default=32, description="pixels on each side; the files have 64")

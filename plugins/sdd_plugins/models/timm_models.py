@@ -8,15 +8,17 @@ from pydantic import ConfigDict, Field
 from torch import nn
 
 from sdd_core import Model, SddError
-from sdd_plugins.models.names import nearest
+from sdd_plugins.models.names import nearest, options_explained, refuse_options
 
 
 class TimmModel(Model):
-    """A network of timm with fresh weights, as `timm:vit_tiny_patch16_224`.
+    """A network of timm, as `timm:vit_tiny_patch16_224`.
 
     It is made for the data's number of channels and, where its architecture depends on it, for
     the size of the images. Further options are arguments of `timm.create_model`, such as
-    `patch_size` or `drop_path_rate`. Needs `pip install 'sdd[timm]'`.
+    `patch_size` or `drop_path_rate`. Weights are fresh, unless `pretrained` is true: then the dense
+    network starts from trained ones, from Hugging Face's cache or downloaded into it, and levels
+    that start anew from fresh ones. Needs `pip install 'sdd[timm]'`.
     """
 
     name = "timm"
@@ -27,6 +29,18 @@ class TimmModel(Model):
     architecture: str = Field(description="its name in timm, such as vit_tiny_patch16_224")
 
     def build(self, input_shape: tuple[int, ...], num_classes: int) -> nn.Module:
+        """With trained weights, where they are asked for. Raises SddError: an unknown name or
+        option, weights that are not there."""
+        return self._made(input_shape, num_classes, dict(self.model_extra or {}))
+
+    def fresh(self, input_shape: tuple[int, ...], num_classes: int) -> nn.Module:
+        """With fresh weights."""
+        options = {**(self.model_extra or {}), "pretrained": False}
+        return self._made(input_shape, num_classes, options)
+
+    def _made(
+        self, input_shape: tuple[int, ...], num_classes: int, given: dict[str, Any]
+    ) -> nn.Module:
         try:
             import timm  # noqa: PLC0415 (takes seconds, and may be missing)
         except ImportError:
@@ -35,17 +49,40 @@ class TimmModel(Model):
         if not timm.is_model(self.architecture):
             raise SddError(f"model 'timm:{self.architecture}': timm has no such network; "
                            f"{nearest(self.architecture, timm.list_models())}")
+        label = f"{self.name}:{self.architecture}"
+        refuse_options(label, given, {"num_classes", "in_chans"})
         options: dict[str, Any] = {
-            "pretrained": False,
-            "num_classes": num_classes,
-            "in_chans": input_shape[0],
-            **(self.model_extra or {}),
+            "pretrained": False, "num_classes": num_classes, "in_chans": input_shape[0], **given,
         }
         # Transformers are built for one size of image; convolutions refuse to be told one.
         size = {} if "img_size" in options else {"img_size": tuple(input_shape[1:])}
-        try:
-            return timm.create_model(self.architecture, **options, **size)
-        except TypeError as error:
-            if not size or "img_size" not in str(error):
-                raise
-            return timm.create_model(self.architecture, **options)
+
+        def make(**more: Any) -> nn.Module:
+            try:
+                return timm.create_model(self.architecture, **options, **more)
+            except OSError as error:
+                if not options["pretrained"]:
+                    raise
+                reason = " ".join(str(error).split())
+                raise SddError(
+                    f"model {label!r}: its trained weights are not in {_cache()} and cannot be "
+                    f"downloaded ({reason}); download them where there is a network, and set "
+                    "HF_HOME to that folder's parent"
+                ) from None
+
+        with options_explained(label, given, tuple):
+            try:
+                return make(**size)
+            except TypeError as error:
+                if not size or "img_size" not in str(error):
+                    raise
+                return make()
+
+
+def _cache() -> str:
+    """Where timm looks for trained weights."""
+    try:
+        from huggingface_hub import constants  # noqa: PLC0415 (comes with timm)
+    except ImportError:
+        return "Hugging Face's cache"
+    return str(constants.HF_HUB_CACHE)

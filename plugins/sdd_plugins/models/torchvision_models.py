@@ -2,17 +2,28 @@
 
 from __future__ import annotations
 
-from pydantic import ConfigDict, Field
+import inspect
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlparse
+
+import torch
+from pydantic import ConfigDict, Field, model_validator
 from torch import nn
 
 from sdd_core import Model, SddError
-from sdd_plugins.models.names import nearest
+from sdd_plugins.models.names import nearest, options_explained, refuse_options
 
 
 class TorchvisionModel(Model):
-    """A classifier of torchvision.models with fresh weights, as `torchvision:resnet50`.
+    """A classifier of torchvision.models, as `torchvision:resnet50`.
 
     Further options are arguments of torchvision's function, such as `norm_layer` or `dropout`.
+    Weights are fresh, unless `weights` names trained ones, such as `DEFAULT`: they are taken from
+    torchvision's cache, or downloaded into it, and are what the dense network starts from. Layers
+    that do not fit the data's number of classes are fresh, and so are all in levels that start
+    anew.
     """
 
     name = "torchvision"
@@ -22,14 +33,91 @@ class TorchvisionModel(Model):
 
     architecture: str = Field(description="its name in torchvision.models, such as resnet50")
 
+    @model_validator(mode="before")
+    @classmethod
+    def _with_weights_by_their_own_name(cls, options: Any) -> Any:
+        """`DEFAULT` means other weights in other versions of torchvision; records name them."""
+        if not isinstance(options, Mapping) or "weights" not in options:
+            return options
+        named = {name: value for name, value in options.items() if name != "weights"}
+        if options["weights"] is None or options.get("architecture") not in _architectures():
+            return named
+        weights = _weights(str(options["architecture"]), options["weights"])
+        return {**named, "weights": weights.name}
+
     def build(self, input_shape: tuple[int, ...], num_classes: int) -> nn.Module:
+        """With trained weights, where there are any. Raises SddError: an unknown name or option,
+        weights that are not there."""
+        network = self.fresh(input_shape, num_classes)
+        options = dict(self.model_extra or {})
+        if name := options.pop("weights", None):
+            trained = self._trained(_weights(self.architecture, name), options)
+            here = network.state_dict()
+            fitting = {name: value for name, value in trained.items()
+                       if name in here and here[name].shape == value.shape}
+            network.load_state_dict(fitting, strict=False)
+        return network
+
+    def fresh(self, input_shape: tuple[int, ...], num_classes: int) -> nn.Module:
+        """With fresh weights."""
         from torchvision import models  # noqa: PLC0415 (takes seconds)
 
-        names = models.list_models(module=models)
+        names = _architectures()
         if self.architecture not in names:
-            raise SddError(f"model 'torchvision:{self.architecture}': torchvision.models has no "
-                           f"such classifier; {nearest(self.architecture, names)}")
-        options = self.model_extra or {}
-        return models.get_model(
-            self.architecture, weights=None, num_classes=num_classes, **options
-        )
+            raise SddError(f"model {self._label!r}: torchvision.models has no such classifier; "
+                           f"{nearest(self.architecture, names)}")
+        options = {name: value for name, value in (self.model_extra or {}).items()
+                   if name != "weights"}
+        refuse_options(self._label, options, {"num_classes"})
+        with options_explained(self._label, options, self._known):
+            return models.get_model(
+                self.architecture, weights=None, num_classes=num_classes, **options
+            )
+
+    @property
+    def _label(self) -> str:
+        return f"{self.name}:{self.architecture}"
+
+    def _known(self) -> set[str]:
+        """The options that the network's class takes, and its function does not set itself."""
+        from torchvision import models  # noqa: PLC0415
+
+        kind = type(models.get_model(self.architecture, weights=None))
+        return {name for name, parameter in inspect.signature(kind).parameters.items()
+                if parameter.default is not parameter.empty} - {"num_classes"} | {"weights"}
+
+    def _trained(self, weights: Any, options: Mapping[str, Any]) -> Mapping[str, torch.Tensor]:
+        """The weights of torchvision's network for its own classes. Raises SddError."""
+        from torchvision import models  # noqa: PLC0415
+
+        file = Path(torch.hub.get_dir(), "checkpoints", Path(urlparse(weights.url).path).name)
+        with options_explained(self._label, {"weights": weights.name, **options}, self._known):
+            try:
+                network = models.get_model(self.architecture, weights=weights, progress=False,
+                                           **options)
+            except OSError as error:
+                reason = " ".join(str(error).split())
+                raise SddError(
+                    f"model {self._label!r}: the weights {weights.name} are not in {file} and "
+                    f"cannot be downloaded ({reason}); put {weights.url} there, or set TORCH_HOME "
+                    "to the folder that has them in hub/checkpoints"
+                ) from None
+        return network.state_dict()
+
+
+def _architectures() -> list[str]:
+    from torchvision import models  # noqa: PLC0415
+
+    return models.list_models(module=models)
+
+
+def _weights(architecture: str, name: Any) -> Any:
+    """torchvision's trained weights of that name. Raises ValueError."""
+    from torchvision import models  # noqa: PLC0415
+
+    there = models.get_model_weights(architecture)
+    short = name.removeprefix(f"{there.__name__}.") if isinstance(name, str) else name
+    if not isinstance(short, str) or short not in there.__members__:
+        raise ValueError(f"weights {name!r}: torchvision has no such weights of {architecture}; "
+                         f"there are {', '.join(there.__members__)}")
+    return there[short]

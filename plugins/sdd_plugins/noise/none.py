@@ -1,7 +1,9 @@
 """No label noise."""
 
+from typing import Any
+
 import torch
-from pydantic import Field
+from pydantic import Field, field_validator
 from torch import Tensor
 
 from sdd_core import Dataset, LabelNoise
@@ -13,6 +15,14 @@ class NoNoise(LabelNoise):
     name = "none"
 
     rate: float = Field(default=0.0, ge=0, le=0, description="0, for no label is wrong")
+
+    @field_validator("rate", mode="before")
+    @classmethod
+    def _asks_for_noise(cls, rate: Any) -> Any:
+        if isinstance(rate, int | float) and rate > 0:
+            raise ValueError(f"noise 'none' leaves all labels as they are, but rate is {rate}; "
+                             "name the noise too, for example noise.name = symmetric")
+        return rate
 
     def corrupt(self, labels: Tensor, data: Dataset, generator: torch.Generator) -> Tensor:
         return labels.clone()
