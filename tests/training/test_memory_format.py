@@ -51,10 +51,12 @@ def test_channels_last_where_it_is_safe(network, safe):
 
 def test_networks_are_built_in_the_usual_layout():
     """Pruners and metrics differentiate them too."""
-    model = nn.Sequential(nn.Conv2d(1, 4, 3), nn.Flatten(), nn.Linear(144, 10))
+    layers = nn.Conv2d(1, 4, 3), nn.Conv2d(4, 4, 3), nn.Flatten(), nn.Linear(64, 10)
+    model = nn.Sequential(*layers)
     given = model.to(memory_format=torch.channels_last)
     parts = Parts(Experiment.make({"model": given}), None, CPU)
-    assert parts.build(0)[0].weight.is_contiguous()
+    assert not given[1].weight.is_contiguous()
+    assert parts.build(0)[1].weight.is_contiguous()
 
 
 # On a processor with AVX-512 too the kernels of AVX2, which are those that fail.
