@@ -65,7 +65,8 @@ class Parts:
             if parameter.requires_grad and parameter.dtype != torch.float32:
                 raise SddError(f"model {label(model)!r} has the parameter {name!r} of type "
                                f"{parameter.dtype}; expected torch.float32 for all that trains")
-        return keep_zeros(network)
+        # Torch's usual layout, whatever the model's was: `training.trainer.memory_format` says why.
+        return keep_zeros(network.to(memory_format=torch.contiguous_format))
 
     def start(self) -> nn.Module:
         """The dense network before its first step: as it is initialised, or pretrained."""

@@ -61,7 +61,7 @@ class FlatTrainer:
 
     Parameters, gradients, momenta and masks are one flat buffer each, and the network's tensors
     are views of them: an update is a few operations, however many layers there are. Convolutions
-    are kept channels-last. Masking the gradient, weight decay included, keeps the momentum of
+    are kept channels-last where that is safe. Masking the gradient, weight decay included, keeps the momentum of
     pruned weights at zero, and so the weights exactly where they are.
     """
 
@@ -77,7 +77,7 @@ class FlatTrainer:
         objective: Objective | None = None,
     ) -> None:
         if data.device.type in {"cpu", "cuda"} and data.data.train.images.dim() == 4:
-            network = network.to(memory_format=torch.channels_last)
+            network = network.to(memory_format=memory_format(network, data.device))
         self.network = network
         self._data = data
         self._train = train
@@ -248,6 +248,35 @@ def restore_memory(
 def dense_stride(tensor: Tensor) -> tuple[int, ...]:
     """The order of its numbers in memory, without the gaps that a view may have."""
     return torch.empty_like(tensor, device="meta").stride()
+
+
+# Numbers in the widest vector register (AVX-512).
+VECTOR = 16
+
+
+def memory_format(network: nn.Module, device: torch.device) -> torch.memory_format:
+    """How the weights of a network's convolutions lie in memory: channels-last, which is faster,
+    unless oneDNN would write where it must not.
+
+    On the CPU its gradient of a strided 1x1 convolution, channels-last, writes past its workspace
+    where there are fewer input channels than a vector has numbers: heap corruption with one
+    thread, wrong gradients or a deadlock with more (uxlfoundation/oneDNN issue 6035, in torch
+    2.14.1). Seen with AVX2, 2 to 7 channels, and not with AVX-512; the rule goes by the wider
+    vector everywhere, so that no processor computes otherwise than another. One such layer is
+    enough: torch takes a convolution as channels-last where its input or its weight is.
+    """
+    if device.type != "cpu":
+        return torch.channels_last
+    harmless = {
+        id(module.weight) for module in network.modules()
+        if isinstance(module, nn.Conv2d) and set(module.stride) == {1}
+    }
+    # A weight of any other layer may be used with a stride: what its forward does is not known.
+    narrow = any(
+        p.dim() == 4 and p.shape[2:] == (1, 1) and p.shape[1] < VECTOR and id(p) not in harmless
+        for p in network.parameters()
+    )
+    return torch.contiguous_format if narrow else torch.channels_last
 
 
 def norm_scales(network: nn.Module) -> set[str]:
