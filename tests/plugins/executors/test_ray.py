@@ -15,6 +15,8 @@ import sdd_core
 from sdd_core import SddError
 from sdd_plugins.executors.ray import Ray
 
+pytestmark = pytest.mark.slow
+
 FILE = """
 seed = [0, 1]
 pruner = ["imp", "random"]
