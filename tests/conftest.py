@@ -2,6 +2,7 @@
 
 import os
 
+import pytest
 from hypothesis import HealthCheck, settings
 
 # Tests run side by side, one on a core: threads of each would only get in each other's way. Set
@@ -15,3 +16,13 @@ for variable in ("SDD_STORE", "SDD_NO_PLUGIN"):
 # How long an example takes says nothing: it may be the first, which compiles, or wait for a core.
 settings.register_profile("sdd", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("sdd")
+
+SLOW = ("examples", "extras")
+"""Folders of which every test is slow."""
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items):
+    for item in items:
+        if item.path.parent.name in SLOW:
+            item.add_marker("slow")

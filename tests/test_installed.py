@@ -13,6 +13,8 @@ from pathlib import Path
 import pytest
 from support import add_distribution
 
+pytestmark = pytest.mark.slow
+
 SDD = [sys.executable, "-c", "from sdd_core.cli import main; main()"]
 
 PRUNER = """

@@ -8,6 +8,8 @@ import pytest
 
 import sdd_core
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def store(tmp_path_factory):

@@ -17,6 +17,8 @@ from sdd_core.sweeps import make_executor
 from sdd_core.sweeps.progress import Silent
 from sdd_core.sweeps.work import Place
 
+pytestmark = pytest.mark.slow
+
 SCALES = """
 [[small]]
 title = "Few digits"

@@ -13,6 +13,8 @@ from support import KillMyself, contents, draws, go, in_child, small
 from sdd_core import files, hookimpl
 from sdd_core.training import loop as training
 
+pytestmark = pytest.mark.slow
+
 SCHEDULES = [
     "finetune",
     "lr-rewind",

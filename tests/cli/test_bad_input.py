@@ -139,6 +139,7 @@ def test_a_plugin_that_was_blocked_is_named_when_it_is_asked_for(sdd):
     assert "blocked by the user" in line
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs a device that is always full")
 @pytest.mark.parametrize("word", ["--help", "list-plugins", "schema"])
 def test_an_output_that_is_full_is_one_line(word):

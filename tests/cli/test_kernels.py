@@ -24,6 +24,7 @@ def table(store: Path) -> Path:
     return store / ".shared" / "kernels.json"
 
 
+@pytest.mark.slow
 def test_measures_for_a_store_and_goes_back_to_the_defaults(tmp_path):
     assert Store(tmp_path).kernel_costs() == KernelCosts()
     output = fit("--store", str(tmp_path), "--repeats", "1")

@@ -41,6 +41,7 @@ def site(folders: dict[str, Path], tmp_path_factory: pytest.TempPathFactory) -> 
     return folder
 
 
+@pytest.mark.slow
 def test_its_tests_pass_as_generated(folders, site):
     environment = {**os.environ, "PYTHONPATH": str(site), "OMP_NUM_THREADS": "1"}
     pytest_command = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "-p", "no:xdist"]
@@ -106,6 +107,7 @@ def test_what_exists_is_left_alone(sdd, tmp_path):
     assert "'recipe' is not one of" in refused(sdd("new-plugin", "mine", "--kind", "recipe"))
 
 
+@pytest.mark.slow
 def test_the_templates_are_in_the_wheel(tmp_path):
     hatch = [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", str(tmp_path)]
     subprocess.run(hatch, cwd=ROOT, check=True, capture_output=True)

@@ -83,6 +83,7 @@ def test_help_has_those_of_the_plugin_that_is_chosen(sdd):
     assert "--train.optimizer." not in sdd("run", "--help").stdout
 
 
+@pytest.mark.slow
 def test_a_sweep_over_them_is_labelled_by_them(sdd, tmp_path):
     (tmp_path / "s.toml").write_text(
         'levels = 0\n[model]\nwidths = [8]\n[train]\nepochs = 1\nlr = 0.01\n'

@@ -148,6 +148,7 @@ def test_a_list_is_written_with_commas_or_as_toml(sdd, tmp_path, word):
     assert tomllib.loads(text)["model"]["widths"] == expected
 
 
+@pytest.mark.slow
 def test_ctrl_c_stops_with_one_line_and_the_same_command_goes_on(tmp_path):
     command = [*SDD, "run", *FAST, "--levels", "300", "--store", str(tmp_path)]
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}

@@ -61,6 +61,7 @@ def test_a_dry_run_counts_what_is_there(sdd: Sdd, tmp_path: Path, file: Path) ->
     assert json.loads(sdd("sweep", file, "--dry-run", "--json").stdout) == counts
 
 
+@pytest.mark.slow
 def test_lines_in_a_pipe_and_what_was_found(sdd: Sdd, file: Path) -> None:
     words = ("sweep", file, "--workers", 2, "--device", "cpu", "--set", "seed=0")
     done = sdd(*words)

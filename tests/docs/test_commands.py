@@ -55,6 +55,7 @@ def as_it_was(tmp_path: Path) -> Iterator[None]:
             del sys.modules[name]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("page", [page for page in PAGES if "```" in page.read_text()],
                          ids=lambda page: page.stem)
 def test_the_commands_of_a_page(

@@ -67,6 +67,7 @@ def _run(package: Path, home: Path) -> tuple[str, Path]:
     return output[0], Path(output[1])
 
 
+@pytest.mark.slow
 def test_a_second_process_compiles_nothing_though_the_package_cannot_be_written(tmp_path):
     source = Path(sdd_core.sparse.__file__).parents[1]
     package, home = tmp_path / "site-packages", tmp_path / "home"

@@ -209,7 +209,7 @@ class Changed(ResNet):
 
 
 def replace(name: str, part: nn.Module):
-    return lambda model: model.set_submodule(name, part)
+    return lambda model: setattr(model, name, part)
 
 
 @pytest.mark.parametrize(
@@ -230,7 +230,7 @@ def replace(name: str, part: nn.Module):
         replace("blocks", nn.Sequential(nn.Conv2d(6, 12, 3, 1, 1, bias=False), nn.ReLU())),
         lambda model: model.bn.weight.requires_grad_(False),
         lambda model: model.register_buffer("count", torch.zeros(1)),
-        lambda model: model.blocks[1].set_submodule("conv2", model.blocks[1].conv1),
+        lambda model: replace("conv2", model.blocks[1].conv1)(model.blocks[1]),
         lambda model: model.conv.register_forward_hook(lambda module, inputs, output: -output),
     ],
 )

@@ -12,6 +12,7 @@ STEP = 1e6
 """Nanoseconds that every step takes by that clock."""
 
 
+@pytest.mark.slow
 def test_costs_are_nanoseconds_for_each_weight(monkeypatch):
     ticks = count()
     monkeypatch.setattr(fit, "perf_counter", lambda: next(ticks) * STEP / 1e9)

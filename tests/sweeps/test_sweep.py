@@ -21,6 +21,8 @@ from sdd_core import SddError, load_plugins
 from sdd_core.sweeps import SweepError, expand
 from sdd_core.sweeps.plan import Plan
 
+pytestmark = pytest.mark.slow
+
 SEEDS, PRUNERS = [0, 1], ["imp", "random"]
 FILE = """
 seed = [0, 1]

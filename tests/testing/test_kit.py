@@ -150,6 +150,7 @@ def test_every_kind_has_its_own_function():
     assert {f"check_{kind}" for kind in KINDS} <= set(testing.__all__)
 
 
+@pytest.mark.slow
 def test_the_kit_needs_no_test_runner():
     code = ("import sys, sdd_core.testing\n"
             "assert not {'pytest', '_pytest', 'hypothesis'} & set(sys.modules)")

@@ -197,6 +197,9 @@ def test_workers_do_not_outlive_a_sweep_that_was_killed(tmp_path: Path) -> None:
 import sys
 from pathlib import Path
 from plugins.executors.test_local import Local, sleep
+
+pytestmark = pytest.mark.slow
+
 if __name__ == "__main__":
     Local(workers=1).open(1).submit(sleep, Path(sys.argv[1])).result()
 """

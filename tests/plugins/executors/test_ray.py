@@ -16,6 +16,8 @@ from plugins.executors.test_local import lives
 from sdd_core import SddError
 from sdd_plugins.executors.ray import Ray
 
+pytestmark = pytest.mark.slow
+
 FILE = """
 seed = [0, 1]
 pruner = ["imp", "random"]
