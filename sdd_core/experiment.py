@@ -287,7 +287,8 @@ class Experiment(Frozen):
     def _a_sparsity_for_each_level(self, info: ValidationInfo) -> Experiment:
         given = self.pruner.sparsity
         recorded = (info.context or {}).get("recorded")  # earlier versions took them
-        if isinstance(given, tuple) and self.levels < len(given) and not recorded:
+        # Without any level, the dense network alone is wanted.
+        if isinstance(given, tuple) and 0 < self.levels < len(given) and not recorded:
             raise ValueError(
                 f"pruner.sparsity is given for {len(given)} levels, but levels is {self.levels}; "
                 "set levels to that, or leave out the sparsities that are not wanted"

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import csv
-import io
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import matplotlib as mpl
@@ -14,6 +12,7 @@ from matplotlib.figure import Figure
 from sdd_core.analysis.groups import Group
 from sdd_core.analysis.phases import percent
 from sdd_core.report.figure import STYLE, ShownFigure
+from sdd_core.text import csv_text
 
 LINES = ("-", "--", "-.", ":")
 
@@ -88,16 +87,12 @@ def curves_figure(curves: Sequence[Curve]) -> Figure:
 
 def curves_csv(curves: Sequence[Curve]) -> str:
     """A row for each place of each curve."""
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(["metric", "group", "level", "sparsity", "place", "mean"])
-    writer.writerows(row for curve in curves for row in _rows(curve))
-    return text.getvalue()
-
-
-def _rows(curve: Curve) -> Iterator[tuple[object, ...]]:
-    for place, value in zip(curve.places.tolist(), curve.values.tolist(), strict=True):
-        yield curve.metric, curve.group, curve.level, curve.sparsity, place, value
+    return csv_text([
+        {"metric": curve.metric, "group": curve.group, "level": curve.level,
+         "sparsity": curve.sparsity, "place": place, "mean": value}
+        for curve in curves
+        for place, value in zip(curve.places.tolist(), curve.values.tolist(), strict=True)
+    ])
 
 
 def curves_table(curves: Sequence[Curve]) -> str:
