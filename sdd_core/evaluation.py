@@ -107,6 +107,7 @@ def check_output(
     cases += [(examples, True)] if len(examples) > 1 and batch_size > 1 else []
     cases += [(examples[:1], True)] if single else []
     before = _parts(network)
+    foreign: list[dict[int, Tensor]] = []
     for images, training in cases:
         expected, untouched = [len(images), data.num_classes], images.clone()
         try:
@@ -139,11 +140,37 @@ def check_output(
                 f"model {model!r} gives outputs without a gradient; its forward must not detach "
                 "them, and some parameter must be trainable"
             )
+        foreign.append(_foreign_leaves(output, network, images))
         if changed := sorted(before.items() ^ _parts(network).items()):
             raise SddError(
                 f"model {model!r} changes {changed[0][0]!r} in forward; layers, parameters and "
                 "buffers must be made once, in __init__"
             )
+    # Twice the same one: no tensor that forward has made for the occasion.
+    for tensor in set.intersection(*map(set, foreign)) if len(foreign) > 1 else ():
+        raise SddError(
+            f"model {model!r} computes with a trainable tensor of shape "
+            f"{list(foreign[0][tensor].shape)} that is none of its parameters, so that it would "
+            "not be trained or saved; register it in the module, and let no hook or replaced "
+            "method refer to another copy of the network"
+        )
+
+
+def _foreign_leaves(output: Tensor, network: nn.Module, images: Tensor) -> dict[int, Tensor]:
+    """The tensors that an output's gradient reaches and that are no parameters, by their id."""
+    own = {id(tensor) for tensor in (*network.parameters(), images)}
+    found: dict[int, Tensor] = {}
+    nodes, seen = [output.grad_fn], set()
+    while nodes:
+        node = nodes.pop()
+        if node is None or node in seen:
+            continue
+        seen.add(node)
+        leaf = getattr(node, "variable", None)
+        if leaf is not None and id(leaf) not in own:
+            found[id(leaf)] = leaf
+        nodes.extend(following for following, _ in node.next_functions)
+    return found
 
 
 def _parts(network: nn.Module) -> dict[str, int]:

@@ -6,7 +6,7 @@ import dis
 import hashlib
 import sys
 import types
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import numpy as np
@@ -23,22 +23,26 @@ _OF_NO_EFFECT = {"__module__", "__dict__", "__weakref__", "__doc__", "__firstlin
                  "__abstractmethods__"}  # fmt: skip
 
 
-def fingerprint(value: Any) -> str:
+def fingerprint(value: Any, apart_from: Iterable[Any] = ()) -> str:
     """16 hexadecimal digits that differ when values differ in anything that matters.
 
     Tensors count by their numbers, wherever they are; objects by their class and attributes;
     classes and functions of a module by the module's source, and those that were typed into a
     notebook or a script by their code and what it refers to.
 
-    Raises SddError: something has no content that could be compared, such as an open file.
+    apart_from: objects that the value must not refer to, for it is to be a copy.
+
+    Raises SddError: something has no content that could be compared, such as an open file, or the
+    value refers to one of those objects.
     """
-    walk = _Walk()
+    walk = _Walk(apart_from)
     walk.visit(value)
     return walk.found.hexdigest()[:16]
 
 
 class _Walk:
-    def __init__(self) -> None:
+    def __init__(self, apart_from: Iterable[Any]) -> None:
+        self._apart_from = {id(part): part for part in apart_from}
         self.found = hashlib.sha256()
         # Objects that were met, so that cycles end and shared parts count as shared. They are
         # kept, for Python gives the number of one that is gone to the next.
@@ -50,6 +54,12 @@ class _Walk:
             self._say(type(value).__name__, repr(value))
         elif type(value) in {tuple, frozenset}:  # no objects of their own: equal ones may be one
             self._all(type(value).__name__, _ordered(value))
+        elif id(value) in self._apart_from:
+            raise SddError(
+                f"a hook, or a method that was replaced, refers to the {type(value).__name__} that "
+                "was handed over, which is copied and never trained itself; take the layer from "
+                "the arguments, or hand over a function that makes the network"
+            )
         elif id(value) in self._met:
             self._say("again", self._met[id(value)][0])
         else:

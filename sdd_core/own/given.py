@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from copy import deepcopy
 from functools import partial
 from pathlib import Path
@@ -19,6 +19,10 @@ if TYPE_CHECKING:
     from sdd_core.data import Dataset
 
 
+# Of each parameter that has some: those before its gradient is accumulated, and those after.
+GradientHooks = dict[str, tuple[list[Callable[..., Any]], list[Callable[..., Any]]]]
+
+
 class _Given(Plugin):
     """A value that a file cannot hold.
 
@@ -32,11 +36,13 @@ class _Given(Plugin):
     _make: Callable[..., Any] | None = PrivateAttr(None)
 
     @classmethod
-    def _holding(cls, make: Callable[..., Any], what: str, value: Any) -> Self:
+    def _holding(
+        cls, make: Callable[..., Any], what: str, value: Any, apart_from: Iterable[Any] = ()
+    ) -> Self:
         from sdd_core.own.fingerprint import fingerprint  # noqa: PLC0415 (imports torch)
 
         try:
-            held = cls(what=what, content=fingerprint(value))
+            held = cls(what=what, content=fingerprint(value, apart_from))
         except SddError as error:
             raise SddError(f"{cls.kind} {what!r}: {error}") from None
         held._make = make
@@ -77,11 +83,15 @@ class GivenModel(_Given, Model):
             what = type(value).__name__
             check_whole(value, what)
             try:
-                own = deepcopy(value).cpu()
+                # Together, so that hooks which are methods of the module become those of the copy.
+                own, hooks = deepcopy((value, _gradient_hooks(value)))
+                own = own.cpu()
             except Exception as error:
                 raise SddError(f"model {what!r} cannot be copied ({' '.join(str(error).split())}); "
                                "hand over a function that makes it") from None
-            held = cls._holding(partial(_copy, own), what, own)
+            originals = (*value.modules(), *value.parameters(), *value.buffers())
+            content = (own, hooks) if hooks else own
+            held = cls._holding(partial(_copy, own, hooks), what, content, originals)
             held._redraw = True
             return held
         if not callable(value):
@@ -129,8 +139,25 @@ class GivenData(_Given, DataSource):
 
 
 # Functions with a name, so that the workers of a sweep can be handed what they hold.
-def _copy(module: nn.Module, *_: Any) -> nn.Module:
-    return deepcopy(module)
+def _copy(module: nn.Module, hooks: GradientHooks, *_: Any) -> nn.Module:
+    copy, its_hooks = deepcopy((module, hooks))
+    parameters = dict(copy.named_parameters())
+    for name, (before, after) in its_hooks.items():
+        for hook in before:
+            parameters[name].register_hook(hook)
+        for hook in after:
+            parameters[name].register_post_accumulate_grad_hook(hook)
+    return copy
+
+
+def _gradient_hooks(module: nn.Module) -> GradientHooks:
+    """The hooks of parameters, which torch does not copy with them."""
+    return {
+        name: (list((p._backward_hooks or {}).values()),
+               list((p._post_accumulate_grad_hooks or {}).values()))
+        for name, p in module.named_parameters()
+        if p._backward_hooks or p._post_accumulate_grad_hooks
+    }  # fmt: skip
 
 
 def _built(function: Callable[..., nn.Module], shape: tuple[int, ...], classes: int) -> nn.Module:

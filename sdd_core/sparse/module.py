@@ -13,15 +13,9 @@ from torch import Tensor, fx, nn
 
 from sdd_core.errors import SddError
 from sdd_core.sparse.mlp import SparseMLP
+from sdd_core.sparse.plain import is_plain, without_side_effects
 
 T = TypeVar("T")
-
-_HOOKS = (
-    "_forward_hooks",
-    "_forward_pre_hooks",
-    "_backward_hooks",
-    "_backward_pre_hooks",
-)
 
 
 def supports(module: nn.Module, image_shape: Sequence[int]) -> list[str] | None:
@@ -31,8 +25,9 @@ def supports(module: nn.Module, image_shape: Sequence[int]) -> list[str] | None:
     Such a model takes a batch of images of `image_shape` (without the batch), flattens them, and
     is Linear, ReLU, Linear, ..., Linear from there, in training and in evaluation. It is
     recognised by tracing it (torch.fx), so it may be written in any way; whatever the trace shows
-    besides (dropout, other layers, parameters, buffers, hooks, tied or frozen weights) means None.
-    A forward method whose operations depend on Python state other than `training` escapes it.
+    besides (dropout, other layers, parameters, buffers, tied or frozen weights) means None, and so
+    does what a trace cannot show (`plain.is_plain`, `plain.without_side_effects`). A forward method
+    that reads other state of Python than `training`, and changes none, escapes it.
     """
     names = same_in_both_modes(module, lambda: _chain(module, image_shape))
     if names is None or any(True for _ in module.buffers()):
@@ -42,8 +37,9 @@ def supports(module: nn.Module, image_shape: Sequence[int]) -> list[str] | None:
 
 
 def same_in_both_modes(module: nn.Module, read: Callable[[], T | None]) -> T | None:
-    """What `read` finds, if it is the same in training and in evaluation and no hook is about."""
-    if any(getattr(part, hooks, None) for part in module.modules() for hooks in _HOOKS):
+    """What `read` finds, if it is the same in training and in evaluation and the module computes
+    what its classes say."""
+    if not is_plain(module):
         return None
     modes = [(part, part.training) for part in module.modules()]
     try:
@@ -68,8 +64,6 @@ def is_trainable(module: nn.Module, tensors: Sequence[Tensor]) -> bool:
             tensor.requires_grad
             and tensor.dtype == tensors[0].dtype
             and tensor.device.type == "cpu"
-            and not tensor._backward_hooks
-            and not tensor._post_accumulate_grad_hooks
             for tensor in tensors
         )
     )
@@ -154,7 +148,8 @@ def trace(module: nn.Module) -> list[fx.Node]:
     # Wrapping `math` takes half the time, and no model that the kernels know has any use for it.
     tracer = _Tracer(autowrap_modules=())  # type: ignore[arg-type]  # the hint says just one
     try:
-        return list(tracer.trace(module).nodes)
+        with without_side_effects(module):
+            return list(tracer.trace(module).nodes)
     finally:
         # A tracer lives in a cycle; the model, which may be large, must not wait there for
         # garbage collection.

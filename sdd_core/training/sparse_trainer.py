@@ -23,6 +23,7 @@ from sdd_core.sparse.convmodule import (
     supports_convolution,
 )
 from sdd_core.sparse.convnet import SparseConvNet
+from sdd_core.sparse.plain import is_plain
 from sdd_core.training.costs import KernelCosts
 from sdd_core.training.resident import Crops, Resident, normalise
 
@@ -165,6 +166,8 @@ class SparseTrainers:
 
         kernels: those of a checkpoint, which decide alone; None: the costs decide.
         """
+        if not is_plain(network):  # it may have become so since the first one was read
+            return None
         parameters = dict(network.named_parameters())
         kept: dict[Tensor, Tensor] = {
             parameters[name]: mask for name, mask in masks.items() if not mask.all()

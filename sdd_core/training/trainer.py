@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
+from sdd_core.errors import SddError
 from sdd_core.evaluation import evaluate
 from sdd_core.experiment import Train
 from sdd_core.guard import blaming
@@ -91,6 +92,7 @@ class FlatTrainer:
         own_momenta = train.optimizer.momentum_sgd
         anchors = self._objective.anchor
         self._momentum_views: dict[str, Tensor] = {}
+        self._gradient_views: dict[str, tuple[Tensor, Tensor]] = {}
         offset = 0
         for name, parameter in parameters.items():
             weight, gradient, momentum, kept, drawn_to = (
@@ -106,6 +108,7 @@ class FlatTrainer:
                 drawn_to.copy_(anchors[name])
             parameter.data, parameter.grad = weight, gradient
             self._momentum_views[name] = momentum
+            self._gradient_views[name] = parameter, gradient
             offset += parameter.numel()
         self._anchor = None if anchors is None else anchor
         self._scales = self._positions(norm_scales(network)) if train.norm_penalty else None
@@ -134,7 +137,24 @@ class FlatTrainer:
                 told = None if teacher is None else teacher[chosen]
                 with blaming(loss):
                     loss.loss(logits, wanted, told).backward()
+            self._gather_gradients()
             self._update(learning_rate)
+
+    @torch.no_grad()
+    def _gather_gradients(self) -> None:
+        """Where a hook has given a parameter another gradient, put that into the flat buffer.
+
+        Raises SddError where it has taken the gradient away.
+        """
+        for name, (parameter, view) in self._gradient_views.items():
+            gradient = parameter.grad
+            if gradient is view:
+                continue
+            if gradient is None:
+                raise SddError(f"a hook of the model took away the gradient of {name!r}, which "
+                               "training needs; let it change the gradient, or return another one")
+            view.copy_(gradient)
+            parameter.grad = view
 
     @torch.no_grad()
     def _update(self, learning_rate: float) -> None:
