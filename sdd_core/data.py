@@ -20,7 +20,7 @@ def tensor_fault(tensor: Tensor) -> str:
     if tensor.layout != torch.strided:
         return "a sparse tensor; hand over its .to_dense()"
     if tensor.is_meta:
-        return "a tensor on the device 'meta', which holds no numbers; make it on the CPU"
+        return "a tensor on the device 'meta'; make it on the CPU, where it holds numbers"
     if tensor.is_quantized:
         return "a quantized tensor; hand over its .dequantize()"
     return ""

@@ -287,8 +287,9 @@ class Experiment(Frozen):
     def _a_sparsity_for_each_level(self, info: ValidationInfo) -> Experiment:
         given = self.pruner.sparsity
         recorded = (info.context or {}).get("recorded")  # earlier versions took them
-        # Without any level, the dense network alone is wanted.
-        if isinstance(given, tuple) and 0 < self.levels < len(given) and not recorded:
+        # The dense network alone, of an experiment that prunes at one stroke, leaves nothing out.
+        dense = self.levels == 0 and isinstance(given, tuple) and len(given) == 1
+        if isinstance(given, tuple) and self.levels < len(given) and not (recorded or dense):
             raise ValueError(
                 f"pruner.sparsity is given for {len(given)} levels, but levels is {self.levels}; "
                 "set levels to that, or leave out the sparsities that are not wanted"

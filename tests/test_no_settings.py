@@ -96,19 +96,19 @@ class Endless(IterableDataset):
 LOADER = DataLoader(TensorDataset(X, Y))
 OBJECTS = np.array([[1, 2, 3, "a"]] * 40, dtype=object)
 BAD_DATA = {
-    "sparse": ((X.to_sparse(), Y), "a sparse tensor; hand over its .to_dense()"),
+    "sparse": ((X.to_sparse(), Y), "a sparse tensor for images; hand over its .to_dense()"),
     "sparse rows": ((X.to_sparse_coo().coalesce(), Y), "a sparse tensor"),
-    "sparse labels": ((X, Y.to_sparse()), "for labels a sparse tensor"),
-    "sparse items": ([(x.to_sparse(), 0) for x in X], "item 0 a sparse tensor"),
-    "meta": ((X.to("meta"), Y), "a tensor on the device 'meta'"),
-    "meta labels": ((X, Y.to("meta")), "for labels a tensor on the device 'meta'"),
-    "meta items": ([(x.to("meta"), 0) for x in X], "item 0 a tensor on the device 'meta'"),
+    "sparse labels": ((X, Y.to_sparse()), "a sparse tensor for labels"),
+    "sparse items": ([(x.to_sparse(), 0) for x in X], "item 0 a sparse tensor; hand over"),
+    "meta": ((X.to("meta"), Y), "a tensor on the device 'meta' for images"),
+    "meta labels": ((X, Y.to("meta")), "a tensor on the device 'meta' for labels; make it on the CPU"),
+    "meta items": ([(x.to("meta"), 0) for x in X], "a tensor on the device 'meta'"),
     "complex": ((X.to(torch.complex64), Y), "images of type torch.complex64"),
     "complex array": ((X.numpy().astype(complex), Y), "images of type torch.complex128"),
-    "objects": ((OBJECTS, Y), "for images a ndarray of shape [40, 4] of type object"),
-    "object labels": ((X, OBJECTS[:, 0]), "for labels a ndarray of shape [40] of type object"),
+    "objects": ((OBJECTS, Y), "a ndarray of shape [40, 4] of type object for images"),
+    "object labels": ((X, OBJECTS[:, 0]), "a ndarray of shape [40] of type object for labels"),
     "texts": ((np.array([["a"]] * 40), Y), "expected numbers"),
-    "text labels": ((X, np.array(["a"] * 40)), "expected numbers"),
+    "text labels": ((X, np.array(["a"] * 40)), "expected a tensor or an array of whole"),
     "times": ((np.zeros((40, 4), "datetime64[s]"), Y), "expected numbers"),
     "records": ((np.zeros(40, [("a", "f4")]), Y), "expected numbers"),
     "masked": ((np.ma.masked_array(X.numpy(), X.numpy() > 1), Y), "a masked array"),
@@ -149,9 +149,9 @@ def test_data(name, part):
 @pytest.mark.filterwarnings("ignore")
 def test_quantized_and_nested_tensors():
     quantized = torch.quantize_per_tensor(X, 0.1, 0, torch.quint8)
-    check("a quantized tensor; hand over its .dequantize()", data=((quantized, Y), GOOD))
+    check("a quantized tensor for images; hand over its .dequantize()", data=((quantized, Y), GOOD))
     nested = torch.nested.nested_tensor([X[0], X[1, :2]])
-    check("a nested tensor; pad its parts", data=((nested, Y[:2]), GOOD))
+    check("a nested tensor for images; pad its parts", data=((nested, Y[:2]), GOOD))
 
 
 @pytest.mark.parametrize(("fields", "says"), [
@@ -233,6 +233,20 @@ def test_one_that_is_there_can_and_the_environment_may_name_others(sdd, monkeypa
     done = sdd("list-plugins", "--no-plugin", "pruner:random", "--kind", "pruner")
     assert done.exit_code == 0
     assert "no plugin is called 'not-installed-here'" in done.stderr
+
+
+def test_a_list_of_sparsities_has_a_level_for_each():
+    for levels in (0, 1, 2):
+        check(f"given for 3 levels, but levels is {levels}", levels=levels,
+              pruner={"sparsity": [0.1, 0.2, 0.3]})
+    assert Experiment.make({"levels": 3, "pruner": {"sparsity": [0.1, 0.2, 0.3]}}).levels == 3
+    # The dense network alone of what prunes at one stroke.
+    assert Experiment.make({"levels": 0, "pruner": {"sparsity": 0.9}}).levels == 0
+
+
+def test_a_name_with_braces_is_no_template():
+    with pytest.raises(SddError, match=r"data '\{\}\{0\}': the training split has a list of 2 for"):
+        Dataset.of((X, ["a", "b"]), GOOD, name="{}{0}")
 
 
 def test_a_record_with_more_sparsities_than_levels_can_be_read(tmp_path):

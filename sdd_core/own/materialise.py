@@ -31,7 +31,7 @@ def split_of(source: Any, where: str) -> Split:
         return source
     if isinstance(source, tuple | list) and len(source) == 2 and isinstance(source[0], Array):
         images, labels = source
-        return Split(_images(_tensor(images, f"{where} has for images "), where),
+        return Split(_images(_tensor(images, f"{where} has {{}} for images"), where),
                      _labels(labels, where))
     if not (hasattr(source, "__len__") and hasattr(source, "__getitem__")) or isinstance(
         source, str | Mapping
@@ -74,7 +74,7 @@ def _examples(source: Any, where: str) -> Iterator[tuple[Tensor, int]]:
         except TypeError:
             raise SddError(f"{where} has the label {_short(label)} ({type(label).__name__}) for "
                            f"item {index}; expected a whole number") from None
-        yield _image(image, f"{where} has for item {index} "), number
+        yield _image(image, f"{where} has for item {index} {{}}"), number
 
 
 def _image(image: Any, has: str) -> Tensor:
@@ -85,21 +85,26 @@ def _image(image: Any, has: str) -> Tensor:
         image = image if image.mode in {"L", "RGB"} else image.convert("RGB")
         pixels = torch.from_numpy(np.array(image))
         return pixels[None] if pixels.dim() == 2 else pixels.permute(2, 0, 1)
-    raise SddError(f"{has}{_a(image)}; expected an image as a tensor, an array or a PIL image; "
-                   "give the data set a transform")
+    raise SddError(f"{_fill(has, _a(image))}; expected an image as a tensor, an array or a PIL "
+                   "image; give the data set a transform")
 
 
-def _tensor(value: Any, has: str) -> Tensor:
-    """A tensor on the CPU. Raises SddError that begins with `has`: it is none of numbers."""
+def _tensor(value: Any, has: str, expected: str = "numbers, as a tensor or an array") -> Tensor:
+    """A tensor on the CPU. Raises SddError: it is none of numbers.
+
+    has: how that begins, with braces for what the value is.
+    """
     if isinstance(value, np.ma.MaskedArray):
-        raise SddError(f"{has}a masked array; hand over its .filled(), with a number of your own")
+        raise SddError(f"{_fill(has, 'a masked array')}; hand over its .filled(), with a number of "
+                       "your own")
     try:
         tensor = torch.as_tensor(value).detach()
     except (TypeError, ValueError, RuntimeError):
         of = f" of type {value.dtype}" if hasattr(value, "dtype") else ""
-        raise SddError(f"{has}{_a(value)}{of}; expected numbers, as a tensor or an array") from None
+        raise SddError(f"{_fill(has, _a(value) + of)}; expected {expected}") from None
     if fault := tensor_fault(tensor):
-        raise SddError(f"{has}{fault}")
+        what, _, advice = fault.partition("; ")
+        raise SddError(f"{_fill(has, what)}; {advice}")
     return tensor.cpu()
 
 
@@ -118,11 +123,18 @@ def _images(images: Tensor, where: str) -> Tensor:
 
 
 def _labels(labels: Any, where: str) -> Tensor:
-    labels = _tensor(labels, f"{where} has for labels ")
+    labels = _tensor(labels, f"{where} has {{}} for labels",
+                     "a tensor or an array of whole numbers")
     if labels.dim() == 0:
         raise SddError(f"{where} has one number for labels; expected one for each image")
     whole = not labels.is_floating_point() and not labels.is_complex()
     return labels.to(torch.int64, copy=True) if whole and labels.dtype != torch.bool else labels
+
+
+def _fill(has: str, what: str) -> str:
+    # Not str.format: the name of a data set may have braces of its own.
+    before, _, after = has.rpartition("{}")
+    return before + what + after
 
 
 def _a(value: Any) -> str:
