@@ -41,7 +41,7 @@ def main() -> None:
             for fixed in (0.95, 0.99, 0.995):
                 chosen[f"always {100 * fixed:g} %"] = min(
                     range(len(accuracy)),
-                    key=lambda level: abs(result.sparsity[level] - fixed))  # noqa: B023
+                    key=lambda level: abs(result.sparsity[level] - fixed))
             best = max(value for value in accuracy if not math.isnan(value))
             runs += 1
             for rule, level in chosen.items():

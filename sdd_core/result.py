@@ -13,7 +13,6 @@ from sdd_core.analysis.phases import Phases, find_phases, percent
 from sdd_core.applied_noise import applied_noise
 from sdd_core.experiment import Experiment
 
-
 COLUMNS = ("run", "level", "sparsity", "density", "phase", "diverged", *Experiment.model_fields)
 """What tables have beside metrics, whose names no metric's value may take."""
 

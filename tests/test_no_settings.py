@@ -5,12 +5,12 @@ import warnings
 import numpy as np
 import pytest
 import torch
+from cli.conftest import refused, sdd  # noqa: F401 (a fixture)
 from support import go, plugins_with, small
 from torch import nn
 from torch.utils.data import DataLoader, IterableDataset, TensorDataset
 
 import sdd_core
-from cli.conftest import refused, sdd  # noqa: F401 (a fixture)
 from sdd_core import Dataset, Experiment, Metric, SddError, Split, load_plugins
 from sdd_core.experiment import override
 from sdd_core.run_folder import open_run

@@ -18,8 +18,8 @@ from sdd_core.cli.runs import end_with
 from sdd_core.cli.settings import parse_words
 from sdd_core.cli.table import named_results
 from sdd_core.cli.terminal import console, echo
-from sdd_core.plugin_manager import load_plugins, warn_of_problems
 from sdd_core.look import Look
+from sdd_core.plugin_manager import load_plugins, warn_of_problems
 from sdd_core.report.table import STYLES as PHASES
 
 

@@ -22,11 +22,11 @@ from sdd_core.cli.options import (
 )
 from sdd_core.cli.terminal import console, echo
 from sdd_core.errors import SddError
-from sdd_core.notices import say
 from sdd_core.files import damaged_entries
+from sdd_core.look import Look
+from sdd_core.notices import say
 from sdd_core.plugin_manager import Plugins, load_plugins, warn_of_problems
 from sdd_core.report import phase_table, result_table, write_report
-from sdd_core.look import Look
 from sdd_core.result import Result
 from sdd_core.run_folder import Run, open_run
 from sdd_core.stored_runs import overview, run_folders

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 from rich.table import Table
 
-from sdd_core.text import csv_text, html_text
 from sdd_core.naming import layer_of
+from sdd_core.text import csv_text, html_text
 
 if TYPE_CHECKING:
     from sdd_core.result import LevelResult, Result

@@ -1,8 +1,8 @@
 import csv
 
-from cli.conftest import refused
 from results import made
 
+from cli.conftest import refused
 from sdd_core.analysis.groups import group
 from sdd_core.cli.plot import _print
 

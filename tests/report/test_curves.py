@@ -4,6 +4,7 @@ import math
 from dataclasses import replace
 
 import pytest
+from results import descent, made
 
 from sdd_core.analysis.groups import group
 from sdd_core.report.curves import (
@@ -14,7 +15,6 @@ from sdd_core.report.curves import (
     telling_levels,
 )
 
-from results import descent, made
 
 def with_line(seed, line):
     result = descent(settings={"seed": seed})

@@ -15,7 +15,6 @@ from pydantic import Field
 from sdd_core import Executor, SddError
 from sdd_plugins.executors.local import cores
 
-
 MARK = "SDD_RAY_GUARD"
 
 
