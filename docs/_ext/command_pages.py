@@ -29,7 +29,8 @@ def write_page(folder: Path) -> None:
 def _page() -> Iterator[str]:
     yield "# Commands\n"
     yield ("`sdd COMMAND --help` says the same. A mistake is one line on standard error and exit "
-           "code 2; what Ctrl-C ends has exit code 130.\n")
+           "code 2; what was done, but not for all runs, has exit code 1, and what Ctrl-C ends "
+           "130.\n")
     with click.Context(main, info_name="sdd") as context:
         for name in COMMANDS:
             command = main.get_command(context, name)
