@@ -65,6 +65,15 @@ def test_a_run_on_the_command_line_goes_on(tmp_path, redirected):
     assert report.startswith("level,sparsity")
 
 
+@pytest.mark.parametrize("closed", ["2>&-", "<&-", "<&- 2>&-"])
+def test_no_file_gets_the_number_of_a_stream_that_is_closed(closed):
+    script = ("import os; from sdd_core.__main__ import _open_closed; _open_closed()\n"
+              "print(os.open(os.devnull, os.O_RDONLY))")
+    done = subprocess.run(["sh", "-c", f'exec "$@" {closed}', "sh", sys.executable, "-c", script],
+                          stdout=subprocess.PIPE, check=True)
+    assert int(done.stdout) > 2
+
+
 @pytest.mark.skipif(not os.path.exists("/dev/full"), reason="no /dev/full")
 def test_a_refusal_has_its_exit_code(tmp_path):
     done = subprocess.run(["sh", "-c", 'exec "$@" 2>/dev/full', "sh", *SDD, "run", "--pruner", "x"],

@@ -140,6 +140,17 @@ def test_a_users_modules_do_not_stand_for_the_standard_library(
     assert Path(own).resolve() == tmp_path / "nets.py"
 
 
+def test_nor_do_modules_beside_the_workers_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    worker = tmp_path / "worker.py"
+    worker.write_text(local.WORKER.read_text())
+    (tmp_path / "queue.py").write_text("raise RuntimeError('the wrong one')")
+    monkeypatch.setattr(local, "WORKER", worker)
+    with Local(workers=1).open(1) as pool:
+        assert pool.submit(double, 2).result() == 4
+
+
 @pytest.mark.parametrize(("source", "words"), [
     ("import no_such_module", "exit code 1: ModuleNotFoundError: No module named 'no_such_module'"),
     ("raise SystemExit('no licence')", "exit code 1: no licence"),
