@@ -2,8 +2,8 @@
 
     python benchmarks/recommendations.py STORE...
 
-For every run of the stores with at least 12 levels: by how much the test accuracy of the level that a
-rule chooses is below the best. A group of runs that differ in their seed counts once.
+For every run of the stores with at least 12 levels: by how much the test accuracy of the level that
+a rule chooses is below the best. A group of runs that differ in their seed counts once.
 """
 
 from __future__ import annotations

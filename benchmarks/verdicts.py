@@ -83,7 +83,8 @@ def comparisons(rng: np.random.Generator, curves: int) -> None:
                 one, other = (noise(rng, seeds, rho) * scale for _ in range(2))
                 return compared(SHARP + by + one, SHARP + other)
 
-            rates = [share(lambda: pair(1.0, 0.0), curves), share(lambda: pair(unequal, 0.0), curves),
+            rates = [share(lambda: pair(1.0, 0.0), curves),
+                     share(lambda: pair(unequal, 0.0), curves),
                      share(lambda: pair(1.0, apart), curves)]
             print(f"| {seeds} | {rho} | " + " | ".join(f"{rate:.3f}" for rate in rates) + " |")
 

@@ -138,44 +138,13 @@ class Dataset:
         for part, split in (("training", self.train), ("test", self.test)):
             where = f"data {self.name!r}: the {part} split"
             _check_tensors(split, where)
-            if len(split.labels) == 0:
-                raise SddError(f"{where} is empty; it needs at least one example")
-            if len(split.images) != len(split.labels):
-                raise SddError(
-                    f"{where} has {len(split.images)} images but {len(split.labels)} labels; "
-                    "give one label for each image"
-                )
-            images, labels = split.images, split.labels
-            if images.dtype != torch.uint8 and not images.is_floating_point():
-                raise SddError(
-                    f"{where} has images of type {images.dtype}; expected bytes (torch.uint8) or "
-                    "floats"
-                )
-            if labels.dtype != torch.int64 or labels.dim() != 1:
-                raise SddError(
-                    f"{where} has labels of type {labels.dtype} and shape {list(labels.shape)}; "
-                    "expected one whole number (torch.int64) for each image"
-                )
-            true = split.true_labels
-            if true.dtype != torch.int64 or true.shape != labels.shape:
-                raise SddError(
-                    f"{where} has true labels of type {true.dtype} and shape {list(true.shape)}; "
-                    f"expected torch.int64 and {list(labels.shape)}, as its labels have"
-                )
-            if images.is_floating_point():
-                finite = images.reshape(len(images), -1).isfinite().all(1)
-                if not finite.all():
-                    raise SddError(
-                        f"{where} has {int((~finite).sum())} example(s) with values that are not "
-                        f"finite, the first is number {int(finite.int().argmin())}; take them out"
-                    )
-            for kind, some in (("labels", labels), ("true labels", split.true_labels)):
-                low, high = int(some.min()), int(some.max())
-                if low < 0 or high >= self.num_classes:
-                    raise SddError(
-                        f"{where} has {kind} from {low} to {high}; with {self.num_classes} "
-                        f"classes they must lie between 0 and {self.num_classes - 1}"
-                    )
+            _check_labels_fit(split, where)
+            _check_values(split, where, self.num_classes)
+        self._check_together()
+        return self
+
+    def _check_together(self) -> None:
+        """Raises SddError unless the splits, the classes, `mean` and `std` fit one another."""
         if self.train.images.shape[1:] != self.test.images.shape[1:]:
             raise SddError(
                 f"data {self.name!r}: training images are {list(self.train.images.shape[1:])}, "
@@ -199,7 +168,6 @@ class Dataset:
                 f"data {self.name!r} has standard deviations {list(self.std)}; they must be "
                 "above 0"
             )
-        return self
 
 
 def _check_tensors(split: Split, where: str) -> None:
@@ -217,3 +185,49 @@ def _check_tensors(split: Split, where: str) -> None:
         if tensor.dim() == 0:
             raise SddError(f"{where} has {name} without dimensions; expected one entry for each "
                            "example")
+
+
+def _check_labels_fit(split: Split, where: str) -> None:
+    """Raises SddError unless a split has examples, of types that can be computed with, and a label
+    for each."""
+    images, labels, true = split.images, split.labels, split.true_labels
+    if len(labels) == 0:
+        raise SddError(f"{where} is empty; it needs at least one example")
+    if len(images) != len(labels):
+        raise SddError(
+            f"{where} has {len(images)} images but {len(labels)} labels; give one label for each "
+            "image"
+        )
+    if images.dtype != torch.uint8 and not images.is_floating_point():
+        raise SddError(
+            f"{where} has images of type {images.dtype}; expected bytes (torch.uint8) or floats"
+        )
+    if labels.dtype != torch.int64 or labels.dim() != 1:
+        raise SddError(
+            f"{where} has labels of type {labels.dtype} and shape {list(labels.shape)}; "
+            "expected one whole number (torch.int64) for each image"
+        )
+    if true.dtype != torch.int64 or true.shape != labels.shape:
+        raise SddError(
+            f"{where} has true labels of type {true.dtype} and shape {list(true.shape)}; "
+            f"expected torch.int64 and {list(labels.shape)}, as its labels have"
+        )
+
+
+def _check_values(split: Split, where: str, num_classes: int) -> None:
+    """Raises SddError unless a split's images are finite and its labels lie within the classes."""
+    images = split.images
+    if images.is_floating_point():
+        finite = images.reshape(len(images), -1).isfinite().all(1)
+        if not finite.all():
+            raise SddError(
+                f"{where} has {int((~finite).sum())} example(s) with values that are not "
+                f"finite, the first is number {int(finite.int().argmin())}; take them out"
+            )
+    for kind, some in (("labels", split.labels), ("true labels", split.true_labels)):
+        low, high = int(some.min()), int(some.max())
+        if low < 0 or high >= num_classes:
+            raise SddError(
+                f"{where} has {kind} from {low} to {high}; with {num_classes} classes "
+                f"they must lie between 0 and {num_classes - 1}"
+            )

@@ -102,8 +102,8 @@ def weights_of(network: nn.Module) -> list[Weight]:
 
 
 def included(network: nn.Module, patterns: Iterable[str]) -> set[int]:
-    """Return the weights that a pattern of `pruner.include` matches, as `id`s. Raises SddError for a
-    pattern that matches none that is trained."""
+    """Return the weights that a pattern of `pruner.include` matches, as `id`s. Raises SddError for
+    a pattern that matches none that is trained."""
     weights = {id(weight.tensor) for weight in weights_of(network)}
     found: set[int] = set()
     for pattern in patterns:

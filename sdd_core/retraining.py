@@ -28,8 +28,8 @@ class Dense:
     steps_per_epoch: int
 
     def __repr__(self) -> str:
-        return (f"<Dense: {len(self.learning_rates):,} steps, {self.steps_per_epoch:,} in an epoch, "
-                f"learning rates {numbers(self.learning_rates.tolist())}>")
+        return (f"<Dense: {len(self.learning_rates):,} steps, {self.steps_per_epoch:,} in an epoch"
+                f", learning rates {numbers(self.learning_rates.tolist())}>")
 
 
 @dataclass(frozen=True)

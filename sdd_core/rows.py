@@ -56,8 +56,8 @@ def metric_faults(metrics: Mapping[str, Any]) -> dict[str, str]:
 
 
 def _usable(metrics: dict[str, Any]) -> dict[str, Any]:
-    for fault in metric_faults(metrics).values():
-        raise ValueError(fault)
+    for wrong in metric_faults(metrics).values():
+        raise ValueError(wrong)
     return metrics
 
 

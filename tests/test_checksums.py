@@ -121,7 +121,8 @@ def test_epochs_are_checked_where_they_are_read(store, made, name):
 
 
 @pytest.mark.parametrize(
-    ("old", "new"), [("levels = 1", "levels = 4"), ("lr = 0.1", "lr = 0.2"), ("seed = 0", "seed = 9")]
+    ("old", "new"),
+    [("levels = 1", "levels = 4"), ("lr = 0.1", "lr = 0.2"), ("seed = 0", "seed = 9")],
 )
 def test_an_edited_experiment_is_refused_by_all_and_told_what_to_do(store, made, old, new):
     run = store / made.run

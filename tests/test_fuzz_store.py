@@ -80,7 +80,8 @@ def harm(data, store):
         digits = [at for at, byte in enumerate(content) if chr(byte).isdigit()]
         if digits:
             at = data.draw(st.sampled_from(digits))
-            content = content[:at] + data.draw(st.sampled_from([b"0", b"5", b"9"])) + content[at + 1:]
+            digit = data.draw(st.sampled_from([b"0", b"5", b"9"]))
+            content = content[:at] + digit + content[at + 1:]
     elif kind == "line":  # one is lost
         lines = content.splitlines(keepends=True)
         content = b"".join(lines[:1] + lines[2:]) if len(lines) > 1 else b""
@@ -99,6 +100,10 @@ def sdd(*words):
     done = CliRunner().invoke(main, [str(word) for word in words])
     assert done.exception is None or isinstance(done.exception, SystemExit), done.exc_info
     return done
+
+
+def assert_one_line(refused):
+    assert "\n" not in str(refused)
 
 
 def seen(store):
@@ -121,7 +126,7 @@ def seen(store):
         try:
             views[2][run] = open_run(store / run, load_plugins()).result().levels
         except SddError as error:
-            assert "\n" not in str(error)
+            assert_one_line(error)
             views[2][run] = None
     return views
 
@@ -146,7 +151,7 @@ def check(data, made):
             try:
                 run = go({**CONFIGURATION, "seed": seed}, store).folder
             except SddError as error:
-                assert "\n" not in str(error)
+                assert_one_line(error)
                 continue
             after = contents(run)
             assert {f"{run.name}/{name}": after[name] for name in after} == {

@@ -161,7 +161,7 @@ def test_embeddings_that_are_tied_are_pruned_when_asked_for(tmp_path):
     result = run(tmp_path, words, pruner=pruner("imp", include=["head", "own"]))
     assert list(level_of(result, 2).masks) == ["own.weight", "words.weight"]
     assert result.levels[2].metrics["overall_sparsity"] == result.sparsity[2] > 0.8
-    with pytest.raises(SddError, match="Words has no prunable layers; .*pruner.include"):
+    with pytest.raises(SddError, match=r"Words has no prunable layers; .*pruner.include"):
         run(tmp_path, words)
 
 
@@ -191,7 +191,9 @@ def test_exempt_has_the_last_word(tmp_path):
 
 
 @pytest.mark.parametrize("schedule", ["rewind", "finetune", "scratch", "lr-rewind"])
-def test_a_module_with_normed_layers_that_is_handed_over_trains_by_every_schedule(tmp_path, schedule):
+def test_a_module_with_normed_layers_that_is_handed_over_trains_by_every_schedule(
+    tmp_path, schedule
+):
     torch.manual_seed(0)
     network = nn.Sequential(
         nn.Flatten(), parametrizations.weight_norm(nn.Linear(40, 6)), nn.ReLU(),
@@ -241,7 +243,7 @@ def test_levels_of_when_fewer_layers_were_known_are_trained_again(tmp_path, monk
     with monkeypatch.context() as then:
         then.setattr(layers, "PRUNABLE", {nn.Linear: ("weight",)})
         before = run(tmp_path, **settings)
-        assert list(level_of(before, 1).masks)[0] == "own.weight"
+        assert next(iter(level_of(before, 1).masks)) == "own.weight"
     capsys.readouterr()
     after = run(tmp_path, **settings)
     said = capsys.readouterr().err

@@ -48,7 +48,8 @@ def factored():
 @pytest.mark.parametrize(
     ("make", "expected"),
     [
-        (lambda: nn.LSTM(4, 3, 2), ["weight_ih_l0", "weight_hh_l0", "weight_ih_l1", "weight_hh_l1"]),
+        (lambda: nn.LSTM(4, 3, 2),
+         ["weight_ih_l0", "weight_hh_l0", "weight_ih_l1", "weight_hh_l1"]),
         (lambda: nn.LSTM(4, 3, proj_size=2), ["weight_ih_l0", "weight_hh_l0", "weight_hr_l0"]),
         (lambda: nn.GRU(4, 3, bidirectional=True),
          ["weight_ih_l0", "weight_hh_l0", "weight_ih_l0_reverse", "weight_hh_l0_reverse"]),
@@ -65,7 +66,8 @@ def factored():
          ["parametrizations.weight.original1"]),
         (lambda: parametrizations.spectral_norm(nn.Linear(4, 3)),
          ["parametrizations.weight.original"]),
-        (lambda: parametrizations.orthogonal(nn.Linear(4, 4)), ["parametrizations.weight.original"]),
+        (lambda: parametrizations.orthogonal(nn.Linear(4, 4)),
+         ["parametrizations.weight.original"]),
         (lambda: nn.utils.weight_norm(nn.Linear(4, 3)), ["weight_v"]),
         (lambda: nn.utils.weight_norm(nn.LSTM(4, 3), "weight_hh_l0"),
          ["weight_hh_l0_v", "weight_ih_l0"]),
@@ -163,7 +165,8 @@ def test_lines_are_taken_apart_and_put_together(transposed, groups, sizes, side)
 @pytest.mark.parametrize(
     "layer",
     [
-        nn.Linear(6, 4), nn.Conv2d(6, 4, 3), nn.Conv2d(6, 4, 3, groups=2), nn.Conv1d(4, 8, 2, groups=4),
+        nn.Linear(6, 4), nn.Conv2d(6, 4, 3), nn.Conv2d(6, 4, 3, groups=2),
+        nn.Conv1d(4, 8, 2, groups=4),
         nn.ConvTranspose2d(6, 4, 3), nn.ConvTranspose2d(6, 4, 3, groups=2),
         nn.ConvTranspose1d(4, 8, 3, groups=4), nn.Conv3d(2, 4, 1, groups=2),
     ],

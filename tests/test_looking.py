@@ -150,7 +150,7 @@ def test_what_a_stranger_wrote_by_hand_is_not_imported_either(ran):
         done = ran.sdd(*words)
         assert done.exit_code != 0, words
         assert ran.imports() == 1, words
-    with pytest.raises(SddError, match="model: 'package.nets:make' has no source_hash"):
+    with pytest.raises(SddError, match=r"model: 'package\.nets:make' has no source_hash"):
         open_run(ran.run(), load_plugins())
     assert ran.imports() == 1
     Experiment.make({"model": "package.nets:make"})  # of one's own, that is

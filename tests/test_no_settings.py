@@ -40,10 +40,14 @@ def on_meta():
 
 
 def check(says, **settings):
-    with warnings.catch_warnings(), pytest.raises(SddError) as error:
-        warnings.simplefilter("ignore")  # torch's own, of empty and of sparse tensors
+    def go_on():
         Experiment.make({"levels": 0, **settings})
         sdd_core.run({"levels": 0, **settings}, store="/no/such/store", device="cpu")
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # torch's own, of empty and of sparse tensors
+        with pytest.raises(SddError) as error:
+            go_on()
     line = str(error.value)
     assert len(line.splitlines()) == 1
     assert says in line
@@ -72,10 +76,14 @@ def test_what_is_no_network(value):
 Adam = torch.optim.Adam
 
 
+def adam(weights):
+    return Adam(weights)
+
+
 @pytest.mark.parametrize(("settings", "says"), [
     ({"train": {"optimizer": Adam}}, "got the class Adam; did you mean 'Adam'?"),
     ({"train": {"optimizer": Adam(network().parameters())}}, "got an object of Adam; did you mean"),
-    ({"train": {"optimizer": lambda weights: Adam(weights)}}, "got an object of function"),
+    ({"train": {"optimizer": adam}}, "got an object of function"),
     ({"train": {"decay": torch.optim.lr_scheduler.StepLR}}, "got the class StepLR"),
     ({"loss": nn.CrossEntropyLoss()}, "got an object of CrossEntropyLoss"),
     ({"pruner": load_plugins().get("pruner", "imp")}, "did you mean 'imp'?"),
@@ -101,7 +109,8 @@ BAD_DATA = {
     "sparse labels": ((X, Y.to_sparse()), "a sparse tensor for labels"),
     "sparse items": ([(x.to_sparse(), 0) for x in X], "item 0 a sparse tensor; hand over"),
     "meta": ((X.to("meta"), Y), "a tensor on the device 'meta' for images"),
-    "meta labels": ((X, Y.to("meta")), "a tensor on the device 'meta' for labels; make it on the CPU"),
+    "meta labels": ((X, Y.to("meta")),
+                    "a tensor on the device 'meta' for labels; make it on the CPU"),
     "meta items": ([(x.to("meta"), 0) for x in X], "a tensor on the device 'meta'"),
     "complex": ((X.to(torch.complex64), Y), "images of type torch.complex64"),
     "complex array": ((X.numpy().astype(complex), Y), "images of type torch.complex128"),

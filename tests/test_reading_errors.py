@@ -60,9 +60,10 @@ def test_a_file_that_cannot_be_read_is_named_and_nothing_changes(
     before = contents(store)
     for file in files_that_are_read(store, made):
         log = Log()
-        with monkeypatch.context() as patched, pytest.raises(SddError) as refused:
+        with monkeypatch.context() as patched:
             failing(patched, "open", file, number)
-            go(SETTINGS, store, observers=[log])
+            with pytest.raises(SddError) as refused:
+                go(SETTINGS, store, observers=[log])
         assert str(file) in str(refused.value), file
         assert os.strerror(number) in str(refused.value)
         assert "\n" not in str(refused.value)
@@ -75,9 +76,10 @@ def test_a_file_that_cannot_be_read_is_named_and_nothing_changes(
 def test_a_folder_that_cannot_be_entered_is_named_and_stays(store, made, monkeypatch, call):
     level = store / ".shared" / "levels" / made.levels[1].key
     before = contents(store)
-    with monkeypatch.context() as patched, pytest.raises(SddError, match=level.name):
+    with monkeypatch.context() as patched:
         failing(patched, call, level, errno.EACCES)
-        go(SETTINGS, store)
+        with pytest.raises(SddError, match=level.name):
+            go(SETTINGS, store)
     assert contents(store) == before
 
 
@@ -85,9 +87,10 @@ def test_a_rewind_point_that_cannot_be_read_is_named_and_stays(store, made, monk
     shutil.rmtree(store / ".shared" / "levels" / made.levels[1].key)  # so that it is needed
     before = contents(store / ".shared" / "points")
     for file in (store / ".shared" / "points").glob("*/*"):
-        with monkeypatch.context() as patched, pytest.raises(SddError, match=file.parent.name):
+        with monkeypatch.context() as patched:
             failing(patched, "open", file, errno.EIO)
-            go(SETTINGS, store)
+            with pytest.raises(SddError, match=file.parent.name):
+                go(SETTINGS, store)
     assert contents(store / ".shared" / "points") == before
 
 
@@ -96,9 +99,10 @@ def test_a_checkpoint_that_cannot_be_read_is_named_and_stays(store, made, monkey
     kept = Store(store)
     kept.save_checkpoint("key", checkpoint)
     (file,) = (store / ".shared" / "checkpoints").iterdir()
-    with monkeypatch.context() as patched, pytest.raises(SddError, match=file.name):
+    with monkeypatch.context() as patched:
         failing(patched, "open", file, errno.EIO)
-        kept.load_checkpoint("key")
+        with pytest.raises(SddError, match=file.name):
+            kept.load_checkpoint("key")
     assert kept.load_checkpoint("key").taken == 5
 
 
@@ -106,9 +110,10 @@ def test_measurements_that_cannot_be_read_are_not_taken_again(store, made, monke
     file = store / ".shared" / "metrics" / f"{made.levels[1].key}.json"
     (made_run := store / made.run).joinpath("metrics.jsonl").unlink()
     before = file.read_bytes()
-    with monkeypatch.context() as patched, pytest.raises(SddError, match=file.name):
+    with monkeypatch.context() as patched:
         failing(patched, "open", file, errno.EIO)
-        go(SETTINGS, store)
+        with pytest.raises(SddError, match=file.name):
+            go(SETTINGS, store)
     assert file.read_bytes() == before
     assert go(SETTINGS, store).folder == made_run
 
@@ -202,7 +207,8 @@ def test_a_device_is_not_read(tmp_path):
 def test_a_file_that_is_too_large_is_not_read(tmp_path):
     with (tmp_path / "large").open("wb") as file:
         file.truncate(LARGEST_SETTINGS + 1)
-    with pytest.raises(SddError, match="large: it has 16,777,217 bytes, expected at most 16,777,21"):
+    says = "large: it has 16,777,217 bytes, expected at most 16,777,21"
+    with pytest.raises(SddError, match=says):
         read_bytes(tmp_path / "large", LARGEST_SETTINGS)
     assert len(read_bytes(tmp_path / "large", LARGEST_SETTINGS + 1)) == LARGEST_SETTINGS + 1
 

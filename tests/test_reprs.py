@@ -1,4 +1,4 @@
-"""What Python shows of values: a few lines, however much is in them; and the names that there are."""
+"""What Python shows of values: a few lines, however much is in them; and what names there are."""
 
 import inspect
 import subprocess

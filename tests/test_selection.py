@@ -139,7 +139,8 @@ def test_within_rows_or_columns_as_by_hand(given, fraction, side, transposed, to
         assert int(pruned[name].sum()) == kept - number
 
 
-@given(rows=st.integers(1, 9), columns=st.integers(1, 30), fraction=FRACTIONS, seed=st.integers(0, 99))
+@given(rows=st.integers(1, 9), columns=st.integers(1, 30), fraction=FRACTIONS,
+       seed=st.integers(0, 99))
 def test_outputs_stay_as_dense_as_one_another_level_after_level(rows, columns, fraction, seed):
     draw = torch.Generator().manual_seed(seed)
     masks = {"a": torch.ones(rows, columns, dtype=torch.bool)}
@@ -176,5 +177,5 @@ def test_a_scope_within_layers_has_one_layer_in_each_group():
 
 
 def test_pruners_of_whole_channels_are_not_cut():
-    with pytest.raises(SddError, match="scope 'output' compares .* choose 'global', 'layer'"):
+    with pytest.raises(SddError, match=r"scope 'output' compares .* choose 'global', 'layer'"):
         check_together(scope_of("output"), together=True)

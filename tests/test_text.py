@@ -72,7 +72,9 @@ CELLS = st.one_of(st.none(), st.booleans(), st.integers(), st.floats(), ANY)
 
 
 @given(st.lists(st.tuples(CELLS, CELLS), max_size=5))
-@example([("=HYPERLINK(\"http://x\")", -0.5), ("\t=1", " +1+2"), ("@a", "\r-2+3"), ("-0.5,1", "-x")])
+@example(
+    [("=HYPERLINK(\"http://x\")", -0.5), ("\t=1", " +1+2"), ("@a", "\r-2+3"), ("-0.5,1", "-x")]
+)
 def test_csv_has_no_formula_and_its_numbers_are_numbers(rows):
     text = csv_text([{"a": a, "b": b} for a, b in rows], ["a", "b"])
     assert all(c.isprintable() or c == "\n" for c in text)

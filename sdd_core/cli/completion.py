@@ -1,7 +1,7 @@
 """What shells complete: the names of plugins, their options, and the names of runs.
 
-Which plugins there are, only importing them tells, which takes seconds for torch. So another process
-does it, once for what is installed, and what it found is kept in the user's cache.
+Which plugins there are, only importing them tells, which takes seconds for torch. So another
+process does it, once for what is installed, and what it found is kept in the user's cache.
 """
 
 from __future__ import annotations
@@ -103,8 +103,9 @@ def catalogue() -> dict[str, Any]:
     found: dict[str, Any] = {"plugins": {}, "train": {}}
     with suppress(OSError, ValueError, subprocess.SubprocessError):
         command = [sys.executable, "-P", "-m", "sdd_core.cli.completion"]
+        path = os.pathsep.join(filter(None, sys.path))
         done = subprocess.run(command, capture_output=True, check=True, timeout=LONGEST,
-                              env=os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))})
+                              env=os.environ | {"PYTHONPATH": path})
         found = json.loads(done.stdout)
         _keep(file, {"installed": installed, "found": found})
     return found

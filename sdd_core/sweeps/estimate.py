@@ -113,9 +113,9 @@ def _places(plan: Plan) -> dict[str, Place]:
         experiment, begin = plan.experiments[task.run], 0
         if task.parent is not None:
             begin = ends[task.parent]
-        for level, key in enumerate(task.keys, start=begin):
+        for index, key in enumerate(task.keys, start=begin):
             # Those of an ablation come behind the last level, from the first on.
-            level = level - experiment.levels if level > experiment.levels else level
+            level = index - experiment.levels if index > experiment.levels else index
             places[key] = (_kind(experiment), _density(experiment, level))
         ends.append(begin + len(task.keys))
     return places

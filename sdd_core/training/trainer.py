@@ -62,8 +62,8 @@ class FlatTrainer:
 
     Parameters, gradients, momenta and masks are one flat buffer each, and the network's tensors
     are views of them: an update is a few operations, however many layers there are. Convolutions
-    are kept channels-last where that is safe. Masking the gradient, weight decay included, keeps the momentum of
-    pruned weights at zero, and so the weights exactly where they are.
+    are kept channels-last where that is safe. Masking the gradient, weight decay included, keeps
+    the momentum of pruned weights at zero, and so the weights exactly where they are.
     """
 
     kernels: tuple[str, ...] = ()

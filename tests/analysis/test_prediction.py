@@ -40,7 +40,8 @@ def test_the_advice_is_checked_against_what_test_accuracy_says():
 
 
 def test_nothing_to_check_is_said():
-    assert "no run with double descent and a learning distance" in check_learning_distance([made([0.9] * 3)]).verdict
+    check = check_learning_distance([made([0.9] * 3)])
+    assert "no run with double descent and a learning distance" in check.verdict
 
 
 @pytest.mark.parametrize(

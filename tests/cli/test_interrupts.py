@@ -72,9 +72,13 @@ def test_one_that_became_another_error_or_none_comes_when_it_is_left(monkeypatch
     monkeypatch.setattr(sys, "unraisablehook", lambda raised: None)
     with pytest.raises(KeyboardInterrupt), Interrupts():
         Tidying()
-    with pytest.raises(KeyboardInterrupt), Interrupts():
+
+    def fail():
         Tidying()
         raise RuntimeError("half a module")
+
+    with pytest.raises(KeyboardInterrupt), Interrupts():
+        fail()
 
 
 def test_at_the_end_of_an_epoch_too(monkeypatch):

@@ -281,7 +281,9 @@ class Clipped(nn.Module):
 
 def normed():
     layers = [nn.Linear(4, 3), nn.Conv2d(2, 3, 2), nn.Linear(4, 3)]
-    made = nn.ModuleList([weight_norm(layers[0]), spectral_norm(layers[1]), layers[2], nn.GRU(3, 2)])
+    made = nn.ModuleList(
+        [weight_norm(layers[0]), spectral_norm(layers[1]), layers[2], nn.GRU(3, 2)]
+    )
     register_parametrization(layers[2], "weight", Halved())
     return made
 
@@ -432,7 +434,8 @@ def default_argument(model):
 def test_functions_that_stay_with_the_module_that_is_copied_are_refused(tmp_path, change):
     model = network()
     change(model)
-    with pytest.raises(SddError, match="model 'Sequential': a hook, or a method .* refers to the "):
+    says = r"model 'Sequential': a hook, or a method .* refers to the "
+    with pytest.raises(SddError, match=says):
         go(tmp_path / "store", model=model)
     assert not (tmp_path / "store").exists()
 

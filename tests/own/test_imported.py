@@ -197,7 +197,7 @@ def test_a_users_queue_does_not_stand_for_the_standard_librarys(tmp_path):
     script = ("import sys; sys.path.remove('') if '' in sys.path else None\n"
               "from sdd_core.own.imported import _function; _function('nets:make')\n"
               "sys.modules.pop('queue', None); import queue; print(queue.__file__)\n"
-              "print(sys.path.count(%r))" % str(tmp_path))
+              f"print(sys.path.count({str(tmp_path)!r}))")
     done = subprocess.run([sys.executable, "-c", script], cwd=tmp_path, capture_output=True,
                           text=True, check=False)
     assert done.returncode == 0, done.stderr

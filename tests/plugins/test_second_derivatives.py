@@ -95,11 +95,14 @@ def test_settings_of_torch_are_as_before_it():
             torch.backends.cuda.flash_sdp_enabled(), torch.backends.cuda.math_sdp_enabled(),
         )  # fmt: skip
 
+    def fail(expecting):
+        assert settings() == expecting
+        raise KeyError
+
     before = settings()
     for network, cudnn in ((Fused(), before[1]), (nn.Sequential(nn.GRU(2, 2)), False)):
         with pytest.raises(KeyError), second_derivatives(network):
-            assert settings() == (False, cudnn, False, True)
-            raise KeyError
+            fail(expecting=(False, cudnn, False, True))
         assert settings() == before
     with torch.nn.attention.sdpa_kernel(SDPBackend.FLASH_ATTENTION):
         inside = settings()

@@ -141,8 +141,10 @@ def test_a_legend_stands_where_it_is_wanted(legend):
         assert box.x0 >= axes.x1 if legend == "right" else box.y1 <= axes.y0
 
 
-@pytest.mark.parametrize(("width", "size"),
-                         [(2.0, 6.0), (3.3, 8.0), (3.3, 10.0), (7.2, 10.0), (7.2, 16.0), (12.0, 6.0)])
+@pytest.mark.parametrize(
+    ("width", "size"),
+    [(2.0, 6.0), (3.3, 8.0), (3.3, 10.0), (7.2, 10.0), (7.2, 16.0), (12.0, 6.0)],
+)
 def test_width_and_size_of_text_are_as_asked_for_and_nothing_overlaps(width, size):
     curves = [made([0.7 + level / 200 for level in range(32)], settings={"seed": seed})
               for seed in range(2)]

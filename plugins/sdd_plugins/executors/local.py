@@ -121,7 +121,8 @@ class _Worker:
             )
         except OSError as error:
             raise SddError(f"cannot start a worker process: {error.strerror or error}") from None
-        assert self._process.stdin and self._process.stdout
+        assert self._process.stdin
+        assert self._process.stdout
         self._requests, self._answers = self._process.stdin, self._process.stdout
         self._last_words = ""
         self._reader = threading.Thread(target=self._pass_on, daemon=True)

@@ -1,4 +1,4 @@
-"""Networks of libraries, by name: what to say of a name or an option that a library does not have."""
+"""Networks of libraries, by name: what to say of a name or an option that a library has not."""
 
 import difflib
 import re

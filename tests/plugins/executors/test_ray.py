@@ -4,6 +4,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 import tomllib
 from pathlib import Path
 
@@ -81,7 +82,7 @@ def test_its_table_is_the_local_one_though_a_worker_is_killed(tmp_path: Path) ->
 
 
 def ended(processes: list[int], seconds: float = 30) -> bool:
-    """Whether all of them are gone, or will be soon."""
+    """Whether all of them are gone, or will be soon: what nobody ends may end by itself later."""
     until = time.monotonic() + seconds
     while any(lives(process) for process in processes):
         if time.monotonic() > until:
@@ -134,7 +135,8 @@ if sys.stdin.readline() == "end\\n":
 """
     parent = subprocess.Popen([sys.executable, "-c", script], stdin=subprocess.PIPE,
                               stdout=subprocess.PIPE, text=True)
-    assert parent.stdin and parent.stdout
+    assert parent.stdin
+    assert parent.stdout
     *marked, guard, other = map(int, parent.stdout.readline().split())
     try:
         assert all(map(lives, [*marked, guard, other]))

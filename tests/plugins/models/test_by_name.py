@@ -108,7 +108,8 @@ def test_timm_is_told_what_the_data_is_like(monkeypatch):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"norm": 1}, "'torchvision:resnet18' takes no option 'norm'; it takes groups, norm_layer, "),
+        ({"norm": 1},
+         "'torchvision:resnet18' takes no option 'norm'; it takes groups, norm_layer, "),
         ({"block": 1}, "takes no option 'block'"),  # which makes it a resnet18
         ({"num_classes": 3}, "num_classes follows from the data; leave it out"),
         ({"norm_layer": "BatchNorm2d"}, "cannot be made with norm_layer='BatchNorm2d': TypeError"),
@@ -226,8 +227,9 @@ def test_the_command_line_says_it_in_one_line(hub, tmp_path, monkeypatch):
     (tmp_path / "photos_of_mine.py").write_text(
         "import torch\n\n\ndef own():\n    one = torch.rand(6, 3, 32, 32), torch.arange(6) % 2\n"
         "    return one, one\n")
-    done = CliRunner().invoke(main, ["run", "--model=torchvision:resnet18", "--data=photos_of_mine:own",
-                                     "--set", "model.weights=DEFAULT", "--device=cpu"])
+    words = ["run", "--model=torchvision:resnet18", "--data=photos_of_mine:own",
+             "--set", "model.weights=DEFAULT", "--device=cpu"]
+    done = CliRunner().invoke(main, words)
     assert done.exit_code == 2, done.output
     assert str(hub) in done.stderr.splitlines()[-1]
     assert "Traceback" not in done.stderr
