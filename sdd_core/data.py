@@ -44,6 +44,9 @@ class Split:
             object.__setattr__(self, "true_labels", self.labels)
 
     def __repr__(self) -> str:
+        parts = (self.images, self.labels, self.true_labels)
+        if not all(isinstance(part, Tensor) for part in parts):  # refused by `check`
+            return f"<Split of {', '.join(type(part).__name__ for part in parts)}>"
         wrong = int(self.mislabelled.sum()) if len(self.labels) == len(self.true_labels) else 0
         shape = "x".join(map(str, self.images.shape[1:])) or "single numbers"
         return (f"<Split of {len(self):,} examples, {shape}, {self.images.dtype}"
