@@ -15,6 +15,8 @@ from sdd_core import SddError
 from sdd_plugins.executors import local
 from sdd_plugins.executors.local import Local, cores
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def pool() -> Iterator[Executor]:
@@ -209,8 +211,6 @@ import sys
 from pathlib import Path
 from plugins.executors.test_local import Local, sleep
 
-pytestmark = pytest.mark.slow
-
 if __name__ == "__main__":
     Local(workers=1).open(1).submit(sleep, Path(sys.argv[1])).result()
 """
@@ -218,7 +218,7 @@ if __name__ == "__main__":
     path = os.pathsep.join(filter(None, sys.path))
     parent = subprocess.Popen([sys.executable, "-c", script, str(note)],
                               env={**os.environ, "PYTHONPATH": path})
-    wait_until(lambda: note.exists() and note.read_text())
+    wait_until(lambda: note.exists() and note.read_text(), parent)
     worker = int(note.read_text())
     assert lives(worker)
     parent.kill()
