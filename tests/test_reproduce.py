@@ -7,7 +7,7 @@ import re
 import pytest
 from click.testing import CliRunner
 
-from sdd_core.analysis.recommendation import check_learning_distance
+from sdd_core.analysis.prediction import check_learning_distance
 from sdd_core.cli import main
 from sdd_core.errors import SddError
 from sdd_core.plugin_manager import load_plugins

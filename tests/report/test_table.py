@@ -119,7 +119,8 @@ def test_levels_that_pruning_has_emptied_are_marked():
     _, *rows = shown(result_table(emptied())).splitlines()
     assert [row.split()[0] for row in rows[:4]] == ["0", "1", "2*", "3*"]
     caption = " ".join(" ".join(rows[4:]).split())  # as wide as the table
-    assert caption == "* dead, at level 3: hidden, output, 2 classes"
+    assert caption == ("label noise: symmetric 0.4 "
+                       "* dead, at level 3: hidden, output, 2 classes")
     page = html_table(emptied())
     assert "<th>dead</th>" in page
     assert page.count("<td>hidden</td>") == 1

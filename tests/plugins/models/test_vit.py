@@ -112,7 +112,7 @@ def test_it_learns_under_its_masks(tmp_path):
         train={"epochs": 5, "batch_size": 32, "optimizer": "AdamW", "lr": 0.01, "decay": "cosine",
                "warmup_epochs": 1},
         noise="none",
-        pruner={"name": "wanda", "fraction": 0.5},
+        pruner={"name": "wanda", "fraction": 0.5, "scope": "global"},
         levels=1,
     )  # fmt: skip
     dense, pruned = go(settings, tmp_path).levels
