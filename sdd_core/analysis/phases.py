@@ -186,7 +186,8 @@ def _found(curve: Curve, sparsity: Sequence[float]) -> Phases:
         more = f"{fewest} levels" + ("" if several else f", or {FEWEST['several']} with "
                                      f"{SEVERAL} seeds")
         count = f"{curve.last + 1} level{'s' if curve.last else ''}"
-        return Phases(False, f"nothing can be said on double descent: {count} of {seeds} are too "
+        are = "is" if curve.last == 0 else "are"
+        return Phases(False, f"nothing can be said on double descent: {count} of {seeds} {are} too "
                       f"few; run at least {more}", undecided=True)
     where = [percent(value) for value in sparsity]
     valley, peak, depth = (one.item() for one in curve.turning_points(curve.raw))
