@@ -52,8 +52,8 @@ def columns(table: str) -> dict[str, list[str]]:
 
 
 def check_double_descent(result: str) -> None:
-    """What the text says about the table of a result."""
-    assert "<p>sparse double descent: " in result
+    """What the text says about the table of a result. The verdict of one run may be that it cannot
+    be told from chance."""
     table = columns(result)
     test, wrong, distance = (
         [float(number) for number in table[name]] for name in ("test", "mislabelled", "distance")
