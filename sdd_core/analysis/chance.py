@@ -80,7 +80,6 @@ def pooled_variance(values: Array) -> Array:
     return np.where(known, np.maximum(own, around), around)
 
 
-
 def roughness(curve: Array) -> Array:
     """Return the standard deviation of independent noise that would make a curve as rough as it
     is: from second differences, which a trend, a bend or a collapse changes little. Noise that is
@@ -138,7 +137,7 @@ def limits(seeds: int, levels: int) -> Limits:
     their noise, its standard deviation is the unit."""
     seeds = 1 if seeds < SEVERAL else min(seeds, 10)
     measured = shows_noise(seeds, levels)
-    draws = int(min(max(2e6 / (seeds * levels), 500), DRAWS))
+    draws = _draws(seeds * levels)
     found = []
     for number, rho in enumerate(LEAST_FAVOURABLE):
         generator = np.random.default_rng([seeds, levels, number])
@@ -152,13 +151,10 @@ def limits(seeds: int, levels: int) -> Limits:
     return Limits(*np.max(found, axis=0).tolist())
 
 
-
-
-
 @lru_cache(maxsize=256)
 def _largest_t(seeds: tuple[int, ...], levels: int) -> tuple[float, ...]:
     """The 95 % quantile of the largest |t| over the levels, for each correlation."""
-    draws = int(min(max(2e6 / (sum(seeds) * levels), 500), DRAWS))
+    draws = _draws(sum(seeds) * levels)
     found = []
     for number, rho in enumerate(CORRELATIONS):
         generator = np.random.default_rng([*seeds, levels, number])
@@ -184,6 +180,11 @@ def largest_t(samples: list[Array]) -> float:
     return float(np.interp(correlation(residuals), CORRELATIONS, limit))
 
 
+def _draws(numbers: int) -> int:
+    """How many simulations of so many numbers each are worth their time."""
+    return int(min(max(2e6 / numbers, 500), DRAWS))
+
+
 def _windowed(values: Array) -> Array:
     """Sums over each level and its neighbours along the last axis."""
     levels = np.arange(values.shape[-1])
@@ -191,7 +192,6 @@ def _windowed(values: Array) -> Array:
     first = np.maximum(levels - NEIGHBOURS, 0)
     last = np.minimum(levels + NEIGHBOURS + 1, len(levels))
     return np.maximum(sums[..., last] - sums[..., first], 0)
-
 
 
 def _mean(values: Array, axis: int) -> Array:
