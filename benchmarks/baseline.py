@@ -27,10 +27,10 @@ from torch.utils.data import DataLoader
 from torch.utils.data import Dataset as TorchDataset
 
 from sdd_core import Dataset, Experiment, Split
-from sdd_core.masks import full_masks, prunable_weights, prune_to
-from sdd_core.training.choice import Trainers
-from sdd_core.training.resident import Resident
-from sdd_core.training.trainer import Trainer
+from sdd_core.data.resident import Resident
+from sdd_core.level.masks import full_masks, prunable_weights, prune_to
+from sdd_core.training.dense_trainer import Trainer
+from sdd_core.training.select import Trainers
 
 CPU = torch.device("cpu")
 BATCH = 128

@@ -41,9 +41,9 @@ from baseline import (
 )
 
 from sdd_core import Augmentation, Dataset
-from sdd_core.training.choice import Trainers
-from sdd_core.training.resident import Resident
-from sdd_core.training.trainer import FlatTrainer
+from sdd_core.data.resident import Resident
+from sdd_core.training.dense_trainer import FlatTrainer
+from sdd_core.training.select import Trainers
 
 
 def against_loader(data: Dataset, repeats: int, clock: Clock) -> list[list[str]]:

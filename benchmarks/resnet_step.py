@@ -30,8 +30,8 @@ from baseline import (
 )
 
 from sdd_core import Experiment
-from sdd_core.training.choice import Trainers
-from sdd_core.training.resident import Resident
+from sdd_core.data.resident import Resident
+from sdd_core.training.select import Trainers
 
 TARGETS = {0.5: None, 0.8: None, 0.95: 2.0, 0.98: 3.0, 0.99: 5.0}
 STEPS = 2

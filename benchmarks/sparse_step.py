@@ -36,9 +36,9 @@ from baseline import (
     table,
 )
 
-from sdd_core.training.choice import Trainers
-from sdd_core.training.resident import Resident
-from sdd_core.training.trainer import Trainer
+from sdd_core.data.resident import Resident
+from sdd_core.training.dense_trainer import Trainer
+from sdd_core.training.select import Trainers
 
 TARGETS = {0.0: None, 0.5: None, 0.8: 2.0, 0.9: 3.5, 0.95: 6.0, 0.98: 12.0, 0.995: 25.0}
 

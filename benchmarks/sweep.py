@@ -38,7 +38,7 @@ from baseline import (
 from sweeps import eager_sweep, replicas
 
 from sdd_core import Dataset, Experiment
-from sdd_core.training.resident import Resident
+from sdd_core.data.resident import Resident
 
 
 def plain(experiment: Experiment, data: Dataset, clock: Clock) -> list[float]:

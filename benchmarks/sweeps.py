@@ -15,10 +15,10 @@ from baseline import BATCH, CPU, Clock, Eager, build
 
 import sdd_core
 from sdd_core import Dataset, Experiment
-from sdd_core.masks import full_masks, prunable_weights, prune_fraction
+from sdd_core.data.resident import Resident
+from sdd_core.level.masks import full_masks, prunable_weights, prune_fraction
 from sdd_core.randomness import generator
 from sdd_core.training.loop import dense_learning_rates
-from sdd_core.training.resident import Resident
 
 
 def noisy(experiment: Experiment, data: Dataset) -> Dataset:

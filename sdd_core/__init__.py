@@ -13,7 +13,6 @@ if TYPE_CHECKING:
     from sdd_core.analysis.comparison import compare
     from sdd_core.analysis.findings import Findings
     from sdd_core.analysis.groups import Group, group
-    from sdd_core.analysis.phases import Phases, find_phases
     from sdd_core.analysis.prediction import check_learning_distance
     from sdd_core.analysis.recommendation import (
         by_learning_distance,
@@ -22,15 +21,18 @@ if TYPE_CHECKING:
     )
     from sdd_core.analysis.tidy import table
     from sdd_core.api import run
-    from sdd_core.data import Augmentation, Dataset, Split
+    from sdd_core.data.dataset import Augmentation, Dataset, Split
     from sdd_core.errors import SddError
-    from sdd_core.evaluation import second_derivatives
-    from sdd_core.experiment import Experiment, Train
-    from sdd_core.files import check_unchanged, with_checksum
-    from sdd_core.level import Epoch, LevelView
-    from sdd_core.markers import hookimpl
-    from sdd_core.notices import warn
-    from sdd_core.plugin import (
+    from sdd_core.experiment.experiment import Experiment, Train
+    from sdd_core.files.writing import check_unchanged, with_checksum
+    from sdd_core.level.evaluation import second_derivatives
+    from sdd_core.level.level import Epoch, LevelView
+    from sdd_core.level.retraining import Dense, Retraining
+    from sdd_core.output.notices import warn
+    from sdd_core.phases.phases import Phases, find_phases
+    from sdd_core.plugin.base import AddedLater
+    from sdd_core.plugin.discovery import Plugins, load_plugins
+    from sdd_core.plugin.kinds import (
         Ablation,
         DataSource,
         Decay,
@@ -47,71 +49,69 @@ if TYPE_CHECKING:
         Sparsities,
         Tracker,
     )
-    from sdd_core.plugin_base import AddedLater
-    from sdd_core.plugin_manager import Plugins, load_plugins
-    from sdd_core.plugin_options import Layer, Takes
+    from sdd_core.plugin.markers import hookimpl
+    from sdd_core.plugin.options import Layer, Takes
     from sdd_core.report.plot import plot
-    from sdd_core.result import LevelResult, Result
-    from sdd_core.retraining import Dense, Retraining
-    from sdd_core.run_folder import Run
+    from sdd_core.runs.result import LevelResult, Result
+    from sdd_core.runs.run_folder import Run
     from sdd_core.sweeps import SweepError, sweep
 
 __version__ = "0.1.0"
 
 _HOMES = {
-    "Ablation": "plugin",
-    "AddedLater": "plugin_base",
-    "Augmentation": "data",
-    "DataSource": "plugin",
-    "Dataset": "data",
-    "Decay": "plugin",
-    "Dense": "retraining",
-    "Epoch": "level",
-    "Executor": "plugin",
-    "Experiment": "experiment",
+    "Ablation": "plugin.kinds",
+    "AddedLater": "plugin.base",
+    "Augmentation": "data.dataset",
+    "DataSource": "plugin.kinds",
+    "Dataset": "data.dataset",
+    "Decay": "plugin.kinds",
+    "Dense": "level.retraining",
+    "Epoch": "level.level",
+    "Executor": "plugin.kinds",
+    "Experiment": "experiment.experiment",
     "Findings": "analysis.findings",
     "Group": "analysis.groups",
-    "LabelNoise": "plugin",
-    "Layer": "plugin_options",
-    "LevelResult": "result",
-    "LevelView": "level",
-    "Loss": "plugin",
-    "Metric": "plugin",
-    "Model": "plugin",
-    "Optimizer": "plugin",
-    "Phases": "analysis.phases",
-    "Plugin": "plugin",
-    "Plugins": "plugin_manager",
-    "Pruner": "plugin",
-    "Result": "result",
-    "Retraining": "retraining",
-    "Run": "run_folder",
-    "Schedule": "plugin",
-    "Scope": "plugin",
+    "LabelNoise": "plugin.kinds",
+    "Layer": "plugin.options",
+    "LevelResult": "runs.result",
+    "LevelView": "level.level",
+    "Loss": "plugin.kinds",
+    "Metric": "plugin.kinds",
+    "Model": "plugin.kinds",
+    "Optimizer": "plugin.kinds",
+    "Phases": "phases.phases",
+    "Plugin": "plugin.kinds",
+    "Plugins": "plugin.discovery",
+    "Pruner": "plugin.kinds",
+    "Result": "runs.result",
+    "Retraining": "level.retraining",
+    "Run": "runs.run_folder",
+    "Schedule": "plugin.kinds",
+    "Scope": "plugin.kinds",
     "SddError": "errors",
-    "Sparsities": "plugin",
-    "Split": "data",
+    "Sparsities": "plugin.kinds",
+    "Split": "data.dataset",
     "SweepError": "sweeps",
-    "Takes": "plugin_options",
-    "Tracker": "plugin",
-    "Train": "experiment",
+    "Takes": "plugin.options",
+    "Tracker": "plugin.kinds",
+    "Train": "experiment.experiment",
     "by_learning_distance": "analysis.recommendation",
     "by_test_accuracy": "analysis.recommendation",
     "check_learning_distance": "analysis.prediction",
-    "check_unchanged": "files",
+    "check_unchanged": "files.writing",
     "compare": "analysis.comparison",
-    "find_phases": "analysis.phases",
+    "find_phases": "phases.phases",
     "group": "analysis.groups",
-    "hookimpl": "markers",
-    "load_plugins": "plugin_manager",
+    "hookimpl": "plugin.markers",
+    "load_plugins": "plugin.discovery",
     "plot": "report.plot",
     "recommend": "analysis.recommendation",
     "run": "api",
-    "second_derivatives": "evaluation",
+    "second_derivatives": "level.evaluation",
     "sweep": "sweeps",
     "table": "analysis.tidy",
-    "warn": "notices",
-    "with_checksum": "files",
+    "warn": "output.notices",
+    "with_checksum": "files.writing",
 }
 
 __all__ = [*_HOMES]  # noqa: PLE0604 (the lazy names are in _HOMES)

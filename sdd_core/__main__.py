@@ -11,7 +11,7 @@ def main() -> None:
     signal.signal(signal.SIGINT, _stop)
     _open_closed()
     from sdd_core.cli import main as sdd  # noqa: PLC0415 (takes a while)
-    from sdd_core.notices import lenient  # noqa: PLC0415
+    from sdd_core.output.notices import lenient  # noqa: PLC0415
 
     # For what others write there too.
     sys.stderr = lenient(sys.stderr)

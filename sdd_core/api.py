@@ -11,12 +11,12 @@ import torch
 
 from sdd_core import engine
 from sdd_core.errors import SddError
-from sdd_core.experiment import Experiment, Train
-from sdd_core.plugin import Tracker
-from sdd_core.plugin_manager import Plugins, load_plugins
-from sdd_core.progress import in_notebook, progress_for
-from sdd_core.result import Result
-from sdd_core.tracking import make_trackers, tracking
+from sdd_core.experiment.experiment import Experiment, Train
+from sdd_core.observers.progress import in_notebook, progress_for
+from sdd_core.observers.tracking import make_trackers, tracking
+from sdd_core.plugin.discovery import Plugins, load_plugins
+from sdd_core.plugin.kinds import Tracker
+from sdd_core.runs.result import Result
 
 
 def run(
@@ -43,7 +43,7 @@ def run(
         experiment: what to do, or nested settings as in an experiment file (None: the default).
         settings: fields of `sdd_core.Experiment`, each in place of the one in `experiment`.
             `model` may be a torch.nn.Module, whose weights the dense network starts from, or a
-            function that makes one (see `sdd_core.own.given`).
+            function that makes one (see `sdd_core.experiment.python_value`).
         train, test: with `test`, training and test data, the same as `data=(train, test)`: pairs
             of images and labels, or map-style torch data sets (see `Dataset.of`). Without
             `test`, `train` is the experiment's field: how to train, `train={"epochs": 10}`.

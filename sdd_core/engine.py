@@ -13,25 +13,25 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from sdd_core import masks as masking
 from sdd_core.errors import SddError
-from sdd_core.experiment import Experiment
-from sdd_core.files import SUMS
-from sdd_core.guard import DataChanged
-from sdd_core.inspection import parameters_of, too_little
-from sdd_core.keys import ablated_key, digest, identity, level_keys
-from sdd_core.level import Level, LevelView
-from sdd_core.notices import say, warn
-from sdd_core.observers import Observers
-from sdd_core.parts import Parts
-from sdd_core.plugin import Metric, Schedule, label
-from sdd_core.plugin_manager import GROUP, Plugins, load_plugins
+from sdd_core.experiment.experiment import Experiment
+from sdd_core.experiment.keys import ablated_key, digest, identity, level_keys
+from sdd_core.files.writing import SUMS
+from sdd_core.level.inspection import parameters_of, too_little
+from sdd_core.level.level import Level, LevelView
+from sdd_core.level.level import masks as masking
+from sdd_core.output.notices import say, warn
+from sdd_core.plugin.discovery import GROUP, Plugins, load_plugins
+from sdd_core.plugin.isolation import DataChanged
+from sdd_core.plugin.kinds import Metric, Schedule, label
+from sdd_core.plugin.observers import Observers
 from sdd_core.randomness import fork_random_state
-from sdd_core.result import COLUMNS, Result
-from sdd_core.rows import Row, metric_faults
-from sdd_core.run_folder import Run, infinite, level_result, plain
-from sdd_core.store import LEVEL_FILES, Store
-from sdd_core.training.levels import Call, Levels
+from sdd_core.runs.result import COLUMNS, Result
+from sdd_core.runs.rows import Row, metric_faults
+from sdd_core.runs.run_folder import Run, infinite, level_result, plain
+from sdd_core.runs.store import LEVEL_FILES, Store
+from sdd_core.training.level_trainer import Call, Levels
+from sdd_core.training.setup import Parts
 
 
 def run(

@@ -4,7 +4,7 @@ said."""
 import difflib
 from collections.abc import Iterable
 
-from sdd_core.text import one_line
+from sdd_core.output.text import one_line
 
 
 class SddError(Exception):

@@ -32,7 +32,7 @@ from typing import TYPE_CHECKING
 
 import pluggy
 
-from sdd_core.plugin import (
+from sdd_core.plugin.kinds import (
     Ablation,
     DataSource,
     Decay,
@@ -52,9 +52,9 @@ from sdd_core.plugin import (
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from sdd_core.level import Epoch
-    from sdd_core.result import LevelResult, Result
-    from sdd_core.run_folder import Run
+    from sdd_core.level.level import Epoch
+    from sdd_core.runs.result import LevelResult, Result
+    from sdd_core.runs.run_folder import Run
 
 VERSION = "1.0"
 """Of the hooks and the base classes of plugins. The first number grows when a plugin that works
@@ -119,7 +119,7 @@ def sdd_executors() -> list[type[Executor]]:
 
 @hookspec
 def sdd_recipes() -> list[Path]:
-    """Files with recipes, `sdd reproduce NAME` (see `sdd_core.recipes`); and beside them
+    """Files with recipes, `sdd reproduce NAME` (see `sdd_core.reproduce.recipes`); and beside them
     `scales.toml`."""
     raise NotImplementedError
 

@@ -7,8 +7,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from sdd_core.experiment import Experiment
-from sdd_core.result import LevelResult, Result
+from sdd_core.experiment.experiment import Experiment
+from sdd_core.runs.result import LevelResult, Result
 
 LAYERS = ("hidden.weight", "output.weight")
 

@@ -18,9 +18,9 @@ from torch import nn
 
 import sdd_core
 from sdd_core import Model, hookimpl
-from sdd_core.plugin_manager import Plugins, load_plugins
-from sdd_core.result import Result
-from sdd_core.store import Store
+from sdd_core.plugin.discovery import Plugins, load_plugins
+from sdd_core.runs.result import Result
+from sdd_core.runs.store import Store
 from sdd_core.sweeps import expand
 from sdd_core.sweeps.plan import Plan
 

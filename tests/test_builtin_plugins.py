@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 import torch
 
-from sdd_core.plugin import KINDS
-from sdd_core.plugin_manager import load_plugins
+from sdd_core.plugin.discovery import load_plugins
+from sdd_core.plugin.kinds import KINDS
 from sdd_core.testing import checks, options
-from sdd_core.testing.ask import instance
-from sdd_core.testing.worlds import TinyData
+from sdd_core.testing.call import instance
+from sdd_core.testing.fixtures import TinyData
 
 OPTIONS = {
     "hessian": {"vectors": 2, "batches": 1, "batch_size": 16},

@@ -17,13 +17,13 @@ import sdd_core
 from sdd_core import Dataset, DataSource, Experiment, SddError, Split
 from sdd_core.analysis.groups import group
 from sdd_core.cli import main
-from sdd_core.experiment import default_names, override, read_toml
-from sdd_core.plugin_manager import Plugins, load_plugins
-from sdd_core.reading import seal
+from sdd_core.experiment.experiment import default_names, override, read_toml
+from sdd_core.experiment.schema import experiment_schema
+from sdd_core.files.reading import seal
+from sdd_core.plugin.discovery import Plugins, load_plugins
 from sdd_core.report.page import report_page
-from sdd_core.report.table import html_table, result_table
-from sdd_core.run_folder import open_run
-from sdd_core.schema import experiment_schema
+from sdd_core.runs.run_folder import open_run
+from sdd_core.runs.table import html_table, result_table
 from sdd_core.sweeps import expand
 
 IMAGES = torch.rand(100, 16, generator=torch.Generator().manual_seed(0))

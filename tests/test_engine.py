@@ -12,7 +12,7 @@ from sdd_core import (
     Experiment,
     SddError,
 )
-from sdd_core.store import Store
+from sdd_core.runs.store import Store
 
 # Levels and keys
 

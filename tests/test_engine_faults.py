@@ -25,7 +25,7 @@ from sdd_core import (
     SddError,
     Split,
 )
-from sdd_core.store import Store
+from sdd_core.runs.store import Store
 
 # Pruners that fail
 

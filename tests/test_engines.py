@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from support import go, small
 
-from sdd_core.store import Store
+from sdd_core.runs.store import Store
 
 
 def levels(settings: dict, folder: Path) -> list:

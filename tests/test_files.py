@@ -11,8 +11,8 @@ import textwrap
 import pytest
 from support import contents, in_child
 
-from sdd_core import SddError, files
-from sdd_core.files import (
+from sdd_core import SddError
+from sdd_core.files.writing import (
     append_line,
     check_unchanged,
     damaged_file,
@@ -22,6 +22,7 @@ from sdd_core.files import (
     write_atomic,
     write_entry,
 )
+from sdd_core.files.writing import writing as files
 
 FULL = OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
@@ -148,7 +149,7 @@ def test_a_killed_process_leaves_the_old_file_or_the_new_one(tmp_path):
     program = """
         import itertools, sys
         from pathlib import Path
-        from sdd_core.files import write_atomic
+        from sdd_core.files.writing import write_atomic
         for number in itertools.count():
             write_atomic(Path(sys.argv[1]), str(number % 10) * 200_000)
             print(number, flush=True)

@@ -8,7 +8,7 @@ import pytest
 from support import Log, go, small
 
 from sdd_core import Experiment, SddError
-from sdd_core.keys import dense_key
+from sdd_core.experiment.keys import dense_key
 
 SOURCE = """
     import torch

@@ -11,8 +11,9 @@ from torch import nn
 from torch.nn.utils import parametrizations
 
 import sdd_core
-from sdd_core import SddError, layers, masks
-from sdd_core.store import read_level
+from sdd_core import SddError
+from sdd_core.level.level import layers, masks
+from sdd_core.runs.store import read_level
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*deprecated.*:FutureWarning")
 DRAW = torch.Generator().manual_seed(0)

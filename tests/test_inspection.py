@@ -2,8 +2,8 @@
 
 from torch import nn
 
-from sdd_core.inspection import parameters_of
-from sdd_core.masks import prunable_weights
+from sdd_core.level.inspection import parameters_of
+from sdd_core.level.masks import prunable_weights
 
 
 class Strange(nn.Module):

@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 from support import plugins_with
 
 from sdd_core import AddedLater, Experiment, Scope
-from sdd_core.keys import dense_key, digest, identity, level_keys, run_name
-from sdd_core.testing.worlds import TinyNetwork, TinyPruner, TinySchedule
+from sdd_core.experiment.keys import dense_key, digest, identity, level_keys, run_name
+from sdd_core.testing.fixtures import TinyNetwork, TinyPruner, TinySchedule
 
 numbers = st.one_of(st.integers(-(2**31), 2**31), st.floats(allow_nan=False, allow_infinity=False))
 documents = st.recursive(

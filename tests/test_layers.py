@@ -10,9 +10,9 @@ from torch import nn
 from torch.nn.utils import parametrizations, parametrize
 
 from sdd_core import SddError
-from sdd_core.layers import Layout, weights_of
-from sdd_core.masks import layouts_of, prunable_weights
-from sdd_core.naming import layer_of
+from sdd_core.level.layers import Layout, weights_of
+from sdd_core.level.masks import layouts_of, prunable_weights
+from sdd_core.level.naming import layer_of
 
 OLD_NORMS = pytest.mark.filterwarnings("ignore:.*deprecated.*:FutureWarning")
 

@@ -16,7 +16,7 @@ from click.testing import CliRunner
 import sdd_core
 from sdd_core import Experiment, SddError, load_plugins
 from sdd_core.cli import main
-from sdd_core.run_folder import open_run
+from sdd_core.runs.run_folder import open_run
 
 NETS = """
     import math, os

@@ -13,7 +13,7 @@ from support import scope_of
 from torch import nn
 
 from sdd_core import SddError
-from sdd_core.masks import (
+from sdd_core.level.masks import (
     check_scores,
     density,
     exempt_weights,

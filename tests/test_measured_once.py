@@ -9,7 +9,7 @@ import pytest
 from support import contents, go, plugins_with, small
 
 from sdd_core import Metric
-from sdd_core.run_folder import Run
+from sdd_core.runs.run_folder import Run
 
 
 class Counting(Metric):

@@ -7,8 +7,8 @@ import torch
 from torch import nn
 from torch.nn.utils import parametrizations
 
-from sdd_core.masks import prunable_weights
-from sdd_core.normed import keep_zeros
+from sdd_core.level.masks import prunable_weights
+from sdd_core.level.normed import keep_zeros
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*deprecated.*:FutureWarning")
 NORMS = [

@@ -7,7 +7,7 @@ import pytest
 from support import add_distribution, go, module, plugins_with, small
 
 from sdd_core import Experiment, Pruner, Schedule, SddError, hookimpl, load_plugins
-from sdd_core.plugin_manager import Plugins, warn_of_problems
+from sdd_core.plugin.discovery import Plugins, warn_of_problems
 
 GOOD = """
     from sdd_core import Pruner, hookimpl

@@ -12,12 +12,12 @@ from rich.console import Console
 from support import small
 
 import sdd_core
-from sdd_core import Epoch, Experiment, progress
-from sdd_core.observers import Observers
-from sdd_core.plugin_manager import Plugins
-from sdd_core.progress import line, progress_for
-from sdd_core.result import LevelResult
-from sdd_core.run_folder import Run
+from sdd_core import Epoch, Experiment
+from sdd_core.observers.progress import line, progress_for
+from sdd_core.plugin.discovery import Plugins
+from sdd_core.plugin.observers import Observers, progress
+from sdd_core.runs.result import LevelResult
+from sdd_core.runs.run_folder import Run
 
 RESULT = made([0.7, math.nan, 0.8], train_accuracy=[1.0, 1.0, 0.9])
 

@@ -12,11 +12,11 @@ from PIL import Image
 
 from sdd_core import Dataset, Split
 from sdd_core.errors import SddError
-from sdd_core.experiment import Train
-from sdd_core.plugin_manager import load_plugins
-from sdd_core.recipes import SCALES, Recipe, find_recipe, overlay, read_recipes
-from sdd_core.reproduce import prepare
-from sdd_core.retraining import Dense, Retraining
+from sdd_core.experiment.experiment import Train
+from sdd_core.level.retraining import Dense, Retraining
+from sdd_core.plugin.discovery import load_plugins
+from sdd_core.reproduce.recipes import SCALES, Recipe, find_recipe, overlay, read_recipes
+from sdd_core.reproduce.reproduce import prepare
 from sdd_core.sweeps import expand
 from sdd_core.training.loop import dense_learning_rates
 from sdd_plugins.data.cifar import Cifar10

@@ -10,9 +10,9 @@ from click.testing import CliRunner
 from sdd_core.analysis.prediction import check_learning_distance
 from sdd_core.cli import main
 from sdd_core.errors import SddError
-from sdd_core.plugin_manager import load_plugins
-from sdd_core.recipes import Recipe
-from sdd_core.reproduce import prepare, reproduce
+from sdd_core.plugin.discovery import load_plugins
+from sdd_core.reproduce.recipes import Recipe
+from sdd_core.reproduce.reproduce import prepare, reproduce
 from sdd_core.sweeps import make_executor
 from sdd_core.sweeps.progress import Silent
 from sdd_core.sweeps.work import Place

@@ -17,11 +17,11 @@ import sdd_core
 from sdd_core import SddError, load_plugins
 from sdd_core.analysis.groups import Statistics
 from sdd_core.analysis.prediction import DistanceCheck, Prediction
-from sdd_core.brief import brief
-from sdd_core.data import Augmentation, Dataset, Split
-from sdd_core.level import Level
-from sdd_core.recipes import read_recipes
-from sdd_core.run_folder import Run
+from sdd_core.data.dataset import Augmentation, Dataset, Split
+from sdd_core.level.level import Level
+from sdd_core.output.brief import brief
+from sdd_core.reproduce.recipes import read_recipes
+from sdd_core.runs.run_folder import Run
 from sdd_core.sweeps import SweepError, expand
 from sdd_core.sweeps.plan import Plan
 

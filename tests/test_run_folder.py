@@ -10,10 +10,10 @@ from support import Log, contents, go, small
 
 import sdd_core
 from sdd_core import Experiment, SddError, load_plugins
-from sdd_core.experiment import read_toml
-from sdd_core.reading import seal
-from sdd_core.run_folder import Run, open_run
-from sdd_core.store import LEVEL_FILES, Store
+from sdd_core.experiment.experiment import read_toml
+from sdd_core.files.reading import seal
+from sdd_core.runs.run_folder import Run, open_run
+from sdd_core.runs.store import LEVEL_FILES, Store
 
 
 @pytest.fixture(scope="module")

@@ -11,8 +11,8 @@ from pydantic import Field
 from support import plugins_with
 
 from sdd_core import Experiment, LevelView, Pruner, SddError
-from sdd_core.experiment import sections
-from sdd_core.schema import experiment_schema
+from sdd_core.experiment.experiment import sections
+from sdd_core.experiment.schema import experiment_schema
 
 
 class Stranger(Pruner):

@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 from support import scope_of
 
 from sdd_core import Scope, SddError
-from sdd_core.layers import Layout
-from sdd_core.masks import Rules, check_together, prune_fraction, prune_to
-from sdd_core.selection import least, share
+from sdd_core.level.layers import Layout
+from sdd_core.level.masks import Rules, check_together, prune_fraction, prune_to
+from sdd_core.pruning.selection import least, share
 
 FRACTIONS = st.integers(1, 99).map(lambda percent: percent / 100)
 FLOORS = st.one_of(st.integers(1, 12), st.integers(1, 60).map(lambda percent: percent / 100))

@@ -17,9 +17,11 @@ from safetensors import safe_open
 from support import Log, contents, end_of, go, in_child, small, start_child
 from waiting import wait_until
 
-from sdd_core import Epoch, SddError, files, store
-from sdd_core.level import Level
-from sdd_core.store import LEVEL_FILES, Store
+from sdd_core import Epoch, SddError
+from sdd_core.files.writing import writing as files
+from sdd_core.level.level import Level
+from sdd_core.runs import store
+from sdd_core.runs.store import LEVEL_FILES, Store
 from sdd_core.training.loop import Checkpoint
 
 SOURCES = [Path(store.__file__).parent, Path(store.__file__).parents[1] / "plugins"]

@@ -6,9 +6,9 @@ import torch
 from support import scope_of
 
 from sdd_core import Experiment
-from sdd_core.level import Level
-from sdd_core.masks import full_masks, prunable_weights, prune_fraction
-from sdd_core.store import Store
+from sdd_core.level.level import Level
+from sdd_core.level.masks import full_masks, prunable_weights, prune_fraction
+from sdd_core.runs.store import Store
 
 
 def test_a_resnet18_level_at_95_percent_takes_a_quarter_of_a_dense_one_and_loses_no_bit(tmp_path):

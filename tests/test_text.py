@@ -14,9 +14,9 @@ from hypothesis import strategies as st
 
 import sdd_core
 from sdd_core import SddError
-from sdd_core.console import PlainConsole
 from sdd_core.errors import said
-from sdd_core.text import csv_text, html_text, markdown_text, one_line
+from sdd_core.output.console import PlainConsole
+from sdd_core.output.text import csv_text, html_text, markdown_text, one_line
 
 ANY = st.text(alphabet=st.characters(), max_size=30)
 NASTY = "[/a][red]\x1b[31m\n\t\x9b2J\u202e</b><i>"
@@ -111,9 +111,9 @@ def test_what_is_said_of_an_error_is_one_line():
 
 
 HOMES = {
-    "csv": {"sdd_core/text.py", "plugins/sdd_plugins/noise/human.py"},  # which reads it
+    "csv": {"sdd_core/output/text.py", "plugins/sdd_plugins/noise/human.py"},  # which reads it
     "rich.markup": set(),
-    "Console": {"sdd_core/console.py"},
+    "Console": {"sdd_core/output/console.py"},
     "TextColumn": set(),
     "print": {"sdd_core/cli/completion.py"},  # a document for another process
     "echo": {"sdd_core/cli/terminal.py"},

@@ -10,7 +10,7 @@ from support import go, plugins_with, small
 
 import sdd_core
 from sdd_core import Dataset, Metric, SddError, Tracker, hookimpl
-from sdd_core.tracking import make_trackers, tracking
+from sdd_core.observers.tracking import make_trackers, tracking
 
 
 class Notes(Tracker):

@@ -21,7 +21,7 @@ from training_cases import (
 )
 
 from sdd_core import Experiment, Loss, SddError
-from sdd_core.training.trainer import FlatTrainer, Objective
+from sdd_core.training.dense_trainer import FlatTrainer, Objective
 
 WIDTHS = (192, 20, 5)
 RATE = 0.05

@@ -11,10 +11,10 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
 from sdd_core import Augmentation, Dataset, Experiment, Split
-from sdd_core.training.choice import Trainers
+from sdd_core.data.resident import Resident
 from sdd_core.training.costs import KernelCosts
-from sdd_core.training.resident import Resident
-from sdd_core.training.trainer import Trainer
+from sdd_core.training.dense_trainer import Trainer
+from sdd_core.training.select import Trainers
 
 EXAMPLES, BATCH = 100, 32  # the last batch of an epoch is smaller
 SHAPE = (3, 8, 8)

@@ -15,8 +15,8 @@ from sphinx.util import logging
 
 from sdd_core.cli.plugins import bounds, default, dotted, example
 from sdd_core.cli.settings import noise_of, type_name
-from sdd_core.plugin import KINDS, DataSource
-from sdd_core.plugin_manager import Row, load_plugins
+from sdd_core.plugin.discovery import Row, load_plugins
+from sdd_core.plugin.kinds import KINDS, DataSource
 
 logger = logging.getLogger(__name__)
 

@@ -9,10 +9,10 @@ from itertools import groupby
 
 import numpy as np
 
-from sdd_core.analysis.chance import SEVERAL, largest_t, t_statistics
 from sdd_core.analysis.groups import Group
-from sdd_core.analysis.phases import percent
 from sdd_core.errors import SddError
+from sdd_core.phases.chance import SEVERAL, largest_t, t_statistics
+from sdd_core.phases.phases import percent
 
 
 @dataclass(frozen=True)

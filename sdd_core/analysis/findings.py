@@ -7,11 +7,11 @@ from functools import cached_property
 
 import numpy as np
 
-from sdd_core.analysis.chance import SEVERAL
 from sdd_core.analysis.groups import Group
 from sdd_core.analysis.intervals import Interval, first_below, turn_intervals
-from sdd_core.analysis.phases import Curve, percent
-from sdd_core.brief import brief
+from sdd_core.output.brief import brief
+from sdd_core.phases.chance import SEVERAL
+from sdd_core.phases.phases import Curve, percent
 
 INTERPOLATES = 0.99
 

@@ -11,10 +11,10 @@ from typing import Any
 
 import numpy as np
 
-from sdd_core.analysis.phases import Phases, find_phases
-from sdd_core.brief import brief, numbers
 from sdd_core.errors import SddError
-from sdd_core.result import Result
+from sdd_core.output.brief import brief, numbers
+from sdd_core.phases.phases import Phases, find_phases
+from sdd_core.runs.result import Result
 
 NOT_A_DIFFERENCE = {"seed", "levels", "metrics"}
 """Settings that may differ within a group: more levels and other metrics change no level."""

@@ -7,15 +7,15 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from sdd_core.analysis.chance import (
+from sdd_core.phases.chance import (
     NEIGHBOURS,
     SEVERAL,
     autoregressive,
     correlation,
     pooled_variance,
 )
-from sdd_core.analysis.curves import Array
-from sdd_core.analysis.phases import Curve
+from sdd_core.phases.curves import Array
+from sdd_core.phases.phases import Curve
 
 DRAWS = 1000
 

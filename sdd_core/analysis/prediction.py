@@ -9,10 +9,10 @@ from statistics import fmean
 
 import numpy as np
 
-from sdd_core.analysis.curves import smoothed
 from sdd_core.analysis.groups import Group, group
 from sdd_core.analysis.recommendation import by_learning_distance
-from sdd_core.result import Result
+from sdd_core.phases.curves import smoothed
+from sdd_core.runs.result import Result
 
 ALWAYS = 0.995
 """The sparsity of the rule that looks at nothing."""

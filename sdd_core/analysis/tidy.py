@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import Any
 
 from sdd_core.errors import SddError
-from sdd_core.plugin_manager import Plugins, load_plugins
-from sdd_core.reading import is_folder
-from sdd_core.result import Result
-from sdd_core.stored_runs import results_of, run_folders
+from sdd_core.files.reading import is_folder
+from sdd_core.plugin.discovery import Plugins, load_plugins
+from sdd_core.runs.result import Result
+from sdd_core.runs.stored_runs import results_of, run_folders
 
 LEVEL = ("level", "sparsity", "density", "diverged", "phase")
 

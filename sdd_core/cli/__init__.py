@@ -15,8 +15,8 @@ from click.shell_completion import CompletionItem
 from sdd_core import __version__
 from sdd_core.cli.interrupts import STOPPED, Interrupts, Stopped
 from sdd_core.errors import FAILURES, SddError, did_you_mean, said
-from sdd_core.notices import say
-from sdd_core.text import one_line as plain
+from sdd_core.output.notices import say
+from sdd_core.output.text import one_line as plain
 
 GROUP = "sdd.commands"
 

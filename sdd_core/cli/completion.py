@@ -21,7 +21,7 @@ from typing import Any
 import click
 from click.shell_completion import CompletionItem
 
-from sdd_core.text import one_line
+from sdd_core.output.text import one_line
 
 Completer = Callable[[click.Context, click.Parameter, str], list[CompletionItem]]
 
@@ -143,9 +143,9 @@ def _changed(entry: EntryPoint) -> float:
 
 def _find() -> dict[str, Any]:
     from sdd_core.cli.settings import type_name  # noqa: PLC0415 (imports this module)
-    from sdd_core.experiment import Train  # noqa: PLC0415
-    from sdd_core.plugin_manager import load_plugins  # noqa: PLC0415
-    from sdd_core.plugin_options import Takes  # noqa: PLC0415
+    from sdd_core.experiment.experiment import Train  # noqa: PLC0415
+    from sdd_core.plugin.discovery import load_plugins  # noqa: PLC0415
+    from sdd_core.plugin.options import Takes  # noqa: PLC0415
 
     rows = [row for row in load_plugins().rows if row.status == "ok" and row.plugin]
 

@@ -13,9 +13,9 @@ from rich.table import Table
 from sdd_core.cli.options import Folder, experiment_options, no_plugin_option
 from sdd_core.cli.settings import ExperimentCommand, changes
 from sdd_core.cli.terminal import console, echo
-from sdd_core.experiment import Experiment, override, read_toml
-from sdd_core.plugin import label
-from sdd_core.plugin_manager import load_plugins, warn_of_problems
+from sdd_core.experiment.experiment import Experiment, override, read_toml
+from sdd_core.plugin.discovery import load_plugins, warn_of_problems
+from sdd_core.plugin.kinds import label
 
 STYLES = {"prunable": "green", "exempt": "yellow", "left alone": "dim"}
 
@@ -43,8 +43,8 @@ def inspect(
     experiment = Experiment.make(settings, plugins)
     import torch  # noqa: PLC0415 (what is wrong with the settings is said before torch is there)
 
-    from sdd_core.inspection import parameters_of, too_little  # noqa: PLC0415
-    from sdd_core.parts import Parts  # noqa: PLC0415
+    from sdd_core.level.inspection import parameters_of, too_little  # noqa: PLC0415
+    from sdd_core.training.setup import Parts  # noqa: PLC0415
 
     parts = Parts(experiment, data_root, torch.device("cpu"))
     rows = parameters_of(parts.build(0), parts.exempt, experiment.pruner.include or ())

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import click
 
 from sdd_core import hookimpl
-from sdd_core.notices import say
+from sdd_core.output.notices import say
 
 if TYPE_CHECKING:
     from sdd_core.sweeps.scheduler import Progress

@@ -11,7 +11,7 @@ from rich.table import Table
 from sdd_core.cli.options import store_option
 from sdd_core.cli.terminal import console, echo
 from sdd_core.errors import SddError
-from sdd_core.store import Store
+from sdd_core.runs.store import Store
 from sdd_core.training.costs import KernelCosts
 
 

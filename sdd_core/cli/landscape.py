@@ -11,8 +11,8 @@ from sdd_core.cli.options import File, figure_options, no_plugin_option, store_o
 from sdd_core.cli.runs import find_run
 from sdd_core.cli.terminal import echo
 from sdd_core.errors import SddError
-from sdd_core.look import Look
-from sdd_core.plugin_manager import load_plugins
+from sdd_core.plugin.discovery import load_plugins
+from sdd_core.report.look import Look
 
 
 @click.command()

@@ -13,9 +13,9 @@ import click
 from sdd_core.cli.options import Folder
 from sdd_core.cli.terminal import echo
 from sdd_core.errors import SddError
-from sdd_core.experiment import options_that_name
-from sdd_core.plugin_base import article
-from sdd_core.plugin_manager import load_plugins
+from sdd_core.experiment.experiment import options_that_name
+from sdd_core.plugin.base import article
+from sdd_core.plugin.discovery import load_plugins
 
 KINDS = ("pruner", "schedule", "metric", "noise", "data", "model", "loss", "ablation", "optimizer",
          "decay", "scope", "sparsity", "tracker", "hook")  # fmt: skip

@@ -9,8 +9,8 @@ from typing import Any, ClassVar, get_args
 import click
 
 from sdd_core.cli.completion import names_of
-from sdd_core.look import Legend
-from sdd_core.plugin_manager import load_plugins
+from sdd_core.plugin.discovery import load_plugins
+from sdd_core.report.look import Legend
 
 LEFT_OUT = 1
 """The exit code of what was done, but not for all runs."""
@@ -99,7 +99,7 @@ tracker_option = click.option(
 
 
 def figure_options(command: Any) -> Any:
-    """How figures look; see `sdd_core.look.Look`."""
+    """How figures look; see `sdd_core.report.look.Look`."""
     for option in reversed(
         [
             click.option("--width", type=float, metavar="INCHES",

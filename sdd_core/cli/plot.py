@@ -10,7 +10,6 @@ from rich.table import Table
 from sdd_core.analysis.comparison import compare
 from sdd_core.analysis.findings import Findings
 from sdd_core.analysis.groups import Group, group
-from sdd_core.analysis.phases import percent
 from sdd_core.analysis.recommendation import recommend
 from sdd_core.cli.completion import run_names
 from sdd_core.cli.options import File, figure_options, no_plugin_option, store_option
@@ -18,9 +17,10 @@ from sdd_core.cli.runs import end_with
 from sdd_core.cli.settings import parse_words
 from sdd_core.cli.table import named_results
 from sdd_core.cli.terminal import console, echo
-from sdd_core.look import Look
-from sdd_core.plugin_manager import load_plugins, warn_of_problems
-from sdd_core.report.table import STYLES as PHASES
+from sdd_core.phases.phases import percent
+from sdd_core.plugin.discovery import load_plugins, warn_of_problems
+from sdd_core.report.look import Look
+from sdd_core.runs.table import STYLES as PHASES
 
 
 @click.command()

@@ -16,10 +16,10 @@ from sdd_core.cli.options import no_plugin_option
 from sdd_core.cli.settings import noise_of, type_name
 from sdd_core.cli.terminal import console
 from sdd_core.errors import SddError, did_you_mean
-from sdd_core.experiment import options_that_name, sections
-from sdd_core.plugin import KINDS, DataSource
-from sdd_core.plugin_base import article
-from sdd_core.plugin_manager import Plugins, Row, load_plugins, warn_of_problems
+from sdd_core.experiment.experiment import options_that_name, sections
+from sdd_core.plugin.base import article
+from sdd_core.plugin.discovery import Plugins, Row, load_plugins, warn_of_problems
+from sdd_core.plugin.kinds import KINDS, DataSource
 
 
 @click.command("list-plugins")

@@ -13,9 +13,9 @@ from sdd_core.cli.interrupts import Interrupts
 from sdd_core.cli.options import Folder, no_plugin_option, store_option
 from sdd_core.cli.terminal import console, echo
 from sdd_core.errors import SddError
-from sdd_core.notices import say
-from sdd_core.plugin_manager import Plugins, load_plugins, warn_of_problems
-from sdd_core.recipes import SCALES, find_recipe, read_recipes
+from sdd_core.output.notices import say
+from sdd_core.plugin.discovery import Plugins, load_plugins, warn_of_problems
+from sdd_core.reproduce.recipes import SCALES, find_recipe, read_recipes
 from sdd_core.sweeps import expand, make_executor
 from sdd_core.sweeps.work import Place
 
@@ -71,7 +71,7 @@ def reproduce(
     chosen = make_executor(options, plugins)
     warn_of_problems(plugins)
 
-    from sdd_core.reproduce import prepare, reproduce  # noqa: PLC0415 (torch, matplotlib)
+    from sdd_core.reproduce.reproduce import prepare, reproduce  # noqa: PLC0415 (torch, matplotlib)
     from sdd_core.sweeps.progress import progress_for  # noqa: PLC0415
 
     prepared = [prepare(recipe, scale, plugins, on) for recipe in recipes]

@@ -18,9 +18,9 @@ from sdd_core.cli.options import (
 from sdd_core.cli.settings import ExperimentCommand, changes
 from sdd_core.cli.terminal import echo
 from sdd_core.errors import SddError
-from sdd_core.experiment import Experiment, override, read_toml
-from sdd_core.keys import run_name
-from sdd_core.plugin_manager import Plugins, load_plugins, warn_of_problems
+from sdd_core.experiment.experiment import Experiment, override, read_toml
+from sdd_core.experiment.keys import run_name
+from sdd_core.plugin.discovery import Plugins, load_plugins, warn_of_problems
 
 
 @click.command(cls=ExperimentCommand)
@@ -81,9 +81,9 @@ def carry_out(experiment: Experiment, plugins: Plugins, **options: Any) -> None:
     import torch  # noqa: PLC0415 (what is wrong with the settings is said before torch is there)
 
     from sdd_core.engine import run as run_experiment  # noqa: PLC0415
-    from sdd_core.progress import progress_for  # noqa: PLC0415
+    from sdd_core.observers.progress import progress_for  # noqa: PLC0415
+    from sdd_core.observers.tracking import make_trackers, tracking  # noqa: PLC0415
     from sdd_core.report import write_report  # noqa: PLC0415
-    from sdd_core.tracking import make_trackers, tracking  # noqa: PLC0415
 
     trackers = make_trackers(options["trackers"], plugins)
     warn_of_problems(plugins)

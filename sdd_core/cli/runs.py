@@ -22,14 +22,14 @@ from sdd_core.cli.options import (
 )
 from sdd_core.cli.terminal import console, echo
 from sdd_core.errors import SddError
-from sdd_core.files import damaged_entries
-from sdd_core.look import Look
-from sdd_core.notices import say
-from sdd_core.plugin_manager import Plugins, load_plugins, warn_of_problems
+from sdd_core.files.writing import damaged_entries
+from sdd_core.output.notices import say
+from sdd_core.plugin.discovery import Plugins, load_plugins, warn_of_problems
 from sdd_core.report import phase_table, result_table, write_report
-from sdd_core.result import Result
-from sdd_core.run_folder import Run, open_run
-from sdd_core.stored_runs import overview, run_folders
+from sdd_core.report.look import Look
+from sdd_core.runs.result import Result
+from sdd_core.runs.run_folder import Run, open_run
+from sdd_core.runs.stored_runs import overview, run_folders
 
 
 def find_run(name: str, store: Path, plugins: Plugins, *, to_resume: bool = False) -> Run:

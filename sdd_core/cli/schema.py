@@ -7,8 +7,8 @@ import json
 import click
 
 from sdd_core.cli.options import no_plugin_option
-from sdd_core.plugin_manager import load_plugins, warn_of_problems
-from sdd_core.schema import experiment_schema
+from sdd_core.experiment.schema import experiment_schema
+from sdd_core.plugin.discovery import load_plugins, warn_of_problems
 
 
 @click.command()

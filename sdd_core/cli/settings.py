@@ -15,7 +15,7 @@ from pydantic.fields import FieldInfo
 
 from sdd_core.cli.completion import default_noise, field_options
 from sdd_core.errors import SddError
-from sdd_core.experiment import (
+from sdd_core.experiment.experiment import (
     DEFAULTS,
     Train,
     data_class,
@@ -27,10 +27,10 @@ from sdd_core.experiment import (
     sections,
     usual_noise,
 )
-from sdd_core.plugin import DataSource, Plugin, Pruner
-from sdd_core.plugin_manager import Plugins, load_plugins
-from sdd_core.plugin_options import Takes
-from sdd_core.text import one_line
+from sdd_core.output.text import one_line
+from sdd_core.plugin.discovery import Plugins, load_plugins
+from sdd_core.plugin.kinds import DataSource, Plugin, Pruner
+from sdd_core.plugin.options import Takes
 
 _SEPARATOR = "__"
 _OPTIONS = "sdd_core.cli.settings.options"

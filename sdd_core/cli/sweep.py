@@ -24,16 +24,16 @@ from sdd_core.cli.options import (
 from sdd_core.cli.settings import FieldOption, changes, first_look
 from sdd_core.cli.terminal import console, echo
 from sdd_core.errors import SddError
-from sdd_core.experiment import Experiment, override, read_toml
-from sdd_core.notices import say
-from sdd_core.plugin_manager import load_plugins, warn_of_problems
-from sdd_core.result import Result
+from sdd_core.experiment.experiment import Experiment, override, read_toml
+from sdd_core.observers.tracking import make_trackers
+from sdd_core.output.notices import say
+from sdd_core.plugin.discovery import load_plugins, warn_of_problems
+from sdd_core.runs.result import Result
 from sdd_core.sweeps import carry_out_plan, make_executor
 from sdd_core.sweeps.plan import Counts, Plan
 from sdd_core.sweeps.progress import progress_for
 from sdd_core.sweeps.settings import expansion
 from sdd_core.sweeps.work import Place
-from sdd_core.tracking import make_trackers
 
 _PREFIX = "executor__"
 

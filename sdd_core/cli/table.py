@@ -15,17 +15,17 @@ from sdd_core.cli.completion import run_names
 from sdd_core.cli.options import File, no_plugin_option, store_option
 from sdd_core.cli.runs import end_with, folder_of
 from sdd_core.errors import SddError
-from sdd_core.experiment import read_toml
-from sdd_core.files import write_atomic
-from sdd_core.keys import digest, run_name
-from sdd_core.notices import say, warn
-from sdd_core.own.imported import Imported
-from sdd_core.plugin import Plugin
-from sdd_core.plugin_manager import Plugins, load_plugins, warn_of_problems
-from sdd_core.result import Result
-from sdd_core.run_folder import open_run
-from sdd_core.stored_runs import is_run, results_of, run_folders
-from sdd_core.text import csv_text
+from sdd_core.experiment.experiment import read_toml
+from sdd_core.experiment.import_path import Imported
+from sdd_core.experiment.keys import digest, run_name
+from sdd_core.files.writing import write_atomic
+from sdd_core.output.notices import say, warn
+from sdd_core.output.text import csv_text
+from sdd_core.plugin.discovery import Plugins, load_plugins, warn_of_problems
+from sdd_core.plugin.kinds import Plugin
+from sdd_core.runs.result import Result
+from sdd_core.runs.run_folder import open_run
+from sdd_core.runs.stored_runs import is_run, results_of, run_folders
 
 if TYPE_CHECKING:
     from sdd_core.sweeps.settings import Recorded

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import click
 
-from sdd_core.console import PlainConsole
-from sdd_core.text import one_line
+from sdd_core.output.console import PlainConsole
+from sdd_core.output.text import one_line
 
 # In a pipe there is no edge of the screen to wrap at.
 PIPE_WIDTH = 200

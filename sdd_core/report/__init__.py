@@ -6,13 +6,13 @@ import io
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from sdd_core.files import write_atomic
-from sdd_core.look import Look
+from sdd_core.files.writing import write_atomic
+from sdd_core.report.look import Look
 from sdd_core.report.page import report_page
-from sdd_core.report.table import csv_table, html_table, phase_table, result_table
+from sdd_core.runs.table import csv_table, html_table, phase_table, result_table
 
 if TYPE_CHECKING:
-    from sdd_core.result import Result
+    from sdd_core.runs.result import Result
 
 __all__ = ["html_table", "phase_table", "result_table", "write_report"]
 

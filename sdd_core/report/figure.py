@@ -15,13 +15,13 @@ from matplotlib.figure import Figure
 from matplotlib.text import Text
 
 from sdd_core.analysis.groups import place
-from sdd_core.analysis.phases import percent
-from sdd_core.look import STYLE, Look
-from sdd_core.text import one_line
+from sdd_core.output.text import one_line
+from sdd_core.phases.phases import percent
+from sdd_core.report.look import STYLE, Look
 
 if TYPE_CHECKING:
-    from sdd_core.analysis.phases import Phases
-    from sdd_core.result import Result
+    from sdd_core.phases.phases import Phases
+    from sdd_core.runs.result import Result
 
 PHASE_COLOURS = {
     "light": "#dfe9f5",

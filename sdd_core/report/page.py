@@ -15,11 +15,11 @@ from typing import Any
 
 from sdd_core.analysis.findings import Findings
 from sdd_core.analysis.groups import group, place
-from sdd_core.analysis.phases import percent
 from sdd_core.analysis.recommendation import by_learning_distance, recommend
-from sdd_core.report.table import accuracy, levels_table
-from sdd_core.result import Result
-from sdd_core.text import html_text, visible
+from sdd_core.output.text import html_text, visible
+from sdd_core.phases.phases import percent
+from sdd_core.runs.result import Result
+from sdd_core.runs.table import accuracy, levels_table
 
 ACCURACIES = {
     "test": "test_accuracy",

@@ -16,8 +16,8 @@ from sdd_core.analysis.comparison import compare
 from sdd_core.analysis.findings import Findings
 from sdd_core.analysis.groups import Group, group, place
 from sdd_core.errors import SddError, did_you_mean
-from sdd_core.files import write_atomic
-from sdd_core.look import Legend, Look, line_style
+from sdd_core.files.writing import write_atomic
+from sdd_core.output.text import csv_text
 from sdd_core.report.figure import (
     ABOVE_NAMES,
     USUAL,
@@ -28,12 +28,12 @@ from sdd_core.report.figure import (
     shade,
     sparsity_axis,
 )
-from sdd_core.text import csv_text
+from sdd_core.report.look import Legend, Look, line_style
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-    from sdd_core.result import Result
+    from sdd_core.runs.result import Result
 
 FORMS = ("png", "svg", "pdf")
 
@@ -61,7 +61,7 @@ def plot(
 
     Raises SddError: no such metric, another ending, no result, a full disk, an impossible look.
     """
-    from sdd_core.result import Result  # noqa: PLC0415 (for the type alone)
+    from sdd_core.runs.result import Result  # noqa: PLC0415 (for the type alone)
 
     look = Look(width, font_size, legend)
     groups = renamed(group([results] if isinstance(results, Result) else results), labels)

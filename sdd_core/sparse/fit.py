@@ -10,8 +10,9 @@ import numpy as np
 import torch
 from torch import nn
 
-from sdd_core.data import Dataset, Split
-from sdd_core.experiment import Train
+from sdd_core.data.dataset import Dataset, Split
+from sdd_core.data.resident import Resident
+from sdd_core.experiment.experiment import Train
 from sdd_core.sparse import kernels
 from sdd_core.sparse.convmodule import load_convolution, supports_convolution
 from sdd_core.sparse.meeting import ALONE
@@ -19,8 +20,7 @@ from sdd_core.sparse.mlp import aligned
 from sdd_core.sparse.plan import Plan
 from sdd_core.sparse.vector import Tile
 from sdd_core.training.costs import KernelCosts
-from sdd_core.training.resident import Resident
-from sdd_core.training.trainer import FlatTrainer
+from sdd_core.training.dense_trainer import FlatTrainer
 
 EXAMPLES = 128
 

@@ -9,17 +9,17 @@ from typing import Any
 from pydantic import ValidationError
 
 from sdd_core.errors import SddError
-from sdd_core.experiment import first_error, read_toml
-from sdd_core.plugin import Executor, Tracker
-from sdd_core.plugin_manager import Plugins, load_plugins
-from sdd_core.result import Result
-from sdd_core.run_folder import Run
+from sdd_core.experiment.experiment import first_error, read_toml
+from sdd_core.observers.tracking import make_trackers
+from sdd_core.plugin.discovery import Plugins, load_plugins
+from sdd_core.plugin.kinds import Executor, Tracker
+from sdd_core.runs.result import Result
+from sdd_core.runs.run_folder import Run
 from sdd_core.sweeps.plan import Plan
 from sdd_core.sweeps.progress import Silent
 from sdd_core.sweeps.scheduler import Progress, carry_out_all
 from sdd_core.sweeps.settings import expand
 from sdd_core.sweeps.work import Place
-from sdd_core.tracking import make_trackers
 
 __all__ = ["SweepError", "carry_out_plan", "expand", "make_executor", "sweep"]
 

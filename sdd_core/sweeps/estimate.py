@@ -15,9 +15,9 @@ from statistics import fmean
 import numpy as np
 
 from sdd_core.errors import FAILURES
-from sdd_core.experiment import Experiment
-from sdd_core.keys import digest
-from sdd_core.plugin import Sparsities
+from sdd_core.experiment.experiment import Experiment
+from sdd_core.experiment.keys import digest
+from sdd_core.plugin.kinds import Sparsities
 from sdd_core.sweeps.plan import Plan
 
 ENOUGH = 4

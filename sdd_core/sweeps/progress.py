@@ -13,9 +13,9 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, TimeElapsedColumn
 from rich.progress import Progress as Bar
 
-from sdd_core.applied_noise import noise_name
-from sdd_core.console import Description, Title, notice_console
-from sdd_core.notices import say
+from sdd_core.experiment.applied_noise import noise_name
+from sdd_core.output.console import Description, Title, notice_console
+from sdd_core.output.notices import say
 from sdd_core.sweeps.estimate import Estimate
 from sdd_core.sweeps.plan import Plan, keys_in
 from sdd_core.sweeps.scheduler import Progress

@@ -7,8 +7,8 @@ from concurrent.futures import FIRST_COMPLETED, Executor, Future, wait
 from typing import Protocol
 
 from sdd_core.errors import SddError, said
-from sdd_core.files import level_is_whole
-from sdd_core.plugin import Schedule
+from sdd_core.files.writing import level_is_whole
+from sdd_core.plugin.kinds import Schedule
 from sdd_core.sweeps.plan import Plan, Task
 from sdd_core.sweeps.work import Place, carry_out
 

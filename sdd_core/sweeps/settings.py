@@ -32,10 +32,10 @@ from typing import Any
 from pydantic import BaseModel
 
 from sdd_core.errors import SddError
-from sdd_core.experiment import Experiment, default_names, sections
-from sdd_core.keys import digest, run_name
-from sdd_core.own.imported import option_types
-from sdd_core.plugin_manager import Plugins
+from sdd_core.experiment.experiment import Experiment, default_names, sections
+from sdd_core.experiment.import_path import option_types
+from sdd_core.experiment.keys import digest, run_name
+from sdd_core.plugin.discovery import Plugins
 
 
 @dataclass(frozen=True)

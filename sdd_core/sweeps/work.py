@@ -9,10 +9,10 @@ from typing import Any
 
 from sdd_core.engine import run, train_levels
 from sdd_core.errors import said
-from sdd_core.experiment import Experiment
-from sdd_core.plugin import Schedule, Tracker
-from sdd_core.plugin_manager import load_plugins
-from sdd_core.tracking import tracking
+from sdd_core.experiment.experiment import Experiment
+from sdd_core.observers.tracking import tracking
+from sdd_core.plugin.discovery import load_plugins
+from sdd_core.plugin.kinds import Schedule, Tracker
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from sdd_core.plugin import (
+from sdd_core.plugin.kinds import (
     Ablation,
     DataSource,
     Decay,
@@ -52,7 +52,7 @@ from sdd_core.testing import (
     sparsity,
     tracker,
 )
-from sdd_core.testing.ask import Check, Fault, global_seed, instance
+from sdd_core.testing.call import Check, Fault, global_seed, instance
 
 __all__ = [
     "Check",

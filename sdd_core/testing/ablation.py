@@ -6,17 +6,17 @@ from dataclasses import replace
 from functools import partial
 from typing import Any
 
-from sdd_core import masks as masking
 from sdd_core.errors import SddError
-from sdd_core.retraining import Dense, Retraining
-from sdd_core.testing.ask import Check, ask, ask_twice, fault, same, unchanged
+from sdd_core.level.level import masks as masking
+from sdd_core.level.retraining import Dense, Retraining
+from sdd_core.testing.call import Check, ask, ask_twice, fault, same, unchanged
+from sdd_core.testing.fixtures import TinySchedule, contents, levels, make_level, view_of
 from sdd_core.testing.schedule import (
     check_retraining,
     copy_of,
     dense_trainings,
     killed_and_resumed,
 )
-from sdd_core.testing.worlds import TinySchedule, contents, levels, make_level, view_of
 
 EXEMPT = ("6.weight",)
 

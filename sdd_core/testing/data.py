@@ -8,9 +8,9 @@ from typing import Any
 
 import torch
 
-from sdd_core.data import Dataset
+from sdd_core.data.dataset import Dataset
 from sdd_core.errors import SddError
-from sdd_core.testing.ask import Check, again, ask, fault, global_seed, same
+from sdd_core.testing.call import Check, again, ask, fault, global_seed, same
 
 
 def checks(plugin: Any, root: Path | None = None) -> list[Check]:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from sdd_core.errors import SddError
-from sdd_core.experiment import Train
-from sdd_core.testing.ask import Check, ask, ask_twice, fault
+from sdd_core.experiment.experiment import Train
+from sdd_core.testing.call import Check, ask, ask_twice, fault
 from sdd_core.training.loop import checked_factors
 
 STEPS = (1, 2, 7, 480)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from sdd_core.errors import SddError
-from sdd_core.testing.ask import Check, fault
+from sdd_core.testing.call import Check, fault
 
 
 def checks(plugin: Any) -> list[Check]:

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from sdd_core.testing.ask import Check, ask, ask_twice, fault, unchanged
+from sdd_core.testing.call import Check, ask, ask_twice, fault, unchanged
 
 SCALES = (1.0, 30.0)
 """Of logits: as they are at first, and of a network that is sure of itself."""

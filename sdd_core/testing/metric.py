@@ -10,9 +10,9 @@ from typing import Any
 
 from torch import Tensor
 
-from sdd_core.run_folder import plain
-from sdd_core.testing.ask import Check, ask, ask_twice, fault, unchanged
-from sdd_core.testing.worlds import contents, devices, levels, make_level, view_of
+from sdd_core.runs.run_folder import plain
+from sdd_core.testing.call import Check, ask, ask_twice, fault, unchanged
+from sdd_core.testing.fixtures import contents, devices, levels, make_level, view_of
 
 
 def checks(plugin: Any) -> list[Check]:

@@ -9,9 +9,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
-from sdd_core import masks as masking
 from sdd_core.errors import FAILURES, SddError, said
-from sdd_core.testing.ask import Check, Fault, again, ask, fault, global_seed, same
+from sdd_core.level.level import masks as masking
+from sdd_core.testing.call import Check, Fault, again, ask, fault, global_seed, same
 
 SHAPES = ((3, 32, 32), (1, 28, 28), (1, 8, 8), (3, 64, 64), (20,))
 """What examples may look like; a model has to take at least one of them."""

@@ -8,10 +8,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from sdd_core.data import Dataset
+from sdd_core.data.dataset import Dataset
 from sdd_core.randomness import generator
-from sdd_core.testing.ask import Check, ask, ask_twice, fault, same, unchanged, with_options
-from sdd_core.testing.worlds import TinyData
+from sdd_core.testing.call import Check, ask, ask_twice, fault, same, unchanged, with_options
+from sdd_core.testing.fixtures import TinyData
 
 
 def checks(plugin: Any) -> list[Check]:

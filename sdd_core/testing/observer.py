@@ -10,8 +10,8 @@ from typing import Any
 import pluggy
 
 from sdd_core import hookimpl, hookspecs
-from sdd_core.testing.ask import Check, Fault, ask, global_seed
-from sdd_core.testing.worlds import tiny_run
+from sdd_core.testing.call import Check, Fault, ask, global_seed
+from sdd_core.testing.fixtures import tiny_run
 
 
 def checks(observer: object) -> list[Check]:

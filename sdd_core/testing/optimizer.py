@@ -8,8 +8,8 @@ import torch
 from torch import Tensor
 
 from sdd_core.errors import FAILURES, said
-from sdd_core.testing.ask import Check, again, ask, fault
-from sdd_core.training.trainer import memory_of, restore_memory
+from sdd_core.testing.call import Check, again, ask, fault
+from sdd_core.training.dense_trainer import memory_of, restore_memory
 
 RATE = 0.01
 STEPS = 4

@@ -11,8 +11,8 @@ from typing import Any
 import tomli_w
 from pydantic import BaseModel, ValidationError
 
-from sdd_core.plugin_faults import plugin_fault
-from sdd_core.testing.ask import Check, fault, with_options
+from sdd_core.plugin.checks import plugin_fault
+from sdd_core.testing.call import Check, fault, with_options
 
 HUGE = 10**30
 

@@ -13,13 +13,13 @@ from typing import Any, cast
 import torch
 from torch import Tensor
 
-from sdd_core import masks as masking
 from sdd_core.errors import SddError
-from sdd_core.level import Level, LevelView
-from sdd_core.plugin import Scope
-from sdd_core.plugin_manager import load_plugins
-from sdd_core.testing.ask import Check, ask, ask_twice, fault, same, unchanged, with_options
-from sdd_core.testing.worlds import contents, devices, levels, make_level, tiny_run, view_of
+from sdd_core.level.level import Level, LevelView
+from sdd_core.level.level import masks as masking
+from sdd_core.plugin.discovery import load_plugins
+from sdd_core.plugin.kinds import Scope
+from sdd_core.testing.call import Check, ask, ask_twice, fault, same, unchanged, with_options
+from sdd_core.testing.fixtures import contents, devices, levels, make_level, tiny_run, view_of
 
 EXEMPT = ("6.weight",)
 FRACTION = 0.6

@@ -12,9 +12,9 @@ import numpy as np
 
 from sdd_core import hookimpl
 from sdd_core.errors import SddError
-from sdd_core.retraining import Dense, Retraining
-from sdd_core.testing.ask import Check, ask_twice, fault, unchanged
-from sdd_core.testing.worlds import tiny_run
+from sdd_core.level.retraining import Dense, Retraining
+from sdd_core.testing.call import Check, ask_twice, fault, unchanged
+from sdd_core.testing.fixtures import tiny_run
 
 INTERRUPTIONS = (3, 7, 9)
 """After how many levels and epochs that begin or end a run is interrupted, and then again: in the

@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import partial
 from typing import Any
 
-from sdd_core.testing.ask import Check, ask, ask_twice, fault
+from sdd_core.testing.call import Check, ask, ask_twice, fault
 
 USUAL = 25
 

@@ -11,12 +11,12 @@ from typing import Any
 
 from pydantic import PrivateAttr
 
-from sdd_core.plugin import Tracker
-from sdd_core.reading import Damaged
-from sdd_core.result import Result
-from sdd_core.testing.ask import Check, again, ask, fault
-from sdd_core.testing.worlds import tiny_run
-from sdd_core.tracking import tracking
+from sdd_core.files.reading import Damaged
+from sdd_core.observers.tracking import tracking
+from sdd_core.plugin.kinds import Tracker
+from sdd_core.runs.result import Result
+from sdd_core.testing.call import Check, again, ask, fault
+from sdd_core.testing.fixtures import tiny_run
 
 
 def checks(plugin: Any) -> list[Check]:

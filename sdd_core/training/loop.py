@@ -11,14 +11,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from sdd_core.data.resident import Resident
 from sdd_core.errors import SddError
-from sdd_core.experiment import Train
-from sdd_core.guard import blaming
-from sdd_core.level import Epoch
-from sdd_core.plugin import Decay, label
-from sdd_core.retraining import LARGEST_RATE, Retraining
-from sdd_core.training.resident import Resident
-from sdd_core.training.trainer import Trainer
+from sdd_core.experiment.experiment import Train
+from sdd_core.level.level import Epoch
+from sdd_core.level.retraining import LARGEST_RATE, Retraining
+from sdd_core.plugin.isolation import blaming
+from sdd_core.plugin.kinds import Decay, label
+from sdd_core.training.dense_trainer import Trainer
 
 # Steps between two looks at the clock: an epoch may take hours.
 CHUNK = 250

@@ -7,13 +7,13 @@ from pathlib import Path
 from torch import nn
 
 from sdd_core.errors import SddError
-from sdd_core.experiment import Train
-from sdd_core.files import DENSE_WEIGHTS, SUMS, check_unchanged, damaged_file
-from sdd_core.level import Level
-from sdd_core.masks import known_weights
-from sdd_core.naming import layer_of
-from sdd_core.reading import exists
-from sdd_core.store import read_level
+from sdd_core.experiment.experiment import Train
+from sdd_core.files.reading import exists
+from sdd_core.files.writing import DENSE_WEIGHTS, SUMS, check_unchanged, damaged_file
+from sdd_core.level.level import Level
+from sdd_core.level.masks import known_weights
+from sdd_core.level.naming import layer_of
+from sdd_core.runs.store import read_level
 
 
 def load_pretrained(network: nn.Module, train: Train) -> list[str]:

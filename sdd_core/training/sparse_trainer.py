@@ -1,6 +1,6 @@
 """Trains networks of known layers by sparse kernels, behind the same face as any trainer.
 
-Imports numba; `sdd_core.training.choice` looks first whether there is one.
+Imports numba; `sdd_core.training.select` looks first whether there is one.
 """
 
 from __future__ import annotations
@@ -13,8 +13,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from sdd_core.evaluation import evaluation_batches
-from sdd_core.experiment import Train
+from sdd_core.data.resident import Crops, Resident, normalise
+from sdd_core.experiment.experiment import Train
+from sdd_core.level.evaluation import evaluation_batches
 from sdd_core.sparse import SparseMLP, load, save, supports
 from sdd_core.sparse.convmodule import (
     ConvPlan,
@@ -25,7 +26,6 @@ from sdd_core.sparse.convmodule import (
 from sdd_core.sparse.convnet import SparseConvNet
 from sdd_core.sparse.plain import is_plain
 from sdd_core.training.costs import KernelCosts
-from sdd_core.training.resident import Crops, Resident, normalise
 
 Own = SparseMLP | SparseConvNet
 Masks = Mapping[Tensor, Tensor]

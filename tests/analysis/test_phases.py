@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sdd_core.analysis.chance import autoregressive
-from sdd_core.analysis.phases import find_phases
+from sdd_core.phases.chance import autoregressive
+from sdd_core.phases.phases import find_phases
 
 LEVELS = 31
 SPARSITY = [1 - 0.8**level for level in range(LEVELS)]

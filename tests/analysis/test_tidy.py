@@ -11,7 +11,7 @@ from results import descent, made
 import sdd_core
 from sdd_core import SddError
 from sdd_core.analysis.tidy import parquet_bytes
-from sdd_core.text import csv_text
+from sdd_core.output.text import csv_text
 
 
 def test_a_row_for_each_level_with_its_phase() -> None:

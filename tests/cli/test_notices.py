@@ -9,7 +9,7 @@ import pytest
 from support import go, small
 
 import sdd_core
-from sdd_core.notices import lenient, say
+from sdd_core.output.notices import lenient, say
 
 SDD = [sys.executable, "-m", "sdd_core"]
 RUN = ["run", "--levels", "1", "--train.epochs", "1", "--model.widths", "8", "--device", "cpu"]

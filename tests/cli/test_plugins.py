@@ -5,7 +5,7 @@ import sys
 import pytest
 
 from sdd_core.cli.plugins import example
-from sdd_core.plugin_manager import load_plugins
+from sdd_core.plugin.discovery import load_plugins
 
 
 def test_every_built_in_plugin_is_listed_with_where_it_comes_from(sdd):

@@ -2,8 +2,8 @@
 
 import json
 
-from sdd_core.plugin_manager import load_plugins
-from sdd_core.schema import experiment_schema
+from sdd_core.experiment.schema import experiment_schema
+from sdd_core.plugin.discovery import load_plugins
 
 
 def test_it_prints_the_schema(sdd):

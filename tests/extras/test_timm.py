@@ -6,7 +6,7 @@ from support import go
 
 import sdd_core
 from sdd_core import Dataset, Experiment, SddError
-from sdd_core.masks import prunable_weights
+from sdd_core.level.masks import prunable_weights
 from sdd_plugins.models.timm_models import TimmModel
 
 SMALL_VIT = {

@@ -16,7 +16,7 @@ from torch import nn
 from torch.nn.utils.parametrizations import orthogonal, spectral_norm, weight_norm
 
 from sdd_core import SddError
-from sdd_core.own.fingerprint import fingerprint
+from sdd_core.experiment.fingerprint import fingerprint
 
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(max_size=3),
@@ -126,7 +126,7 @@ def test_what_has_no_content(value):
 SCRIPT = """
     import math
     from torch import nn
-    from sdd_core.own.fingerprint import fingerprint
+    from sdd_core.experiment.fingerprint import fingerprint
 
     WIDTH = 3
 

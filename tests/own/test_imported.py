@@ -10,9 +10,9 @@ import pytest
 from support import Log, go, small
 
 from sdd_core import Experiment, SddError, load_plugins
-from sdd_core.experiment import read_toml
-from sdd_core.keys import dense_key
-from sdd_core.run_folder import open_run
+from sdd_core.experiment.experiment import read_toml
+from sdd_core.experiment.keys import dense_key
+from sdd_core.runs.run_folder import open_run
 
 SOURCE = """
     import math
@@ -195,7 +195,7 @@ def test_a_users_queue_does_not_stand_for_the_standard_librarys(tmp_path):
     (tmp_path / "numba.py").write_text("mine = True")
     (tmp_path / "nets.py").write_text("import numba\nassert numba.mine\ndef make(): ...\n")
     script = ("import sys; sys.path.remove('') if '' in sys.path else None\n"
-              "from sdd_core.own.imported import _function; _function('nets:make')\n"
+              "from sdd_core.experiment.import_path import _function; _function('nets:make')\n"
               "sys.modules.pop('queue', None); import queue; print(queue.__file__)\n"
               f"print(sys.path.count({str(tmp_path)!r}))")
     done = subprocess.run([sys.executable, "-c", script], cwd=tmp_path, capture_output=True,

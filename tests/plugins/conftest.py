@@ -10,8 +10,8 @@ import torch
 from torch import Tensor, nn
 
 from sdd_core import Dataset, LevelView, Split
-from sdd_core.level import Level
-from sdd_core.masks import full_masks, prunable_weights
+from sdd_core.level.level import Level
+from sdd_core.level.masks import full_masks, prunable_weights
 
 
 def dataset(

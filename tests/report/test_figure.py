@@ -6,8 +6,8 @@ import pytest
 from results import descent, made
 
 from sdd_core.analysis.groups import place
-from sdd_core.look import Look
 from sdd_core.report.figure import result_figure, save_figure
+from sdd_core.report.look import Look
 
 
 def drawn(result, form: str) -> bytes:

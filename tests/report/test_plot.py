@@ -12,8 +12,8 @@ from results import descent, made
 import sdd_core
 from sdd_core import SddError
 from sdd_core.analysis.groups import group, place
-from sdd_core.look import Legend
 from sdd_core.report.figure import result_figure, save_figure
+from sdd_core.report.look import Legend
 from sdd_core.report.plot import groups_csv, groups_figure
 
 

@@ -3,7 +3,7 @@ from results import descent
 
 from sdd_core import SddError
 from sdd_core.report import write_report
-from sdd_core.report.table import csv_table
+from sdd_core.runs.table import csv_table
 
 
 def test_a_report_is_written_twice_with_the_same_bytes(tmp_path):

@@ -10,8 +10,8 @@ from rich.console import Console
 
 from sdd_core.cli.runs import print_result
 from sdd_core.report.page import report_page
-from sdd_core.report.table import csv_table, html_table, phase_of, phase_table, result_table
-from sdd_core.result import Result
+from sdd_core.runs.result import Result
+from sdd_core.runs.table import csv_table, html_table, phase_of, phase_table, result_table
 
 
 def shown(table) -> str:

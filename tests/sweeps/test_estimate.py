@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sdd_core.plugin_manager import load_plugins
+from sdd_core.plugin.discovery import load_plugins
 from sdd_core.sweeps import expand
 from sdd_core.sweeps.estimate import LEAST, Estimate
 from sdd_core.sweeps.plan import Plan

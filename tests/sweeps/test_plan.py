@@ -6,9 +6,9 @@ from typing import Any
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sdd_core.files import level_folder
-from sdd_core.keys import ablated_key, level_keys
-from sdd_core.plugin_manager import load_plugins
+from sdd_core.experiment.keys import ablated_key, level_keys
+from sdd_core.files.writing import level_folder
+from sdd_core.plugin.discovery import load_plugins
 from sdd_core.sweeps import expand
 from sdd_core.sweeps.plan import Plan, Task
 

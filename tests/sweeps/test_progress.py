@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from sdd_core.files import level_folder
-from sdd_core.plugin_manager import load_plugins
+from sdd_core.files.writing import level_folder
+from sdd_core.plugin.discovery import load_plugins
 from sdd_core.sweeps import expand, progress
 from sdd_core.sweeps.plan import Plan
 from sdd_core.sweeps.progress import Count, Live, duration, progress_for

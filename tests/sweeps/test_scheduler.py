@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from sdd_core.files import level_folder
-from sdd_core.plugin_manager import load_plugins
+from sdd_core.files.writing import level_folder
+from sdd_core.plugin.discovery import load_plugins
 from sdd_core.sweeps import expand, scheduler
 from sdd_core.sweeps.plan import Plan
 from sdd_core.sweeps.scheduler import carry_out_all

@@ -10,8 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sdd_core import SddError
-from sdd_core.experiment import Experiment
-from sdd_core.plugin_manager import load_plugins
+from sdd_core.experiment.experiment import Experiment
+from sdd_core.plugin.discovery import load_plugins
 from sdd_core.sweeps import expand
 from sdd_core.sweeps.settings import list_depth, nesting
 

@@ -6,10 +6,10 @@ from typing import Any
 from pydantic import PrivateAttr
 
 from sdd_core.errors import said
-from sdd_core.experiment import Experiment
-from sdd_core.files import level_folder
-from sdd_core.keys import dense_key, digest, level_keys, run_name
-from sdd_core.plugin import Tracker
+from sdd_core.experiment.experiment import Experiment
+from sdd_core.experiment.keys import dense_key, digest, level_keys, run_name
+from sdd_core.files.writing import level_folder
+from sdd_core.plugin.kinds import Tracker
 from sdd_core.sweeps.work import Place, carry_out
 
 SETTINGS: dict[str, Any] = {"model": {"name": "mlp", "widths": [8]}, "train": {"epochs": 1},

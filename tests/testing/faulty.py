@@ -26,7 +26,7 @@ from sdd_core import (
     Split,
     hookimpl,
 )
-from sdd_core.testing.worlds import TinyData, TinyNetwork
+from sdd_core.testing.fixtures import TinyData, TinyNetwork
 
 
 class ScoresExempt(Pruner):

@@ -145,7 +145,7 @@ def test_observers():
 
 
 def test_every_kind_has_its_own_function():
-    from sdd_core.plugin import KINDS
+    from sdd_core.plugin.kinds import KINDS
 
     assert {f"check_{kind}" for kind in KINDS} <= set(testing.__all__)
 

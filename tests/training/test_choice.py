@@ -22,9 +22,9 @@ from training_cases import (
 
 import sdd_core
 from sdd_core import SddError
-from sdd_core.training.choice import Trainers
 from sdd_core.training.costs import KernelCosts
-from sdd_core.training.trainer import FlatTrainer
+from sdd_core.training.dense_trainer import FlatTrainer
+from sdd_core.training.select import Trainers
 
 
 @pytest.fixture

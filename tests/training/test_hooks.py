@@ -24,8 +24,8 @@ from training_cases import (
 )
 
 from sdd_core import SddError
-from sdd_core.training.choice import Trainers
-from sdd_core.training.trainer import FlatTrainer
+from sdd_core.training.dense_trainer import FlatTrainer
+from sdd_core.training.select import Trainers
 
 
 def small_perceptron() -> nn.Module:

@@ -12,12 +12,12 @@ from support import contents, go, plugins_with, scope_of, small
 from torch.nn.functional import cross_entropy, one_hot
 
 from sdd_core import Experiment, LabelNoise, Loss, Pruner, SddError, hookimpl
-from sdd_core import masks as masking
-from sdd_core.evaluation import predict
-from sdd_core.level import Level
-from sdd_core.parts import Parts
-from sdd_core.store import Store
+from sdd_core.level.evaluation import predict
+from sdd_core.level.level import Level
+from sdd_core.level.level import masks as masking
+from sdd_core.runs.store import Store
 from sdd_core.training import loop as training
+from sdd_core.training.setup import Parts
 
 
 def parts(settings) -> Parts:

@@ -11,8 +11,8 @@ import torch
 from torch import nn
 
 from sdd_core import Experiment
-from sdd_core.parts import Parts
-from sdd_core.training.trainer import memory_format
+from sdd_core.training.dense_trainer import memory_format
+from sdd_core.training.setup import Parts
 
 CPU = torch.device("cpu")
 
@@ -64,7 +64,7 @@ TRAIN = """
 import copy, torch
 from torch import nn
 from training_cases import dataset, experiment, gap, plain_steps, resident, take_steps
-from sdd_core.training.trainer import FlatTrainer
+from sdd_core.training.dense_trainer import FlatTrainer
 
 torch.set_num_threads(1)
 data = dataset((3, 16, 16))

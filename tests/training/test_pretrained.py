@@ -12,12 +12,12 @@ from support import go, plugins_with, small
 from torch import Tensor
 
 from sdd_core import Dataset, Experiment, Metric, SddError, Split
-from sdd_core.files import DENSE_WEIGHTS
-from sdd_core.keys import dense_key, level_keys
-from sdd_core.level import Level
-from sdd_core.parts import Parts
-from sdd_core.store import Store, read_level
-from sdd_core.training.levels import Levels
+from sdd_core.experiment.keys import dense_key, level_keys
+from sdd_core.files.writing import DENSE_WEIGHTS
+from sdd_core.level.level import Level
+from sdd_core.runs.store import Store, read_level
+from sdd_core.training.level_trainer import Levels
+from sdd_core.training.setup import Parts
 
 HIDDEN = ["hidden1.weight", "hidden1.bias"]
 OUTPUT = ["output.weight", "output.bias"]

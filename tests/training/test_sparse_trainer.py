@@ -22,13 +22,13 @@ from training_cases import (
     trainer,
 )
 
-from sdd_core.evaluation import evaluate
-from sdd_core.retraining import Retraining
-from sdd_core.store import Store
+from sdd_core.level.evaluation import evaluate
+from sdd_core.level.retraining import Retraining
+from sdd_core.runs.store import Store
 from sdd_core.training.costs import KernelCosts
+from sdd_core.training.dense_trainer import FlatTrainer
 from sdd_core.training.loop import train_level
 from sdd_core.training.sparse_trainer import SparseTrainer
-from sdd_core.training.trainer import FlatTrainer
 
 
 def small_perceptron(seed: int = 0) -> nn.Module:
@@ -195,7 +195,7 @@ def test_images_that_stay_bytes_train_alike(make, monkeypatch):
     kept = trainer(make(), masks, data)
     take_steps(kept, data, 0, 5)
     loss = kept.evaluate("test")
-    monkeypatch.setattr("sdd_core.training.resident.NORMALISED_BYTES", 0)
+    monkeypatch.setattr("sdd_core.data.resident.NORMALISED_BYTES", 0)
     bytes_ = trainer(make(), masks, data)
     assert resident(data).train_images.dtype == torch.uint8
     take_steps(bytes_, data, 0, 5)

@@ -20,7 +20,7 @@ from training_cases import (
     take_steps,
 )
 
-from sdd_core.training.trainer import FlatTrainer, memory_of, restore_memory
+from sdd_core.training.dense_trainer import FlatTrainer, memory_of, restore_memory
 
 
 def convolutional(seed: int = 0) -> nn.Module:

@@ -9,7 +9,7 @@ from support import Log, contents, go, plugins_with, small
 from torch import nn
 
 from sdd_core import Ablation, Dense, Metric, Retraining, Schedule, SddError
-from sdd_core.store import Store
+from sdd_core.runs.store import Store
 from sdd_plugins.ablations.extended import Extended
 from sdd_plugins.ablations.re_dense import ReDense
 from sdd_plugins.ablations.reinit import Reinit

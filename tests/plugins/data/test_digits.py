@@ -2,7 +2,7 @@ import numpy as np
 import torch
 from sklearn.datasets import load_digits
 
-from sdd_core.training.resident import normalise
+from sdd_core.data.resident import normalise
 from sdd_plugins.data.digits import Digits
 from sdd_plugins.data.mnist import Mnist
 

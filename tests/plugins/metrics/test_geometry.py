@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
 from sdd_core import Experiment, Metric, SddError
-from sdd_core.plugin_manager import load_plugins
+from sdd_core.plugin.discovery import load_plugins
 from sdd_plugins.metrics.hessian import Hessian
 from sdd_plugins.metrics.interpolation import Interpolation
 from sdd_plugins.metrics.landscape import Landscape

@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from sdd_core import DataSource, Experiment, SddError
-from sdd_core.keys import dense_key
+from sdd_core.experiment.keys import dense_key
 from sdd_plugins.data.hugging_face import HuggingFace
 from sdd_plugins.models.timm_models import TimmModel
 

@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from sdd_core import SddError
-from sdd_core.masks import exempt_weights, prunable_weights
+from sdd_core.level.masks import exempt_weights, prunable_weights
 from sdd_plugins.models.mlp import Mlp
 from sdd_plugins.models.resnet import (
     PaddedShortcut,

@@ -10,7 +10,7 @@ from support import go, small
 from torch import nn
 
 from sdd_core import Experiment, SddError
-from sdd_core.masks import prunable_weights
+from sdd_core.level.masks import prunable_weights
 from sdd_plugins.models.vit import VisionTransformer
 
 TINY = VisionTransformer(patch=2, depth=2, width=8, heads=2, mlp_ratio=3)

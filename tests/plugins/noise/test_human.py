@@ -11,7 +11,7 @@ import torch
 from support import go, small
 
 from sdd_core import Dataset, Experiment, SddError, Split
-from sdd_core.keys import dense_key
+from sdd_core.experiment.keys import dense_key
 from sdd_plugins.data.digits import Digits
 from sdd_plugins.noise.human import Human
 

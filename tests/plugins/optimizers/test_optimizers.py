@@ -8,7 +8,7 @@ import torch
 from support import go, plugins_with, small
 
 from sdd_core import Experiment, Optimizer, SddError
-from sdd_core.keys import level_keys
+from sdd_core.experiment.keys import level_keys
 from sdd_plugins.optimizers import OF_TORCH, Sgd
 
 EACH = [one.name for one in OF_TORCH]

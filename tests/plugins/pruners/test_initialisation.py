@@ -12,8 +12,8 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
 import sdd_core
-from sdd_core import masks as masking
-from sdd_core.store import Store
+from sdd_core.level.level import masks as masking
+from sdd_core.runs.store import Store
 from sdd_plugins.pruners.grasp import Grasp
 from sdd_plugins.pruners.snip import Snip
 from sdd_plugins.pruners.synflow import SynFlow

@@ -12,8 +12,8 @@ from torch import nn
 from torch.nn.utils import parametrizations
 
 from sdd_core import SddError
-from sdd_core import masks as masking
-from sdd_core.store import Store
+from sdd_core.level.level import masks as masking
+from sdd_core.runs.store import Store
 from sdd_plugins.models.resnet import ResNet20
 from sdd_plugins.models.vgg import Vgg11
 from sdd_plugins.pruners.slimming import Slimming

@@ -6,8 +6,8 @@ from support import go, plugins_with, small
 from torch import nn
 
 from sdd_core import Layer, Scope, SddError
-from sdd_core.masks import prune_fraction
-from sdd_core.store import read_level
+from sdd_core.level.masks import prune_fraction
+from sdd_core.runs.store import read_level
 from sdd_plugins.scopes import Global, Input, Layerwise, Output
 
 LAYERS = {"a": Layer(6, (2, 4)), "b": Layer(3, (1, 3))}

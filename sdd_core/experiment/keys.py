@@ -1,0 +1,115 @@
+"""Keys: equal inputs, equal key, equal level."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from typing import Any
+
+from pydantic import BaseModel
+
+from sdd_core.experiment.experiment import Experiment
+from sdd_core.plugin.base import FOR_KEYS
+from sdd_core.plugin.kinds import Ablation, Plugin, label
+from sdd_core.plugin.options import taken
+
+FORMAT = 1
+"""Of levels and run folders on disk; another one is never mixed up with this."""
+
+
+def digest(value: Any) -> str:
+    """40 hexadecimal digits that depend on a JSON value's content alone."""
+    text = json.dumps(_whole(value), sort_keys=True, separators=(",", ":"), allow_nan=False)
+    return hashlib.sha256(text.encode()).hexdigest()[:40]
+
+
+def _whole(value: Any) -> Any:
+    # 1.0 and 1 are equal, as are -0.0 and 0; their texts would not be.
+    if isinstance(value, dict):
+        return {key: _whole(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_whole(item) for item in value]
+    return int(value) if isinstance(value, float) and value.is_integer() else value
+
+
+def identity(plugin: Plugin) -> dict[str, Any]:
+    """What a result owes to a plugin: the class, its revision and its options."""
+    made_by = f"{type(plugin).__module__}.{type(plugin).__qualname__}"
+    options = plugin.model_dump(mode="json", context=FOR_KEYS)
+    return {"class": made_by, "revision": plugin.revision, "options": options, **_named_by(plugin)}
+
+
+def _named_by(model: BaseModel) -> dict[str, Any]:
+    """The plugins that are options. Those of sdd are known by what stands in the options, as long
+    as they are what they were before they were plugins."""
+    plugins = {option: getattr(model, option) for option in taken(type(model))}
+    return {
+        f"by {option}": identity(plugin)
+        for option, plugin in plugins.items()
+        if isinstance(plugin, Plugin)
+        and (plugin.revision > 1 or not type(plugin).__module__.startswith("sdd_plugins."))
+    }
+
+
+def dense_key(experiment: Experiment) -> str:
+    """Of level 0: all that the dense network depends on, and nothing that comes after it."""
+    train = experiment.train
+    # The weights, wherever they lie; where there are none, the key is as if there were no such
+    # setting.
+    start = {} if train.pretrained is None else {"pretrained": train.pretrained_checksum}
+    return digest(
+        {
+            "format": FORMAT,
+            "seed": experiment.seed,
+            "data": identity(experiment.data),
+            "noise": identity(experiment.noise),
+            "model": identity(experiment.model),
+            "train": train.model_dump(mode="json", context=FOR_KEYS,
+                                      exclude={"pretrained", "pretrained_checksum"}),
+            **start,
+            **_named_by(train),
+            "loss": _loss(experiment, with_teacher=False),
+            "engine": experiment.engine,
+        }
+    )
+
+
+def level_keys(experiment: Experiment) -> list[str]:
+    """The key of every level: each depends on the level it prunes, the pruner and the schedule."""
+    keys = [dense_key(experiment)]
+    pruner, sparsity = experiment.pruner, experiment.pruner.sparsity
+    step = {
+        "retrain": identity(experiment.retrain),
+        "loss": _loss(experiment, with_teacher=True),
+    }
+    # What the model exempts is decided by the model, which is in the dense key already.
+    named = identity(pruner)
+    for level in range(1, experiment.levels + 1):
+        parent = keys[0] if pruner.from_dense else keys[-1]
+        if isinstance(sparsity, tuple):
+            # Sparsities of later levels may be added without training this one again.
+            named = identity(pruner.model_copy(update={"sparsity": sparsity[:level]}))
+        keys.append(digest({"parent": parent, "level": level, "pruner": named, **step}))
+    return keys
+
+
+def ablated_key(key: str, ablation: Ablation) -> str:
+    """Of a level under an ablation."""
+    return digest({"of": key, "ablation": identity(ablation)})
+
+
+def _loss(experiment: Experiment, *, with_teacher: bool) -> dict[str, Any] | None:
+    """The loss, if it has a teacher (which the dense network does not have), or if it has none."""
+    loss = experiment.loss
+    return identity(loss) if loss and (loss.teacher is not None) == with_teacher else None
+
+
+def run_name(experiment: Experiment) -> str:
+    """The name of the run's folder. More levels or other metrics make it the same run."""
+    fields = experiment.model_copy(update={"levels": 0, "metrics": None}).to_dict(FOR_KEYS)
+    plugins = [experiment.data, experiment.model, experiment.pruner, experiment.retrain]
+    # A model or data set may be named by a path or `module:function`.
+    words = [label(plugin) for plugin in plugins]
+    readable = "-".join("".join(c if c.isalnum() else "_" for c in word) for word in words)
+    key = digest({"dense": dense_key(experiment), "run": fields})
+    return f"{readable}-seed{experiment.seed}-{key[:8]}"

@@ -1,0 +1,146 @@
+"""The JSON schema of experiment files, with the options of every installed plugin."""
+
+from __future__ import annotations
+
+import inspect
+import re
+from copy import deepcopy
+from typing import Any, cast
+
+from pydantic import BaseModel
+
+from sdd_core.experiment.experiment import DEFAULTS, Experiment, Train, sections, usual_noise
+from sdd_core.plugin.discovery import Plugins, Row
+from sdd_core.plugin.kinds import DataSource, Plugin
+from sdd_core.plugin.options import taken
+
+BROUGHT = {"model", "data"}
+"""The kinds that may be named as `module:function` too."""
+
+
+def experiment_schema(plugins: Plugins) -> dict[str, Any]:
+    """A JSON schema (draft 2020-12) that accepts what `Experiment.make` accepts from a file.
+
+    A section is a plugin's name, or a table whose `name` decides which options there are. What
+    depends on several fields at once, such as sparsities that have to grow, it does not say.
+    """
+    whole = Experiment.model_json_schema()
+    definitions: dict[str, Any] = {"Train": whole["$defs"]["Train"]}
+    _with_choices(definitions["Train"], Train, plugins, definitions)
+    properties = whole["properties"]
+    for section, kind in sections().items():
+        default = DEFAULTS.get(section)
+        properties[section] = {
+            "description": properties[section]["description"],
+            "anyOf": _choices(kind.kind, _nameless(section, plugins), plugins, definitions),
+            **({"default": default} if default else {}),
+        }
+    properties["metrics"] = {
+        "description": properties["metrics"]["description"],
+        "type": "array",
+        "items": {"anyOf": _choices("metric", set(), plugins, definitions)},
+    }
+    return {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "title": "An experiment of sdd",
+        "type": "object",
+        "properties": properties,
+        "additionalProperties": False,
+        "$defs": definitions,
+    }
+
+
+def _nameless(section: str, plugins: Plugins) -> set[str]:
+    """The plugins whose options a section may set without a name: the default one; of label noise,
+    which depends on the data, what any data set says."""
+    if section != "noise":
+        return {DEFAULTS[section]} if section in DEFAULTS else set()
+    sources = [DataSource, *(row.plugin for row in plugins.rows if row.kind == "data")]
+    return {usual_noise(cast(type[DataSource], one), asked=True)["name"] for one in sources if one}
+
+
+def _choices(
+    kind: str, nameless: set[str], plugins: Plugins, definitions: dict[str, Any]
+) -> list[dict[str, Any]]:
+    """What a section of a kind may be; tables for each plugin go into `definitions`. Those that are
+    `nameless` need no name."""
+    rows = [row for row in plugins.rows if row.kind == kind and row.plugin]
+    names = [name for row in rows if row.plugin and not _required(row.plugin)
+             for name in _names(row, plugins)]
+    choices: list[dict[str, Any]] = [{"enum": names}]
+    for row in rows:
+        assert row.plugin is not None
+        key = ".".join((kind, *_names(row, plugins)[:1])).replace(":", ".")
+        table = _table(row, key, plugins)
+        _with_choices(table, row.plugin, plugins, definitions)
+        if row.name in nameless and row.status == "ok":
+            table["required"] = [name for name in table["required"] if name != "name"]
+        definitions[key] = table
+        choices.append({"$ref": f"#/$defs/{key}"})
+        if row.plugin.shorthand and row.status == "ok":
+            short = {"type": "string", "pattern": f"^{re.escape(row.name)}:."}
+            definitions[f"{key}:"] = _shortened(table, row.plugin.shorthand, short)
+            choices += [short, {"$ref": f"#/$defs/{key}:"}]
+    if kind in BROUGHT:
+        choices += _brought(kind, plugins)
+    return choices
+
+
+def _with_choices(
+    schema: dict[str, Any],
+    model: type[BaseModel],
+    plugins: Plugins,
+    definitions: dict[str, Any],
+) -> None:
+    """Say in a model's schema which plugins those of its options take that name one."""
+    for option, kind in taken(model).items():
+        own = schema["properties"][option]
+        about = {key: own.pop(key) for key in ("description", "default", "title") if key in own}
+        # What else than a name it may be: a list of sparsities.
+        plain = [one for one in own.get("anyOf", ()) if one != {"type": "string"}]
+        schema["properties"][option] = {
+            **about, "anyOf": [*plain, *_choices(kind, set(), plugins, definitions)],
+        }  # fmt: skip
+
+
+def _names(row: Row, plugins: Plugins) -> list[str]:
+    """How a plugin is named in a file: bare, unless another one has that name."""
+    assert row.plugin is not None
+    return list(dict.fromkeys((plugins.spelling(row.plugin), f"{row.distribution}:{row.name}")))
+
+
+def _table(row: Row, key: str, plugins: Plugins) -> dict[str, Any]:
+    plugin = row.plugin
+    assert plugin is not None
+    # What its options refer to is found within its own definition.
+    schema = plugin.model_json_schema(ref_template=f"#/$defs/{key}/$defs/{{model}}")
+    words = inspect.cleandoc(plugin.__doc__ or "")
+    name = {"enum": _names(row, plugins), "description": words.split("\n")[0]}
+    return {
+        **schema,
+        "title": row.name,
+        "description": words,
+        "properties": {"name": name, **schema.get("properties", {})},
+        "required": ["name", *schema.get("required", ())],
+    }
+
+
+def _shortened(table: dict[str, Any], option: str, name: dict[str, Any]) -> dict[str, Any]:
+    """The table of a plugin whose name carries an option after a colon."""
+    short = deepcopy(table)
+    del short["properties"][option]
+    short["properties"]["name"] = name
+    short["required"] = [field for field in short["required"] if field != option]
+    return short
+
+
+def _brought(kind: str, plugins: Plugins) -> list[dict[str, Any]]:
+    """A user's own, `package.module:function`, with the function's arguments beside it."""
+    known = {kind, *plugins.shorthands(kind), *(row.distribution for row in plugins.rows)}
+    others = "|".join(re.escape(prefix) for prefix in sorted(known))
+    name = {"type": "string", "pattern": rf"^(?!(?:{others}):)[^:]+:[^:]+$"}
+    return [name, {"type": "object", "properties": {"name": name}, "required": ["name"]}]
+
+
+def _required(plugin: type[Plugin]) -> bool:
+    return any(info.is_required() for info in plugin.model_fields.values())

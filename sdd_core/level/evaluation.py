@@ -1,0 +1,179 @@
+"""What a network says: logits, loss and accuracy in evaluation mode, and gradients."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
+from torch import Tensor, nn
+from torch.nn.attention import SDPBackend, sdpa_kernel
+from torch.nn.functional import cross_entropy
+
+from sdd_core.data.dataset import Dataset
+from sdd_core.data.resident import normalise
+from sdd_core.errors import FAILURES, SddError, said
+
+# Numbers in a batch of inputs: large enough to keep the device busy, small enough for activations.
+BATCH_NUMBERS = 1 << 22
+
+
+def evaluation_batches(images: Tensor) -> list[slice]:
+    """Slices of the images that are evaluated at once."""
+    size = min(8192, max(64, BATCH_NUMBERS // max(1, images[0].numel())))
+    return [slice(first, first + size) for first in range(0, len(images), size)]
+
+
+@torch.inference_mode()
+def predict(network: nn.Module, data: Dataset, images: Tensor) -> Tensor:
+    """Logits `[N, classes]` on the CPU, for images as the data set holds them."""
+    network.eval()
+    device = next(network.parameters()).device
+    parts = [network(normalise(images[rows].to(device), data)) for rows in
+             evaluation_batches(images)]
+    return torch.cat(parts).float().cpu()
+
+
+@torch.inference_mode()
+def evaluate(network: nn.Module, inputs: Tensor, labels: Tensor, data: Dataset) -> tuple[
+    float, float
+]:
+    """Mean cross-entropy (nats) and accuracy (0 to 1), in evaluation mode.
+
+    inputs: what the network sees, or uint8 images, on its device.
+    """
+    network.eval()
+    loss = torch.zeros((), dtype=torch.float64, device=labels.device)
+    correct = torch.zeros((), dtype=torch.int64, device=labels.device)
+    for rows in evaluation_batches(inputs):
+        batch = inputs[rows]
+        logits = network(batch if batch.is_floating_point() else normalise(batch, data))
+        loss += cross_entropy(logits, labels[rows], reduction="sum")
+        correct += (logits.argmax(1) == labels[rows]).sum()
+    return loss.item() / len(labels), correct.item() / len(labels)
+
+
+def loss_gradients(
+    network: nn.Module, data: Dataset, batches: int, batch_size: int, draw: torch.Generator
+) -> dict[str, Tensor]:
+    """Gradient of the mean training loss over random batches, by parameter, on the CPU.
+
+    The network is in training mode; its batch-norm statistics change. Examples are drawn without
+    replacement; with fewer than `batches * batch_size` of them, all are used once.
+    """
+    network.train()
+    device = next(network.parameters()).device
+    order = torch.randperm(len(data.train), generator=draw)[: batches * batch_size]
+    for chosen in order.split(batch_size):
+        inputs = normalise(data.train.images[chosen].to(device), data)
+        labels = data.train.labels[chosen].to(device)
+        loss = cross_entropy(network(inputs), labels, reduction="sum") / len(order)
+        loss.backward()
+    return {
+        name: torch.zeros_like(p).cpu() if p.grad is None else p.grad.detach().cpu()
+        for name, p in network.named_parameters()
+        if p.requires_grad
+    }
+
+
+@contextmanager
+def second_derivatives(network: nn.Module) -> Iterator[None]:
+    """Let gradients of this network be differentiated once more, as Hessians need it.
+
+    Torch's fast kernels for attention, and cuDNN's for recurrent layers, know one derivative only:
+    while this lasts, plain operations take their place.
+    """
+    fast, cudnn = torch.backends.mha.get_fastpath_enabled(), torch.backends.cudnn.enabled
+    recurrent = any(isinstance(module, nn.RNNBase) for module in network.modules())
+    torch.backends.mha.set_fastpath_enabled(False)
+    torch.backends.cudnn.enabled = cudnn and not recurrent
+    try:
+        with sdpa_kernel(SDPBackend.MATH):
+            yield
+    finally:
+        torch.backends.mha.set_fastpath_enabled(fast)
+        torch.backends.cudnn.enabled = cudnn
+
+
+def check_output(
+    network: nn.Module, data: Dataset, device: torch.device, model: str, batch_size: int
+) -> None:
+    """Raises SddError unless the network, which is of no use afterwards, turns images into one
+    number for each class, in evaluation and in training, and stays what it was. Where an epoch
+    has a batch of one example, it has to train on that too."""
+    examples = normalise(data.train.images[:2].to(device), data)
+    single = 1 in (batch_size, len(data.train) % batch_size)
+    cases = [(examples, False)]
+    cases += [(examples, True)] if len(examples) > 1 and batch_size > 1 else []
+    cases += [(examples[:1], True)] if single else []
+    before = _parts(network)
+    foreign: list[dict[int, Tensor]] = []
+    for images, training in cases:
+        expected, untouched = [len(images), data.num_classes], images.clone()
+        try:
+            output = network.train(training)(images)
+        except FAILURES as error:
+            if training and len(images) == 1:
+                raise SddError(
+                    f"model {model!r} cannot train on one example, and with train.batch_size "
+                    f"{batch_size} a batch of the {len(data.train)} of {data.name!r} has only "
+                    f"one; choose another size: {said(error)}"
+                ) from error
+            raise SddError(
+                f"model {model!r} cannot take images of {data.name!r}, shape "
+                f"{list(data.input_shape)}: {said(error)}"
+            ) from error
+        if not isinstance(output, Tensor) or list(output.shape) != expected:
+            got = list(output.shape) if isinstance(output, Tensor) else type(output).__name__
+            raise SddError(
+                f"model {model!r} gives {got} for {len(images)} images; expected {expected}, one "
+                f"number for each of the {data.num_classes} classes of {data.name!r}"
+            )
+        if not torch.equal(images, untouched):
+            # They are evaluated again after every epoch.
+            raise SddError(
+                f"model {model!r} changes the images in place; its forward must work on a copy, "
+                "as with inplace=False in its first layer"
+            )
+        if not output.requires_grad:
+            raise SddError(
+                f"model {model!r} gives outputs without a gradient; its forward must not detach "
+                "them, and some parameter must be trainable"
+            )
+        foreign.append(_foreign_leaves(output, network, images))
+        if changed := sorted(before.items() ^ _parts(network).items()):
+            raise SddError(
+                f"model {model!r} changes {changed[0][0]!r} in forward; layers, parameters and "
+                "buffers must be made once, in __init__"
+            )
+    # Twice the same one: no tensor that forward has made for the occasion.
+    for tensor in set.intersection(*map(set, foreign)) if len(foreign) > 1 else ():
+        raise SddError(
+            f"model {model!r} computes with a trainable tensor of shape "
+            f"{list(foreign[0][tensor].shape)} that is none of its parameters, so that it would "
+            "not be trained or saved; register it in the module, and let no hook or replaced "
+            "method refer to another copy of the network"
+        )
+
+
+def _foreign_leaves(output: Tensor, network: nn.Module, images: Tensor) -> dict[int, Tensor]:
+    """The tensors that an output's gradient reaches and that are no parameters, by their id."""
+    own = {id(tensor) for tensor in (*network.parameters(), images)}
+    found: dict[int, Tensor] = {}
+    nodes, seen = [output.grad_fn], set()
+    while nodes:
+        node = nodes.pop()
+        if node is None or node in seen:
+            continue
+        seen.add(node)
+        leaf = getattr(node, "variable", None)
+        if leaf is not None and id(leaf) not in own:
+            found[id(leaf)] = leaf
+        nodes.extend(following for following, _ in node.next_functions)
+    return found
+
+
+def _parts(network: nn.Module) -> dict[str, int]:
+    """What must be there before and after: each parameter itself, and a buffer of each name."""
+    parameters = {name: id(p) for name, p in network.named_parameters(remove_duplicate=False)}
+    return dict.fromkeys(network.state_dict(), 0) | parameters

@@ -1,0 +1,231 @@
+"""A level: one round of pruning and training, as a value, and what a plugin sees of it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+
+from sdd_core.data.dataset import Dataset
+from sdd_core.data.resident import normalise
+from sdd_core.level.evaluation import loss_gradients, predict
+from sdd_core.level.layers import weights_of
+from sdd_core.randomness import generator
+
+Moment = Literal["end", "initialisation", "before", "dense", "level"]
+"""A network is that of the end of the level's training, or of the dense network's initialisation
+under the level's masks; or it is the trained one of the level before, or the dense one, or that of
+the level itself without the experiment's ablation."""
+
+
+@dataclass(frozen=True)
+class Epoch:
+    """What was measured after an epoch of training, in evaluation mode.
+
+    number: of the schedule, counted from 1. step: of the schedule, after the epoch.
+    train_loss, train_accuracy: on the noisy training labels without augmentation; measured where
+        the test accuracy is the best so far and after the last epoch, None elsewhere.
+    """
+
+    number: int
+    step: int
+    learning_rate: float
+    test_loss: float
+    test_accuracy: float
+    train_loss: float | None = None
+    train_accuracy: float | None = None
+
+
+@dataclass(frozen=True)
+class Level:
+    """A trained level.
+
+    index: 0 is the dense network; level k has been pruned k times.
+    masks: bool tensors, True where a weight is kept, for every prunable weight (exempt ones too).
+    state: the network's state_dict on the CPU; pruned weights are exactly zero, or where the
+        schedule holds them, or trained again where the masks were lifted.
+    diverged: training met NaN or infinity; `state` is then what the level started from.
+    kernels: how each layer was trained, where that was chosen: part of what decides the bits.
+    """
+
+    index: int
+    masks: Mapping[str, Tensor]
+    state: Mapping[str, Tensor]
+    epochs: tuple[Epoch, ...]
+    diverged: bool = False
+    kernels: tuple[str, ...] = ()
+
+    def __repr__(self) -> str:
+        return f"<Level {self.index}: {_kept(self.masks)}>"
+
+
+class LevelView:
+    """What a pruner or a metric sees: copies, so that nothing it does can reach the run. The data
+    set alone is no copy; changing it in place is refused.
+
+    level: the level's index. device: where `network()` and the data are.
+    aim: to a pruner, the density of the prunable layers that it is asked for; None to others.
+    """
+
+    def __init__(
+        self,
+        level: Level,
+        *,
+        initial: Mapping[str, Tensor],
+        build: Callable[[], nn.Module],
+        trainable: Sequence[str],
+        data: Dataset,
+        exempt: frozenset[str],
+        seed: int,
+        device: torch.device,
+        before: Mapping[str, Tensor] | None = None,
+        dense: Mapping[str, Tensor] | None = None,
+        unchanged: Mapping[str, Tensor] | None = None,
+        lifted: bool = False,
+        aim: float | None = None,
+    ) -> None:
+        self.level = level.index
+        self.aim = aim
+        self.data = data
+        self.device = device
+        self.epochs = level.epochs
+        self.diverged = level.diverged
+        self._level = level
+        self._initial = initial
+        self._before = before
+        self._dense = dense
+        self._unchanged = level.state if unchanged is None else unchanged
+        self._lifted = lifted
+        self._build = build
+        self._trainable = trainable
+        self._exempt = exempt
+        self._seed = seed
+        # Shared by copies of this view: the same logits need not be computed for each metric, nor
+        # a network built for each part of the data.
+        self._logits: dict[str, Tensor] = {}
+        self._predicting: list[nn.Module] = []
+
+    def __repr__(self) -> str:
+        return f"<LevelView of level {self.level}: {_kept(self._level.masks)}>"
+
+    @cached_property
+    def weights(self) -> dict[str, Tensor]:
+        """Every trainable parameter at the end of the level's training, on the CPU."""
+        return {name: self._level.state[name].clone() for name in self._trainable}
+
+    @cached_property
+    def parameters(self) -> dict[str, Tensor]:
+        """Every parameter at the end of the level's training, frozen ones too, on the CPU."""
+        return {name: self._level.state[name].clone() for name, _ in
+                self._built.named_parameters()}
+
+    @cached_property
+    def matrices(self) -> list[str]:
+        """Names of all weights of the network, whether or not they can be pruned: the matrices and
+        kernels of its layers, which are the floating-point parameters with two dimensions or more,
+        but for the scales of weight norms."""
+        names = {id(p): name for name, p in self._built.named_parameters()}
+        return [names[id(weight.tensor)] for weight in weights_of(self._built)]
+
+    @cached_property
+    def initial(self) -> dict[str, Tensor]:
+        """Every trainable parameter at the dense network's initialisation, on the CPU."""
+        return {name: self._initial[name].clone() for name in self._trainable}
+
+    @cached_property
+    def masks(self) -> dict[str, Tensor]:
+        """bool, True where a weight is kept, for every prunable weight, exempt ones too."""
+        return {name: mask.clone() for name, mask in self._level.masks.items()}
+
+    @cached_property
+    def free(self) -> dict[str, Tensor]:
+        """bool, True where a weight could move when the level's training ended: as `masks`, but
+        everywhere where masks were lifted (re-dense training)."""
+        return {name: torch.ones_like(mask) if self._lifted else mask
+                for name, mask in self.masks.items()}
+
+    @property
+    def prunable(self) -> list[str]:
+        """Names of the weights that may be pruned, in the network's order."""
+        return [name for name in self._level.masks if name not in self._exempt]
+
+    def by_output(self, name: str, tensor: Tensor) -> Tensor:
+        """The numbers of a tensor in the shape of a weight, by the outputs of its layer:
+        `[outputs, of each]`."""
+        weights = dict(self._built.named_parameters())
+        layouts = {id(weight.tensor): weight.layout for weight in weights_of(self._built)}
+        return layouts[id(weights[name])].lines(tensor, "output")
+
+    @cached_property
+    def _built(self) -> nn.Module:
+        """The network with whatever weights, to see what it is made of."""
+        return self._build()
+
+    def network(self, at: Moment = "end") -> nn.Module:
+        """A new copy of the network, on `device`, in evaluation mode: as it is when the level has
+        been trained, or at another moment. Level 0 has none before it: raises ValueError."""
+        states = {"end": self._level.state, "before": self._before, "dense": self._dense,
+                  "level": self._unchanged}
+        state = self._initial if at == "initialisation" else states[at]
+        if state is None:
+            raise ValueError(f"level {self.level} has no network {at!r}")
+        network = self._build()
+        network.load_state_dict(dict(state))
+        if at == "initialisation":
+            weights = dict(network.named_parameters())
+            with torch.no_grad():
+                for name, mask in self._level.masks.items():
+                    weights[name].masked_fill_(~mask.to(weights[name].device), 0.0)
+        return network.to(self.device).eval()
+
+    def generator(self, purpose: str) -> torch.Generator:
+        """A source of randomness for one purpose, the same whenever this level is looked at."""
+        # "plugin": whatever the purpose is called, it is none of the engine's streams.
+        return generator(self._seed, "plugin", purpose, self.level)
+
+    def batches(self, batches: int, batch_size: int) -> list[tuple[Tensor, Tensor]]:
+        """Random batches of the training set, drawn without replacement: what the network sees,
+        `[batch, ...]`, and the labels, noisy ones included, `[batch]`, on `device`."""
+        draw, train = self.generator("gradient batches"), self.data.train
+        order = torch.randperm(len(train), generator=draw)[: batches * batch_size]
+        return [
+            (normalise(train.images[rows].to(self.device), self.data),
+             train.labels[rows].to(self.device))
+            for rows in order.split(batch_size)
+        ]  # fmt: skip
+
+    def gradients(
+        self, batches: int, batch_size: int, at: Moment = "end"
+    ) -> dict[str, Tensor]:
+        """Gradient of the mean training loss over these random batches, for every trainable
+        parameter, on the CPU. The network is in training mode, as in the authors' code."""
+        return loss_gradients(
+            self.network(at), self.data, batches, batch_size, self.generator("gradient batches")
+        )
+
+    @cached_property
+    def train_logits(self) -> Tensor:
+        """float32 `[N, classes]`, evaluation mode, without augmentation."""
+        return self._predicted("train", self.data.train.images)
+
+    @cached_property
+    def test_logits(self) -> Tensor:
+        """float32 `[N, classes]`, evaluation mode."""
+        return self._predicted("test", self.data.test.images)
+
+    def _predicted(self, part: str, images: Tensor) -> Tensor:
+        if part not in self._logits:
+            if not self._predicting:
+                self._predicting.append(self.network())
+            self._logits[part] = predict(self._predicting[0], self.data, images)
+        return self._logits[part].clone()
+
+
+def _kept(masks: Mapping[str, Tensor]) -> str:
+    kept = sum(int(mask.sum()) for mask in masks.values())
+    size = sum(mask.numel() for mask in masks.values())
+    return f"{kept:,} of {size:,} prunable weights kept, in {len(masks)} layers"

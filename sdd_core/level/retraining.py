@@ -1,0 +1,85 @@
+"""How a level trains, as data."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Literal, get_args
+
+import numpy as np
+
+from sdd_core.errors import SddError
+from sdd_core.output.brief import numbers
+
+Start = Literal["initialisation", "rewind point", "previous", "fresh", "level"]
+
+LARGEST_RATE = 1e30
+"""What float32 arithmetic takes without an overflow before training even begins."""
+
+
+@dataclass(frozen=True)
+class Dense:
+    """How the dense network trained, for a schedule to build on.
+
+    learning_rates: float64 `[steps]`, the learning rate of every step.
+    steps_per_epoch: steps (batches) in an epoch.
+    """
+
+    learning_rates: np.ndarray
+    steps_per_epoch: int
+
+    def __repr__(self) -> str:
+        return (f"<Dense: {len(self.learning_rates):,} steps, {self.steps_per_epoch:,} in an epoch"
+                f", learning rates {numbers(self.learning_rates.tolist())}>")
+
+
+@dataclass(frozen=True)
+class Retraining:
+    """Where a level's weights start and which steps it trains.
+
+    start: 'initialisation' (the dense network's), 'rewind point' (the dense network after
+        `first_step` steps), 'previous' (the end of the level before), 'fresh' (a new
+        initialisation, another at every level) or, for an ablation alone, 'level' (the end of the
+        level that it changes).
+    learning_rates: float64 `[steps]`, one for each step that is trained.
+    first_step: the step of the dense training that the first of them repeats; it decides which
+        epoch's order of examples comes first.
+    masked_steps: how many steps pruned weights stay where they are; after that all weights train
+        (None: always).
+    """
+
+    start: Start
+    learning_rates: np.ndarray
+    first_step: int = 0
+    masked_steps: int | None = None
+
+    def __repr__(self) -> str:
+        masked = "" if self.masked_steps is None else f", masked for {self.masked_steps:,}"
+        rates = np.ravel(self.learning_rates).tolist()
+        return (f"<Retraining from {self.start} at step {self.first_step:,}: {len(rates):,} "
+                f"steps{masked}, learning rates {numbers(rates)}>")
+
+    def check(self, schedule: str, dense: Dense, *, of_ablation: bool = False) -> Retraining:
+        """Itself, if a level can train so.
+
+        of_ablation: it is an ablation's, for which there is a trained level to start from.
+
+        Raises SddError: no step to train, a learning rate that is negative or no number, an
+        unknown start, a first step outside the dense training.
+        """
+        which = f"retraining schedule {schedule!r}"
+        rates, steps = np.asarray(self.learning_rates, np.float64), len(dense.learning_rates)
+        if rates.ndim != 1 or len(rates) == 0:
+            raise SddError(f"{which} leaves no step to train; the dense network trains {steps}")
+        if not ((rates >= 0) & (rates <= LARGEST_RATE)).all():
+            raise SddError(f"{which} gives a learning rate that is not between 0 and "
+                           f"{LARGEST_RATE:g}; expected one such number for each step")
+        starts = [start for start in get_args(Start) if start != "level" or of_ablation]
+        if self.start not in starts:
+            raise SddError(f"{which} starts from {self.start!r}; expected one of "
+                           + ", ".join(map(repr, starts)))
+        if self.masked_steps is not None and not 0 <= self.masked_steps <= len(rates):
+            raise SddError(f"{which} masks {self.masked_steps} of {len(rates)} steps")
+        if not 0 <= self.first_step <= steps:
+            raise SddError(f"{which} starts at step {self.first_step}; the dense network trains "
+                           f"steps 0 to {steps}")
+        return replace(self, learning_rates=rates)

@@ -1,0 +1,179 @@
+"""What a user sees while a run is going on."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, TextIO
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeElapsedColumn
+
+from sdd_core import hookimpl
+from sdd_core.output.console import Description, Title, notice_console
+from sdd_core.output.notices import say
+from sdd_core.output.text import html_text
+from sdd_core.runs.record import read_record
+from sdd_core.runs.result import Result
+from sdd_core.runs.table import dead, html_table
+
+if TYPE_CHECKING:
+    from sdd_core.level.level import Epoch
+    from sdd_core.runs.result import LevelResult
+    from sdd_core.runs.run_folder import Run
+
+
+REDRAWN_SECONDS = 0.2
+"""A notebook's table is not drawn anew more often than that."""
+
+
+class _Lines:
+    """One plain line a level, for pipes and log files."""
+
+    def __init__(self, stream: TextIO | None) -> None:
+        self._stream = stream
+        self._trained_since: float | None = None
+
+    @hookimpl
+    def sdd_run_start(self, run: Run) -> None:
+        self.levels = run.experiment.levels
+        say(_begun(run), self._stream)
+
+    @hookimpl
+    def sdd_level_start(self) -> None:
+        self._trained_since = time.monotonic()
+
+    @hookimpl
+    def sdd_level_end(self, level: LevelResult) -> None:
+        since, self._trained_since = self._trained_since, None
+        how = "already there" if since is None else f"{time.monotonic() - since:.1f} s"
+        say(f"{line(level, self.levels)} ({how})", self._stream)
+
+
+class _Live:
+    """A bar that grows with every epoch, and below it what was measured last."""
+
+    def __init__(self, console: Console) -> None:
+        self.progress = Progress(
+            Title("level"),
+            MofNCompleteColumn(),
+            BarColumn(),
+            Description(),
+            TimeElapsedColumn(),
+            console=console,
+            transient=True,
+        )
+
+    @hookimpl
+    def sdd_run_start(self, run: Run) -> None:
+        self.levels = run.experiment.levels
+        self.progress.console.print(_begun(run), style="bold")
+        self._task = self.progress.add_task("", total=self.levels)
+
+    @hookimpl
+    def sdd_level_start(self, level: int, epochs: int) -> None:
+        self._epochs, self._done = epochs, 0
+        self.progress.update(self._task, completed=level)
+
+    @hookimpl
+    def sdd_epoch_end(self, level: int, epoch: Epoch) -> None:
+        self._done += 1
+        text = f"epoch {self._done}/{self._epochs}  test {epoch.test_accuracy:.3f}"
+        self.progress.update(self._task, description=text)
+
+    @hookimpl
+    def sdd_level_end(self, level: LevelResult) -> None:
+        self.progress.update(self._task, completed=level.level)
+        self.progress.console.print(line(level, self.levels))
+
+
+class _Notebook:
+    """A table that grows under the cell, and above it what is being trained."""
+
+    @hookimpl
+    def sdd_run_start(self, run: Run) -> None:
+        from IPython.display import HTML, display  # noqa: PLC0415 (there is one in a notebook)
+
+        self._html, self._table, self._shown = HTML, "", 0.0
+        # Kept here: reading all levels of a run after each of them takes the longer the more.
+        self._levels: list[LevelResult] = []
+        self._sizes = read_record(run.folder).data
+        self._handle = display(HTML(""), display_id=True)
+        self._show(_begun(run))
+
+    @hookimpl
+    def sdd_epoch_end(self, run: Run, level: int, epoch: Epoch) -> None:
+        if self._due():
+            self._show(f"level {level}/{run.experiment.levels}, epoch {epoch.number}: "
+                       f"test {epoch.test_accuracy:.3f}")
+
+    @hookimpl
+    def sdd_level_end(self, run: Run, level: LevelResult) -> None:
+        self._levels.append(level)
+        if self._due():
+            self._draw(run)
+            self._show(line(level, run.experiment.levels))
+
+    @hookimpl
+    def sdd_run_end(self, run: Run) -> None:
+        self._draw(run)
+        self._show(f"run {run.name}")  # the table below names the noise
+
+    def _due(self) -> bool:
+        return time.monotonic() - self._shown > REDRAWN_SECONDS
+
+    def _draw(self, run: Run) -> None:
+        sizes = self._sizes
+        self._table = html_table(Result(
+            run.name, run.folder, run.experiment, tuple(self._levels), sizes.test_examples,
+            sizes.classes, sizes.train_examples, sizes.changed_labels,
+        ))
+
+    def _show(self, text: str) -> None:
+        self._shown = time.monotonic()
+        self._handle.update(self._html(f"<p>{html_text(text)}</p>{self._table}"))
+
+
+def in_notebook() -> bool:
+    """Whether this process is the kernel of a notebook."""
+    shell = getattr(sys.modules.get("IPython"), "get_ipython", lambda: None)()
+    return hasattr(shell, "kernel")
+
+
+@contextmanager
+def progress_for(stream: TextIO | None, quiet: bool) -> Iterator[list[object]]:
+    """Observers that show a run's progress on `stream`: live on a terminal, plain lines in a
+    pipe, nobody where `quiet`; in a notebook, under the cell."""
+    console = notice_console(stream)
+    if quiet:
+        yield []
+    elif in_notebook():
+        yield [_Notebook()]
+    elif not console.is_terminal:
+        yield [_Lines(stream)]
+    else:
+        live = _Live(console)
+        with live.progress:
+            yield [live]
+
+
+def _begun(run: Run) -> str:
+    return f"run {run.name} (label noise: {run.noise})"
+
+
+def line(level: LevelResult, levels: int) -> str:
+    """A level in one line."""
+    parts = [f"level {level.level:>{len(str(levels))}}/{levels}",
+             f"sparsity {100 * level.sparsity:6.2f} %"]
+    if level.diverged:
+        parts.append("training diverged")
+    for title, metric in (("test", "test_accuracy"), ("train", "train_accuracy"),
+                          ("distance", "learning_distance")):
+        value = level.metrics.get(metric)
+        if isinstance(value, float):
+            parts.append(f"{title} {value:.3f}")
+    if emptied := dead(level):
+        parts.append(f"dead: {emptied}")
+    return "  ".join(parts)

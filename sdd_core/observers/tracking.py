@@ -1,0 +1,137 @@
+"""Sends a run's settings, curves and figure to trackers."""
+
+from __future__ import annotations
+
+import contextlib
+import math
+import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from importlib.util import find_spec
+from typing import TYPE_CHECKING, Any
+
+from filelock import FileLock
+from pydantic import ValidationError
+
+from sdd_core import hookimpl
+from sdd_core.errors import FAILURES, SddError, said
+from sdd_core.experiment.experiment import first_error
+from sdd_core.output.notices import lenient, warn
+from sdd_core.output.text import one_line
+from sdd_core.plugin.discovery import Plugins
+from sdd_core.plugin.kinds import Tracker, label
+from sdd_core.report import write_report
+from sdd_core.runs.table import flat
+
+if TYPE_CHECKING:
+    from sdd_core.level.level import Epoch
+    from sdd_core.runs.result import LevelResult, Result
+    from sdd_core.runs.run_folder import Run
+
+
+def make_trackers(
+    wanted: Sequence[Tracker | Mapping[str, Any] | str] | Tracker | str, plugins: Plugins
+) -> list[Tracker]:
+    """Trackers from instances, names (`mlflow`, `mlflow:sqlite:///runs.db`) or tables of a name
+    and options.
+
+    Raises SddError: an unknown one, impossible options, or a package that is not installed.
+    """
+    made = []
+    for one in [wanted] if isinstance(wanted, str | Tracker) else wanted:
+        if isinstance(one, Tracker):
+            tracker: Any = one
+        else:
+            table = {"name": one} if isinstance(one, str) else dict(one)
+            kind, option = plugins.find("tracker", str(table.pop("name", "")))
+            try:
+                tracker = kind.model_validate({**table, **option})
+            except ValidationError as error:
+                raise SddError(f"tracker {kind.name!r}: {first_error(error)}") from None
+        if tracker.package and find_spec(tracker.package) is None:
+            raise SddError(f"tracker {tracker.name!r} needs {tracker.package}, which is not "
+                           f"installed; pip install 'sdd[{tracker.name}]'")
+        made.append(tracker)
+    return made
+
+
+@contextlib.contextmanager
+def tracking(trackers: Sequence[Tracker]) -> Iterator[list[object]]:
+    """Observers that keep trackers informed, and tell them when a run ends before its end."""
+    observers = [_Tracking(tracker) for tracker in trackers]
+    try:
+        yield list(observers)
+    finally:
+        for observer in observers:
+            observer.over()
+
+
+class _Tracking:
+    """Tells one tracker what happens. After its first mistake it is left alone."""
+
+    def __init__(self, tracker: Tracker) -> None:
+        self._tracker = tracker
+        self._listens = False
+
+    @hookimpl
+    def sdd_run_start(self, run: Run) -> None:
+        self._listens = True
+        # One run of a store at a time: two at once would both make what the first of them makes,
+        # as the tables of a database.
+        with FileLock(run.folder.parent / ".trackers.lock"):
+            self._tell(self._tracker.start, run, _plain(run.experiment.settings()))
+
+    @hookimpl
+    def sdd_epoch_end(self, level: int, epoch: Epoch) -> None:
+        values = {
+            "learning_rate": epoch.learning_rate,
+            "test_loss": epoch.test_loss,
+            "test_accuracy": epoch.test_accuracy,
+            "train_loss": epoch.train_loss,
+            "train_accuracy": epoch.train_accuracy,
+        }
+        self._log("epoch", epoch.number, f"level {level:02d}", values)
+
+    @hookimpl
+    def sdd_level_end(self, level: LevelResult) -> None:
+        values = {"sparsity": level.sparsity, "density": level.density, **flat(level.metrics)}
+        self._log("level", level.level, "level", values)
+
+    @hookimpl
+    def sdd_run_end(self, result: Result) -> None:
+        if self._listens:
+            files = write_report(result, result.folder / "report")
+            figure = next(file for file in files if file.suffix == ".png")
+            self._tell(self._tracker.end, figure)
+            self._listens = False
+
+    def over(self) -> None:
+        """The run is over, whether or not it came to its end."""
+        if self._listens:
+            self._tell(self._tracker.end, None)
+            self._listens = False
+
+    def _log(self, axis: str, step: int, group: str, values: Mapping[str, Any]) -> None:
+        numbers = {
+            f"{group}/{one_line(name)}": float(value)
+            for name, value in values.items()
+            if isinstance(value, int | float) and math.isfinite(value)
+        }
+        self._tell(self._tracker.log, axis, step, numbers)
+
+    def _tell(self, method: Callable[..., None], *arguments: Any) -> None:
+        if not self._listens:
+            return
+        try:
+            # Standard output belongs to results.
+            with contextlib.redirect_stdout(lenient(sys.stderr)):
+                method(*arguments)
+        except FAILURES as error:
+            self._listens = False
+            warn(f"tracker {label(self._tracker)!r} failed ({said(error)}) and hears no more of "
+                 "this run")
+
+
+def _plain(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Settings whose names and texts are shown as what they are."""
+    return {one_line(name): one_line(value) if isinstance(value, str) else value
+            for name, value in settings.items()}

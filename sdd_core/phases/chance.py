@@ -1,0 +1,200 @@
+"""How far chance moves curves, and how large a difference has to be to be more than chance.
+
+Neighbouring levels of a run share their data, their dense network, most of their mask and their
+test images, so what chance adds to them is alike: correlations of 0.5 to 0.9 between neighbours
+were measured. The limits here are therefore quantiles of simulated curves with correlated noise, a
+first-order autoregression. The simulations use fixed seeds: the same question has the same answer.
+
+`benchmarks/verdicts.py` measures how often the rules that are built on this err.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from functools import lru_cache
+
+import numpy as np
+
+from sdd_core.phases.curves import Array, below, falls_and_rises, ratio, smoothed
+
+CORRELATIONS = (0.0, 0.3, 0.5, 0.7, 0.8, 0.9)
+"""Correlations between neighbouring levels for which limits are simulated."""
+
+LEAST_FAVOURABLE = (0.5, 0.7, 0.9)
+"""Those of them that give the largest limits for one curve: the first two with several seeds, the
+last with one."""
+
+ALPHA = 0.04
+"""How often chance may exceed a limit: a little less than the 5 % that is promised, because
+correlations and variances are estimated."""
+
+SEVERAL = 3
+"""Seeds from which on the noise is measured between seeds instead of along the curve."""
+
+LONG = 12
+"""Levels from which on a curve of one or two seeds shows its own noise."""
+
+NEIGHBOURS = 3
+"""Levels on each side whose variances are pooled."""
+
+DRAWS = 2500
+
+
+def autoregressive(generator: np.random.Generator, shape: tuple[int, ...], rho: float) -> Array:
+    """Return noise of unit variance `shape`, whose neighbours on the last axis correlate by
+    `rho`."""
+    noise = generator.standard_normal(shape)
+    for level in range(1, shape[-1]):
+        noise[..., level] *= math.sqrt(1 - rho**2)
+        noise[..., level] += rho * noise[..., level - 1]
+    return noise
+
+
+def correlation(values: Array) -> float:
+    """Return the correlation of neighbouring levels in what distinguishes the seeds.
+
+    values: `[seeds, levels]`. Returns 0 to 0.9.
+    """
+    residuals = values - values.mean(axis=0)
+    left, right = residuals[:, :-1], residuals[:, 1:]
+    size = math.sqrt(float((left**2).sum() * (right**2).sum()))
+    found = float((left * right).sum()) / size if size > 0 else CORRELATIONS[-1]
+    return min(max(found, 0.0), CORRELATIONS[-1])
+
+
+def pooled_variance(values: Array) -> Array:
+    """Return the variance over seeds of every level, `[..., levels]`.
+
+    It is pooled over seven neighbouring levels, for few seeds tell little about one level alone.
+    Where a level's own variance is larger than that, it stands: seeds differ most where a curve
+    begins to collapse, and neighbours know nothing of it.
+
+    values: `[..., seeds, levels]`; NaN where a seed has none.
+    """
+    count = (~np.isnan(values)).sum(axis=-2)
+    centred = values - _mean(values, axis=-2)
+    own = np.nansum(centred**2, axis=-2) / np.maximum(count - 1, 1)
+    known = count > 1
+    around = _windowed(np.where(known, own, 0.0)) / np.maximum(_windowed(known.astype(float)), 1)
+    return np.where(known, np.maximum(own, around), around)
+
+
+def roughness(curve: Array) -> Array:
+    """Return the standard deviation of independent noise that would make a curve as rough as it
+    is: from second differences, which a trend, a bend or a collapse changes little. Noise that is
+    correlated along the curve is larger; the limits take account of it.
+
+    curve: `[..., levels]`, three levels or more.
+    """
+    bends = np.sort(np.abs(np.diff(curve, 2, axis=-1)), axis=-1)
+    # 68.3 % of normal values are within one standard deviation.
+    typical = bends[..., math.ceil(0.683 * bends.shape[-1]) - 1]
+    return typical / math.sqrt(6)
+
+
+def level_errors(values: Array) -> Array:
+    """Return the scale of what chance does to each level of the mean curve, `[..., levels]`.
+
+    With three seeds or more it is the standard error of the mean, without what a seed adds to all
+    its levels alike; with fewer it is the `roughness` of the mean curve.
+
+    values: `[..., seeds, levels]`; NaN where a seed has none.
+    """
+    seeds = values.shape[-2]
+    if seeds < SEVERAL:
+        mean = _mean(values, axis=-2)[..., 0, :]
+        return np.broadcast_to(roughness(mean)[..., None], mean.shape)
+    deviations = values - _mean(values, axis=-2)
+    deviations = deviations - _mean(deviations, axis=-1)
+    count = (~np.isnan(values)).sum(axis=-2)
+    return np.sqrt(pooled_variance(deviations) / np.maximum(count, 1))
+
+
+@dataclass(frozen=True)
+class Limits:
+    """How much of each chance alone makes of a level curve in 95 of 100 cases, in units of the
+    levels' errors.
+
+    depth: of the deepest valley, the smaller of its fall and its rise. rise: from the first level
+    to the highest. drop: from a level to the lowest after it.
+    """
+
+    depth: float
+    rise: float
+    drop: float
+
+
+def shows_noise(seeds: int, levels: int) -> bool:
+    """Tell whether `level_errors` can be measured on curves of that many seeds and levels."""
+    return seeds >= SEVERAL or levels >= LONG
+
+
+@lru_cache(maxsize=256)
+def limits(seeds: int, levels: int) -> Limits:
+    """Return the limits for the mean curve of so many seeds, under the least favourable of the
+    correlations. Ten seeds stand for more than ten, one for two. Where the curves cannot show
+    their noise, its standard deviation is the unit."""
+    seeds = 1 if seeds < SEVERAL else min(seeds, 10)
+    measured = shows_noise(seeds, levels)
+    draws = _draws(seeds * levels)
+    found = []
+    for number, rho in enumerate(LEAST_FAVOURABLE):
+        generator = np.random.default_rng([seeds, levels, number])
+        noise = autoregressive(generator, (draws, seeds, levels), rho)
+        height = smoothed(noise.mean(axis=1))
+        errors = level_errors(noise) if measured else np.ones(height.shape)
+        fall, rise = falls_and_rises(height, errors)
+        above_first = -below(height, errors, np.zeros(height.shape, dtype=int))
+        statistics = (np.minimum(fall, rise), above_first, fall)
+        found.append([np.quantile(one.max(axis=-1), 1 - ALPHA) for one in statistics])
+    return Limits(*np.max(found, axis=0).tolist())
+
+
+@lru_cache(maxsize=256)
+def _largest_t(seeds: tuple[int, ...], levels: int) -> tuple[float, ...]:
+    """The 95 % quantile of the largest |t| over the levels, for each correlation."""
+    draws = _draws(sum(seeds) * levels)
+    found = []
+    for number, rho in enumerate(CORRELATIONS):
+        generator = np.random.default_rng([*seeds, levels, number])
+        samples = [autoregressive(generator, (draws, some, levels), rho) for some in seeds]
+        t = t_statistics(samples)
+        found.append(float(np.quantile(np.abs(t).max(axis=-1), 1 - ALPHA)))
+    return tuple(np.maximum.accumulate(found).tolist())
+
+
+def t_statistics(samples: list[Array]) -> Array:
+    """Return the difference of the first sample's mean from zero, or from the second's, in
+    standard errors, `[..., levels]`. samples: each `[..., seeds, levels]`."""
+    means = [one.mean(axis=-2) for one in samples]
+    variance = sum(pooled_variance(one) / one.shape[-2] for one in samples)
+    return ratio(means[0] - means[1] if len(means) > 1 else means[0], np.sqrt(variance))
+
+
+def largest_t(samples: list[Array]) -> float:
+    """Return the |t| that chance exceeds at any of the levels in 5 of 100 cases, under the
+    correlation that the samples show."""
+    residuals = np.concatenate([one - one.mean(axis=0) for one in samples])
+    limit = _largest_t(tuple(min(len(one), 20) for one in samples), samples[0].shape[-1])
+    return float(np.interp(correlation(residuals), CORRELATIONS, limit))
+
+
+def _draws(numbers: int) -> int:
+    """How many simulations of so many numbers each are worth their time."""
+    return int(min(max(2e6 / numbers, 500), DRAWS))
+
+
+def _windowed(values: Array) -> Array:
+    """Sums over each level and its neighbours along the last axis."""
+    levels = np.arange(values.shape[-1])
+    sums = np.concatenate([np.zeros((*values.shape[:-1], 1)), np.cumsum(values, axis=-1)], axis=-1)
+    first = np.maximum(levels - NEIGHBOURS, 0)
+    last = np.minimum(levels + NEIGHBOURS + 1, len(levels))
+    return np.maximum(sums[..., last] - sums[..., first], 0)
+
+
+def _mean(values: Array, axis: int) -> Array:
+    """Means of what is known, the axis kept; 0 where nothing is."""
+    count = (~np.isnan(values)).sum(axis=axis, keepdims=True)
+    return np.nansum(values, axis=axis, keepdims=True) / np.maximum(count, 1)

@@ -1,0 +1,206 @@
+"""`metrics.jsonl`: what was measured on a run's levels, one line each.
+
+Lines are appended, so that a level costs the same however many there are; of two about one level
+the later counts. Each has its checksum, which counts for this run alone. Lines from before there
+were checksums have none; they are believed in a run whose record has none either.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from itertools import count
+from pathlib import Path
+from typing import Annotated, Any
+
+from pydantic import AfterValidator, ConfigDict, Field, TypeAdapter, ValidationError
+
+from sdd_core.errors import said
+from sdd_core.files.writing import SUMS, checksums
+from sdd_core.files.reading import (
+    Damaged,
+    exists,
+    parse_json,
+    read_bytes,
+    seal,
+    unseal,
+)
+from sdd_core.runs.record import Strict, digest_of, fault
+
+METRICS = "metrics.jsonl"
+
+Key = Annotated[str, Field(pattern="^[0-9a-f]{40}$")]
+Share = Annotated[float, Field(ge=0, le=1)]
+
+AT_MOST = {
+    "test_accuracy": 1.0,
+    "best_test_accuracy": 1.0,
+    "train_accuracy": 1.0,
+    "train_accuracy_clean": 1.0,
+    "train_accuracy_mislabelled": 1.0,
+    "learning_distance": float("inf"),
+}
+"""The metrics that reports and phases are made from, which are numbers from 0 on, or None."""
+
+
+def metric_faults(metrics: Mapping[str, Any]) -> dict[str, str]:
+    """Return what is wrong with metrics that reports are made from, in a few words, by name."""
+    return {
+        name: f"{name} is {metrics[name]!r}; expected a number from 0 to {most:g}"
+        for name, most in AT_MOST.items()
+        if metrics.get(name) is not None
+        and not (type(metrics[name]) in {int, float} and 0 <= metrics[name] <= most)
+    }
+
+
+def _usable(metrics: dict[str, Any]) -> dict[str, Any]:
+    for wrong in metric_faults(metrics).values():
+        raise ValueError(wrong)
+    return metrics
+
+
+class Row(Strict):
+    """A line of the file. metrics: finite numbers by name, see `sdd_core.plugin.kinds.Metric`."""
+
+    level: int = Field(ge=0, le=10_000)
+    key: Key
+    measured_by: Key | None
+    sparsity: Share
+    density: Share
+    diverged: bool
+    metrics: Annotated[dict[str, Any], AfterValidator(_usable)]
+
+
+class EpochRow(Strict):
+    """A line of a level's `epochs.jsonl`, see `sdd_core.level.level.Epoch`."""
+
+    model_config = ConfigDict(allow_inf_nan=True)  # of a level whose training diverged
+
+    number: int
+    step: int
+    learning_rate: float
+    test_loss: float
+    test_accuracy: float
+    train_loss: float | None = None
+    train_accuracy: float | None = None
+
+
+_EPOCHS = TypeAdapter(list[EpochRow])
+
+
+def parse_epochs(content: bytes) -> list[EpochRow]:
+    """Return what `epochs.jsonl` holds. Raises Damaged."""
+    try:
+        return _EPOCHS.validate_json(b"[" + b",".join(content.splitlines()) + b"]")
+    except ValidationError as error:
+        raise Damaged(f"it is no list of epochs: {error.errors()[0]['msg']}") from None
+
+
+@dataclass(frozen=True)
+class Rows:
+    """What a file holds.
+
+    problems: a line for each thing that is not as it was written. content: the bytes, None where
+    there is no file.
+    """
+
+    by_level: dict[int, Row]
+    problems: tuple[str, ...] = ()
+    content: bytes | None = None
+
+
+def read_rows(folder: Path, run: str, with_checksums: bool) -> Rows:
+    """Return the rows in a run's folder. Raises SddError when the file cannot be read.
+
+    run: the run's name. with_checksums: a line without one is damaged.
+    """
+    file = folder / METRICS
+    try:
+        content = read_bytes(file)
+    except FileNotFoundError:
+        return Rows({})
+    rows, problems = {}, []
+    *lines, last = content.split(b"\n")
+    for number, line in enumerate(lines, start=1):
+        try:
+            row = _parse(line, run, with_checksums)
+            rows[row.level] = row
+        except Damaged as error:
+            problems.append(f"line {number} of {file} is damaged ({error}); `sdd resume {folder}` "
+                            "measures that level again")
+    # The last one may have lost its end: with the process that was writing it, or that alone.
+    with suppress(Damaged):
+        row = _parse(last, run, with_checksums)
+        rows[row.level] = row
+    return Rows(rows, tuple(problems), content)
+
+
+def whole_rows(folder: Path, run: str, with_checksums: bool) -> list[Row]:
+    """Return the rows of all levels that a run's folder has, in order.
+
+    Raises Damaged when one is missing or not what was written, so that numbers made from all levels
+    are not made from some of them.
+    """
+    for _ in range(2):  # once more for a level that is being added
+        rows = read_rows(folder, run, with_checksums)
+        if rows.problems:
+            raise Damaged(rows.problems[0])
+        first = next(level for level in count() if level not in rows.by_level)
+        # A level has its row before it has its folder.
+        if first == len(rows.by_level) and not exists(folder / "levels" / f"{first:02d}"):
+            return [rows.by_level[level] for level in range(first)]
+    raise Damaged(f"{folder / METRICS} lacks level {first}, which the run has; `sdd resume "
+                  f"{folder}` measures it again")
+
+
+def read_epochs(folder: Path, row: Row, with_checksums: bool) -> tuple[dict[str, Any], ...]:
+    """Return what was measured after each epoch of a level. Raises Damaged when that is missing or
+    not what was written, or not of the row's level, and SddError when it cannot be read."""
+    level = folder / "levels" / f"{row.level:02d}"
+    name = SUMS
+    try:
+        sums = checksums(level)
+        if sums is None and (with_checksums or exists(level / SUMS)):
+            raise Damaged("it is not what was written")
+        if sums is not None:
+            name = "level.json"
+            found = parse_json(_checked(level, name, sums))
+            if not isinstance(found, dict) or found.get("key") != row.key:
+                raise Damaged("it is of another level")
+        name = "epochs.jsonl"
+        return tuple(one.model_dump() for one in parse_epochs(_checked(level, name, sums)))
+    except (FileNotFoundError, Damaged) as error:
+        raise Damaged(f"{level / name} is missing or damaged ({said(error)}); `sdd resume "
+                      f"{folder}` makes it again") from None
+
+
+def _checked(folder: Path, name: str, sums: Mapping[str, str] | None) -> bytes:
+    content = read_bytes(folder / name)
+    if sums is not None and sums.get(name) != digest_of(content):
+        raise Damaged("its checksum differs")
+    return content
+
+
+def line_of(row: Row, run: str) -> str:
+    """Return a row as a line of the file, without its end."""
+    return seal(dict(row), run)
+
+
+def text_of(rows: Mapping[int, Row], run: str) -> str:
+    """Return the file that has one line for each level, in their order."""
+    return "".join(f"{line_of(rows[level], run)}\n" for level in sorted(rows))
+
+
+def _parse(line: bytes, run: str, with_checksums: bool) -> Row:
+    text, sealed = unseal(line, run)
+    if with_checksums and not sealed:
+        raise Damaged("it has no checksum")
+    try:
+        row = Row.model_validate_json(text)
+        if not sealed:
+            json.dumps(row.metrics, allow_nan=False)  # JSON has no infinity, and Python reads it
+    except (ValueError, RecursionError) as error:
+        raise Damaged(fault(error)) from None
+    return row

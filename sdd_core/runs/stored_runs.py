@@ -1,0 +1,72 @@
+"""The runs in a store, one by one: a bad one does not hide the others."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from sdd_core.phases.phases import Phases, find_phases
+from sdd_core.errors import SddError
+from sdd_core.output.notices import warn
+from sdd_core.plugin.discovery import Plugins
+from sdd_core.files.reading import exists, is_folder, names_in
+from sdd_core.runs.result import Result
+from sdd_core.runs.rows import METRICS, whole_rows
+from sdd_core.runs.run_folder import level_result, open_run
+from sdd_core.runs.record import EXPERIMENT, read_experiment, read_record, wanted_levels
+
+
+def run_folders(store: Path) -> list[Path]:
+    """Return the folders of the runs in a store in order of their names, also of those that cannot
+    be read; none where there is no store. Raises SddError when the store cannot be read."""
+    return [store / name for name in names_in(store)
+            if not name.startswith(".") and is_run(store / name)]
+
+
+def is_run(folder: Path) -> bool:
+    """Whether there is a run in a folder, or something that cannot be read."""
+    try:
+        # One that has nothing but a record was ended before it began.
+        return is_folder(folder) and any(
+            exists(folder / name) for name in (EXPERIMENT, METRICS, "levels")
+        )
+    except SddError:
+        return folder.is_dir()
+
+
+@dataclass(frozen=True)
+class Overview:
+    """What `sdd runs` shows of a run: how many levels it has and will have, and their phases."""
+
+    levels: int
+    of: int
+    phases: Phases
+
+
+def overview(folder: Path) -> Overview:
+    """Return what the run in a folder shows, out of its record and its rows; no plugin is needed.
+
+    Raises SddError: something is damaged or cannot be read.
+    """
+    record = read_record(folder)
+    of = wanted_levels(folder, record, read_experiment(folder, record)) + 1
+    rows = whole_rows(folder, record.name or folder.name, record.with_checksums)
+    levels = [level_result(row) for row in rows[:of]]
+    accuracy = [level.number("test_accuracy") for level in levels]
+    phases = find_phases([level.sparsity for level in levels], accuracy, record.data.test_examples,
+                         record.data.classes)
+    return Overview(len(levels), of, phases)
+
+
+def results_of(folders: Iterable[Path], plugins: Plugins) -> tuple[list[Result], list[SddError]]:
+    """Return the results of runs, without their epochs, and why others cannot be read, which is
+    said on standard error too."""
+    results, left_out = [], []
+    for folder in folders:
+        try:
+            results.append(open_run(folder, plugins).result(epochs=False))
+        except SddError as error:
+            warn(f"run {folder.name} is left out: {error}")
+            left_out.append(error)
+    return results, left_out

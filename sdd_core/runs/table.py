@@ -1,0 +1,161 @@
+"""A run's levels as a table: on a terminal, in a notebook, as CSV."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Any
+
+from rich.table import Table
+
+from sdd_core.level.naming import layer_of
+from sdd_core.output.text import csv_text, html_text
+
+if TYPE_CHECKING:
+    from sdd_core.runs.result import LevelResult, Result
+
+COLUMNS = {
+    "test": "test_accuracy",
+    "best test": "best_test_accuracy",
+    "train": "train_accuracy",
+    "clean": "train_accuracy_clean",
+    "mislabelled": "train_accuracy_mislabelled",
+    "distance": "learning_distance",
+}
+"""Titles on screen, and the metrics below them."""
+
+NAMED = 2
+"""So many dead layers are named in a line."""
+
+STYLES = {"light": "", "critical": "red", "sweet": "green", "collapsed": "dim"}
+
+
+def result_table(result: Result) -> Table:
+    """The levels with the metrics that people look at first, and their phases."""
+    shown = _shown(result)
+    table = Table("level", "sparsity %", *shown, "phase", box=None, header_style="bold",
+                  caption=f"label noise: {result.noise}", caption_justify="left")
+    for column in table.columns[:-1]:
+        column.justify = "right"
+    for level in result.levels:
+        phase = phase_of(result, level.level)
+        said = phase or ("diverged" if level.diverged else "")
+        number, *cells = _cells(level, shown)
+        if emptied := dead(level):
+            number += "*"
+            table.caption = (f"label noise: {result.noise}\n"
+                             f"* dead, at level {level.level}: {emptied}")
+        table.add_row(number, *cells, said, style=STYLES.get(phase, ""))
+    return table
+
+
+def phase_table(result: Result) -> Table:
+    """Where each of the four phases lies, and how test accuracy moves in it."""
+    table = Table("phase", "levels", "sparsity %", "test accuracy", box=None, header_style="bold")
+    spans, test = result.phases.named(), result.curve("test_accuracy")
+    for name, style in STYLES.items():
+        if name in spans:
+            first, last = spans[name]
+            cells = (f"{first} to {last}",
+                     f"{100 * result.sparsity[first]:.2f} to {100 * result.sparsity[last]:.2f}",
+                     f"{accuracy(test[first])} to {accuracy(test[last])}")
+        else:
+            cells = ("none", "", "")  # as on the page: what deeper levels would show, nobody knows
+        table.add_row(name, *cells, style=style)
+    return table
+
+
+def html_table(result: Result) -> str:
+    """The same for a notebook."""
+    return (f"<p>{html_text(result.phases.verdict)}</p>"
+            f"<p>label noise: {html_text(result.noise)}</p>{levels_table(result)}")
+
+
+def levels_table(result: Result) -> str:
+    """The levels as a table of HTML."""
+    shown = _shown(result)
+    emptied = any(map(dead, result.levels))
+    titles = ("level", "sparsity %", *shown, "phase", *(["dead"] if emptied else []))
+    head = "".join(f"<th>{title}</th>" for title in titles)
+    rows = "".join(
+        "<tr>" + "".join(f"<td>{html_text(cell)}</td>" for cell in cells) + "</tr>"
+        for cells in (
+            (*_cells(level, shown), phase_of(result, level.level),
+             *([html_text(dead(level))] if emptied else []))
+            for level in result.levels
+        )
+    )
+    return f"<table><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table>"
+
+
+def csv_table(result: Result) -> str:
+    """Every number of every level; a metric with a value for each layer has a column for each."""
+    rows = [
+        {
+            "level": level.level,
+            "sparsity": level.sparsity,
+            "density": level.density,
+            "phase": phase_of(result, level.level),
+            "diverged": level.diverged,
+            **flat(level.metrics),
+        }
+        for level in result.levels
+    ]
+    return csv_text(rows)
+
+
+def phase_of(result: Result, level: int) -> str:
+    """The name of the phase that a level lies in; nothing where no level has an accuracy."""
+    spans = result.phases.named().items()
+    return next((name for name, (first, last) in spans if first <= level <= last), "")
+
+
+def dead(level: LevelResult) -> str:
+    """Return what pruning has emptied at a level: layers without any weight, by name, and how many
+    classes have no inputs; nothing where there are none, or nobody has measured it."""
+    metrics, found = level.metrics, []
+    if count := metrics.get("dead_layers"):
+        layers = [name for name, value in metrics.get("sparsity_by_layer", {}).items()
+                  if value == 1]
+        more = f" and {len(layers) - NAMED} more" if len(layers) > NAMED else ""
+        named = ", ".join(layer_of(name) or name for name in layers[:NAMED]) + more
+        found.append(named or _counted(count, "layer"))
+    if classes := metrics.get("dead_classes"):
+        found.append(_counted(classes, "class"))
+    return ", ".join(found)
+
+
+def _counted(count: int, noun: str) -> str:
+    plural = noun + ("es" if noun.endswith("s") else "s")
+    return f"{count} {noun if count == 1 else plural}"
+
+
+def flat(metrics: Any) -> dict[str, Any]:
+    """Metrics with a mapping from layer to number spread out, `sparsity_by_layer/fc.weight`."""
+    spread: dict[str, Any] = {}
+    for name, value in metrics.items():
+        if isinstance(value, dict):
+            spread |= {f"{name}/{layer}": number for layer, number in value.items()}
+        else:
+            spread[name] = value
+    return spread
+
+
+def accuracy(value: float) -> str:
+    """An accuracy as tables have it."""
+    return "-" if math.isnan(value) else f"{value:.3f}"
+
+
+def _shown(result: Result) -> dict[str, str]:
+    return {
+        title: metric
+        for title, metric in COLUMNS.items()
+        if any(level.metrics.get(metric) is not None for level in result.levels)
+    }
+
+
+def _cells(level: LevelResult, shown: dict[str, str]) -> list[str]:
+    cells = [str(level.level), f"{100 * level.sparsity:.2f}"]
+    for metric in shown.values():
+        value = level.number(metric)
+        cells.append("diverged" if level.diverged and math.isnan(value) else accuracy(value))
+    return cells

@@ -1,0 +1,206 @@
+"""Asks a plugin to do its part, and notices what it does besides."""
+
+from __future__ import annotations
+
+import random
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, fields, is_dataclass
+from functools import partial
+from typing import Any
+
+import numpy as np
+import torch
+from pydantic import ValidationError
+from torch import Tensor
+
+from sdd_core.errors import FAILURES, said
+from sdd_core.plugin.kinds import KINDS, Plugin, label
+from sdd_core.randomness import fork_random_state
+
+
+class Fault(AssertionError):
+    """A plugin breaks the contract; the message is one line with its name and the fault."""
+
+
+@dataclass(frozen=True)
+class Check:
+    """One thing that a plugin has to hold to.
+
+    says: what that is, in one line. run: raises Fault unless it holds.
+    """
+
+    says: str
+    run: Callable[[], None]
+
+    @classmethod
+    def all(cls, *functions: Callable[..., None], about: tuple[Any, ...]) -> list[Check]:
+        """A check for each function, called with `about`; its docstring says what it checks."""
+        return [
+            cls((function.__doc__ or "").strip().rstrip("."), partial(function, *about))
+            for function in functions
+        ]
+
+
+def fault(plugin: Plugin | type[Plugin], what: str) -> Fault:
+    """The fault of a plugin."""
+    name = label(plugin) if isinstance(plugin, Plugin) else getattr(plugin, "name", plugin.__name__)
+    return Fault(f"{plugin.kind} {name!r}: {' '.join(what.split())}")
+
+
+def instance(plugin: Any, kind: str | None = None) -> Any:
+    """An instance of a plugin class with its default options; instances as they are.
+
+    Raises Fault: it is no plugin (of that kind), or it has options without a default.
+    """
+    base = KINDS[kind] if kind else Plugin
+    made = type(plugin) if isinstance(plugin, Plugin) else plugin
+    if not (isinstance(made, type) and issubclass(made, base)):
+        raise Fault(f"{made!r} is no subclass of sdd_core.{base.__name__}")
+    if isinstance(plugin, Plugin):
+        return plugin
+    required = [name for name, info in made.model_fields.items() if info.is_required()]
+    if required:
+        raise fault(made, f"has no default for {', '.join(map(repr, required))}; give the check "
+                          f"an instance, {made.__name__}({required[0]}=...)")
+    try:
+        return made()
+    except ValidationError as error:
+        raise fault(made, f"refuses its own defaults: {error.errors()[0]['msg']}") from None
+
+
+def again(plugin: Any) -> Any:
+    """Another instance with the same options."""
+    return with_options(plugin)
+
+
+def with_options(plugin: Any, **options: Any) -> Any:
+    """Another instance, with these options in place of its own. Raises pydantic's error."""
+    given = {name: getattr(plugin, name) for name in plugin.model_fields_set}
+    return type(plugin).model_validate(given | options)
+
+
+def ask(plugin: Any, method: str, *arguments: Any, own: tuple[str, ...] = ()) -> Any:
+    """What a method of the plugin answers. `own`: whose global generators it may draw from.
+
+    Raises Fault: it raises, draws from a global generator, or reads a pickle.
+    """
+    before = _random_states()
+    answer = _answer(plugin, method, arguments)
+    if _changed(before, own):
+        # What it imports may draw when it is imported. The plugin itself would do so again.
+        before = _random_states()
+        _answer(plugin, method, arguments)
+        for whose in _changed(before, own):
+            raise fault(plugin, f"{method}() changes {whose} random state; draw from the generator "
+                                "that it is given, or from level.generator(...)")
+    return answer
+
+
+def _answer(plugin: Any, method: str, arguments: tuple[Any, ...]) -> Any:
+    try:
+        with _unpickling() as read:
+            answer = getattr(plugin, method)(*arguments)
+    except FAILURES as error:
+        raise fault(plugin, f"{method}() raised {said(error)}") from error
+    if read:
+        raise fault(plugin, f"{method}() reads a pickle (of {read[0]}), which runs what code it "
+                            "names; store numbers as safetensors, .npy or JSON")
+    return answer
+
+
+def ask_twice(plugin: Any, method: str, arguments: Callable[[], tuple[Any, ...]]) -> Any:
+    """What a method answers to fresh arguments, whatever the state of global generators.
+
+    Raises Fault: as `ask` does, or two instances with equal options do not answer the same.
+    """
+    answers = []
+    for seed in (1, 2):
+        with global_seed(seed):
+            answers.append(ask(again(plugin), method, *arguments()))
+    if not same(*answers):
+        raise fault(plugin, f"{method}() answers differently when it is asked again; let it depend "
+                            "on its options and arguments alone")
+    return answers[0]
+
+
+def unchanged(plugin: Any, method: str, what: str, before: Any, after: Any) -> None:
+    """Raises Fault that names `what`, unless it is as it was before the method was called."""
+    if not same(before, after):
+        raise fault(plugin, f"{method}() changes {what}; work on a copy")
+
+
+def same(one: Any, other: Any) -> bool:
+    """Whether two values are equal to the bit: tensors, arrays, and what holds them."""
+    return _plain(one) == _plain(other)
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Tensor):
+        return str(value.dtype), _plain(_bits(value))
+    if isinstance(value, np.ndarray | float):
+        array = np.asarray(value)
+        # NaN is not equal to itself, but its bytes are.
+        return array.dtype.str, array.shape, array.tobytes()
+    if is_dataclass(value):
+        value = {field.name: getattr(value, field.name) for field in fields(value)}
+    if isinstance(value, Mapping):
+        return [(key, _plain(item)) for key, item in value.items()]
+    return [_plain(item) for item in value] if isinstance(value, list | tuple) else value
+
+
+def _bits(tensor: Tensor) -> np.ndarray:
+    plain = tensor.detach().cpu()
+    # numpy has no bfloat16, which double precision holds exactly.
+    return (plain.double() if plain.dtype == torch.bfloat16 else plain).numpy()
+
+
+@contextmanager
+def global_seed(seed: int) -> Iterator[None]:
+    """All global generators in a state that depends on `seed`; afterwards as they were."""
+    python, numpy = random.getstate(), np.random.get_state()
+    with fork_random_state():
+        random.seed(seed)
+        np.random.seed(seed)
+        torch.manual_seed(seed)
+        try:
+            yield
+        finally:
+            random.setstate(python)
+            np.random.set_state(numpy)
+
+
+def _changed(before: dict[str, Any], own: tuple[str, ...]) -> list[str]:
+    return [whose for whose, state in _random_states().items()
+            if whose not in own and not same(state, before[whose])]
+
+
+def _random_states() -> dict[str, Any]:
+    return {
+        "torch's": torch.get_rng_state(),
+        "numpy's": np.random.get_state(),
+        "Python's": random.getstate(),
+    }
+
+
+_watching: list[list[str]] = []
+
+
+def _audit(event: str, arguments: tuple[Any, ...]) -> None:
+    if event == "pickle.find_class" and _watching:
+        _watching[-1].append(".".join(map(str, arguments)))
+
+
+@contextmanager
+def _unpickling() -> Iterator[list[str]]:
+    """The names that unpickling looks up meanwhile. A hook of Python's can never be taken away
+    again, so that there is one, which looks only while somebody wants to know."""
+    if not getattr(sys, "_sdd_audit", False):
+        sys.addaudithook(_audit)
+        sys._sdd_audit = True  # type: ignore[attr-defined]
+    _watching.append([])
+    try:
+        yield _watching[-1]
+    finally:
+        _watching.pop()

@@ -1,0 +1,227 @@
+"""Trains levels: where the weights start, what is minimised, checkpoints on the way."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping
+from functools import cached_property
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor, nn
+
+from sdd_core.experiment.keys import dense_key, digest
+from sdd_core.level.evaluation import predict
+from sdd_core.level.level import Level
+from sdd_core.level.level import masks as masking
+from sdd_core.level.retraining import Retraining
+from sdd_core.plugin.kinds import PrunedValue
+from sdd_core.randomness import generator
+from sdd_core.runs.store import Store
+from sdd_core.training.dense_trainer import FlatTrainer, Objective
+from sdd_core.training.loop import train_level
+from sdd_core.training.select import Trainers
+from sdd_core.training.setup import Parts
+
+
+class Call(Protocol):
+    """Calls the observers of a run."""
+
+    def __call__(self, hook: str, **arguments: Any) -> None: ...
+
+
+class Levels:
+    """Trains the levels of one experiment.
+
+    every: seconds between two checkpoints. call: told when a level and its epochs begin and end.
+    """
+
+    def __init__(self, parts: Parts, store: Store, every: float, call: Call) -> None:
+        self._parts = parts
+        self._store = store
+        self._every = every
+        self._call = call
+        self._experiment = parts.experiment
+        self._points: dict[int, dict[str, Tensor]] = {}
+
+    def train(
+        self,
+        index: int,
+        key: str,
+        masks: Mapping[str, Tensor],
+        retraining: Retraining,
+        before: Level | None,
+        dense: Level | None,
+        unchanged: Level | None = None,
+    ) -> Level:
+        """Train level `index` under its masks, from its last checkpoint where there is one.
+
+        before: the level that was pruned. dense: level 0; both None for level 0 itself.
+        unchanged: under an ablation, the level as it is without it.
+        """
+        parts, seed = self._parts, self._experiment.seed
+        resume = self._store.load_checkpoint(key)
+        start = self._start(index, masks, retraining, before, unchanged)
+        network = parts.build(0)
+        network.load_state_dict(dict(resume.state if resume else start))
+        epochs_ahead = math.ceil(len(retraining.learning_rates) / parts.dense.steps_per_epoch)
+        self._call("sdd_level_start", level=index, epochs=epochs_ahead)
+        # The draws of a network, of dropout for example, depend on the level alone.
+        with parts.guard.asking(self._experiment.model, "training", index):
+            trainer = self._trainers.make(
+                network.to(parts.device),
+                masks,
+                momenta=resume.momenta if resume else None,
+                kernels=resume.kernels if resume else None,
+                objective=self._objective(start, retraining, before, dense),
+            )
+            epochs, diverged = train_level(
+                trainer,
+                parts.resident,
+                retraining,
+                seed=seed,
+                level=index,
+                batch_size=self._experiment.train.batch_size,
+                resume=resume,
+                keep=lambda checkpoint: self._store.save_checkpoint(key, checkpoint),
+                every=self._every,
+                on_start=lambda epoch: self._call("sdd_epoch_start", level=index, epoch=epoch),
+                on_end=lambda epoch: self._call("sdd_epoch_end", level=index, epoch=epoch),
+                stop_loss=self._experiment.train.stop_loss,
+                unmask=trainer.unmask if isinstance(trainer, FlatTrainer) else None,
+            )
+        state = trainer.state()
+        if diverged or not finite(state, parts.trainable):
+            # Of no use to the next level, which goes on from where this one began.
+            diverged = True
+            state = start if finite(start, parts.trainable) else masked(self.dense_after(0), masks)
+        return Level(index, dict(masks), state, epochs, diverged, trainer.kernels)
+
+    @cached_property
+    def _trainers(self) -> Trainers:
+        network = self._parts.build(0)
+        with self._parts.guard.asking(self._experiment.model, "layers"):
+            return Trainers(network, self._parts.resident, self._experiment,
+                            self._store.kernel_costs())
+
+    def dense_after(self, steps: int) -> dict[str, Tensor]:
+        """The dense network after some steps of its training; 0 is its initialisation, which may
+        be pretrained.
+
+        It does not depend on the schedule that asks for it, so the dense level need not know
+        which steps anybody will want: the first few are simply trained again, and kept.
+        """
+        if steps not in self._points:
+            self._points[steps] = self._stored(steps)
+        return self._points[steps]
+
+    def _stored(self, steps: int) -> dict[str, Tensor]:
+        key = digest({"dense": dense_key(self._experiment), "steps": steps})
+        with self._store.lock(key):
+            state = self._store.load_point(key)
+            if state is None:
+                network = self._parts.build(0) if steps else self._parts.start()
+                if steps:
+                    network.load_state_dict(self.dense_after(0))
+                    self._replay(network, steps)
+                state = {name: tensor.detach().cpu().clone(memory_format=torch.contiguous_format)
+                         for name, tensor in network.state_dict().items()}
+                self._store.save_point(key, state)
+        return state
+
+    def _replay(self, network: nn.Module, steps: int) -> None:
+        parts, seed = self._parts, self._experiment.seed
+        masks = masking.full_masks(parts.prunable)
+        first = Retraining("initialisation", parts.dense.learning_rates[:steps])
+        objective = self._objective(self.dense_after(0), first, None, None)
+        with parts.guard.asking(self._experiment.model, "training", 0):
+            trainer = self._trainers.make(network.to(parts.device), masks, objective=objective)
+            train_level(trainer, parts.resident, first, seed=seed, level=0,
+                        batch_size=self._experiment.train.batch_size, measure=False)
+        network.load_state_dict(trainer.state())
+
+    def _start(
+        self,
+        index: int,
+        masks: Mapping[str, Tensor],
+        retraining: Retraining,
+        before: Level | None,
+        unchanged: Level | None,
+    ) -> dict[str, Tensor]:
+        """The weights a level starts from, pruned ones at the values where they are held."""
+        start: Mapping[str, Tensor]
+        if retraining.start == "level" and unchanged:
+            start = unchanged.state
+        elif retraining.start == "previous" and before:
+            start = before.state
+        elif retraining.start == "fresh":
+            start = self._parts.build(index).state_dict()
+        elif retraining.start == "rewind point":
+            start = self.dense_after(retraining.first_step)
+        else:
+            start = self.dense_after(0)
+        held: PrunedValue = self._experiment.retrain.pruned
+        if before is None or held == "zero":
+            return masked(start, masks)
+        values = dict(start if held == "initial" else before.state)
+        if held == "permuted":
+            draw = generator(self._experiment.seed, "permuted values", index)
+            values |= {name: permuted(values[name], mask, draw) for name, mask in masks.items()}
+        return {
+            name: torch.where(masks[name], tensor, values[name]) if name in masks else tensor
+            for name, tensor in start.items()
+        }
+
+    def _objective(
+        self,
+        start: Mapping[str, Tensor],
+        retraining: Retraining,
+        before: Level | None,
+        dense: Level | None,
+    ) -> Objective | None:
+        """What is minimised, where that is more than the sparse kernels know."""
+        experiment = self._experiment
+        loss, train = experiment.loss, experiment.train
+        penalty = train.distance_penalty
+        # Zeroing is for weights that stay pruned: where a checkpoint was taken after the mask was
+        # lifted, they are not. Either way `start` has them where they begin.
+        lifted = retraining.masked_steps is not None
+        held = before is not None and (experiment.retrain.pruned != "zero" or lifted)
+        teacher = None
+        if loss is not None and loss.teacher is not None:
+            taught_by = dense if loss.teacher == "dense" else before
+            if taught_by is None:
+                loss = None
+            else:
+                teacher = self._logits(taught_by)
+        usual = loss is None and not penalty and not train.norm_penalty and not held
+        if usual and train.optimizer.momentum_sgd:
+            return None
+        return Objective(loss, teacher, start if penalty else None, held)
+
+    def _logits(self, level: Level) -> Tensor:
+        network = self._parts.build(0)
+        network.load_state_dict(dict(level.state))
+        data, device = self._parts.data, self._parts.device
+        return predict(network.to(device), data, data.train.images).to(device)
+
+
+def masked(state: Mapping[str, Tensor], masks: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """A state_dict whose pruned weights are zero."""
+    return {
+        name: tensor.cpu().masked_fill(~masks[name], 0.0) if name in masks else tensor.cpu().clone()
+        for name, tensor in state.items()
+    }
+
+
+def permuted(weight: Tensor, mask: Tensor, draw: torch.Generator) -> Tensor:
+    """A weight whose pruned values have changed places with one another."""
+    pruned = weight[~mask]
+    shuffled = weight.clone()
+    shuffled[~mask] = pruned[torch.randperm(len(pruned), generator=draw)]
+    return shuffled
+
+
+def finite(state: Mapping[str, Tensor], names: Iterable[str]) -> bool:
+    """Whether these tensors of a state_dict hold numbers only, no NaN and no infinity."""
+    return all(bool(state[name].isfinite().all()) for name in names)

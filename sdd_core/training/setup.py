@@ -1,0 +1,216 @@
+"""The parts of an experiment, made once: data with its noise, networks, what may be pruned."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import replace
+from functools import cached_property
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from sdd_core.data.dataset import Dataset, Split
+from sdd_core.data.resident import Resident
+from sdd_core.errors import SddError
+from sdd_core.experiment.experiment import Experiment
+from sdd_core.experiment.python_value import check_whole
+from sdd_core.level.evaluation import check_output
+from sdd_core.level.layers import Layout
+from sdd_core.level.level import masks as masking
+from sdd_core.level.naming import matches
+from sdd_core.level.normed import keep_zeros
+from sdd_core.level.retraining import Dense, Retraining
+from sdd_core.output.notices import say
+from sdd_core.plugin.isolation import Guard
+from sdd_core.plugin.kinds import Schedule, Sparsities, label
+from sdd_core.plugin.options import Layer
+from sdd_core.randomness import generator
+from sdd_core.training.loop import dense_learning_rates
+from sdd_core.training.pretrained import load_pretrained
+
+
+class Parts:
+    """What an experiment's settings stand for.
+
+    dense: how the dense network trains. resident: the data on the device. changed_labels: how many
+    training labels the label noise changed.
+    """
+
+    def __init__(self, experiment: Experiment, root: Path | None, device: torch.device) -> None:
+        """Raises SddError for what can be known before anything is trained or written."""
+        self.experiment = experiment
+        self.device = device
+        self.guard = Guard(experiment.seed)
+        self.data, self.changed_labels = self._load(root)
+        self.guard.watch(self.data)
+        self.resident = Resident(self.data, device, experiment.train.augment)
+        steps_per_epoch = math.ceil(len(self.data.train) / experiment.train.batch_size)
+        rates = dense_learning_rates(experiment.train, steps_per_epoch)
+        self.dense = Dense(rates, steps_per_epoch)
+        self._check()
+
+    def build(self, level: int) -> nn.Module:
+        """The network as it is initialised for a level: 0 the dense one, else a fresh one."""
+        model = self.experiment.model
+        make = model.fresh if level else model.build
+        with self.guard.asking(model, "initialisation", level):
+            network = make(self.data.input_shape, self.data.num_classes)
+        if not isinstance(network, nn.Module):
+            raise SddError(f"model {label(model)!r} returned {type(network).__name__}; expected a "
+                           "torch.nn.Module")
+        check_whole(network, label(model))
+        for name, parameter in network.named_parameters():
+            if parameter.requires_grad and parameter.dtype != torch.float32:
+                raise SddError(f"model {label(model)!r} has the parameter {name!r} of type "
+                               f"{parameter.dtype}; expected torch.float32 for all that trains")
+        # Torch's usual layout, whatever the model's was: `training.trainer.memory_format` says why.
+        return keep_zeros(network.to(memory_format=torch.contiguous_format))
+
+    def start(self) -> nn.Module:
+        """The dense network before its first step: as it is initialised, or pretrained."""
+        network, train = self.build(0), self.experiment.train
+        if train.pretrained is not None and (left := load_pretrained(network, train)):
+            say(f"sdd: train.pretrained: {', '.join(left)} of the last layer are not taken from "
+                f"{train.pretrained}, whose shapes differ, but initialised")
+        return network
+
+    @cached_property
+    def known(self) -> dict[str, Tensor]:
+        """The weights that can be pruned whatever `pruner.include` says, by name: those that the
+        dense network has masks for, which experiments with other pruners share."""
+        return masking.known_weights(self.build(0))
+
+    @cached_property
+    def prunable(self) -> dict[str, Tensor]:
+        """The weights that can be pruned, included and exempt ones too, by name."""
+        return masking.prunable_weights(self.build(0), self.experiment.pruner.include or ())
+
+    @cached_property
+    def rules(self) -> masking.Rules:
+        """What holds when weights are chosen."""
+        pruner = self.experiment.pruner
+        layouts: dict[str, Layout] = {}
+        if pruner.scope.within is not None:
+            layouts = masking.layouts_of(self.build(0))
+        return masking.Rules(pruner.together, pruner.keep_at_least, layouts)
+
+    @cached_property
+    def trainable(self) -> list[str]:
+        """The names of the parameters that are trained."""
+        return [name for name, p in self.build(0).named_parameters() if p.requires_grad]
+
+    @cached_property
+    def exempt(self) -> frozenset[str]:
+        """The weights that are never pruned: those that `pruner.exempt` names, or else those that
+        the model's authors leave alone, but for what `pruner.include` names."""
+        pruner, model = self.experiment.pruner, self.experiment.model
+        if pruner.exempt is not None:
+            return masking.exempt_weights(self.prunable, pruner.exempt)
+        with self.guard.asking(model, "exempt"):
+            patterns = tuple(model.exempt())
+        asked = {name for name in self.prunable
+                 if any(matches(name, pattern) for pattern in pruner.include or ())}
+        return masking.exempt_weights(self.prunable, patterns) - asked
+
+    def sparsity(self, level: int) -> float | None:
+        """What level 1 and up are pruned to; None where each loses a fraction."""
+        given = self.experiment.pruner.sparsity
+        if not isinstance(given, Sparsities):
+            return given[level - 1] if given else None
+        with self.guard.asking(given, "sparsity", level):
+            before = given.sparsity(level - 1) if level > 1 else 0.0
+            found = given.sparsity(level)
+        if not isinstance(found, int | float) or not before <= found < 1:
+            raise SddError(f"sparsity {label(given)!r} gives {found!r} at level {level}; expected "
+                           f"at least the {before} of the level before and less than 1")
+        return float(found)
+
+    def count(self, level: int) -> Callable[[int, int], int]:
+        """How many weights go at level 1 and up where `kept` of `size` are left."""
+        sparsity, fraction = self.sparsity(level), self.experiment.pruner.fraction
+        return masking.by_fraction(fraction) if sparsity is None else masking.to_sparsity(sparsity)
+
+    def retraining(self, level: int, schedule: Schedule | None = None) -> Retraining:
+        """How a level trains by a schedule, if not the experiment's own; the dense one from its
+        initialisation."""
+        if level == 0:
+            return Retraining("initialisation", self.dense.learning_rates)
+        schedule = schedule or self.experiment.retrain
+        with self.guard.asking(schedule, "schedule", level):
+            return schedule.retraining(self._dense_copy()).check(schedule.name, self.dense)
+
+    def ablated_retraining(self, level: int) -> Retraining:
+        """How a level trains under the experiment's ablation."""
+        ablation = self.experiment.ablation
+        assert ablation is not None
+        with self.guard.asking(ablation, "ablation", level):
+            retraining = ablation.retraining(self._dense_copy(), self.retraining(level), level)
+            return retraining.check(ablation.name, self.dense, of_ablation=True)
+
+    def lifts_masks(self, level: int) -> bool:
+        """Whether pruned weights train again before a level's training ends."""
+        if level == 0:
+            return False
+        changed = self.experiment.ablation is not None
+        retraining = self.ablated_retraining(level) if changed else self.retraining(level)
+        masked = retraining.masked_steps
+        return masked is not None and masked < len(retraining.learning_rates)
+
+    def _dense_copy(self) -> Dense:
+        return replace(self.dense, learning_rates=self.dense.learning_rates.copy())
+
+    def _load(self, root: Path | None) -> tuple[Dataset, int]:
+        """The data with its label noise, and of the training examples as many as are wanted; and
+        how many of their labels the noise changed."""
+        source, noise, seed = self.experiment.data, self.experiment.noise, self.experiment.seed
+        with self.guard.asking(source, "data"):
+            clean = source.load(root).check()
+        with self.guard.asking(noise, "noise"):
+            draw = generator(seed, "label noise")
+            noisy = noise.corrupt(clean.train.labels.clone(), clean, draw)
+            if not isinstance(noisy, Tensor):
+                raise TypeError(f"corrupt() returned {type(noisy).__name__}; expected labels")
+            data = replace(clean, train=replace(clean.train, labels=noisy)).check()
+        # Not `mislabelled`: labels may be known to be wrong before any noise.
+        changed = noisy != clean.train.labels
+        if source.examples is None:
+            return data, int(changed.sum())
+        if source.examples > len(data.train):
+            raise SddError(f"data.examples is {source.examples}, but {source.name!r} has only "
+                           f"{len(data.train)} training examples")
+        # After the noise: an example's label does not depend on how many others there are.
+        order = torch.randperm(len(data.train), generator=generator(seed, "examples"))
+        chosen = order[: source.examples].sort().values
+        train = data.train
+        few = Split(train.images[chosen], train.labels[chosen], train.true_labels[chosen])
+        return replace(data, train=few), int(changed[chosen].sum())
+
+    def _check(self) -> None:
+        train = self.experiment.train
+        check_output(self.build(0).to(self.device), self.data, self.device,
+                     label(self.experiment.model), train.batch_size)
+        if not train.optimizer.momentum_sgd:
+            with self.guard.asking(train.optimizer, "optimizer"):
+                train.optimizer.make(torch.zeros(1), train.lr, train.weight_decay)
+        if train.pretrained is not None:
+            load_pretrained(self.build(0), train)
+        if self.experiment.levels == 0:
+            return  # only the dense network, which others may share
+        self.sparsity(self.experiment.levels)
+        self._check_pruning()
+        starts = {self.retraining(1).start}
+        if self.experiment.ablation is not None:
+            starts.add(self.ablated_retraining(1).start)
+        if "fresh" in starts:
+            self.build(1)
+
+    def _check_pruning(self) -> None:
+        pruner = self.experiment.pruner
+        layers = {name: Layer(weight.numel(), tuple(weight.shape))
+                  for name, weight in self.prunable.items() if name not in self.exempt}
+        masking.check_together(pruner.scope, pruner.together)
+        if pruner.keep_at_least is not None:
+            masking.check_floor(layers, pruner.scope, self.count, self.experiment.levels,
+                                pruner.keep_at_least)
