@@ -28,7 +28,8 @@ from torch.utils.data import Dataset as TorchDataset
 
 from sdd_core import Dataset, Experiment, Split
 from sdd_core.data.resident import Resident
-from sdd_core.level.masks import full_masks, prunable_weights, prune_to
+from sdd_core.level.masks import full_masks, prunable_weights
+from sdd_core.pruning.prune import prune_to
 from sdd_core.training.dense_trainer import Trainer
 from sdd_core.training.select import Trainers
 

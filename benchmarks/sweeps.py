@@ -16,7 +16,8 @@ from baseline import BATCH, CPU, Clock, Eager, build
 import sdd_core
 from sdd_core import Dataset, Experiment
 from sdd_core.data.resident import Resident
-from sdd_core.level.masks import full_masks, prunable_weights, prune_fraction
+from sdd_core.level.masks import full_masks, prunable_weights
+from sdd_core.pruning.prune import prune_fraction
 from sdd_core.randomness import generator
 from sdd_core.training.loop import dense_learning_rates
 

@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 
 from sdd_core import Experiment, Findings, Result, compare, find_phases, group
-from sdd_core.runs.result import LevelResult
+from sdd_core.level.result import LevelResult
 
 LEVELS = np.arange(31)
 SPARSITY = [1 - 0.8**level for level in range(31)]

@@ -21,12 +21,14 @@ if TYPE_CHECKING:
     )
     from sdd_core.analysis.tidy import table
     from sdd_core.api import run
-    from sdd_core.data.dataset import Augmentation, Dataset, Split
+    from sdd_core.data.dataset import Augmentation, Dataset
+    from sdd_core.data.split import Split
     from sdd_core.errors import SddError
     from sdd_core.experiment.experiment import Experiment, Train
     from sdd_core.files.writing import check_unchanged, with_checksum
     from sdd_core.level.evaluation import second_derivatives
     from sdd_core.level.level import Epoch, LevelView
+    from sdd_core.level.result import LevelResult
     from sdd_core.level.retraining import Dense, Retraining
     from sdd_core.output.notices import warn
     from sdd_core.phases.phases import Phases, find_phases
@@ -51,9 +53,9 @@ if TYPE_CHECKING:
     )
     from sdd_core.plugin.markers import hookimpl
     from sdd_core.plugin.options import Layer, Takes
+    from sdd_core.plugin.run import Run
     from sdd_core.report.plot import plot
-    from sdd_core.runs.result import LevelResult, Result
-    from sdd_core.runs.run_folder import Run
+    from sdd_core.runs.result import Result
     from sdd_core.sweeps import SweepError, sweep
 
 __version__ = "0.1.0"
@@ -73,7 +75,7 @@ _HOMES = {
     "Group": "analysis.groups",
     "LabelNoise": "plugin.kinds",
     "Layer": "plugin.options",
-    "LevelResult": "runs.result",
+    "LevelResult": "level.result",
     "LevelView": "level.level",
     "Loss": "plugin.kinds",
     "Metric": "plugin.kinds",
@@ -85,12 +87,12 @@ _HOMES = {
     "Pruner": "plugin.kinds",
     "Result": "runs.result",
     "Retraining": "level.retraining",
-    "Run": "runs.run_folder",
+    "Run": "plugin.run",
     "Schedule": "plugin.kinds",
     "Scope": "plugin.kinds",
     "SddError": "errors",
     "Sparsities": "plugin.kinds",
-    "Split": "data.dataset",
+    "Split": "data.split",
     "SweepError": "sweeps",
     "Takes": "plugin.options",
     "Tracker": "plugin.kinds",

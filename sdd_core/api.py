@@ -48,7 +48,8 @@ def run(
             of images and labels, or map-style torch data sets (see `Dataset.of`). Without
             `test`, `train` is the experiment's field: how to train, `train={"epochs": 10}`.
         store: folder for levels and runs, shared by as many runs and processes as you like.
-        observers: objects with life-cycle hooks (see `sdd_core.hookspecs`), for this run only.
+        observers: objects with life-cycle hooks (see `sdd_core.plugin.hookspecs`), for this run
+            only.
         data_root: where data sets are looked for and downloaded to.
         device: where to train (None: a GPU where there is one).
         checkpoint_minutes: how much work a crash may cost.

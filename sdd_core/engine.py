@@ -17,18 +17,19 @@ from sdd_core.errors import SddError
 from sdd_core.experiment.experiment import Experiment
 from sdd_core.experiment.keys import ablated_key, digest, identity, level_keys
 from sdd_core.files.writing import SUMS
+from sdd_core.level import masks as masking
 from sdd_core.level.inspection import parameters_of, too_little
 from sdd_core.level.level import Level, LevelView
-from sdd_core.level.level import masks as masking
 from sdd_core.output.notices import say, warn
 from sdd_core.plugin.discovery import GROUP, Plugins, load_plugins
 from sdd_core.plugin.isolation import DataChanged
 from sdd_core.plugin.kinds import Metric, Schedule, label
 from sdd_core.plugin.observers import Observers
+from sdd_core.pruning import prune
 from sdd_core.randomness import fork_random_state
 from sdd_core.runs.result import COLUMNS, Result
 from sdd_core.runs.rows import Row, metric_faults
-from sdd_core.runs.run_folder import Run, infinite, level_result, plain
+from sdd_core.runs.run_folder import RunFolder, infinite, level_result, plain
 from sdd_core.runs.store import LEVEL_FILES, Store
 from sdd_core.training.level_trainer import Call, Levels
 from sdd_core.training.setup import Parts
@@ -49,7 +50,8 @@ def run(
     Args:
         experiment: what to do, or nested settings as in an experiment file (None: the default).
         store: folder for levels and runs, shared by as many runs and processes as you like.
-        observers: objects with life-cycle hooks (see `sdd_core.hookspecs`), for this run only.
+        observers: objects with life-cycle hooks (see `sdd_core.plugin.hookspecs`), for this run
+            only.
         data_root: where data sets are looked for and downloaded to.
         device: where to train (None: a GPU where there is one).
         checkpoint_minutes: how much work a crash may cost.
@@ -111,7 +113,7 @@ class _Engine:
         self.experiment = parts.experiment
         self.parts = parts
         self.plugins = plugins
-        self.folder = Run.of(self.experiment, folder)
+        self.folder = RunFolder.of(self.experiment, folder)
         self.store = Store(folder)
         # No method of its own: in a cycle the data would stay until they are collected as garbage.
         self._call: Call = partial(observers.call, run=self.folder) if observers else _tell_nobody
@@ -186,12 +188,12 @@ class _Engine:
         view = self._view(level, aim=self._aim(level, index))
         with self.parts.guard.asking(pruner, "pruner", level.index):
             scores = pruner.scores(view)
-            scores = masking.check_scores(scores, masks, view.prunable, pruner.name)
+            scores = prune.check_scores(scores, masks, view.prunable, pruner.name)
         if (sparsity := self.parts.sparsity(index)) is not None:
-            return masking.prune_to(masks, scores, sparsity, pruner.scope, self.parts.rules)
+            return prune.prune_to(masks, scores, sparsity, pruner.scope, self.parts.rules)
         for _ in range(level.index, index):
             # More than once from the dense network, so that each level has its usual count.
-            masks = masking.prune_fraction(masks, scores, pruner.fraction, pruner.scope,
+            masks = prune.prune_fraction(masks, scores, pruner.fraction, pruner.scope,
                                            self.parts.rules)
         return masks
 
@@ -216,7 +218,7 @@ class _Engine:
         def make() -> Level:
             view = self._view(level)
             with self.parts.guard.asking(ablation, "ablation", level.index):
-                masks = masking.check_masks(ablation.masks(view), level.masks, ablation.name)
+                masks = prune.check_masks(ablation.masks(view), level.masks, ablation.name)
             retraining = self.parts.ablated_retraining(level.index)
             return self.trainer.train(level.index, own_key, masks, retraining, before, dense,
                                       unchanged=level)

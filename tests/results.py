@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from sdd_core.experiment.experiment import Experiment
-from sdd_core.runs.result import LevelResult, Result
+from sdd_core.level.result import LevelResult
+from sdd_core.runs.result import Result
 
 LAYERS = ("hidden.weight", "output.weight")
 

@@ -9,6 +9,7 @@ from torch import nn
 
 from sdd_core import Dataset, SddError, Split
 from sdd_core.data.resident import normalise
+from sdd_core.level import evaluation
 from sdd_core.level.evaluation import (
     check_output,
     evaluate,
@@ -16,7 +17,6 @@ from sdd_core.level.evaluation import (
     loss_gradients,
     predict,
 )
-from sdd_core.level.level import evaluation
 
 DRAW = torch.Generator().manual_seed(0)
 IMAGES = torch.randint(0, 256, (70, 2, 3, 3), generator=DRAW, dtype=torch.uint8)

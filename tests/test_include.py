@@ -12,7 +12,7 @@ from torch.nn.utils import parametrizations
 
 import sdd_core
 from sdd_core import SddError
-from sdd_core.level.level import layers, masks
+from sdd_core.level import layers, masks
 from sdd_core.runs.store import read_level
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*deprecated.*:FutureWarning")

@@ -13,16 +13,8 @@ from support import scope_of
 from torch import nn
 
 from sdd_core import SddError
-from sdd_core.level.masks import (
-    check_scores,
-    density,
-    exempt_weights,
-    full_masks,
-    prunable_weights,
-    prune_fraction,
-    prune_to,
-    sparsity,
-)
+from sdd_core.level.masks import density, exempt_weights, full_masks, prunable_weights, sparsity
+from sdd_core.pruning.prune import check_scores, prune_fraction, prune_to
 
 FRACTIONS = st.integers(1, 99).map(lambda percent: percent / 100)
 

@@ -9,7 +9,6 @@ import pytest
 from support import contents, go, plugins_with, small
 
 from sdd_core import Metric
-from sdd_core.runs.run_folder import Run
 
 
 class Counting(Metric):
@@ -110,7 +109,7 @@ def test_what_was_measured_survives_a_death_before_the_row_was_written(
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patched:
-        patched.setattr(Run, "keep", die)
+        patched.setattr(RunFolder, "keep", die)
         with pytest.raises(KeyboardInterrupt):
             go(small(metrics=counting(1)), tmp_path, plugins=plugins)
     result = go(small(metrics=counting(1)), tmp_path, plugins=plugins)

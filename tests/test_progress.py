@@ -13,11 +13,11 @@ from support import small
 
 import sdd_core
 from sdd_core import Epoch, Experiment
+from sdd_core.level.result import LevelResult
 from sdd_core.observers.progress import line, progress_for
 from sdd_core.plugin.discovery import Plugins
 from sdd_core.plugin.observers import Observers, progress
-from sdd_core.runs.result import LevelResult
-from sdd_core.runs.run_folder import Run
+from sdd_core.runs.run_folder import RunFolder
 
 RESULT = made([0.7, math.nan, 0.8], train_accuracy=[1.0, 1.0, 0.9])
 
@@ -31,7 +31,7 @@ class Terminal(io.StringIO):
 
 def carried_out(stream: io.StringIO, quiet: bool = False) -> str:
     """What a run of three levels shows; level 0 was there already."""
-    run = Run("a-run", Path("a-run"), Experiment(levels=2))
+    run = RunFolder("a-run", Path("a-run"), Experiment(levels=2))
     with progress_for(stream, quiet) as shown:
         observers = Observers(Plugins().hooks, shown)
         observers.call("sdd_run_start", run=run)

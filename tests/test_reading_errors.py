@@ -13,8 +13,8 @@ from support import Log, contents, go, in_child, small
 from sdd_core import SddError
 from sdd_core.files.reading import LARGEST_SETTINGS, is_folder, names_in, read_bytes
 from sdd_core.files.writing import damaged_entries, level_is_whole
+from sdd_core.level.checkpoint import Checkpoint
 from sdd_core.runs.store import Store
-from sdd_core.training.loop import Checkpoint
 
 SETTINGS = small(levels=1, train={"epochs": 2})
 ERRORS = [errno.EACCES, errno.EIO, errno.ESTALE, errno.ELOOP]

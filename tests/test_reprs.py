@@ -17,11 +17,11 @@ import sdd_core
 from sdd_core import SddError, load_plugins
 from sdd_core.analysis.groups import Statistics
 from sdd_core.analysis.prediction import DistanceCheck, Prediction
-from sdd_core.data.dataset import Augmentation, Dataset, Split
+from sdd_core.data.dataset import Augmentation, Dataset
+from sdd_core.data.split import Split
 from sdd_core.level.level import Level
 from sdd_core.output.brief import brief
 from sdd_core.reproduce.recipes import read_recipes
-from sdd_core.runs.run_folder import Run
 from sdd_core.sweeps import SweepError, expand
 from sdd_core.sweeps.plan import Plan
 
@@ -80,7 +80,7 @@ VALUES = {
     "Plugins": load_plugins(),
     "Result": RESULTS[0],
     "Retraining": sdd_core.Retraining("previous", RATES),
-    "Run": Run("a-run", Path("a-run"), EXPERIMENT),
+    "Run": RunFolder("a-run", Path("a-run"), EXPERIMENT),
     "SddError": SddError("one line"),
     "Split": SPLIT,
     "SweepError": SweepError(dict.fromkeys(map(str, range(999)), "reason"), RESULTS),

@@ -12,7 +12,7 @@ import sdd_core
 from sdd_core import Experiment, SddError, load_plugins
 from sdd_core.experiment.experiment import read_toml
 from sdd_core.files.reading import seal
-from sdd_core.runs.run_folder import Run, open_run
+from sdd_core.runs.run_folder import RunFolder, open_run
 from sdd_core.runs.store import LEVEL_FILES, Store
 
 
@@ -157,7 +157,7 @@ def test_a_level_that_was_deleted_from_the_folder_comes_back(result):
     before = contents(result.folder)
     shutil.rmtree(result.folder / "levels" / "01")
     with pytest.raises(SddError, match=r"levels/01/SHA256SUMS is missing or damaged"):
-        Run(result.run, result.folder, result.experiment).result()
+        RunFolder(result.run, result.folder, result.experiment).result()
     log = Log()
     go(small(), result.folder.parent, observers=[log])
     assert log.levels == []

@@ -19,10 +19,10 @@ from waiting import wait_until
 
 from sdd_core import Epoch, SddError
 from sdd_core.files.writing import writing as files
+from sdd_core.level.checkpoint import Checkpoint
 from sdd_core.level.level import Level
 from sdd_core.runs import store
 from sdd_core.runs.store import LEVEL_FILES, Store
-from sdd_core.training.loop import Checkpoint
 
 SOURCES = [Path(store.__file__).parent, Path(store.__file__).parents[1] / "plugins"]
 

@@ -7,7 +7,8 @@ from support import scope_of
 
 from sdd_core import Experiment
 from sdd_core.level.level import Level
-from sdd_core.level.masks import full_masks, prunable_weights, prune_fraction
+from sdd_core.level.masks import full_masks, prunable_weights
+from sdd_core.pruning.prune import prune_fraction
 from sdd_core.runs.store import Store
 
 

@@ -11,7 +11,7 @@ import click
 from pages import cell, text, write
 
 from sdd_core.cli import COMMANDS, main
-from sdd_core.cli.settings import type_name
+from sdd_core.cli.types import type_name
 from sdd_core.experiment.experiment import Train
 
 

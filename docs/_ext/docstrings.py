@@ -16,7 +16,7 @@ from typing import Any
 from pydantic import BaseModel
 
 from sdd_core.cli.plugins import bounds
-from sdd_core.cli.settings import type_name
+from sdd_core.cli.types import type_name
 
 NAMES = r"[a-z_]\w*(?:, [a-z_]\w*)*: "
 SECTIONS = {"Args:", "Returns:", "Raises:", "Yields:"}

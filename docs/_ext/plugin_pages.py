@@ -14,7 +14,8 @@ from pages import cell, text, write
 from sphinx.util import logging
 
 from sdd_core.cli.plugins import bounds, default, dotted, example
-from sdd_core.cli.settings import noise_of, type_name
+from sdd_core.cli.settings import noise_of
+from sdd_core.cli.types import type_name
 from sdd_core.plugin.discovery import Row, load_plugins
 from sdd_core.plugin.kinds import KINDS, DataSource
 

@@ -11,8 +11,8 @@ import numpy as np
 
 from sdd_core.analysis.groups import Group
 from sdd_core.errors import SddError
+from sdd_core.output.text import percent
 from sdd_core.phases.chance import SEVERAL, largest_t, t_statistics
-from sdd_core.phases.phases import percent
 
 
 @dataclass(frozen=True)

@@ -10,8 +10,9 @@ import numpy as np
 from sdd_core.analysis.groups import Group
 from sdd_core.analysis.intervals import Interval, first_below, turn_intervals
 from sdd_core.output.brief import brief
+from sdd_core.output.text import percent
 from sdd_core.phases.chance import SEVERAL
-from sdd_core.phases.phases import Curve, percent
+from sdd_core.phases.phases import Curve
 
 INTERPOLATES = 0.99
 

@@ -10,8 +10,8 @@ import numpy as np
 
 from sdd_core.analysis.findings import INTERPOLATES
 from sdd_core.analysis.groups import Group, place
+from sdd_core.output.text import percent
 from sdd_core.phases.curves import smoothed
-from sdd_core.phases.phases import percent
 
 CLEAR = 0.05
 """What part of a distance, or of its decline, is no accident."""

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from sdd_core import hookimpl
 from sdd_core.output.notices import say
+from sdd_core.plugin.markers import hookimpl
 
 if TYPE_CHECKING:
     from sdd_core.sweeps.scheduler import Progress

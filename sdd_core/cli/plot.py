@@ -17,7 +17,7 @@ from sdd_core.cli.runs import end_with
 from sdd_core.cli.settings import parse_words
 from sdd_core.cli.table import named_results
 from sdd_core.cli.terminal import console, echo
-from sdd_core.phases.phases import percent
+from sdd_core.output.text import percent
 from sdd_core.plugin.discovery import load_plugins, warn_of_problems
 from sdd_core.report.look import Look
 from sdd_core.runs.table import STYLES as PHASES

@@ -13,8 +13,9 @@ from rich.table import Table
 
 from sdd_core.cli.completion import names_of
 from sdd_core.cli.options import no_plugin_option
-from sdd_core.cli.settings import noise_of, type_name
+from sdd_core.cli.settings import noise_of
 from sdd_core.cli.terminal import console
+from sdd_core.cli.types import type_name
 from sdd_core.errors import SddError, did_you_mean
 from sdd_core.experiment.experiment import options_that_name, sections
 from sdd_core.plugin.base import article

@@ -28,11 +28,11 @@ from sdd_core.plugin.discovery import Plugins, load_plugins, warn_of_problems
 from sdd_core.report import phase_table, result_table, write_report
 from sdd_core.report.look import Look
 from sdd_core.runs.result import Result
-from sdd_core.runs.run_folder import Run, open_run
+from sdd_core.runs.run_folder import RunFolder, open_run
 from sdd_core.runs.stored_runs import overview, run_folders
 
 
-def find_run(name: str, store: Path, plugins: Plugins, *, to_resume: bool = False) -> Run:
+def find_run(name: str, store: Path, plugins: Plugins, *, to_resume: bool = False) -> RunFolder:
     """The run that a name, the beginning of one, or a folder means. Raises SddError.
 
     to_resume: see `open_run`.

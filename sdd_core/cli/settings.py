@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import types
-import typing
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from pathlib import Path
@@ -14,6 +12,7 @@ from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
 from sdd_core.cli.completion import default_noise, field_options
+from sdd_core.cli.types import type_name
 from sdd_core.errors import SddError
 from sdd_core.experiment.experiment import (
     DEFAULTS,
@@ -29,7 +28,7 @@ from sdd_core.experiment.experiment import (
 )
 from sdd_core.output.text import one_line
 from sdd_core.plugin.discovery import Plugins, load_plugins
-from sdd_core.plugin.kinds import DataSource, Plugin, Pruner
+from sdd_core.plugin.kinds import DataSource, Pruner
 from sdd_core.plugin.options import Takes
 
 _SEPARATOR = "__"
@@ -228,21 +227,3 @@ def parse_words(text: str) -> Any:
     if text.lstrip().startswith("["):
         return parse_value(text)
     return [word for part in text.split(",") if (word := part.strip())]
-
-
-def type_name(annotation: Any) -> str:
-    """A field's type as a reader sees it: `integer`, `number`, `text`, `numbers`, ..."""
-    origin, arguments = typing.get_origin(annotation), typing.get_args(annotation)
-    if origin is typing.Annotated:
-        return type_name(arguments[0])
-    if origin in {typing.Union, types.UnionType}:
-        names = [type_name(one) for one in arguments if one is not type(None)]
-        return " or ".join(dict.fromkeys(names))
-    if origin is typing.Literal:
-        return "|".join(map(str, arguments))
-    if origin in {tuple, list}:
-        return f"{type_name(arguments[0])} list"
-    if isinstance(annotation, type) and issubclass(annotation, Plugin):
-        return annotation.kind
-    plain = {int: "integer", float: "number", bool: "boolean", str: "text", Path: "path"}
-    return plain.get(annotation, getattr(annotation, "__name__", str(annotation)).lower())

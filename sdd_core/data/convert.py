@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from sdd_core.data.dataset import Split, tensor_fault
+from sdd_core.data.split import Split, tensor_fault
 from sdd_core.errors import SddError, said
 from sdd_core.randomness import fork_random_state
 

@@ -175,7 +175,7 @@ def check_whole(network: nn.Module, model: str) -> None:
     """
     from torch.nn.parameter import is_lazy  # noqa: PLC0415
 
-    from sdd_core.data.dataset import tensor_fault  # noqa: PLC0415
+    from sdd_core.data.split import tensor_fault  # noqa: PLC0415
 
     parameters = dict(network.named_parameters())
     for name, tensor in {**parameters, **dict(network.named_buffers())}.items():

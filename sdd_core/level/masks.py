@@ -5,8 +5,7 @@ A mask is a bool tensor for each prunable weight, True where the weight is kept.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
-from typing import NamedTuple
+from collections.abc import Iterable, Mapping
 
 import torch
 from torch import Tensor, nn
@@ -14,45 +13,17 @@ from torch import Tensor, nn
 from sdd_core.errors import SddError
 from sdd_core.level.layers import Layout, included, weights_of
 from sdd_core.level.naming import layer_of, matches
-from sdd_core.plugin.isolation import blaming
-from sdd_core.plugin.kinds import Scope, label
-from sdd_core.plugin.options import Layer
-from sdd_core.pruning.selection import (
-    first_impossible,
-    least,
-    lowest,
-    lowest_within,
-    may_go,
-    share,
-    too_few,
-)
 
 Masks = Mapping[str, Tensor]
-
-
-class Rules(NamedTuple):
-    """What holds when weights are chosen, besides the scope.
-
-    together: equal scores go at once, even if more go than were asked for.
-    keep_at_least: how many weights each layer keeps, a count (int) or a fraction (float); None: a
-        layer may lose all.
-    layouts: where outputs and inputs are in each weight; `[outputs, inputs, ...]` if not given.
-    """
-
-    together: bool = False
-    keep_at_least: float | None = None
-    layouts: Mapping[str, Layout] = {}
-
-
-USUAL = Rules()
 
 
 def prunable_weights(network: nn.Module, include: Iterable[str] = ()) -> dict[str, Tensor]:
     """Return the weights that can be pruned, by name, in the order of the network's layers.
 
     They are those of the layers in `sdd_core.level.layers.PRUNABLE` that are trained, but for what
-    is an embedding too, and the weights that a pattern of `include` matches. One that layers share comes
-    once. Raises SddError when there is none, or a pattern matches no weight that is trained.
+    is an embedding too, and the weights that a pattern of `include` matches. One that layers
+    share comes once. Raises SddError when there is none, or a pattern matches no weight that is
+    trained.
     """
     weights = known_weights(network, include)
     if not weights:
@@ -108,173 +79,17 @@ def full_masks(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 def density(masks: Masks, names: Iterable[str] | None = None) -> float:
     """Fraction of the weights that are kept, over the layers `names` (all, if not given)."""
-    kept, size = _count(masks, names)
+    kept, size = kept_and_size(masks, names)
     return kept / size
 
 
 def sparsity(masks: Masks, names: Iterable[str] | None = None) -> float:
     """Fraction of the weights that are pruned, over the layers `names` (all, if not given)."""
-    kept, size = _count(masks, names)
+    kept, size = kept_and_size(masks, names)
     return (size - kept) / size  # 1 - density would make 0.19999999999999996 of 0.2
 
 
-def _count(masks: Masks, names: Iterable[str] | None) -> tuple[int, int]:
+def kept_and_size(masks: Masks, names: Iterable[str] | None) -> tuple[int, int]:
+    """Return how many weights are kept, and how many there are, over the layers `names`."""
     chosen = [masks[name] for name in (masks if names is None else names)]
     return sum(int(mask.sum()) for mask in chosen), sum(mask.numel() for mask in chosen)
-
-
-def prune_fraction(
-    masks: Masks, scores: Masks, fraction: float, scope: Scope, rules: Rules = USUAL
-) -> dict[str, Tensor]:
-    """Return masks without a fraction of the weights that are still kept, lowest scores first.
-
-    The number that goes is the smallest whole number that is at least `fraction` of those kept,
-    as in the authors' code, but over the layers in `scores` alone; so repeated pruning reaches
-    zero. Layers without scores keep their masks. Ties go in the order of layers and of positions
-    within them. Which scores compete, and how many of them go, the scope says; within the outputs
-    of a layer that number is shared out as `lowest_within` does. Raises SddError for a scope that
-    is wrong, and where `rules` leave too few weights that may go.
-    """
-    return _prune(masks, scores, scope, rules, by_fraction(fraction))
-
-
-def prune_to(
-    masks: Masks, scores: Masks, sparsity: float, scope: Scope, rules: Rules = USUAL
-) -> dict[str, Tensor]:
-    """Return masks pruned to a sparsity, counted over the layers in `scores`, lowest scores first;
-    everything else as in `prune_fraction`."""
-    return _prune(masks, scores, scope, rules, to_sparsity(sparsity))
-
-
-def by_fraction(fraction: float) -> Callable[[int, int], int]:
-    """Return how many of `kept` weights go where a fraction of them is to."""
-    return lambda kept, size: share(fraction, kept)
-
-
-def to_sparsity(sparsity: float) -> Callable[[int, int], int]:
-    """Return how many of `kept` weights go where `size` are to be pruned to a sparsity."""
-    return lambda kept, size: max(0, share(sparsity, size) - (size - kept))
-
-
-def _prune(
-    masks: Masks, scores: Masks, scope: Scope, rules: Rules, count: Callable[[int, int], int]
-) -> dict[str, Tensor]:
-    check_together(scope, rules.together)
-    pruned = {name: mask.clone() for name, mask in masks.items()}
-    layers = {name: Layer(_count(masks, [name])[0], tuple(masks[name].shape)) for name in scores}
-    for names, number in shares_of(scope, layers, count):
-        free = [
-            may_go(scores[name].flatten(), masks[name].flatten(),
-                   least(rules.keep_at_least, layers[name].size), rules.together)
-            for name in names
-        ]
-        spare = sum(int(one.sum()) for one in free)
-        if rules.keep_at_least is not None and number > spare:
-            raise too_few(rules.keep_at_least, spare, number, names)
-        if scope.within is not None:
-            name, layout = names[0], rules.layouts.get(names[0], Layout())
-            pruned[name] &= ~lowest_within(scores[name], masks[name], number, layout, scope.within)
-            continue
-        positions = torch.cat(free).nonzero().squeeze(1)
-        ranked = torch.cat([scores[name].flatten() for name in names])
-        kept = torch.cat([masks[name].flatten() for name in names])
-        kept[positions[lowest(ranked[positions], number, rules.together)]] = False
-        for name, part in zip(names, kept.split([layers[n].size for n in names]), strict=True):
-            pruned[name] = part.view(masks[name].shape)
-    return pruned
-
-
-def check_floor(
-    layers: Mapping[str, Layer],
-    scope: Scope,
-    counts: Callable[[int], Callable[[int, int], int]],
-    levels: int,
-    keep_at_least: float,
-) -> None:
-    """Raises SddError where it is known before any training that some level asks for more weights
-    than `keep_at_least` lets go. counts: of a level, how many go."""
-    level = first_impossible(
-        layers, lambda left, level: shares_of(scope, left, counts(level)), levels, keep_at_least
-    )
-    if level is not None:
-        raise SddError(f"pruner.keep_at_least {keep_at_least:g} leaves too few weights for level "
-                       f"{level} to be pruned as asked; keep fewer, or prune less "
-                       "(pruner.fraction, pruner.sparsity, levels)")
-
-
-def check_together(scope: Scope, together: bool) -> None:
-    """Raises SddError for a pruner of whole channels with a scope that would cut them."""
-    if together and scope.within is not None:
-        raise SddError(f"scope {label(scope)!r} compares scores within each {scope.within}, which "
-                       "cuts the whole channels that this pruner takes; choose 'global', 'layer' "
-                       "or 'erk' for pruner.scope")
-
-
-def shares_of(
-    scope: Scope, layers: Mapping[str, Layer], count: Callable[[int, int], int]
-) -> list[tuple[list[str], int]]:
-    """Return the layers whose scores compete, and how many weights they lose between them. Raises
-    SddError for a scope that is wrong."""
-    with blaming(scope):
-        return checked_shares(scope, layers, scope.shares(dict(layers), count))
-
-
-def checked_shares(
-    scope: Scope, layers: Mapping[str, Layer], found: Iterable[tuple[Iterable[str], int]]
-) -> list[tuple[list[str], int]]:
-    """The groups of a scope that have layers. Raises SddError when it does not give each layer a
-    place or takes more than there is."""
-    shares = [(list(names), int(number)) for names, number in found]
-    if sorted(name for names, _ in shares for name in names) != sorted(layers):
-        raise SddError(f"scope {label(scope)!r} does not put each layer into one group; expected "
-                       f"{', '.join(layers)}, each once")
-    for names, number in shares:
-        if scope.within is not None and len(names) > 1:
-            raise SddError(f"scope {label(scope)!r} compares scores within each {scope.within} of "
-                           f"a layer, but puts {', '.join(names)} together; expected each layer "
-                           "alone")
-        kept = sum(layers[name].kept for name in names)
-        if not 0 <= number <= kept:
-            raise SddError(f"scope {label(scope)!r} takes {number} weights of {', '.join(names)}; "
-                           f"expected 0 to {kept}, which are left there")
-    return [(names, number) for names, number in shares if names]
-
-
-def check_scores(scores: Masks, masks: Masks, prunable: list[str], pruner: str) -> Masks:
-    """The scores on the CPU, in the network's order.
-
-    Raises SddError: a layer is missing or unknown, a shape differs, a score is no real number or,
-    where the weight is kept, NaN.
-    """
-    if not isinstance(scores, Mapping):
-        raise SddError(f"pruner {pruner!r} returned {type(scores).__name__}; expected a mapping "
-                       "from layer to scores")
-    if set(scores) != set(prunable):
-        wrong = sorted(set(prunable) ^ set(scores))[0]
-        problem = "gave no scores for" if wrong in prunable else "scored an unknown layer"
-        raise SddError(f"pruner {pruner!r} {problem} {wrong!r}; expected {', '.join(prunable)}")
-    for name in prunable:
-        if not isinstance(scores[name], Tensor) or scores[name].shape != masks[name].shape:
-            shape = list(getattr(scores[name], "shape", []))
-            raise SddError(f"pruner {pruner!r}: scores of {name!r} have shape {shape}; "
-                           f"expected {list(masks[name].shape)}")
-        if scores[name].dtype == torch.bool or scores[name].is_complex():
-            raise SddError(f"pruner {pruner!r}: scores of {name!r} are {scores[name].dtype}; "
-                           "expected real numbers")
-        if scores[name].detach().cpu()[masks[name]].isnan().any():
-            raise SddError(f"pruner {pruner!r}: scores of {name!r} are not a number (NaN)")
-    return {name: scores[name].detach().cpu() for name in prunable}
-
-
-def check_masks(masks: Masks, like: Masks, ablation: str) -> dict[str, Tensor]:
-    """The masks on the CPU, in the network's order. Raises SddError unless they fit `like`."""
-    fits = isinstance(masks, Mapping) and set(masks) == set(like) and all(
-        isinstance(masks[name], Tensor)
-        and masks[name].dtype == torch.bool
-        and masks[name].shape == mask.shape
-        for name, mask in like.items()
-    )
-    if not fits:
-        raise SddError(f"ablation {ablation!r} did not return a bool mask of the weight's shape "
-                       f"for each of {', '.join(like)}")
-    return {name: masks[name].cpu().clone() for name in like}

@@ -11,18 +11,18 @@ from typing import TYPE_CHECKING, TextIO
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeElapsedColumn
 
-from sdd_core import hookimpl
 from sdd_core.output.console import Description, Title, notice_console
 from sdd_core.output.notices import say
 from sdd_core.output.text import html_text
+from sdd_core.plugin.markers import hookimpl
 from sdd_core.runs.record import read_record
 from sdd_core.runs.result import Result
 from sdd_core.runs.table import dead, html_table
 
 if TYPE_CHECKING:
     from sdd_core.level.level import Epoch
-    from sdd_core.runs.result import LevelResult
-    from sdd_core.runs.run_folder import Run
+    from sdd_core.level.result import LevelResult
+    from sdd_core.plugin.run import Run
 
 
 REDRAWN_SECONDS = 0.2

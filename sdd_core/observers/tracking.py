@@ -12,20 +12,21 @@ from typing import TYPE_CHECKING, Any
 from filelock import FileLock
 from pydantic import ValidationError
 
-from sdd_core import hookimpl
 from sdd_core.errors import FAILURES, SddError, said
 from sdd_core.experiment.experiment import first_error
 from sdd_core.output.notices import lenient, warn
 from sdd_core.output.text import one_line
 from sdd_core.plugin.discovery import Plugins
 from sdd_core.plugin.kinds import Tracker, label
+from sdd_core.plugin.markers import hookimpl
 from sdd_core.report import write_report
 from sdd_core.runs.table import flat
 
 if TYPE_CHECKING:
     from sdd_core.level.level import Epoch
-    from sdd_core.runs.result import LevelResult, Result
-    from sdd_core.runs.run_folder import Run
+    from sdd_core.level.result import LevelResult
+    from sdd_core.plugin.run import Run
+    from sdd_core.runs.result import Result
 
 
 def make_trackers(

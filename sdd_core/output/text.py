@@ -1,8 +1,8 @@
 """Text is shown as what it is: nothing in a name is an instruction to what shows it.
 
 Names of folders, plugins, models, metrics and classes, and what errors say, come from strangers.
-Each place where they are shown has one function here, or uses `one_line` as `sdd_core.output.notices` and
-`sdd_core.output.console` do.
+Each place where they are shown has one function here, or uses `one_line` as
+`sdd_core.output.notices` and `sdd_core.output.console` do.
 """
 
 from __future__ import annotations
@@ -83,3 +83,9 @@ def _is_numbers(text: str) -> bool:
         return all(math.isfinite(float(part)) for part in text.split(","))
     except ValueError:
         return False
+
+
+def percent(sparsity: float) -> str:
+    """Return a sparsity with the digits that tell one level from the next."""
+    digits = 1 + sum(sparsity >= limit for limit in (0.995, 0.9995, 0.99995))
+    return f"{100 * sparsity:.{digits}f} %"

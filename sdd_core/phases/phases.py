@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from sdd_core.output.text import percent
 from sdd_core.phases.chance import LONG, SEVERAL, level_errors, limits, shows_noise
 from sdd_core.phases.curves import smoothed, turning_points
 
@@ -113,12 +114,6 @@ def find_phases(
     if found.valley is not None and found.peak is not None:
         moved |= {"valley": place[found.valley], "peak": place[found.peak]}
     return replace(found, **moved)
-
-
-def percent(sparsity: float) -> str:
-    """Return a sparsity with the digits that tell one level from the next."""
-    digits = 1 + sum(sparsity >= limit for limit in (0.995, 0.9995, 0.99995))
-    return f"{100 * sparsity:.{digits}f} %"
 
 
 class Curve:

@@ -13,8 +13,8 @@ from typing import Any
 import pluggy
 from packaging.specifiers import InvalidSpecifier, SpecifierSet
 
-from sdd_core import hookspecs
 from sdd_core.errors import SddError
+from sdd_core.plugin import hookspecs
 from sdd_core.plugin.kinds import KINDS
 
 

@@ -16,9 +16,9 @@ import pluggy
 from pydantic import ValidationError
 from pydantic_core import InitErrorDetails, PydanticCustomError
 
-from sdd_core import hookspecs
 from sdd_core.errors import FAILURES, SddError, did_you_mean, said
 from sdd_core.output.notices import warn
+from sdd_core.plugin import hookspecs
 from sdd_core.plugin.base import article
 from sdd_core.plugin.checks import incompatible, plugin_fault, read_title, refuse_wrappers
 from sdd_core.plugin.kinds import Metric, Plugin

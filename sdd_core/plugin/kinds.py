@@ -3,7 +3,7 @@
 A plugin is a class. Its options are its pydantic fields, so that one definition gives validation,
 `--help`, the schema of experiment files and the record in the run. Subclass the kind you need,
 set `name`, write a docstring whose first line says what it is, and return the class from the
-hook of its kind (see `sdd_core.hookspecs`).
+hook of its kind (see `sdd_core.plugin.hookspecs`).
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from sdd_core.data.dataset import Dataset
     from sdd_core.level.level import LevelView
     from sdd_core.level.retraining import Dense, Retraining
-    from sdd_core.runs.run_folder import Run
+    from sdd_core.plugin.run import Run
 
 PrunedValue = Literal["zero", "initial", "previous", "permuted"]
 """Where pruned weights are held: at 0, at what the level starts from, at the last value before

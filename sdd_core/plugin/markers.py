@@ -3,4 +3,4 @@
 import pluggy
 
 hookimpl = pluggy.HookimplMarker("sdd")
-"""Marks a function as an implementation of one of the hooks in `sdd_core.hookspecs`."""
+"""Marks a function as an implementation of one of the hooks in `sdd_core.plugin.hookspecs`."""

@@ -7,9 +7,9 @@ from typing import Any
 
 import pluggy
 
-from sdd_core import hookspecs
 from sdd_core.errors import FAILURES, SddError, said
 from sdd_core.output.notices import warn
+from sdd_core.plugin import hookspecs
 from sdd_core.randomness import fork_random_state
 
 

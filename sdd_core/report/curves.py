@@ -10,8 +10,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from sdd_core.analysis.groups import Group
-from sdd_core.output.text import csv_text
-from sdd_core.phases.phases import percent
+from sdd_core.output.text import csv_text, percent
 from sdd_core.report.figure import STYLE, ShownFigure
 
 LINES = ("-", "--", "-.", ":")

@@ -15,8 +15,7 @@ from matplotlib.figure import Figure
 from matplotlib.text import Text
 
 from sdd_core.analysis.groups import place
-from sdd_core.output.text import one_line
-from sdd_core.phases.phases import percent
+from sdd_core.output.text import one_line, percent
 from sdd_core.report.look import STYLE, Look
 
 if TYPE_CHECKING:

@@ -14,11 +14,11 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import LogFormatter
 
 from sdd_core.errors import SddError
-from sdd_core.output.text import csv_text
-from sdd_core.phases.phases import percent
+from sdd_core.level.result import LevelResult
+from sdd_core.output.text import csv_text, percent
 from sdd_core.report.figure import USUAL, WIDTH, add_legend, drawing
 from sdd_core.report.look import Look, line_style
-from sdd_core.runs.result import LevelResult, Result
+from sdd_core.runs.result import Result
 
 LOWEST = 1e-3
 """Training losses below it are drawn alike."""

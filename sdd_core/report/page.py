@@ -16,8 +16,7 @@ from typing import Any
 from sdd_core.analysis.findings import Findings
 from sdd_core.analysis.groups import group, place
 from sdd_core.analysis.recommendation import by_learning_distance, recommend
-from sdd_core.output.text import html_text, visible
-from sdd_core.phases.phases import percent
+from sdd_core.output.text import html_text, percent, visible
 from sdd_core.runs.result import Result
 from sdd_core.runs.table import accuracy, levels_table
 

@@ -21,8 +21,7 @@ from sdd_core.analysis.prediction import check_learning_distance, rank_correlati
 from sdd_core.errors import SddError
 from sdd_core.experiment.keys import run_name
 from sdd_core.files.writing import write_atomic
-from sdd_core.output.text import markdown_text, one_line
-from sdd_core.phases.phases import percent
+from sdd_core.output.text import markdown_text, one_line, percent
 from sdd_core.plugin.discovery import Plugins
 from sdd_core.plugin.kinds import Executor
 from sdd_core.report.curves import (

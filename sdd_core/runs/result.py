@@ -9,50 +9,15 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from sdd_core.phases.phases import Phases, find_phases, percent
+from sdd_core.runs.table import html_table
+from sdd_core.phases.phases import Phases, find_phases
+from sdd_core.output.text import percent
 from sdd_core.experiment.applied_noise import applied_noise
 from sdd_core.experiment.experiment import Experiment
+from sdd_core.level.result import LevelResult
 
 COLUMNS = ("run", "level", "sparsity", "density", "phase", "diverged", *Experiment.model_fields)
 """What tables have beside metrics, whose names no metric's value may take."""
-
-
-@dataclass(frozen=True)
-class LevelResult:
-    """What was measured on a level.
-
-    sparsity, density: fraction of the weights pruned and kept, over the layers that may be pruned.
-    metrics: names to floats, integers, None (not a number), or a mapping from layer to float.
-    epochs: what was measured after each epoch, oldest first, as in `sdd_core.level.level.Epoch`.
-    """
-
-    level: int
-    key: str
-    sparsity: float
-    density: float
-    diverged: bool
-    metrics: Mapping[str, Any]
-    epochs: tuple[Mapping[str, Any], ...] = ()
-
-    def __repr__(self) -> str:
-        values = {name: value for name, value in self.metrics.items()
-                  if isinstance(value, int | float)}
-        shown = [f"{name} {value:.4g}" for name, value in list(values.items())[:2]]
-        if len(self.metrics) > len(shown):
-            shown.append(f"and {len(self.metrics) - len(shown)} more metrics")
-        diverged = ["diverged"] if self.diverged else []
-        parts = [f"{percent(self.sparsity)} sparse", *diverged, *shown]
-        return f"<LevelResult {self.level}: {', '.join(parts)}>"
-
-    def number(self, metric: str) -> float:
-        """The metric as a float; NaN where it was not measured or is no number. One layer's is
-        meant by `sparsity_by_layer/hidden1.weight`."""
-        value = self.metrics.get(metric)
-        if value is None and "/" in metric:
-            name, _, layer = metric.partition("/")
-            by_layer = self.metrics.get(name)
-            value = by_layer.get(layer) if isinstance(by_layer, Mapping) else None
-        return float(value) if isinstance(value, int | float) else math.nan
 
 
 @dataclass(frozen=True)
@@ -122,6 +87,4 @@ class Result:
         }
 
     def _repr_html_(self) -> str:
-        from sdd_core.runs.table import html_table  # noqa: PLC0415 (a notebook's need alone)
-
         return html_table(self)

@@ -36,6 +36,7 @@ from sdd_core.files.writing import (
 from sdd_core.experiment.keys import FORMAT, run_name
 from sdd_core.output.notices import warn
 from sdd_core.experiment.import_path import Imported, strange_modules
+from sdd_core.plugin.run import Run
 from sdd_core.plugin.kinds import Plugin, label
 from sdd_core.plugin.discovery import Plugins
 from sdd_core.files.reading import (
@@ -44,7 +45,8 @@ from sdd_core.files.reading import (
     exists,
     read_bytes,
 )
-from sdd_core.runs.result import LevelResult, Result
+from sdd_core.runs.result import Result
+from sdd_core.level.result import LevelResult
 from sdd_core.runs.rows import METRICS, Row, line_of, read_epochs, read_rows, text_of, whole_rows
 from sdd_core.runs.record import (
     EXPERIMENT,
@@ -62,15 +64,13 @@ VERSIONS_OF = ("sdd", "torch", "torchvision", "numpy", "numba", "pydantic", "plu
 
 
 @dataclass(frozen=True)
-class Run:
-    """One experiment being carried out, with its place on disk."""
+class RunFolder(Run):
+    """A run with what reads and writes its folder."""
 
-    name: str
-    folder: Path
     experiment: Experiment
 
     @classmethod
-    def of(cls, experiment: Experiment, store: Path) -> Run:
+    def of(cls, experiment: Experiment, store: Path) -> RunFolder:
         """The run of an experiment in a store. Raises SddError: a folder of another version."""
         name = run_name(experiment)
         run = cls(name, store / name, experiment)
@@ -241,7 +241,7 @@ class Run:
                 for strange in strange_modules(plugin.path, known)]
 
 
-def open_run(folder: Path, plugins: Plugins, *, to_resume: bool = False) -> Run:
+def open_run(folder: Path, plugins: Plugins, *, to_resume: bool = False) -> RunFolder:
     """The run in a folder. Imports nothing but installed plugins.
 
     to_resume: its record may be damaged, where its name says what it is.
@@ -261,7 +261,7 @@ def open_run(folder: Path, plugins: Plugins, *, to_resume: bool = False) -> Run:
     settings = parse_toml(content, file)
     wanted_levels(folder, None, content)  # which every file says that a run has written
     try:
-        run = Run(folder.name, folder, Experiment.make(settings, plugins, recorded=True))
+        run = RunFolder(folder.name, folder, Experiment.make(settings, plugins, recorded=True))
         if record is None and run_name(run.experiment) != run.name:
             raise SddError(f"{folder / RECORD} is missing or damaged, and {file} is not what a run "
                            "of this name began with; run the experiment again with another "

@@ -58,7 +58,7 @@ from sdd_core.files.reading import (
 )
 from sdd_core.runs.rows import parse_epochs
 from sdd_core.training.costs import KernelCosts
-from sdd_core.training.loop import Checkpoint
+from sdd_core.level.checkpoint import Checkpoint
 
 LEVEL_FILES = ("level.json", "weights.safetensors", "masks.safetensors", "epochs.jsonl")
 

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+from sdd_core.level.result import LevelResult
+from sdd_core.plugin.run import ResultView
 
 from rich.table import Table
 
 from sdd_core.level.naming import layer_of
 from sdd_core.output.text import csv_text, html_text
 
-if TYPE_CHECKING:
-    from sdd_core.runs.result import LevelResult, Result
 
 COLUMNS = {
     "test": "test_accuracy",
@@ -29,7 +30,7 @@ NAMED = 2
 STYLES = {"light": "", "critical": "red", "sweet": "green", "collapsed": "dim"}
 
 
-def result_table(result: Result) -> Table:
+def result_table(result: ResultView) -> Table:
     """The levels with the metrics that people look at first, and their phases."""
     shown = _shown(result)
     table = Table("level", "sparsity %", *shown, "phase", box=None, header_style="bold",
@@ -48,7 +49,7 @@ def result_table(result: Result) -> Table:
     return table
 
 
-def phase_table(result: Result) -> Table:
+def phase_table(result: ResultView) -> Table:
     """Where each of the four phases lies, and how test accuracy moves in it."""
     table = Table("phase", "levels", "sparsity %", "test accuracy", box=None, header_style="bold")
     spans, test = result.phases.named(), result.curve("test_accuracy")
@@ -64,13 +65,13 @@ def phase_table(result: Result) -> Table:
     return table
 
 
-def html_table(result: Result) -> str:
+def html_table(result: ResultView) -> str:
     """The same for a notebook."""
     return (f"<p>{html_text(result.phases.verdict)}</p>"
             f"<p>label noise: {html_text(result.noise)}</p>{levels_table(result)}")
 
 
-def levels_table(result: Result) -> str:
+def levels_table(result: ResultView) -> str:
     """The levels as a table of HTML."""
     shown = _shown(result)
     emptied = any(map(dead, result.levels))
@@ -87,7 +88,7 @@ def levels_table(result: Result) -> str:
     return f"<table><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table>"
 
 
-def csv_table(result: Result) -> str:
+def csv_table(result: ResultView) -> str:
     """Every number of every level; a metric with a value for each layer has a column for each."""
     rows = [
         {
@@ -103,7 +104,7 @@ def csv_table(result: Result) -> str:
     return csv_text(rows)
 
 
-def phase_of(result: Result, level: int) -> str:
+def phase_of(result: ResultView, level: int) -> str:
     """The name of the phase that a level lies in; nothing where no level has an accuracy."""
     spans = result.phases.named().items()
     return next((name for name, (first, last) in spans if first <= level <= last), "")
@@ -145,7 +146,7 @@ def accuracy(value: float) -> str:
     return "-" if math.isnan(value) else f"{value:.3f}"
 
 
-def _shown(result: Result) -> dict[str, str]:
+def _shown(result: ResultView) -> dict[str, str]:
     return {
         title: metric
         for title, metric in COLUMNS.items()

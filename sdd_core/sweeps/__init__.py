@@ -14,7 +14,7 @@ from sdd_core.observers.tracking import make_trackers
 from sdd_core.plugin.discovery import Plugins, load_plugins
 from sdd_core.plugin.kinds import Executor, Tracker
 from sdd_core.runs.result import Result
-from sdd_core.runs.run_folder import Run
+from sdd_core.runs.run_folder import RunFolder
 from sdd_core.sweeps.plan import Plan
 from sdd_core.sweeps.progress import Silent
 from sdd_core.sweeps.scheduler import Progress, carry_out_all
@@ -112,7 +112,7 @@ def carry_out_plan(
 
     Raises SddError: a run's folder is of another version, or there can be no workers.
     """
-    runs = [Run.of(experiment, place.store) for experiment in plan.experiments]
+    runs = [RunFolder.of(experiment, place.store) for experiment in plan.experiments]
     pool = executor.open(len(runs))
     failed = carry_out_all(plan, pool, place, progress)
     failures = {plan.names[run]: reason for run, reason in sorted(failed.items())}

@@ -7,8 +7,8 @@ from functools import partial
 from typing import Any
 
 from sdd_core.errors import SddError
-from sdd_core.level.level import masks as masking
 from sdd_core.level.retraining import Dense, Retraining
+from sdd_core.pruning import prune
 from sdd_core.testing.call import Check, ask, ask_twice, fault, same, unchanged
 from sdd_core.testing.fixtures import TinySchedule, contents, levels, make_level, view_of
 from sdd_core.testing.schedule import (
@@ -31,7 +31,7 @@ def masks(plugin: Any) -> None:
     for level in levels().values():
         found = ask_twice(plugin, "masks", partial(lambda one: (view_of(one, EXEMPT),), level))
         try:
-            found = masking.check_masks(found, level.masks, plugin.name)
+            found = prune.check_masks(found, level.masks, plugin.name)
         except SddError as error:
             raise fault(plugin, str(error).removeprefix(f"ablation {plugin.name!r} ")) from error
         if not same(found[EXEMPT[0]], level.masks[EXEMPT[0]]):

@@ -13,7 +13,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from sdd_core.data.dataset import Augmentation, Dataset, Split
+from sdd_core.data.dataset import Augmentation, Dataset
+from sdd_core.data.split import Split
 from sdd_core.engine import run
 from sdd_core.experiment.experiment import Experiment
 from sdd_core.level.level import Epoch, Level, LevelView

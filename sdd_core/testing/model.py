@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
 from sdd_core.errors import FAILURES, SddError, said
-from sdd_core.level.level import masks as masking
+from sdd_core.level import masks as masking
 from sdd_core.testing.call import Check, Fault, again, ask, fault, global_seed, same
 
 SHAPES = ((3, 32, 32), (1, 28, 28), (1, 8, 8), (3, 64, 64), (20,))

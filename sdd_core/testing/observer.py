@@ -9,7 +9,8 @@ from typing import Any
 
 import pluggy
 
-from sdd_core import hookimpl, hookspecs
+from sdd_core.plugin import hookspecs
+from sdd_core.plugin.markers import hookimpl
 from sdd_core.testing.call import Check, Fault, ask, global_seed
 from sdd_core.testing.fixtures import tiny_run
 

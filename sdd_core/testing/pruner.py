@@ -14,10 +14,11 @@ import torch
 from torch import Tensor
 
 from sdd_core.errors import SddError
+from sdd_core.level import masks as masking
 from sdd_core.level.level import Level, LevelView
-from sdd_core.level.level import masks as masking
 from sdd_core.plugin.discovery import load_plugins
 from sdd_core.plugin.kinds import Scope
+from sdd_core.pruning import prune
 from sdd_core.testing.call import Check, ask, ask_twice, fault, same, unchanged, with_options
 from sdd_core.testing.fixtures import contents, devices, levels, make_level, tiny_run, view_of
 
@@ -80,7 +81,7 @@ def any_depth(plugin: Any) -> None:
         while (kept := _kept(level.masks)) > 0:
             view = _view(level, EXEMPT)
             found = _checked(plugin, ask(plugin, "scores", view), level, view.prunable)
-            masks = masking.prune_fraction(level.masks, found, FRACTION, competing)
+            masks = prune.prune_fraction(level.masks, found, FRACTION, competing)
             groups = [view.prunable] if scope == "global" else [[name] for name in view.prunable]
             expected = kept - sum(_share(FRACTION, _kept(level.masks, names)) for names in groups)
             if _kept(masks) != expected:
@@ -136,7 +137,7 @@ def _checked(
 ) -> Mapping[str, Tensor]:
     """The scores, if they have the right names and shapes; a pruner's words are in the fault."""
     try:
-        return masking.check_scores(found, level.masks, prunable, plugin.name)
+        return prune.check_scores(found, level.masks, prunable, plugin.name)
     except SddError as error:
         raise fault(plugin, str(error).removeprefix(f"pruner {plugin.name!r}").lstrip(": ")) from (
             error

@@ -10,9 +10,9 @@ from typing import Any
 
 import numpy as np
 
-from sdd_core import hookimpl
 from sdd_core.errors import SddError
 from sdd_core.level.retraining import Dense, Retraining
+from sdd_core.plugin.markers import hookimpl
 from sdd_core.testing.call import Check, ask_twice, fault, unchanged
 from sdd_core.testing.fixtures import tiny_run
 

@@ -6,8 +6,8 @@ from collections.abc import Callable, Iterator
 from typing import Any, get_args
 
 from sdd_core.level.layers import Side
-from sdd_core.level.masks import checked_shares
 from sdd_core.plugin.options import Layer
+from sdd_core.pruning.prune import checked_shares
 from sdd_core.testing.call import Check, ask, ask_twice, fault
 
 SHAPES = {"conv": (4, 3, 3, 3), "wide": (20, 16), "narrow": (2, 5), "last": (3, 20)}

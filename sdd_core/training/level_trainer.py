@@ -11,9 +11,9 @@ import torch
 from torch import Tensor, nn
 
 from sdd_core.experiment.keys import dense_key, digest
+from sdd_core.level import masks as masking
 from sdd_core.level.evaluation import predict
 from sdd_core.level.level import Level
-from sdd_core.level.level import masks as masking
 from sdd_core.level.retraining import Retraining
 from sdd_core.plugin.kinds import PrunedValue
 from sdd_core.randomness import generator

@@ -4,16 +4,14 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable
 
 import numpy as np
-import torch
-from torch import Tensor
 
 from sdd_core.data.resident import Resident
 from sdd_core.errors import SddError
 from sdd_core.experiment.experiment import Train
+from sdd_core.level.checkpoint import Checkpoint, random_state, restore_random_state
 from sdd_core.level.level import Epoch
 from sdd_core.level.retraining import LARGEST_RATE, Retraining
 from sdd_core.plugin.isolation import blaming
@@ -22,22 +20,6 @@ from sdd_core.training.dense_trainer import Trainer
 
 # Steps between two looks at the clock: an epoch may take hours.
 CHUNK = 250
-
-
-@dataclass(frozen=True)
-class Checkpoint:
-    """A level in the middle of its training; from here it ends as if it had never stopped.
-
-    taken: steps that have been trained. random_state: of torch's global generators.
-    kernels: how each layer is trained, as in `Level`; it goes on with the same.
-    """
-
-    taken: int
-    epochs: tuple[Epoch, ...]
-    state: Mapping[str, Tensor]
-    momenta: Mapping[str, Tensor]
-    random_state: Mapping[str, Tensor]
-    kernels: tuple[str, ...] = ()
 
 
 def dense_learning_rates(train: Train, steps_per_epoch: int) -> np.ndarray:
@@ -151,21 +133,3 @@ def _checkpoint(trainer: Trainer, taken: int, epochs: list[Epoch]) -> Checkpoint
     return Checkpoint(
         taken, tuple(epochs), trainer.state(), trainer.momenta(), random_state(), trainer.kernels
     )
-
-
-def random_state() -> dict[str, Tensor]:
-    """The states of torch's global generators, which layers such as dropout draw from."""
-    states = {"cpu": torch.get_rng_state()}
-    if torch.cuda.is_available():
-        states |= {f"cuda:{n}": state for n, state in enumerate(torch.cuda.get_rng_state_all())}
-    return states
-
-
-def restore_random_state(states: Mapping[str, Tensor]) -> None:
-    """Set torch's global generators to what `random_state` returned."""
-    torch.set_rng_state(states["cpu"])
-    if torch.cuda.is_available():
-        # There may have been more of them where the checkpoint was written.
-        for number in range(torch.cuda.device_count()):
-            if (name := f"cuda:{number}") in states:
-                torch.cuda.set_rng_state(states[name], name)

@@ -11,14 +11,15 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from sdd_core.data.dataset import Dataset, Split
+from sdd_core.data.dataset import Dataset
 from sdd_core.data.resident import Resident
+from sdd_core.data.split import Split
 from sdd_core.errors import SddError
 from sdd_core.experiment.experiment import Experiment
 from sdd_core.experiment.python_value import check_whole
+from sdd_core.level import masks as masking
 from sdd_core.level.evaluation import check_output
 from sdd_core.level.layers import Layout
-from sdd_core.level.level import masks as masking
 from sdd_core.level.naming import matches
 from sdd_core.level.normed import keep_zeros
 from sdd_core.level.retraining import Dense, Retraining
@@ -26,6 +27,7 @@ from sdd_core.output.notices import say
 from sdd_core.plugin.isolation import Guard
 from sdd_core.plugin.kinds import Schedule, Sparsities, label
 from sdd_core.plugin.options import Layer
+from sdd_core.pruning import prune
 from sdd_core.randomness import generator
 from sdd_core.training.loop import dense_learning_rates
 from sdd_core.training.pretrained import load_pretrained
@@ -88,13 +90,13 @@ class Parts:
         return masking.prunable_weights(self.build(0), self.experiment.pruner.include or ())
 
     @cached_property
-    def rules(self) -> masking.Rules:
+    def rules(self) -> prune.Rules:
         """What holds when weights are chosen."""
         pruner = self.experiment.pruner
         layouts: dict[str, Layout] = {}
         if pruner.scope.within is not None:
             layouts = masking.layouts_of(self.build(0))
-        return masking.Rules(pruner.together, pruner.keep_at_least, layouts)
+        return prune.Rules(pruner.together, pruner.keep_at_least, layouts)
 
     @cached_property
     def trainable(self) -> list[str]:
@@ -130,7 +132,7 @@ class Parts:
     def count(self, level: int) -> Callable[[int, int], int]:
         """How many weights go at level 1 and up where `kept` of `size` are left."""
         sparsity, fraction = self.sparsity(level), self.experiment.pruner.fraction
-        return masking.by_fraction(fraction) if sparsity is None else masking.to_sparsity(sparsity)
+        return prune.by_fraction(fraction) if sparsity is None else prune.to_sparsity(sparsity)
 
     def retraining(self, level: int, schedule: Schedule | None = None) -> Retraining:
         """How a level trains by a schedule, if not the experiment's own; the dense one from its
@@ -210,7 +212,7 @@ class Parts:
         pruner = self.experiment.pruner
         layers = {name: Layer(weight.numel(), tuple(weight.shape))
                   for name, weight in self.prunable.items() if name not in self.exempt}
-        masking.check_together(pruner.scope, pruner.together)
+        prune.check_together(pruner.scope, pruner.together)
         if pruner.keep_at_least is not None:
-            masking.check_floor(layers, pruner.scope, self.count, self.experiment.levels,
+            prune.check_floor(layers, pruner.scope, self.count, self.experiment.levels,
                                 pruner.keep_at_least)

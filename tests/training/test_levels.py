@@ -12,9 +12,10 @@ from support import contents, go, plugins_with, scope_of, small
 from torch.nn.functional import cross_entropy, one_hot
 
 from sdd_core import Experiment, LabelNoise, Loss, Pruner, SddError, hookimpl
+from sdd_core.level import masks as masking
 from sdd_core.level.evaluation import predict
 from sdd_core.level.level import Level
-from sdd_core.level.level import masks as masking
+from sdd_core.pruning import prune
 from sdd_core.runs.store import Store
 from sdd_core.training import loop as training
 from sdd_core.training.setup import Parts
@@ -138,7 +139,7 @@ def test_one_shot_prunes_the_dense_network_as_often_as_there_are_levels(tmp_path
     scores = {"hidden1.weight": dense.state["hidden1.weight"].abs()}
     masks = masking.full_masks({name: dense.state[name] for name in dense.masks})
     for level in pruned:
-        masks = masking.prune_fraction(masks, scores, 0.4, scope_of(scope))
+        masks = prune.prune_fraction(masks, scores, 0.4, scope_of(scope))
         assert all(torch.equal(level.masks[name], mask) for name, mask in masks.items())
     usual = {**pruner, "from_dense": False}
     iterative = run_levels(small(pruner=usual, levels=4), tmp_path)

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
 import sdd_core
-from sdd_core.level.level import masks as masking
+from sdd_core.pruning import prune
 from sdd_core.runs.store import Store
 from sdd_plugins.pruners.grasp import Grasp
 from sdd_plugins.pruners.snip import Snip
@@ -214,7 +214,7 @@ def test_the_flow_is_computed_anew_after_each_step(make_view):
     view = make_view(chain(), dataset(torch.zeros(2, 2), [0, 0]), aim=2 / 6)
     masks = view.masks
     scores = SynFlow(steps=50).scores(view)
-    left = masking.prune_to(masks, scores, 4 / 6, scope_of("global"))
+    left = prune.prune_to(masks, scores, 4 / 6, scope_of("global"))
     assert left["0.weight"].tolist() == [[False, False], [True, False]]
     assert left["2.weight"].tolist() == [[False, True]]
     assert scores["0.weight"][0, 0] < scores["0.weight"][0, 1] < 0  # in the order in which they go
@@ -245,7 +245,7 @@ def test_synflow_against_a_loop_over_matrix_products(make_view, seed):
     view = make_view(model, dataset(torch.zeros(2, 6), [0, 1], classes=4), aim=0.2,
                      masks={"0.weight": mask})  # fmt: skip
     scores = SynFlow(steps=20).scores(view)
-    left = masking.prune_to(view.masks, scores, 0.8, scope_of("global"))
+    left = prune.prune_to(view.masks, scores, 0.8, scope_of("global"))
     first, second = (model[n].weight.detach().double().numpy() for n in (0, 2))
     start = np.concatenate([mask.numpy().ravel(), np.ones(20, bool)])
     expected = brute_force(first, second, 20, 0.2, start)
@@ -260,9 +260,9 @@ def test_no_layer_disappears(make_view):
     with torch.no_grad():
         model[2].weight.mul_(0.01)
     view = make_view(model, dataset(torch.zeros(2, 20), [0, 1]), aim=0.002)
-    left = masking.prune_to(view.masks, SynFlow().scores(view), 0.998, scope_of("global"))
+    left = prune.prune_to(view.masks, SynFlow().scores(view), 0.998, scope_of("global"))
     assert all(mask.any() for mask in left.values())
-    once = masking.prune_to(view.masks, SynFlow(steps=1).scores(view), 0.998, scope_of("global"))
+    once = prune.prune_to(view.masks, SynFlow(steps=1).scores(view), 0.998, scope_of("global"))
     assert not all(mask.any() for mask in once.values())
 
 

@@ -2,7 +2,7 @@ import torch
 from support import scope_of
 from torch import nn
 
-from sdd_core.level.masks import prune_fraction
+from sdd_core.pruning.prune import prune_fraction
 from sdd_plugins.pruners.random import Random
 
 

@@ -12,7 +12,8 @@ from torch import nn
 from torch.nn.utils import parametrizations
 
 from sdd_core import SddError
-from sdd_core.level.level import masks as masking
+from sdd_core.level import masks as masking
+from sdd_core.pruning import prune
 from sdd_core.runs.store import Store
 from sdd_plugins.models.resnet import ResNet20
 from sdd_plugins.models.vgg import Vgg11
@@ -20,7 +21,7 @@ from sdd_plugins.pruners.slimming import Slimming
 
 from ..conftest import dataset
 
-TOGETHER = masking.Rules(together=Slimming.together)
+TOGETHER = prune.Rules(together=Slimming.together)
 
 
 def network() -> nn.Sequential:
@@ -61,7 +62,7 @@ def test_the_weights_into_a_channel_have_its_scale_for_their_score(make_view):
 )
 def test_as_many_channels_go_as_it_takes(make_view, sparsity, first, second):
     view = view_of(make_view)
-    masks = masking.prune_to(view.masks, Slimming().scores(view), sparsity, scope_of("global"),
+    masks = prune.prune_to(view.masks, Slimming().scores(view), sparsity, scope_of("global"),
                              TOGETHER)  # fmt: skip
     for name, channels in (("0.weight", first), ("3.weight", second)):
         expected = torch.tensor(channels, dtype=torch.bool)[:, None]
@@ -74,7 +75,7 @@ def test_a_fraction_is_of_the_weights_that_are_left(make_view):
     scores, masks = Slimming().scores(view), view.masks
     gone = []
     for _ in range(3):
-        masks = masking.prune_fraction(masks, scores, 0.1, scope_of("global"), TOGETHER)
+        masks = prune.prune_fraction(masks, scores, 0.1, scope_of("global"), TOGETHER)
         gone.append(18 - int(masks["0.weight"].sum() + masks["3.weight"].sum()))
     assert gone == [4, 7, 11]  # always one channel, the smallest
 

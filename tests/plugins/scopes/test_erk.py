@@ -6,7 +6,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sdd_core.level.masks import prune_fraction
+from sdd_core.pruning.prune import prune_fraction
 from sdd_plugins.scopes.erk import Erk, erk
 
 

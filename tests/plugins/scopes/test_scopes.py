@@ -6,7 +6,7 @@ from support import go, plugins_with, small
 from torch import nn
 
 from sdd_core import Layer, Scope, SddError
-from sdd_core.level.masks import prune_fraction
+from sdd_core.pruning.prune import prune_fraction
 from sdd_core.runs.store import read_level
 from sdd_plugins.scopes import Global, Input, Layerwise, Output
 

@@ -53,8 +53,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from sdd_core.level.level import Epoch
-    from sdd_core.runs.result import LevelResult, Result
-    from sdd_core.runs.run_folder import Run
+    from sdd_core.level.result import LevelResult
+    from sdd_core.plugin.run import ResultView, Run
 
 VERSION = "1.0"
 """Of the hooks and the base classes of plugins. The first number grows when a plugin that works
@@ -180,5 +180,5 @@ def sdd_level_end(run: Run, level: LevelResult) -> None:
 
 
 @hookspec
-def sdd_run_end(run: Run, result: Result) -> None:
+def sdd_run_end(run: Run, result: ResultView) -> None:
     """All levels are there."""
