@@ -9,6 +9,7 @@ import pytest
 from support import contents, go, plugins_with, small
 
 from sdd_core import Metric
+from sdd_core.runs.run_folder import RunFolder
 
 
 class Counting(Metric):

@@ -22,6 +22,7 @@ from sdd_core.data.split import Split
 from sdd_core.level.level import Level
 from sdd_core.output.brief import brief
 from sdd_core.reproduce.recipes import read_recipes
+from sdd_core.runs.run_folder import RunFolder
 from sdd_core.sweeps import SweepError, expand
 from sdd_core.sweeps.plan import Plan
 
