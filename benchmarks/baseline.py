@@ -157,7 +157,7 @@ class Eager:
         apply(network, masks)
         train = experiment.train
         self.optimizer = torch.optim.SGD(
-            network.parameters(), lr=train.lr, momentum=train.momentum,
+            network.parameters(), lr=train.lr, momentum=train.optimizer.momentum,
             weight_decay=train.weight_decay,
         )  # fmt: skip
 

@@ -19,7 +19,7 @@ name = "pair-flip"
 rate = 0.25
 [train]
 epochs = 30
-milestones = [0.5]
+decay.milestones = [0.5]
 [pruner]
 name = "gradient"
 batches = 4
@@ -36,7 +36,7 @@ COMMAND_LINE = [
     "noise.rate=0.25",
     "noise.name=pair-flip",
     "train.epochs=30",
-    "train.milestones=[0.5]",
+    "train.decay.milestones=[0.5]",
     "pruner.name=gradient",
     'pruner.exempt=["output", "hidden1"]',
     "retrain.to=2",
@@ -46,7 +46,7 @@ IN_PYTHON = Experiment(
     seed=3,
     levels=7,
     noise={"name": "pair-flip", "rate": 0.25},
-    train={"epochs": 30, "milestones": (0.5,)},
+    train={"epochs": 30, "decay": {"milestones": (0.5,)}},
     pruner={"name": "gradient", "batches": 4, "exempt": ("output", "hidden1")},
     retrain={"to": 2, "unit": "epoch"},
 )
@@ -103,8 +103,10 @@ def test_the_default_experiment_is_the_one_of_the_readme():
     assert (experiment.pruner.name, experiment.pruner.fraction) == ("imp", 0.2)
     assert (experiment.retrain.name, experiment.retrain.to) == ("rewind", 0)
     train = experiment.train
-    assert (train.epochs, train.batch_size, train.lr, train.momentum) == (60, 128, 0.1, 0.9)
-    assert (train.milestones, train.gamma, experiment.levels) == ((0.5, 0.75), 0.1, 25)
+    assert (train.epochs, train.batch_size, train.lr) == (60, 128, 0.1)
+    assert (train.optimizer.name, train.optimizer.momentum) == ("sgd", 0.9)
+    assert (train.decay.name, train.decay.milestones) == ("steps", (0.5, 0.75))
+    assert (train.decay.gamma, experiment.levels) == (0.1, 25)
 
 
 def test_an_experiment_cannot_be_changed():
@@ -129,16 +131,20 @@ BAD = [
     ({"pruner": 3}, r"pruner: expected a pruner's name, or a table"),
     ({"pruner": None}, r"pruner: expected a pruner's name"),
     ({"pruner": {"sparsity": 0.9}, "levels": 3}, r"pruner\.sparsity .*levels is 3"),
-    ({"train": {"milestones": [0.75, 0.5]}}, r"train: milestones \[0\.75, 0\.5\] must grow"),
-    ({"train": {"milestones": [0.5, 0.5]}}, r"train: milestones .* must grow"),
-    ({"train": {"milestones": [0.5, 1.5]}}, r"train\.milestones\.1: .*less than 1"),
+    ({"train": {"decay": {"milestones": [0.75, 0.5]}}},
+     r"train\.decay\.milestones: milestones \[0\.75, 0\.5\] must grow"),
+    ({"train": {"decay": {"milestones": [0.5, 0.5]}}}, r"milestones .* must grow"),
+    ({"train": {"decay": {"milestones": [0.5, 1.5]}}}, r"decay\.milestones\.1: .*less than 1"),
+    ({"train": {"optimizer": "AdamW", "momentum": 0.9}}, r"train\.momentum: there is no such"),
+    ({"train": {"optimizer": {"name": "AdamW", "momentum": 0.9}}},
+     r"train\.optimizer\.momentum: there is no such setting"),
     ({"train": {"epochs": 0}}, r"train\.epochs: .*greater than or equal to 1"),
     ({"train": {"epochs": 2.5}}, r"train\.epochs: .*integer"),
     ({"train": {"epochs": 10**15}}, r"train\.epochs: .*less than or equal"),
     ({"train": {"lr": INF}}, r"train\.lr: .*finite"),
     ({"train": {"lr": 1e39}}, r"train\.lr: .*less than or equal"),
     ({"train": {"lr": -0.1}}, r"train\.lr: .*greater than 0"),
-    ({"train": {"momentum": 1}}, r"train\.momentum: .*less than 1"),
+    ({"train": {"optimizer": {"momentum": 1}}}, r"train\.optimizer\.momentum: .*less than 1"),
     ({"train": {"momentun": 0.5}}, r"train\.momentun: there is no such setting"),
     ({"train": "long"}, r"train: .*dictionary"),
     ({"noise": {"rate": 1.1}}, r"noise\.rate: .*less than or equal to 1"),

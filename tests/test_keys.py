@@ -30,7 +30,7 @@ some_settings = st.fixed_dictionaries(
             {
                 "lr": st.floats(1e-6, 10),
                 "weight_decay": st.sampled_from([0, 0.0, -0.0, 1e-4, 1]),
-                "milestones": st.sampled_from([[], [0.5], [0.25, 0.75]]),
+                "decay": st.sampled_from(["steps", {"milestones": []}, {"milestones": [0.25]}]),
             }
         ),
         "pruner": st.sampled_from(["imp", {"name": "gradient", "batches": 3}, "random"]),
@@ -94,10 +94,10 @@ EVERY_LEVEL = [
     {"train": {"epochs": 59}},
     {"train": {"batch_size": 64}},
     {"train": {"lr": 0.2}},
-    {"train": {"momentum": 0.8}},
+    {"train": {"optimizer": {"momentum": 0.8}}},
     {"train": {"weight_decay": 1e-4}},
-    {"train": {"milestones": [0.5]}},
-    {"train": {"gamma": 0.2}},
+    {"train": {"decay": {"milestones": [0.5]}}},
+    {"train": {"decay": {"gamma": 0.2}}},
     {"train": {"augment": False}},
     {"engine": "reference"},
 ]

@@ -57,7 +57,7 @@ def test_without_wrong_labels_there_is_no_double_descent(store):
 def test_without_momentum_there_is_no_double_descent_either(store, noisy):
     """Table 1 has none for LeNet-300-100, section 2.2 has 0.9: at this scale it decides."""
     levels = noisy.phases.valley + 2
-    calm = sdd_core.run({"train": {"momentum": 0.0}, "levels": levels}, store=store)
+    calm = sdd_core.run({"train": {"optimizer": {"momentum": 0.0}}, "levels": levels}, store=store)
     test = calm.curve("test_accuracy")
     assert test[0] > noisy.curve("test_accuracy")[0] + 0.1
     assert min(test) > test[0] - 0.04

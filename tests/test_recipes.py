@@ -239,12 +239,13 @@ def check_row(row, experiments):
     for one in experiments:
         train = one.train
         assert (one.data.name, one.model.name, one.levels) == (row.data, row.model, row.levels)
-        assert (train.epochs, train.batch_size, train.momentum) == (
+        assert (train.epochs, train.batch_size, train.optimizer.momentum) == (
             row.epochs, row.batch_size, row.momentum)
         assert (train.lr, train.weight_decay, train.optimizer.name) == (
             row.lr, row.weight_decay, "sgd")
-        assert tuple(at * row.epochs for at in train.milestones) == row.milestones
-        assert (train.gamma, train.warmup_epochs, train.decay.name) == (0.1, row.warmup, "steps")
+        assert tuple(at * row.epochs for at in train.decay.milestones) == row.milestones
+        assert (train.decay.gamma, train.decay.name) == (0.1, "steps")
+        assert train.warmup_epochs == row.warmup
         assert (one.pruner.fraction, one.pruner.scope.name) == (0.2, "global")
         assert one.pruner.exempt is None
         assert one.model.exempt() == row.exempt
@@ -304,7 +305,7 @@ def test_tiny_imagenet_is_trained_as_the_authors_do():
 def test_lenet_may_be_asked_for_with_momentum_and_without(on, momenta):
     recipe = find_recipe("fig1", load_plugins().recipe_files)
     plan = prepare(recipe, "paper", load_plugins(), on=on).plan
-    assert {one.train.momentum for one in plan.experiments} == momenta
+    assert {one.train.optimizer.momentum for one in plan.experiments} == momenta
 
 
 @pytest.mark.parametrize("scale", SCALES)
@@ -312,12 +313,12 @@ def test_a_recipe_compares_lenet_with_momentum_and_without(scale):
     plugins = load_plugins()
     (figure,) = find_recipe("momentum", plugins.recipe_files).figures[scale]
     experiments = expand(figure.settings, plugins)
-    assert {one.train.momentum for one in experiments} == {0.0, 0.9}
+    assert {one.train.optimizer.momentum for one in experiments} == {0.0, 0.9}
     assert {one.model.name for one in experiments} == {"mlp"}
     if scale == "paper":
         for momentum in (0.0, 0.9):
             check_row(replace(LENET, momentum=momentum),
-                      [one for one in experiments if one.train.momentum == momentum])
+                      [one for one in experiments if one.train.optimizer.momentum == momentum])
 
 
 def test_sections_are_those_of_the_icml_text():

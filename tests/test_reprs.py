@@ -48,7 +48,7 @@ VIEW = sdd_core.LevelView(LEVEL, initial=WEIGHTS, build=torch.nn.Identity, train
                           data=DATA, exempt=frozenset(WEIGHTS), seed=0,
                           device=torch.device("cpu"))
 SETTINGS = {
-    "train": {"milestones": [n / 1000 for n in range(1, 999)], "epochs": 5, "lr": 0.01},
+    "train": {"decay": {"milestones": [n / 1000 for n in range(1, 999)]}, "epochs": 5, "lr": 0.01},
     "pruner": {"name": "gradient", "sparsity": [n / 1000 for n in range(1, 999)], "batches": 7,
                "exempt": ["layer"] * 999},
     "model": {"name": "mlp", "widths": [9] * 999}, "retrain": {"to": 3, "pruned": "initial"},

@@ -47,7 +47,7 @@ ACCEPTED = [
     {"pruner": {"sparsity": 0.9}, "levels": 1},
     {"pruner": {"sparsity": [0.5, 0.9]}},
     {"noise": {"name": "asymmetric", "pairs": {"1": 2}}},
-    {"train": {"epochs": 3, "milestones": [0.5], "decay": "cosine"}},
+    {"train": {"epochs": 3, "optimizer": {"momentum": 0.5}, "decay": "cosine"}},
     {"train": {"optimizer": "AdamW", "decay": {"name": "cosine"}}},
     {"train": {"optimizer": {"name": "AdamW", "betas": [0.5, 0.9]}}},
     {"pruner": {"scope": {"name": "erk"}, "sparsity": {"name": "linear", "over": 4}}},

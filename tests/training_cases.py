@@ -60,7 +60,7 @@ def random_masks(network: nn.Module, density: float, seed: int = 0) -> dict[str,
 
 
 def experiment(engine: str = "auto", **train: object) -> Experiment:
-    settings = {"batch_size": BATCH, "momentum": 0.9, "weight_decay": 1e-3, **train}
+    settings = {"batch_size": BATCH, "weight_decay": 1e-3, **train}
     return Experiment.make({"engine": engine, "train": settings})
 
 
@@ -98,10 +98,9 @@ def plain_steps(
     """The first steps of training as a textbook has them: torch's optimizer, and the masks applied
     to the weights after each step. Weights that are pruned must start at zero."""
     source = resident(data)
-    sgd = experiment().train
-    optimizer = torch.optim.SGD(
-        network.parameters(), lr=rate, momentum=sgd.momentum, weight_decay=sgd.weight_decay
-    )
+    train = experiment().train
+    optimizer = torch.optim.SGD(network.parameters(), lr=rate, weight_decay=train.weight_decay,
+                                momentum=train.optimizer.momentum)
     weights = dict(network.named_parameters())
     with torch.no_grad():
         for name, mask in masks.items():

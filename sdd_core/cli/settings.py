@@ -19,6 +19,7 @@ from sdd_core.experiment.experiment import (
     Train,
     data_class,
     default_names,
+    default_of_option,
     options_that_name,
     override,
     parse_value,
@@ -28,7 +29,7 @@ from sdd_core.experiment.experiment import (
 )
 from sdd_core.output.text import one_line
 from sdd_core.plugin.discovery import Plugins, load_plugins
-from sdd_core.plugin.kinds import DataSource, Pruner
+from sdd_core.plugin.kinds import DataSource
 from sdd_core.plugin.options import Takes
 
 _SEPARATOR = "__"
@@ -175,10 +176,9 @@ def _chosen(fields: Mapping[str, Any], defaults: Mapping[str, str]) -> dict[str,
             chosen[section] = (kind.kind, str(name))
     for field, kind_name in options_that_name().items():
         section, _, option = field.partition(".")
-        table, usual = fields.get(section), {**Train.model_fields, **Pruner.model_fields}
+        table, usual = fields.get(section), default_of_option(field)
         value = table.get(option) if isinstance(table, Mapping) else None
-        value = usual[option].default if value is None else value
-        name = value.get("name") if isinstance(value, Mapping) else value
+        name = value.get("name", usual) if isinstance(value, Mapping) else value or usual
         if isinstance(name, str):
             chosen[field] = (kind_name, name)
     return chosen

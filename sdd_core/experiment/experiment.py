@@ -31,7 +31,6 @@ from sdd_core.plugin.kinds import (
     Ablation,
     DataSource,
     Decay,
-    Fraction,
     Frozen,
     LabelNoise,
     Loss,
@@ -99,12 +98,13 @@ _BROUGHT = {
 }
 
 
-def _chosen(kind: str) -> BeforeValidator:
+def _chosen(kind: str, usual: str | None = None) -> BeforeValidator:
     """A field that takes a plugin, its name, a table with options and, unless it is the default
-    one, its name, or, for a model and data, what a user brings."""
+    one, its name, or, for a model and data, what a user brings. usual: the default one's name,
+    where it is not in `DEFAULTS`."""
 
     def validate(value: Any, info: ValidationInfo) -> Any:
-        default = DEFAULTS.get(info.field_name or "")
+        default = DEFAULTS.get(info.field_name or "", usual)
         plugins = (info.context or {}).get("plugins") or load_plugins()
         if value is None and default is None and kind != "noise":
             return None
@@ -144,12 +144,11 @@ class Train(Frozen):
     epochs: int = Field(default=60, ge=1, le=100_000, description="passes over the training set")
     batch_size: int = Field(default=128, ge=1, description="examples in a batch")
     lr: Positive = Field(default=0.1, le=LARGEST_RATE, description="learning rate at the start")
-    optimizer: Annotated[Optimizer, Takes("optimizer"), _chosen("optimizer")] = Field(
+    optimizer: Annotated[Optimizer, Takes("optimizer"), _chosen("optimizer", "sgd")] = Field(
         default="sgd",
         validate_default=True,
         description="'sgd' with momentum, or another, as torch's AdamW",
     )
-    momentum: float = Field(default=0.9, ge=0, lt=1, description="of SGD")
     weight_decay: NonNegative = Field(
         default=0.0, le=LARGEST_RATE, description="as the optimizer applies it"
     )
@@ -164,16 +163,11 @@ class Train(Frozen):
         description="lambda in the penalty lambda sum |gamma| on the scales of batch "
         "normalisations (Liu et al., 2017, arXiv:1708.06519, eq. 1)",
     )
-    decay: Annotated[Decay, Takes("decay"), _chosen("decay")] = Field(
+    decay: Annotated[Decay, Takes("decay"), _chosen("decay", "steps")] = Field(
         default="steps",
         validate_default=True,
         description="of the learning rate: drops at the milestones, or a half cosine to 0",
     )
-    milestones: tuple[Fraction, ...] = Field(
-        default=(0.5, 0.75),
-        description="fractions of the training after which the learning rate drops by 'steps'",
-    )
-    gamma: Positive = Field(default=0.1, le=1, description="factor of each drop")
     warmup_epochs: NonNegative = Field(
         default=0.0, description="epochs in which the learning rate grows linearly to its start"
     )
@@ -211,12 +205,6 @@ class Train(Frozen):
         if self.pretrained_checksum is not None and self.pretrained is None:
             raise ValueError("pretrained_checksum is given, but pretrained is not; give the folder "
                              "too, or leave both out")
-        return self
-
-    @model_validator(mode="after")
-    def _milestones_grow(self) -> Train:
-        if list(self.milestones) != sorted(set(self.milestones)):
-            raise ValueError(f"milestones {list(self.milestones)} must grow")
         return self
 
 
@@ -426,6 +414,20 @@ def options_that_name() -> dict[str, str]:
     return {f"{section}.{option}": kind
             for section, model in (("train", Train), ("pruner", Pruner))
             for option, kind in taken(model).items()}
+
+
+def kind_of(field: str) -> str:
+    """Return the kind of plugin that a section, or a setting below one, takes."""
+    return sections()[field].kind if field in sections() else options_that_name()[field]
+
+
+def default_of_option(field: str) -> str | None:
+    """Return the name of the plugin that a setting below a section, `train.optimizer`, has by
+    default; None where it has none."""
+    section, _, option = field.partition(".")
+    models: dict[str, type[Frozen]] = {"train": Train, "pruner": Pruner}
+    default = models[section].model_fields[option].default
+    return default if isinstance(default, str) else None
 
 
 def plugins_of(experiment: Experiment) -> dict[str, Plugin]:

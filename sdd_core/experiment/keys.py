@@ -13,7 +13,7 @@ from sdd_core.plugin.base import FOR_KEYS
 from sdd_core.plugin.kinds import Ablation, Plugin, label
 from sdd_core.plugin.options import taken
 
-FORMAT = 1
+FORMAT = 2
 """Of levels and run folders on disk; another one is never mixed up with this."""
 
 
@@ -33,22 +33,25 @@ def _whole(value: Any) -> Any:
 
 
 def identity(plugin: Plugin) -> dict[str, Any]:
-    """What a result owes to a plugin: the class, its revision and its options."""
-    made_by = f"{type(plugin).__module__}.{type(plugin).__qualname__}"
+    """Return what a result owes to a plugin: which it is, its revision and its options.
+
+    It is known by its package, kind and name, which stay what they are when modules move.
+    """
+    package = type(plugin).__module__.partition(".")[0]
     options = plugin.model_dump(mode="json", context=FOR_KEYS)
-    return {"class": made_by, "revision": plugin.revision, "options": options, **_named_by(plugin)}
+    return {
+        "plugin": f"{package}:{plugin.kind}:{plugin.name}",
+        "revision": plugin.revision,
+        "options": options,
+        **_named_by(plugin),
+    }
 
 
 def _named_by(model: BaseModel) -> dict[str, Any]:
-    """The plugins that are options. Those of sdd are known by what stands in the options, as long
-    as they are what they were before they were plugins."""
+    """Return the identities of the plugins that are options, which may be of any package."""
     plugins = {option: getattr(model, option) for option in taken(type(model))}
-    return {
-        f"by {option}": identity(plugin)
-        for option, plugin in plugins.items()
-        if isinstance(plugin, Plugin)
-        and (plugin.revision > 1 or not type(plugin).__module__.startswith("sdd_plugins."))
-    }
+    return {f"by {option}": identity(plugin) for option, plugin in plugins.items()
+            if isinstance(plugin, Plugin)}
 
 
 def dense_key(experiment: Experiment) -> str:

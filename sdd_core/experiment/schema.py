@@ -96,10 +96,12 @@ def _with_choices(
     for option, kind in taken(model).items():
         own = schema["properties"][option]
         about = {key: own.pop(key) for key in ("description", "default", "title") if key in own}
+        default = model.model_fields[option].default
+        usual = {default} if isinstance(default, str) else set()
         # What else than a name it may be: a list of sparsities.
         plain = [one for one in own.get("anyOf", ()) if one != {"type": "string"}]
         schema["properties"][option] = {
-            **about, "anyOf": [*plain, *_choices(kind, set(), plugins, definitions)],
+            **about, "anyOf": [*plain, *_choices(kind, usual, plugins, definitions)],
         }  # fmt: skip
 
 

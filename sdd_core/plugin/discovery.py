@@ -304,10 +304,13 @@ class Plugins:
         return f"{got}; {hint}" if hint else got
 
     def complete(self, plugin: Plugin) -> Plugin:
-        """The plugin with those of its options that name plugins made. Raises ValidationError."""
+        """Return the plugin with those of its options that name plugins made; a table without a
+        name is about the default one. Raises ValidationError."""
         made: dict[str, Plugin] = {}
         for option, kind in taken(type(plugin)).items():
-            value = getattr(plugin, option)
+            value, default = getattr(plugin, option), type(plugin).model_fields[option].default
+            if isinstance(value, Mapping) and isinstance(default, str):
+                value = {"name": default, **value}
             if isinstance(value, str | Mapping):
                 with at(option, value):
                     made[option] = self.make(kind, value)

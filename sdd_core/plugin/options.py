@@ -21,7 +21,6 @@ if TYPE_CHECKING:
     import torch
     from torch import Tensor
 
-    from sdd_core.experiment.experiment import Train
 
 
 @dataclass(frozen=True)
@@ -74,14 +73,15 @@ def taken(model: type[BaseModel]) -> dict[str, str]:
 
 
 class Optimizer(Plugin):
-    """Takes the steps of training.
-
-    momentum_sgd: it is SGD with `train.momentum`, which the engine and its kernels for sparse
-        networks do themselves; `make` is not asked.
-    """
+    """Takes the steps of training."""
 
     kind: ClassVar[str] = "optimizer"
-    momentum_sgd: ClassVar[bool] = False
+
+    @property
+    def sgd_momentum(self) -> float | None:
+        """Its momentum, if it is plain SGD with momentum: the engine and the kernels for sparse
+        networks then take the steps themselves, and `make` is not called. None for all others."""
+        return None
 
     def make(self, weights: Tensor, lr: float, weight_decay: float) -> torch.optim.Optimizer:
         """An optimizer of `weights`, float32 `[number of weights]`: all that trains, in one.
@@ -98,9 +98,9 @@ class Decay(Plugin):
 
     kind: ClassVar[str] = "decay"
 
-    def factors(self, steps: int, train: Train) -> np.ndarray:
-        """float64 `[steps]`: what `train.lr` is multiplied by at every step, 0 or more. Warm-up
-        comes on top of it."""
+    def factors(self, steps: int) -> np.ndarray:
+        """Return what `train.lr` is multiplied by at every step of the dense network's training,
+        float64 `[steps]`, 0 or more. The engine multiplies warm-up to it."""
         raise NotImplementedError
 
 

@@ -3,7 +3,7 @@
     seed = [0, 1, 2]
     noise.rate = [0, 0.2, 0.4]
     model.widths = [[300, 100], [100, 100]]     # a field that is itself a list: a list of lists
-    train.milestones = [0.5, 0.75]              # one value
+    train.decay.milestones = [0.5, 0.75]        # one value
     retrain = ["rewind", "scratch"]
 
     [[pruner]]                                  # each with its own options, lists among them
@@ -32,7 +32,14 @@ from typing import Any
 from pydantic import BaseModel
 
 from sdd_core.errors import SddError
-from sdd_core.experiment.experiment import Experiment, default_names, sections
+from sdd_core.experiment.experiment import (
+    Experiment,
+    default_names,
+    default_of_option,
+    kind_of,
+    options_that_name,
+    sections,
+)
 from sdd_core.experiment.import_path import option_types
 from sdd_core.experiment.keys import digest, run_name
 from sdd_core.plugin.discovery import Plugins
@@ -109,7 +116,7 @@ def _choices(
     usual = default_names(settings, plugins)
     return {
         field: _of_section(field, value, usual.get(field), plugins, recorded) if field in kinds
-        else _of_field(field, value, fields.get(field))
+        else _of_field(field, value, fields.get(field), plugins)
         for field, value in settings.items()
     }
 
@@ -139,7 +146,7 @@ def _of_plugin(
         fields = _fields(section, name, plugins, recorded)
         choices: dict[str, list[Any]] = {
             option: [name] if option == "name"
-            else _of_field(f"{section}.{option}", choice, fields.get(option))
+            else _of_field(f"{section}.{option}", choice, fields.get(option), plugins)
             for option, choice in value.items()
         }
         if recorded is not None and _is_own(section, name, plugins):
@@ -148,19 +155,22 @@ def _of_plugin(
     return tables
 
 
-def _of_field(field: str, value: Any, kind: Any) -> list[Any]:
+def _of_field(field: str, value: Any, kind: Any, plugins: Plugins) -> list[Any]:
     """The values that a field is to take. kind: its type; None where there is no such field,
     which is refused when the experiment is made."""
     parts = _several(field, value) if nesting(value) > list_depth(kind) else [value]
-    return [one for part in parts for one in _of_table(field, part, kind)]
+    return [one for part in parts for one in _of_table(field, part, kind, plugins)]
 
 
-def _of_table(field: str, value: Any, kind: Any) -> list[Any]:
+def _of_table(field: str, value: Any, kind: Any, plugins: Plugins) -> list[Any]:
+    if field in options_that_name():
+        return _of_plugin(field, value, default_of_option(field), plugins, None)
     if not (inspect.isclass(kind) and issubclass(kind, BaseModel) and isinstance(value, Mapping)):
         return [value]
     infos = kind.model_fields
     return _product({
-        name: _of_field(f"{field}.{name}", one, infos[name].annotation if name in infos else None)
+        name: _of_field(f"{field}.{name}", one,
+                        infos[name].annotation if name in infos else None, plugins)
         for name, one in value.items()
     })
 
@@ -178,7 +188,7 @@ def _fields(
                 option: _lists(depth)
                 for option, depth in recorded.get(name, Recorded()).depths.items()
             }
-        infos = plugins.find(sections()[section].kind, name)[0].model_fields
+        infos = plugins.find(kind_of(section), name)[0].model_fields
         return {option: info.annotation for option, info in infos.items()}
     except (SddError, ValueError):
         return {}

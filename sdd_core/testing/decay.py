@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any
 
 from sdd_core.errors import SddError
-from sdd_core.experiment.experiment import Train
 from sdd_core.testing.call import Check, ask, ask_twice, fault
 from sdd_core.training.loop import checked_factors
 
@@ -20,7 +19,7 @@ def checks(plugin: Any) -> list[Check]:
 def factors(plugin: Any) -> None:
     """A factor of 0 or more for every step of a training, however long; not all of them 0"""
     for steps in STEPS:
-        found = ask(plugin, "factors", steps, Train())
+        found = ask(plugin, "factors", steps)
         try:
             checked_factors(plugin, steps, found)
         except SddError as error:
@@ -31,4 +30,4 @@ def factors(plugin: Any) -> None:
 
 def deterministic(plugin: Any) -> None:
     """Equal trainings have equal factors"""
-    ask_twice(plugin, "factors", lambda: (STEPS[-1], Train()))
+    ask_twice(plugin, "factors", lambda: (STEPS[-1],))

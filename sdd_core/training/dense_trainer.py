@@ -89,7 +89,7 @@ class FlatTrainer:
         self._weights, self._gradients, self._momenta, mask, anchor = torch.zeros(
             5, size, device=data.device
         )
-        own_momenta = train.optimizer.momentum_sgd
+        own_momenta = train.optimizer.sgd_momentum is not None
         anchors = self._objective.anchor
         self._momentum_views: dict[str, Tensor] = {}
         self._gradient_views: dict[str, tuple[Tensor, Tensor]] = {}
@@ -172,7 +172,7 @@ class FlatTrainer:
         if self._mask is not None:
             self._gradients.mul_(self._mask)
         if self._optimizer is None:
-            self._momenta.mul_(self._train.momentum).add_(self._gradients)
+            self._momenta.mul_(self._train.optimizer.sgd_momentum).add_(self._gradients)
             self._weights.add_(self._momenta, alpha=-learning_rate)
             return
         before = self._weights.clone() if self._mask is not None else None

@@ -195,7 +195,7 @@ class Levels:
             else:
                 teacher = self._logits(taught_by)
         usual = loss is None and not penalty and not train.norm_penalty and not held
-        if usual and train.optimizer.momentum_sgd:
+        if usual and train.optimizer.sgd_momentum is not None:
             return None
         return Objective(loss, teacher, start if penalty else None, held)
 

@@ -27,7 +27,7 @@ def dense_learning_rates(train: Train, steps_per_epoch: int) -> np.ndarray:
     SddError when the schedule gives none."""
     steps = train.epochs * steps_per_epoch
     with blaming(train.decay):
-        factors = checked_factors(train.decay, steps, train.decay.factors(steps, train))
+        factors = checked_factors(train.decay, steps, train.decay.factors(steps))
     rates = train.lr * factors
     warmup = round(train.warmup_epochs * steps_per_epoch)
     # Goyal et al., 2017, arXiv:1706.02677, sec. 2.2: a growing share of the rate

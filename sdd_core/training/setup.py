@@ -193,7 +193,7 @@ class Parts:
         train = self.experiment.train
         check_output(self.build(0).to(self.device), self.data, self.device,
                      label(self.experiment.model), train.batch_size)
-        if not train.optimizer.momentum_sgd:
+        if train.optimizer.sgd_momentum is None:
             with self.guard.asking(train.optimizer, "optimizer"):
                 train.optimizer.make(torch.zeros(1), train.lr, train.weight_decay)
         if train.pretrained is not None:

@@ -174,7 +174,8 @@ class SparseTrainers:
         }
         before = None if momenta is None else {parameters[n]: m for n, m in momenta.items()}
         train = self._train
-        sgd = {"momentum": train.momentum, "weight_decay": train.weight_decay, "momenta": before}
+        sgd = {"momentum": train.optimizer.sgd_momentum, "weight_decay": train.weight_decay,
+               "momenta": before}
         if self._linears:
             linears = [cast(nn.Linear, network.get_submodule(name)) for name in self._linears]
             made = _perceptron(linears, kept, kernels, self._costs, sgd)

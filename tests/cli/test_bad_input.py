@@ -21,7 +21,7 @@ WORDS = [
     (["--levels", "many"], "'many' is not a valid integer"),
     (["--train.epochs", "0"], "train.epochs: input should be greater than or equal to 1"),
     (["--train.lr", "inf"], "train.lr: input should be a finite number"),
-    (["--train.milestones", "0.9,0.1"], "must grow"),
+    (["--train.decay.milestones", "0.9,0.1"], "must grow"),
     (["--pruner.scope", "all"], "pruner.scope"),
     (["--pruner.exempt", "no-such-layer"], "'no-such-layer' matches no layer"),
     (["--seed", "-1"], "seed"),

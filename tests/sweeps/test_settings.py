@@ -22,7 +22,7 @@ FIELDS: dict[str, tuple[list[Any], Any]] = {
     "seed": ([0, 1, 2, 7], lambda one: one.seed),
     "noise.rate": ([0.0, 0.2, 0.4], lambda one: one.noise.rate),
     "pruner.name": (["imp", "random", "gradient"], lambda one: one.pruner.name),
-    "train.gamma": ([0.1, 0.5], lambda one: one.train.gamma),
+    "train.decay.gamma": ([0.1, 0.5], lambda one: one.train.decay.gamma),
     "train.lr": ([0.1, 0.05], lambda one: one.train.lr),
     "model.widths": ([[8], [8, 4]], lambda one: list(one.model.widths)),
 }
@@ -56,11 +56,11 @@ def lists(draw: st.DrawFn) -> dict[str, list[Any]]:
 def test_the_product_of_all_lists_in_order_and_none_twice(lists: dict[str, list[Any]]) -> None:
     nested: dict[str, Any] = {}
     for name, values in lists.items():
-        section, _, option = name.partition(".")
-        if option:
-            nested.setdefault(section, {})[option] = values
-        else:
-            nested[section] = values
+        *sections, option = name.split(".")
+        table = nested
+        for section in sections:
+            table = table.setdefault(section, {})
+        table[option] = values
     # Without repetitions: of equal experiments the first stays.
     once = [[v for n, v in enumerate(vs) if v not in vs[:n]] for vs in lists.values()]
 
@@ -79,14 +79,14 @@ def test_a_file_without_lists_is_one_experiment() -> None:
 
 
 def test_a_field_that_is_a_list_takes_a_list_of_lists() -> None:
-    [one] = some(model={"widths": [30, 10]}, train={"milestones": [0.25, 0.5]},
+    [one] = some(model={"widths": [30, 10]}, train={"decay": {"milestones": [0.25, 0.5]}},
                  pruner={"exempt": ["fc1*"], "sparsity": [0.5, 0.75]}, metrics=["accuracy"])
     assert one.model.widths == (30, 10)
-    assert one.train.milestones == (0.25, 0.5)
+    assert one.train.decay.milestones == (0.25, 0.5)
     assert one.pruner.exempt == ("fc1*",)
     assert one.pruner.sparsity == (0.5, 0.75)
-    found = some(model={"widths": [[30, 10], [20]]}, train={"milestones": [[0.25], []]})
-    assert [(one.model.widths, one.train.milestones) for one in found] == [
+    found = some(model={"widths": [[30, 10], [20]]}, train={"decay": {"milestones": [[0.25], []]}})
+    assert [(one.model.widths, one.train.decay.milestones) for one in found] == [
         ((30, 10), (0.25,)), ((30, 10), ()), ((20,), (0.25,)), ((20,), ()),
     ]  # fmt: skip
     # One number is a short way to write a list of one.
@@ -155,7 +155,7 @@ def test_several_files_and_nothing_twice() -> None:
         ({"pruner": [["imp"], ["random"]]}, ["pruner", "name"]),
         ({"pruner": [{"name": "imp"}, {"name": "imp", "batches": [1, 2]}]}, ["pruner.batches"]),
         ({"train": {"epochs": [3, 0]}}, ["train.epochs", "0"]),
-        ({"train": {"milestones": [[0.5], [0.7, 0.3]]}}, ["train", "[0.7, 0.3]"]),
+        ({"train": {"decay": {"milestones": [[0.5], [0.7, 0.3]]}}}, ["train", "[0.7, 0.3]"]),
         ({"levels": [2, 3]}, ["levels", "one run"]),
         ({"metrics": [["accuracy"], ["sparsity"]]}, ["metrics", "one run"]),
     ],

@@ -80,7 +80,7 @@ class OneShort(Decay):
 
     name = "one-short"
 
-    def factors(self, steps, train):
+    def factors(self, steps):
         return np.linspace(1, 0, steps)[:-1]
 
 
@@ -89,7 +89,7 @@ class Negative(Decay):
 
     name = "negative"
 
-    def factors(self, steps, train):
+    def factors(self, steps):
         return np.linspace(1, -0.1, steps)
 
 
@@ -98,7 +98,7 @@ class Nothing(Decay):
 
     name = "nothing"
 
-    def factors(self, steps, train):
+    def factors(self, steps):
         return np.zeros(steps)
 
 

@@ -354,7 +354,8 @@ def test_a_loss_with_a_teacher_leaves_the_dense_network_as_it_is(tmp_path):
 
 def test_generalised_cross_entropy_is_what_the_network_is_trained_by(tmp_path):
     """A step of plain gradient descent from the initialisation, worked out beside it."""
-    train = {"epochs": 1, "batch_size": 1000, "lr": 0.5, "momentum": 0.0, "milestones": []}
+    train = {"epochs": 1, "batch_size": 1000, "lr": 0.5, "optimizer": {"momentum": 0.0},
+             "decay": {"milestones": []}}
     settings = small(loss={"name": "generalised-cross-entropy", "q": 0.4}, train=train, levels=0)
     (dense,) = run_levels(settings, tmp_path)
     made = parts(settings)

@@ -1,6 +1,6 @@
 import numpy as np
 
-from sdd_core import Decay, Train
+from sdd_core import Decay
 
 
 class Cosine(Decay):
@@ -9,5 +9,5 @@ class Cosine(Decay):
     name = "cosine"
     source = "Loshchilov & Hutter, 2017, arXiv:1608.03983, eq. 5, without restarts"
 
-    def factors(self, steps: int, train: Train) -> np.ndarray:
+    def factors(self, steps: int) -> np.ndarray:
         return (1 + np.cos(np.pi * np.arange(steps) / steps)) / 2

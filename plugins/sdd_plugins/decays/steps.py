@@ -1,14 +1,28 @@
-import numpy as np
+from typing import Annotated
 
-from sdd_core import Decay, Train
+import numpy as np
+from pydantic import AfterValidator, Field
+
+from sdd_core import Decay
+
+
+def _growing(milestones: tuple[float, ...]) -> tuple[float, ...]:
+    if list(milestones) != sorted(set(milestones)):
+        raise ValueError(f"milestones {list(milestones)} must grow")
+    return milestones
 
 
 class Steps(Decay):
-    """The rate drops by the factor `train.gamma` after each of `train.milestones`."""
+    """The rate drops by a factor after each of some milestones."""
 
     name = "steps"
 
-    def factors(self, steps: int, train: Train) -> np.ndarray:
-        drops = [round(milestone * steps) for milestone in train.milestones]
+    milestones: Annotated[
+        tuple[Annotated[float, Field(gt=0, lt=1)], ...], AfterValidator(_growing)
+    ] = Field(default=(0.5, 0.75), description="fractions of the training after which it drops")
+    gamma: float = Field(default=0.1, gt=0, le=1, description="factor of each drop")
+
+    def factors(self, steps: int) -> np.ndarray:
+        drops = [round(milestone * steps) for milestone in self.milestones]
         passed = np.searchsorted(drops, np.arange(steps), side="right")
-        return train.gamma ** passed.astype(np.float64)
+        return self.gamma ** passed.astype(np.float64)

@@ -1,16 +1,20 @@
-from typing import ClassVar
-
 import torch
+from pydantic import Field
 from torch import Tensor
 
 from sdd_core import Optimizer
 
 
 class Sgd(Optimizer):
-    """SGD with momentum, `train.momentum`, which the kernels for sparse networks know too."""
+    """SGD with momentum. The kernels for sparse networks compute it too."""
 
     name = "sgd"
-    momentum_sgd: ClassVar[bool] = True
+
+    momentum: float = Field(default=0.9, ge=0, lt=1, description="share of the last step kept")
+
+    @property
+    def sgd_momentum(self) -> float:
+        return self.momentum
 
     def make(self, weights: Tensor, lr: float, weight_decay: float) -> torch.optim.Optimizer:
-        return torch.optim.SGD([weights], lr=lr, weight_decay=weight_decay)
+        return torch.optim.SGD([weights], lr=lr, momentum=self.momentum, weight_decay=weight_decay)

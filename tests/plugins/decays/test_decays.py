@@ -11,18 +11,13 @@ from sdd_core.training.loop import dense_learning_rates
 from sdd_plugins.decays import Cosine, Steps
 
 
-def train(**options):
-    return Experiment.make({"train": options}).train
-
-
 def test_steps_drop_after_the_milestones():
-    given = train(milestones=[0.5, 0.75], gamma=0.1)
-    assert Steps().factors(4, given) == pytest.approx([1, 1, 0.1, 0.01])
+    assert Steps(milestones=[0.5, 0.75], gamma=0.1).factors(4) == pytest.approx([1, 1, 0.1, 0.01])
 
 
 def test_a_half_cosine_falls_from_1_towards_0():
     expected = [1, (1 + math.sqrt(0.5)) / 2, 0.5, (1 - math.sqrt(0.5)) / 2]
-    assert Cosine().factors(4, train()) == pytest.approx(expected)
+    assert Cosine().factors(4) == pytest.approx(expected)
 
 
 class Linear(Decay):
@@ -30,7 +25,7 @@ class Linear(Decay):
 
     name = "linear"
 
-    def factors(self, steps, train):
+    def factors(self, steps):
         return 1 - np.arange(steps) / steps
 
 
@@ -49,7 +44,7 @@ class Faulty(Decay):
     name = "faulty"
     answer: str
 
-    def factors(self, steps, train):
+    def factors(self, steps):
         return {
             "short": np.ones(steps - 1),
             "negative": -np.ones(steps),

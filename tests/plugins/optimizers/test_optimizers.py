@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import pickle
-from typing import ClassVar
 
 import pytest
 import torch
@@ -57,7 +56,7 @@ class SignDescent(Optimizer):
 
 def test_one_of_a_third_party_takes_the_steps(tmp_path):
     plugins = plugins_with(sdd_optimizers=[SignDescent])
-    train = {"epochs": 1, "batch_size": 10_000, "lr": 0.125, "milestones": [],
+    train = {"epochs": 1, "batch_size": 10_000, "lr": 0.125, "decay": {"milestones": []},
              "optimizer": "sign"}
     settings = small(train=train, levels=0, metrics=["learning_distance"])
     result = go(settings, tmp_path, plugins=plugins)
@@ -71,7 +70,6 @@ class Faulty(Optimizer):
     """Fails when it is made."""
 
     name = "faulty"
-    momentum_sgd: ClassVar[bool] = False
 
     def make(self, weights, lr, weight_decay):
         raise KeyError("beta")
@@ -85,5 +83,5 @@ def test_one_that_fails_is_named_in_one_line(tmp_path):
 
 
 def test_plain_sgd_is_the_engines():
-    assert Sgd.momentum_sgd
-    assert not any(one.momentum_sgd for one in OF_TORCH)
+    assert Sgd(momentum=0.5).sgd_momentum == 0.5
+    assert all(one().sgd_momentum is None for one in OF_TORCH)

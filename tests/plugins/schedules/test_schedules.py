@@ -16,7 +16,7 @@ DENSE = Dense(np.array([0.1, 0.1, 0.1, 0.1, 0.01, 0.01, 0.001, 0.001]), steps_pe
 
 
 def test_the_dense_schedule_that_the_others_build_on():
-    train = Train(epochs=4, lr=0.1, milestones=(0.5, 0.75), gamma=0.1)
+    train = Train(epochs=4, lr=0.1, decay={"milestones": (0.5, 0.75)})
     np.testing.assert_allclose(dense_learning_rates(train, 2), DENSE.learning_rates, rtol=1e-12)
 
 
