@@ -15,7 +15,7 @@ from support import KillMyself, Log, contents, go, in_child, small
 import sdd_core
 from sdd_core import SddError, load_plugins
 from sdd_core.cli import main
-from sdd_core.files.writing import writing as files
+from sdd_core.files import writing as files
 from sdd_core.runs.run_folder import open_run
 
 SETTINGS = small(levels=1, train={"epochs": 2})

@@ -12,6 +12,7 @@ import pytest
 from support import contents, in_child
 
 from sdd_core import SddError
+from sdd_core.files import writing as files
 from sdd_core.files.writing import (
     append_line,
     check_unchanged,
@@ -22,7 +23,6 @@ from sdd_core.files.writing import (
     write_atomic,
     write_entry,
 )
-from sdd_core.files.writing import writing as files
 
 FULL = OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 

@@ -13,7 +13,7 @@ from support import go, small
 
 from sdd_core import Experiment, hookimpl, load_plugins
 from sdd_core.cli import sweep
-from sdd_core.plugin.observers import progress
+from sdd_core.observers import progress
 from sdd_core.runs.stored_runs import overview, run_folders
 from sdd_core.sweeps import expand
 from sdd_core.sweeps.plan import Counts, Plan

@@ -11,7 +11,7 @@ import torch
 from support import KillMyself, contents, draws, go, in_child, small
 
 from sdd_core import hookimpl
-from sdd_core.files.writing import writing as files
+from sdd_core.files import writing as files
 from sdd_core.training import loop as training
 
 pytestmark = pytest.mark.slow

@@ -18,7 +18,7 @@ from support import Log, contents, end_of, go, in_child, small, start_child
 from waiting import wait_until
 
 from sdd_core import Epoch, SddError
-from sdd_core.files.writing import writing as files
+from sdd_core.files import writing as files
 from sdd_core.level.checkpoint import Checkpoint
 from sdd_core.level.level import Level
 from sdd_core.runs import store

@@ -11,7 +11,7 @@ from support import add_distribution
 
 from sdd_core.cli import main
 from sdd_core.output.text import one_line, visible
-from sdd_core.plugin.kinds import discovery as plugin_manager
+from sdd_core.plugin import discovery as plugin_manager
 
 NAME = "-1+1[/a][red]\x1b[31m$x_1$<b>|"
 VALUE = "=HYPERLINK(\"x\")\n\x1b]0;title\x07<script>alert(1)</script>$y$[bold]"

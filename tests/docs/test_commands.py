@@ -33,7 +33,7 @@ import torch
 from click.testing import CliRunner
 
 from sdd_core.cli import main
-from sdd_core.plugin.kinds import discovery as plugin_manager
+from sdd_core.plugin import discovery as plugin_manager
 
 ROOT = Path(__file__).parents[2]
 PAGES = sorted((ROOT / "docs").glob("*.md"))

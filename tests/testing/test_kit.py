@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from sdd_core import testing
-from sdd_core.testing import Fault, check, check_observer, check_pruner, worlds
+from sdd_core.testing import Fault, check, check_observer, check_pruner, fixtures
 
 from . import faulty
 
@@ -73,13 +73,13 @@ def test_the_fault_is_found_and_named_in_one_line(plugin, what):
     assert isinstance(caught.value, AssertionError)
 
 
-GOOD = [worlds.TinyData, worlds.TinyNoise, worlds.TinyNetwork, worlds.TinyPruner,
-        worlds.TinySchedule, faulty.GoodScores]  # fmt: skip
+GOOD = [fixtures.TinyData, fixtures.TinyNoise, fixtures.TinyNetwork, fixtures.TinyPruner,
+        fixtures.TinySchedule, faulty.GoodScores]  # fmt: skip
 
 
 @pytest.mark.parametrize("plugin", GOOD)
 def test_a_plugin_without_fault_passes_as_class_and_as_instance(plugin):
-    where = {"input_shape": (1, 6, 6)} if plugin is worlds.TinyNetwork else {}
+    where = {"input_shape": (1, 6, 6)} if plugin is fixtures.TinyNetwork else {}
     check(plugin, **where)
     check(plugin(), **where)
 
@@ -111,7 +111,7 @@ def test_the_kit_leaves_global_generators_as_they_were():
     assert drawn == (random.random(), np.random.rand(), torch.rand(1).item())
 
 
-@pytest.mark.parametrize("thing", [dict, 3, worlds.TinyNoise])
+@pytest.mark.parametrize("thing", [dict, 3, fixtures.TinyNoise])
 def test_what_is_no_pruner_is_no_pruner(thing):
     with pytest.raises(Fault, match=r"is no subclass of sdd_core\.Pruner"):
         check_pruner(thing)

@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from sdd_core import Augmentation, Dataset, Split
+from sdd_core.data import resident
 from sdd_core.data.resident import Crops, Resident, crop, normalise, windows
-from sdd_core.training import resident
 
 CPU = torch.device("cpu")
 MEAN, STD = (0.1, 0.4), (0.2, 0.5)
