@@ -24,7 +24,8 @@ if TYPE_CHECKING:
     from sdd_core.data.dataset import Augmentation, Dataset
     from sdd_core.data.split import Split
     from sdd_core.errors import SddError
-    from sdd_core.experiment.experiment import Experiment, Train
+    from sdd_core.experiment.experiment import Experiment
+    from sdd_core.experiment.train import Train
     from sdd_core.files.writing import check_unchanged, with_checksum
     from sdd_core.level.evaluation import second_derivatives
     from sdd_core.level.level import Epoch, LevelView
@@ -51,8 +52,9 @@ if TYPE_CHECKING:
         Sparsities,
         Tracker,
     )
+    from sdd_core.plugin.kinds.scope import Layer
     from sdd_core.plugin.markers import hookimpl
-    from sdd_core.plugin.options import Layer, Takes
+    from sdd_core.plugin.options import Takes
     from sdd_core.plugin.run import Run
     from sdd_core.report.plot import plot
     from sdd_core.runs.result import Result
@@ -74,7 +76,7 @@ _HOMES = {
     "Findings": "analysis.findings",
     "Group": "analysis.groups",
     "LabelNoise": "plugin.kinds",
-    "Layer": "plugin.options",
+    "Layer": "plugin.kinds.scope",
     "LevelResult": "level.result",
     "LevelView": "level.level",
     "Loss": "plugin.kinds",
@@ -96,7 +98,7 @@ _HOMES = {
     "SweepError": "sweeps",
     "Takes": "plugin.options",
     "Tracker": "plugin.kinds",
-    "Train": "experiment.experiment",
+    "Train": "experiment.train",
     "by_learning_distance": "analysis.recommendation",
     "by_test_accuracy": "analysis.recommendation",
     "check_learning_distance": "analysis.prediction",

@@ -11,7 +11,8 @@ import torch
 
 from sdd_core import engine
 from sdd_core.errors import SddError
-from sdd_core.experiment.experiment import Experiment, Train
+from sdd_core.experiment.experiment import Experiment
+from sdd_core.experiment.train import Train
 from sdd_core.observers.progress import in_notebook, progress_for
 from sdd_core.observers.tracking import make_trackers, tracking
 from sdd_core.plugin.discovery import Plugins, load_plugins

@@ -17,8 +17,9 @@ import sdd_core
 from sdd_core import Dataset, DataSource, Experiment, SddError, Split
 from sdd_core.analysis.groups import group
 from sdd_core.cli import main
-from sdd_core.experiment.experiment import default_names, override, read_toml
+from sdd_core.experiment.choice import default_names
 from sdd_core.experiment.schema import experiment_schema
+from sdd_core.experiment.settings import override, read_toml
 from sdd_core.files.reading import seal
 from sdd_core.plugin.discovery import Plugins, load_plugins
 from sdd_core.report.page import report_page

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from sdd_core import Experiment, SddError
-from sdd_core.experiment.experiment import override, parse_value, read_toml
+from sdd_core.experiment.settings import override, parse_value, read_toml
 
 FILE = """
 seed = 3

@@ -12,7 +12,7 @@ from PIL import Image
 
 from sdd_core import Dataset, Split
 from sdd_core.errors import SddError
-from sdd_core.experiment.experiment import Train
+from sdd_core.experiment.train import Train
 from sdd_core.level.retraining import Dense, Retraining
 from sdd_core.plugin.discovery import load_plugins
 from sdd_core.reproduce.recipes import SCALES, Recipe, find_recipe, overlay, read_recipes

@@ -10,7 +10,7 @@ from support import Log, contents, go, small
 
 import sdd_core
 from sdd_core import Experiment, SddError, load_plugins
-from sdd_core.experiment.experiment import read_toml
+from sdd_core.experiment.settings import read_toml
 from sdd_core.files.reading import seal
 from sdd_core.runs.run_folder import RunFolder, open_run
 from sdd_core.runs.store import LEVEL_FILES, Store

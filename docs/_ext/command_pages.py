@@ -12,7 +12,7 @@ from pages import cell, text, write
 
 from sdd_core.cli import COMMANDS, main
 from sdd_core.cli.types import type_name
-from sdd_core.experiment.experiment import Train
+from sdd_core.experiment.train import Train
 
 
 def setup(app: Any) -> dict[str, bool]:

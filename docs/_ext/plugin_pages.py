@@ -21,23 +21,6 @@ from sdd_core.plugin.kinds import KINDS, DataSource
 
 logger = logging.getLogger(__name__)
 
-HEADINGS = {
-    "pruner": "Pruners",
-    "schedule": "Retraining schedules",
-    "metric": "Metrics",
-    "noise": "Label noise",
-    "data": "Data",
-    "model": "Models",
-    "loss": "Losses",
-    "ablation": "Ablations",
-    "executor": "Executors",
-    "tracker": "Trackers",
-    "optimizer": "Optimizers",
-    "decay": "Learning-rate schedules",
-    "scope": "Scopes",
-    "sparsity": "Sparsities of the levels",
-}
-
 
 def setup(app: Any) -> dict[str, bool]:
     """Called by Sphinx."""
@@ -73,7 +56,7 @@ def _index(kinds: list[str]) -> Iterator[str]:
 
 def _of_kind(kind: str, rows: list[Row]) -> Iterator[str]:
     base = KINDS[kind]
-    yield f"# {HEADINGS[kind]}\n"
+    yield f"# {base.title}\n"
     yield text(inspect.cleandoc(base.__doc__ or "")) + "\n"
     yield "| name | |\n|---|---|"
     for row in rows:

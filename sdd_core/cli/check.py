@@ -14,7 +14,7 @@ from sdd_core.cli.options import Folder, no_plugin_option
 from sdd_core.cli.plugins import unknown
 from sdd_core.cli.terminal import echo
 from sdd_core.errors import SddError
-from sdd_core.experiment.experiment import first_error, parse_value
+from sdd_core.experiment.settings import first_error, parse_value
 from sdd_core.plugin.discovery import Plugins, Row, load_plugins
 
 if TYPE_CHECKING:

@@ -143,7 +143,7 @@ def _changed(entry: EntryPoint) -> float:
 
 def _find() -> dict[str, Any]:
     from sdd_core.cli.types import type_name  # noqa: PLC0415 (imports this module)
-    from sdd_core.experiment.experiment import Train  # noqa: PLC0415
+    from sdd_core.experiment.train import Train  # noqa: PLC0415
     from sdd_core.plugin.discovery import load_plugins  # noqa: PLC0415
     from sdd_core.plugin.options import Takes  # noqa: PLC0415
 

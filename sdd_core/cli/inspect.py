@@ -13,7 +13,8 @@ from rich.table import Table
 from sdd_core.cli.options import Folder, experiment_options, no_plugin_option
 from sdd_core.cli.settings import ExperimentCommand, changes
 from sdd_core.cli.terminal import console, echo
-from sdd_core.experiment.experiment import Experiment, override, read_toml
+from sdd_core.experiment.experiment import Experiment
+from sdd_core.experiment.settings import override, read_toml
 from sdd_core.plugin.discovery import load_plugins, warn_of_problems
 from sdd_core.plugin.kinds import label
 

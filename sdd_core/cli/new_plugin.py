@@ -13,7 +13,7 @@ import click
 from sdd_core.cli.options import Folder
 from sdd_core.cli.terminal import echo
 from sdd_core.errors import SddError
-from sdd_core.experiment.experiment import options_that_name
+from sdd_core.experiment.experiment import field_of
 from sdd_core.plugin.base import article
 from sdd_core.plugin.discovery import load_plugins
 
@@ -84,8 +84,7 @@ def _words(name: str, kind: str) -> dict[str, str]:
         raise SddError(f"there is {article(kind)} {name!r} already, in {taken.distribution}; "
                        "choose another name")
     words = " ".join(parts)
-    named = {"schedule": "retrain", **{one: field for field, one in options_that_name().items()}}
-    section = named.get(kind, kind)
+    section = field_of(kind) or kind
     use = {"hook": "sdd run --levels=3", "metric": f"sdd run --metric={name}"}
     return {
         "name": name,

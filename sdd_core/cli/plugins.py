@@ -17,7 +17,7 @@ from sdd_core.cli.settings import noise_of
 from sdd_core.cli.terminal import console
 from sdd_core.cli.types import type_name
 from sdd_core.errors import SddError, did_you_mean
-from sdd_core.experiment.experiment import options_that_name, sections
+from sdd_core.experiment.experiment import field_of
 from sdd_core.plugin.base import article
 from sdd_core.plugin.discovery import Plugins, Row, load_plugins, warn_of_problems
 from sdd_core.plugin.kinds import KINDS, DataSource
@@ -121,11 +121,6 @@ def _document(row: Row) -> dict[str, Any]:
     }
 
 
-def _section(row: Row) -> str:
-    kinds = {section: kind.kind for section, kind in sections().items()} | options_that_name()
-    return next((section for section, kind in kinds.items() if kind == row.kind), "")
-
-
 def example(row: Row) -> str:
     """A command that uses a plugin, with the options that have to be given in capitals."""
     plugin = row.plugin
@@ -138,12 +133,12 @@ def example(row: Row) -> str:
     if row.kind == "executor":
         return f"sdd sweep FILE --executor={name}"
     given = "".join(f" --{dotted(row, one)}={one.upper()}" for one in required)
-    return f"sdd run --{_section(row) or row.kind}={name}{given}"
+    return f"sdd run --{field_of(row.kind) or row.kind}={name}{given}"
 
 
 def dotted(row: Row, option: str) -> str:
     """An option's name in an experiment, `pruner.fraction`."""
-    section = _section(row)
+    section = field_of(row.kind)
     return f"{section}.{option}" if section else option
 
 

@@ -18,8 +18,9 @@ from sdd_core.cli.options import (
 from sdd_core.cli.settings import ExperimentCommand, changes
 from sdd_core.cli.terminal import echo
 from sdd_core.errors import SddError
-from sdd_core.experiment.experiment import Experiment, override, read_toml
+from sdd_core.experiment.experiment import Experiment
 from sdd_core.experiment.keys import run_name
+from sdd_core.experiment.settings import override, read_toml
 from sdd_core.plugin.discovery import Plugins, load_plugins, warn_of_problems
 
 

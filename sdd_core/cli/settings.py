@@ -14,19 +14,10 @@ from pydantic.fields import FieldInfo
 from sdd_core.cli.completion import default_noise, field_options
 from sdd_core.cli.types import type_name
 from sdd_core.errors import SddError
-from sdd_core.experiment.experiment import (
-    DEFAULTS,
-    Train,
-    data_class,
-    default_names,
-    default_of_option,
-    options_that_name,
-    override,
-    parse_value,
-    read_toml,
-    sections,
-    usual_noise,
-)
+from sdd_core.experiment.choice import DEFAULTS, data_class, default_names, usual_noise
+from sdd_core.experiment.experiment import default_of_option, options_that_name, sections
+from sdd_core.experiment.settings import override, parse_value, read_toml
+from sdd_core.experiment.train import Train
 from sdd_core.output.text import one_line
 from sdd_core.plugin.discovery import Plugins, load_plugins
 from sdd_core.plugin.kinds import DataSource
@@ -73,7 +64,7 @@ class ExperimentCommand(click.Command):
         if ctx.resilient_parsing:
             # A shell asks what may come next, and nobody waits for torch with a finger on Tab.
             noise = default_noise(_name(fields, "data", DEFAULTS))
-            ctx.meta[_OPTIONS] = field_options(_chosen(fields, {**DEFAULTS, "noise": noise}))
+            ctx.meta[_OPTIONS] = field_options(chosen(fields, {**DEFAULTS, "noise": noise}))
         else:
             plugins = load_plugins(tuple(seen.get("no_plugin") or ()))
             ctx.meta[_OPTIONS] = _options(fields, plugins)
@@ -135,7 +126,7 @@ def _options(fields: Mapping[str, Any], plugins: Plugins) -> list[click.Paramete
     options: list[click.Parameter] = [
         FieldOption("train", name, info, "Training") for name, info in Train.model_fields.items()
     ]
-    for section, (kind, name) in _chosen(fields, default_names(fields, plugins)).items():
+    for section, (kind, name) in chosen(fields, default_names(fields, plugins)).items():
         try:
             plugin: type[BaseModel] = plugins.find(kind, name)[0]
         except SddError:
@@ -167,7 +158,7 @@ def _name(fields: Mapping[str, Any], section: str, defaults: Mapping[str, str]) 
     return table.get("name", default) if isinstance(table, Mapping) else table
 
 
-def _chosen(fields: Mapping[str, Any], defaults: Mapping[str, str]) -> dict[str, tuple[str, str]]:
+def chosen(fields: Mapping[str, Any], defaults: Mapping[str, str]) -> dict[str, tuple[str, str]]:
     """The plugins that settings name, or else those of `defaults`: section, or option of one, to
     kind and name."""
     chosen = {}

@@ -24,7 +24,8 @@ from sdd_core.cli.options import (
 from sdd_core.cli.settings import FieldOption, changes, first_look
 from sdd_core.cli.terminal import console, echo
 from sdd_core.errors import SddError
-from sdd_core.experiment.experiment import Experiment, override, read_toml
+from sdd_core.experiment.experiment import Experiment
+from sdd_core.experiment.settings import override, read_toml
 from sdd_core.observers.tracking import make_trackers
 from sdd_core.output.notices import say
 from sdd_core.plugin.discovery import load_plugins, warn_of_problems

@@ -15,9 +15,9 @@ from sdd_core.cli.completion import run_names
 from sdd_core.cli.options import File, no_plugin_option, store_option
 from sdd_core.cli.runs import end_with, folder_of
 from sdd_core.errors import SddError
-from sdd_core.experiment.experiment import read_toml
 from sdd_core.experiment.import_path import Imported
 from sdd_core.experiment.keys import digest, run_name
+from sdd_core.experiment.settings import read_toml
 from sdd_core.files.writing import write_atomic
 from sdd_core.output.notices import say, warn
 from sdd_core.output.text import csv_text

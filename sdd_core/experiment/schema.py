@@ -9,7 +9,9 @@ from typing import Any, cast
 
 from pydantic import BaseModel
 
-from sdd_core.experiment.experiment import DEFAULTS, Experiment, Train, sections, usual_noise
+from sdd_core.experiment.choice import DEFAULTS, usual_noise
+from sdd_core.experiment.experiment import Experiment, sections
+from sdd_core.experiment.train import Train
 from sdd_core.plugin.discovery import Plugins, Row
 from sdd_core.plugin.kinds import DataSource, Plugin
 from sdd_core.plugin.options import taken

@@ -13,7 +13,7 @@ from filelock import FileLock
 from pydantic import ValidationError
 
 from sdd_core.errors import FAILURES, SddError, said
-from sdd_core.experiment.experiment import first_error
+from sdd_core.experiment.settings import first_error
 from sdd_core.output.notices import lenient, warn
 from sdd_core.output.text import one_line
 from sdd_core.plugin.discovery import Plugins

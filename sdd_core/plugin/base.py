@@ -61,6 +61,8 @@ class Frozen(BaseModel):
 class Plugin(Frozen):
     """What all kinds have in common.
 
+    kind, hook, title: what commands call the kind, the hook that returns its classes, and the title
+        of its page in the docs. The kind's own class sets them.
     name: what users type and what records hold. Never renamed, never taken over.
     revision: raise it when the same options no longer give the same results: levels that an
         earlier revision made are then trained again instead of being reused.
@@ -70,6 +72,8 @@ class Plugin(Frozen):
     """
 
     kind: ClassVar[str]
+    hook: ClassVar[str]
+    title: ClassVar[str]
     name: ClassVar[str]
     revision: ClassVar[int] = 1
     source: ClassVar[str] = ""

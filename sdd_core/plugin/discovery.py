@@ -21,28 +21,13 @@ from sdd_core.output.notices import warn
 from sdd_core.plugin import hookspecs
 from sdd_core.plugin.base import article
 from sdd_core.plugin.checks import incompatible, plugin_fault, read_title, refuse_wrappers
-from sdd_core.plugin.kinds import Metric, Plugin
+from sdd_core.plugin.kinds import KINDS, Metric, Plugin
 from sdd_core.plugin.options import taken
 
 GROUP = "sdd"
 BLOCK_VARIABLE = "SDD_NO_PLUGIN"
 
-REGISTRATION_HOOKS = {
-    "sdd_pruners": "pruner",
-    "sdd_schedules": "schedule",
-    "sdd_metrics": "metric",
-    "sdd_label_noise": "noise",
-    "sdd_data_sources": "data",
-    "sdd_models": "model",
-    "sdd_losses": "loss",
-    "sdd_ablations": "ablation",
-    "sdd_executors": "executor",
-    "sdd_trackers": "tracker",
-    "sdd_optimizers": "optimizer",
-    "sdd_decays": "decay",
-    "sdd_scopes": "scope",
-    "sdd_sparsities": "sparsity",
-}
+REGISTRATION_HOOKS = {kind.hook: name for name, kind in KINDS.items()}
 RECIPES = "sdd_recipes"
 
 

@@ -14,10 +14,12 @@ hooks it implements with `sdd_core.hookimpl`, under the names below:
     def sdd_pruners():
         return [Snip]
 
-The hooks without arguments return classes, so that registering is atomic and each class can be
-tested without `sdd`. The others are for observers (progress, trackers, reports): what they return
-is ignored, and one that fails is reported by name while the run and the other observers go on.
-An implementation may leave out arguments that it does not need.
+Each kind of plugin (`sdd_core.plugin.kinds`) has a hook without arguments. It returns classes, so
+that registering is atomic and each class can be tested without `sdd`.
+
+The other hooks are for observers (progress, trackers, reports). What they return is ignored. One
+that fails is reported by name, while the run and the other observers go on. An implementation may
+leave out arguments that it does not need.
 
 A command under `sdd` is no hook but an entry point of the group `sdd.commands`, which is imported
 when the command is used.
@@ -32,24 +34,10 @@ from typing import TYPE_CHECKING
 
 import pluggy
 
-from sdd_core.plugin.kinds import (
-    Ablation,
-    DataSource,
-    Decay,
-    Executor,
-    LabelNoise,
-    Loss,
-    Metric,
-    Model,
-    Optimizer,
-    Pruner,
-    Schedule,
-    Scope,
-    Sparsities,
-    Tracker,
-)
+from sdd_core.plugin.kinds import KINDS, Plugin
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
     from sdd_core.level.level import Epoch
@@ -63,94 +51,23 @@ may stop working, the second when there is something new (see docs/contract.md).
 hookspec = pluggy.HookspecMarker("sdd")
 
 
-@hookspec
-def sdd_pruners() -> list[type[Pruner]]:
-    """Pruners: which of the remaining weights go."""
-    raise NotImplementedError
+def _registration(kind: type[Plugin]) -> Callable[[], list[type[Plugin]]]:
+    def hook() -> list[type[Plugin]]:
+        raise NotImplementedError
+
+    hook.__name__ = hook.__qualname__ = kind.hook
+    hook.__doc__ = f"Return the classes of {kind.title.lower()}, see `sdd_core.{kind.__name__}`."
+    return hookspec(hook)
 
 
-@hookspec
-def sdd_schedules() -> list[type[Schedule]]:
-    """Retraining schedules: from which weights, at which step and how a level trains."""
-    raise NotImplementedError
-
-
-@hookspec
-def sdd_metrics() -> list[type[Metric]]:
-    """Metrics: what is measured on a trained level."""
-    raise NotImplementedError
-
-
-@hookspec
-def sdd_label_noise() -> list[type[LabelNoise]]:
-    """Label noise: which training labels are wrong."""
-    raise NotImplementedError
-
-
-@hookspec
-def sdd_data_sources() -> list[type[DataSource]]:
-    """Data sets."""
-    raise NotImplementedError
-
-
-@hookspec
-def sdd_models() -> list[type[Model]]:
-    """Models."""
-    raise NotImplementedError
-
-
-@hookspec
-def sdd_losses() -> list[type[Loss]]:
-    """Losses: what training minimises."""
-    raise NotImplementedError
-
-
-@hookspec
-def sdd_ablations() -> list[type[Ablation]]:
-    """Ablations: what becomes of a level when one thing about it is changed."""
-    raise NotImplementedError
-
-
-@hookspec
-def sdd_executors() -> list[type[Executor]]:
-    """Executors: where the tasks of a sweep are carried out."""
-    raise NotImplementedError
+# One hook for each kind of plugin: sdd_pruners, sdd_schedules, sdd_metrics, ...
+globals().update({kind.hook: _registration(kind) for kind in KINDS.values()})
 
 
 @hookspec
 def sdd_recipes() -> list[Path]:
     """Files with recipes, `sdd reproduce NAME` (see `sdd_core.reproduce.recipes`); and beside them
     `scales.toml`."""
-    raise NotImplementedError
-
-
-@hookspec
-def sdd_trackers() -> list[type[Tracker]]:
-    """Trackers: where a run's settings, curves and figure are sent."""
-    raise NotImplementedError
-
-
-@hookspec
-def sdd_optimizers() -> list[type[Optimizer]]:
-    """Optimizers: what takes the steps of training."""
-    raise NotImplementedError
-
-
-@hookspec
-def sdd_decays() -> list[type[Decay]]:
-    """Learning-rate schedules: how the rate changes while the dense network trains."""
-    raise NotImplementedError
-
-
-@hookspec
-def sdd_scopes() -> list[type[Scope]]:
-    """Scopes: where scores compete."""
-    raise NotImplementedError
-
-
-@hookspec
-def sdd_sparsities() -> list[type[Sparsities]]:
-    """The sparsity of each level."""
     raise NotImplementedError
 
 

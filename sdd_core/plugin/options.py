@@ -6,10 +6,9 @@ in an experiment it holds the plugin itself.
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 from pydantic import BaseModel, GetCoreSchemaHandler, SerializationInfo
 from pydantic_core import CoreSchema, core_schema
@@ -17,10 +16,7 @@ from pydantic_core import CoreSchema, core_schema
 from sdd_core.plugin.base import Plugin
 
 if TYPE_CHECKING:
-    import numpy as np
-    import torch
-    from torch import Tensor
-
+    pass
 
 
 @dataclass(frozen=True)
@@ -70,85 +66,3 @@ def taken(model: type[BaseModel]) -> dict[str, str]:
         for mark in info.metadata
         if isinstance(mark, Takes)
     }
-
-
-class Optimizer(Plugin):
-    """Takes the steps of training."""
-
-    kind: ClassVar[str] = "optimizer"
-
-    @property
-    def sgd_momentum(self) -> float | None:
-        """Its momentum, if it is plain SGD with momentum: the engine and the kernels for sparse
-        networks then take the steps themselves, and `make` is not called. None for all others."""
-        return None
-
-    def make(self, weights: Tensor, lr: float, weight_decay: float) -> torch.optim.Optimizer:
-        """An optimizer of `weights`, float32 `[number of weights]`: all that trains, in one.
-
-        So it has to treat each weight by itself. Pruned weights have no gradient and are put back
-        after each step, before which its learning rate is set. What it remembers is tensors and
-        numbers by name, which a checkpoint keeps.
-        """
-        raise NotImplementedError
-
-
-class Decay(Plugin):
-    """How the learning rate changes while the dense network trains."""
-
-    kind: ClassVar[str] = "decay"
-
-    def factors(self, steps: int) -> np.ndarray:
-        """Return what `train.lr` is multiplied by at every step of the dense network's training,
-        float64 `[steps]`, 0 or more. The engine multiplies warm-up to it."""
-        raise NotImplementedError
-
-
-class Layer(NamedTuple):
-    """A layer as a scope sees it: how many of its weights are kept, and its weights' shape."""
-
-    kept: int
-    shape: tuple[int, ...]
-
-    @property
-    def size(self) -> int:
-        """How many weights it has, pruned ones too."""
-        return math.prod(self.shape)
-
-
-class Scope(Plugin):
-    """Where the scores of weights compete.
-
-    within: inside each layer too, within each of its outputs, or inputs, which lose equal shares
-        of what they have left. Each layer then is a group of its own.
-    """
-
-    kind: ClassVar[str] = "scope"
-    within: ClassVar[Literal["output", "input"] | None] = None
-
-    def shares(
-        self, layers: Mapping[str, Layer], count: Callable[[int, int], int]
-    ) -> Sequence[tuple[Sequence[str], int]]:
-        """Groups of layers whose scores compete, and how many weights each group loses.
-
-        How a group's number is shared out among outputs or inputs is the engine's business.
-
-        layers: those that may be pruned, in the network's order; each belongs to one group.
-        count: how many are to go where `kept` weights of `size` are left, `count(kept, size)`.
-        """
-        raise NotImplementedError
-
-
-class Sparsities(Plugin):
-    """The sparsity of each level."""
-
-    kind: ClassVar[str] = "sparsity"
-
-    def sparsity(self, level: int) -> float:
-        """Of level 1 and up, between 0 and 1, no less than the level before. It must not depend on
-        how many levels an experiment has: more may be added later."""
-        raise NotImplementedError
-
-    def levels(self) -> int | None:
-        """How many levels an experiment has that does not say so; None: as many as usual."""
-        return None

@@ -13,7 +13,7 @@ from sdd_core.level.layers import Layout
 from sdd_core.level.masks import Masks, kept_and_size
 from sdd_core.plugin.isolation import blaming
 from sdd_core.plugin.kinds import Scope, label
-from sdd_core.plugin.options import Layer
+from sdd_core.plugin.kinds.scope import Layer
 from sdd_core.pruning.selection import (
     first_impossible,
     least,

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from sdd_core.errors import SddError
 from sdd_core.level.layers import Layout, Side
-from sdd_core.plugin.options import Layer
+from sdd_core.plugin.kinds.scope import Layer
 
 Shares = Sequence[tuple[Sequence[str], int]]
 """Layers whose scores compete, and how many weights they lose between them."""

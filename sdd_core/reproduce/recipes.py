@@ -32,7 +32,7 @@ from pathlib import Path
 from typing import Any
 
 from sdd_core.errors import SddError
-from sdd_core.experiment.experiment import read_toml
+from sdd_core.experiment.settings import read_toml
 
 SCALES = ("small", "medium", "paper")
 SCALE_FILE = "scales.toml"

@@ -62,7 +62,7 @@ def _usable(metrics: dict[str, Any]) -> dict[str, Any]:
 
 
 class Row(Strict):
-    """A line of the file. metrics: finite numbers by name, see `sdd_core.plugin.kinds.Metric`."""
+    """A line of the file. metrics: finite numbers by name, see `sdd_core.plugin.kinds.metric.Metric`."""
 
     level: int = Field(ge=0, le=10_000)
     key: Key

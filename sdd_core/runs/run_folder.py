@@ -25,7 +25,8 @@ from filelock import FileLock
 
 from sdd_core.experiment.applied_noise import applied_noise
 from sdd_core.errors import SddError, said
-from sdd_core.experiment.experiment import Experiment, parse_toml, plugins_of
+from sdd_core.experiment.experiment import Experiment, plugins_of
+from sdd_core.experiment.settings import parse_toml
 from sdd_core.files.writing import (
     append_line,
     disk_errors,

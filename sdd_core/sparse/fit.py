@@ -13,7 +13,7 @@ from torch import nn
 from sdd_core.data.dataset import Dataset
 from sdd_core.data.resident import Resident
 from sdd_core.data.split import Split
-from sdd_core.experiment.experiment import Train
+from sdd_core.experiment.train import Train
 from sdd_core.sparse import kernels
 from sdd_core.sparse.convmodule import load_convolution, supports_convolution
 from sdd_core.sparse.meeting import ALONE

@@ -9,7 +9,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from sdd_core.errors import SddError
-from sdd_core.experiment.experiment import first_error, read_toml
+from sdd_core.experiment.settings import first_error, read_toml
 from sdd_core.observers.tracking import make_trackers
 from sdd_core.plugin.discovery import Plugins, load_plugins
 from sdd_core.plugin.kinds import Executor, Tracker

@@ -32,9 +32,9 @@ from typing import Any
 from pydantic import BaseModel
 
 from sdd_core.errors import SddError
+from sdd_core.experiment.choice import default_names
 from sdd_core.experiment.experiment import (
     Experiment,
-    default_names,
     default_of_option,
     kind_of,
     options_that_name,

@@ -14,6 +14,7 @@ line. The kit needs no test runner, no data and a few seconds.
 from __future__ import annotations
 
 from collections.abc import Iterable
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -34,24 +35,7 @@ from sdd_core.plugin.kinds import (
     Sparsities,
     Tracker,
 )
-from sdd_core.testing import (
-    ablation,
-    data,
-    decay,
-    executor,
-    loss,
-    metric,
-    model,
-    noise,
-    observer,
-    optimizer,
-    options,
-    pruner,
-    schedule,
-    scope,
-    sparsity,
-    tracker,
-)
+from sdd_core.testing import observer, options
 from sdd_core.testing.call import Check, Fault, global_seed, instance
 
 __all__ = [
@@ -76,23 +60,6 @@ __all__ = [
     "checks",
 ]
 
-_KINDS: dict[str, Any] = {
-    "ablation": ablation,
-    "data": data,
-    "decay": decay,
-    "executor": executor,
-    "loss": loss,
-    "metric": metric,
-    "model": model,
-    "noise": noise,
-    "optimizer": optimizer,
-    "pruner": pruner,
-    "schedule": schedule,
-    "scope": scope,
-    "sparsity": sparsity,
-    "tracker": tracker,
-}
-
 
 def checks(
     plugin: type[Plugin] | Plugin, kind: str | None = None, **where: Any
@@ -104,8 +71,8 @@ def checks(
     Raises Fault when it is no plugin, or a class whose options have no defaults.
     """
     made = instance(plugin, kind)
-    own = _KINDS[made.kind].checks(made, **where) if made.kind in _KINDS else []
-    return [*options.checks(made), *own]
+    own = import_module(f"{__name__}.{made.kind}")
+    return [*options.checks(made), *own.checks(made, **where)]
 
 
 def check(plugin: type[Plugin] | Plugin, **where: Any) -> None:

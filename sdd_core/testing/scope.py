@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from typing import Any, get_args
 
 from sdd_core.level.layers import Side
-from sdd_core.plugin.options import Layer
+from sdd_core.plugin.kinds.scope import Layer
 from sdd_core.pruning.prune import checked_shares
 from sdd_core.testing.call import Check, ask, ask_twice, fault
 

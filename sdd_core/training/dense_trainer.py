@@ -13,7 +13,7 @@ from torch.nn.functional import cross_entropy
 
 from sdd_core.data.resident import Crops, Resident
 from sdd_core.errors import SddError
-from sdd_core.experiment.experiment import Train
+from sdd_core.experiment.train import Train
 from sdd_core.level.evaluation import evaluate
 from sdd_core.plugin.isolation import blaming
 from sdd_core.plugin.kinds import Loss

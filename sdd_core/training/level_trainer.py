@@ -15,7 +15,7 @@ from sdd_core.level import masks as masking
 from sdd_core.level.evaluation import predict
 from sdd_core.level.level import Level
 from sdd_core.level.retraining import Retraining
-from sdd_core.plugin.kinds import PrunedValue
+from sdd_core.plugin.kinds.schedule import PrunedValue
 from sdd_core.randomness import generator
 from sdd_core.runs.store import Store
 from sdd_core.training.dense_trainer import FlatTrainer, Objective

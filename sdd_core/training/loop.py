@@ -10,7 +10,7 @@ import numpy as np
 
 from sdd_core.data.resident import Resident
 from sdd_core.errors import SddError
-from sdd_core.experiment.experiment import Train
+from sdd_core.experiment.train import Train
 from sdd_core.level.checkpoint import Checkpoint, random_state, restore_random_state
 from sdd_core.level.level import Epoch
 from sdd_core.level.retraining import LARGEST_RATE, Retraining

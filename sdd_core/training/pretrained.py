@@ -7,7 +7,7 @@ from pathlib import Path
 from torch import nn
 
 from sdd_core.errors import SddError
-from sdd_core.experiment.experiment import Train
+from sdd_core.experiment.train import Train
 from sdd_core.files.reading import exists
 from sdd_core.files.writing import DENSE_WEIGHTS, SUMS, check_unchanged, damaged_file
 from sdd_core.level.level import Level

@@ -26,7 +26,7 @@ from sdd_core.level.retraining import Dense, Retraining
 from sdd_core.output.notices import say
 from sdd_core.plugin.isolation import Guard
 from sdd_core.plugin.kinds import Schedule, Sparsities, label
-from sdd_core.plugin.options import Layer
+from sdd_core.plugin.kinds.scope import Layer
 from sdd_core.pruning import prune
 from sdd_core.randomness import generator
 from sdd_core.training.loop import dense_learning_rates

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from sdd_core.data.resident import Crops, Resident, normalise
-from sdd_core.experiment.experiment import Train
+from sdd_core.experiment.train import Train
 from sdd_core.level.evaluation import evaluation_batches
 from sdd_core.sparse import SparseMLP, load, save, supports
 from sdd_core.sparse.convmodule import (

@@ -13,9 +13,9 @@ from torch.utils.data import TensorDataset
 
 import sdd_core
 from sdd_core import Dataset, Experiment, SddError, load_plugins
-from sdd_core.experiment.experiment import read_toml
 from sdd_core.experiment.keys import dense_key, run_name
 from sdd_core.experiment.python_value import GivenModel, redrawn
+from sdd_core.experiment.settings import read_toml
 from sdd_core.runs.run_folder import open_run
 
 torch.manual_seed(0)

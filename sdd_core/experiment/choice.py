@@ -1,0 +1,112 @@
+"""What a field takes that is a plugin: an instance, a name, a table of name and options."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, NamedTuple, cast
+
+from pydantic import BeforeValidator, ValidationInfo
+
+from sdd_core.errors import SddError
+from sdd_core.experiment.import_path import ImportedData, ImportedModel
+from sdd_core.experiment.python_value import GivenData, GivenModel
+from sdd_core.plugin.discovery import Plugins, load_plugins
+from sdd_core.plugin.kinds import DataSource, Plugin
+
+DEFAULTS = {
+    "data": "digits",
+    "model": "mlp",
+    "pruner": "imp",
+    "retrain": "rewind",
+    "optimizer": "sgd",
+    "decay": "steps",
+}
+"""The plugins of the default experiment, by field. The label noise is the data's, see
+`usual_noise`, and other fields have none."""
+
+
+def usual_noise(data: type[DataSource] | DataSource, *, asked: bool) -> dict[str, Any]:
+    """The label noise of an experiment that does not name one, as a table: what the data's class
+    says. `asked`: whether options of label noise are set, as `noise.rate=0.2`. They ask for
+    symmetric noise where the data's own is none."""
+    usual = data.default_noise
+    table = {"name": usual} if isinstance(usual, str) else dict(usual)
+    return {"name": "symmetric"} if asked and table["name"] == "none" else table
+
+
+def default_names(settings: Mapping[str, Any], plugins: Plugins) -> dict[str, str]:
+    """The plugins that sections of `settings` have which set options but no name."""
+    data = settings.get("data", DEFAULTS["data"])
+    name = data.get("name", DEFAULTS["data"]) if isinstance(data, Mapping) else data
+    return {**DEFAULTS, "noise": usual_noise(data_class(name, plugins), asked=True)["name"]}
+
+
+def data_class(name: Any, plugins: Plugins) -> type[DataSource]:
+    """The class of the data of that name; the base class for what a user brings."""
+    try:
+        found = plugins.find("data", name)[0] if isinstance(name, str) else DataSource
+    except SddError:  # `module:function`, or unknown, which is said when it is made
+        return DataSource
+    return cast(type[DataSource], found)
+
+
+class _UserObject(NamedTuple):
+    """The plugins that stand for a user's own object: one for a value of Python, one for
+    `module:function`."""
+
+    given: type[GivenModel] | type[GivenData]
+    imported: type[ImportedModel] | type[ImportedData]
+
+
+_USER_OBJECTS = {
+    "model": _UserObject(GivenModel, ImportedModel),
+    "data": _UserObject(GivenData, ImportedData),
+}
+
+
+@dataclass(frozen=True)
+class Choice(BeforeValidator):
+    """Marks a field that takes a plugin, and makes it. kind: of the plugin."""
+
+    kind: str = ""
+
+
+def chosen(kind: str) -> Choice:
+    """Return the mark of a field that takes a plugin, its name, or a table of its name and
+    options. The table of the field's default plugin needs no name; a model and data may also be a
+    user's own object."""
+
+    def validate(value: Any, info: ValidationInfo) -> Any:
+        default = DEFAULTS.get(info.field_name or "")
+        plugins = (info.context or {}).get("plugins") or load_plugins()
+        if value is None and default is None and kind != "noise":
+            return None
+        if isinstance(value, Plugin):
+            return plugins.complete(value)
+        if kind in _USER_OBJECTS and not isinstance(value, str | Mapping):
+            return _USER_OBJECTS[kind].given.of(value)
+        table = {"name": value} if isinstance(value, str) else value
+        if isinstance(table, Mapping) and "name" not in table:
+            if kind == "noise":
+                data = info.data.get("data", DataSource)  # missing where it is wrong itself
+                table = {**usual_noise(data, asked=bool(table)), **table}
+            elif default is not None:
+                table = {"name": default, **table}
+        named = table.get("name") if isinstance(table, Mapping) else None
+        name = named if isinstance(named, str) else ""
+        prefix, colon, rest = name.partition(":")
+        if kind in _USER_OBJECTS and colon:
+            options = {key: option for key, option in table.items() if key != "name"}
+            if prefix == "given":  # of a run's record; the value itself is gone
+                return _USER_OBJECTS[kind].given.model_validate({**options, "what": rest})
+            known = {kind, *plugins.shorthands(kind), *(row.distribution for row in plugins.rows)}
+            if prefix not in known:
+                importing = not (info.context or {}).get("recorded")
+                return _USER_OBJECTS[kind].imported.named(name, options, importing=importing)
+        try:
+            return plugins.make(kind, table)
+        except SddError as error:
+            raise ValueError(str(error)) from None
+
+    return Choice(validate, kind=kind)
