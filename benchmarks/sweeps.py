@@ -19,7 +19,7 @@ from sdd_core.data.resident import Resident
 from sdd_core.level.masks import full_masks, prunable_weights
 from sdd_core.pruning.prune import prune_fraction
 from sdd_core.randomness import generator
-from sdd_core.training.loop import dense_learning_rates
+from sdd_core.training.learning_rates import dense_learning_rates
 
 
 def noisy(experiment: Experiment, data: Dataset) -> Dataset:

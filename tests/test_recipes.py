@@ -18,7 +18,7 @@ from sdd_core.plugin.discovery import load_plugins
 from sdd_core.reproduce.recipes import SCALES, Recipe, find_recipe, overlay, read_recipes
 from sdd_core.reproduce.reproduce import prepare
 from sdd_core.sweeps import expand
-from sdd_core.training.loop import dense_learning_rates
+from sdd_core.training.learning_rates import dense_learning_rates
 from sdd_plugins.data.cifar import Cifar10
 from sdd_plugins.data.mnist import LOOKALIKES
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from sdd_core import Dense, Experiment, Retraining, SddError, Train
-from sdd_core.training.loop import dense_learning_rates
+from sdd_core.training.learning_rates import dense_learning_rates
 
 
 def steps(*milestones, gamma=0.1):

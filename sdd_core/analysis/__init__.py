@@ -1,1 +1,1 @@
-"""What results say: phases, means over seeds, findings, advice, tables."""
+"""What results over seeds say: means, comparisons, findings, a recommended sparsity."""

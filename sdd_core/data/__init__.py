@@ -1,0 +1,1 @@
+"""Images and labels: a data set, conversion from other forms, batches on a device."""

@@ -1,0 +1,1 @@
+"""What decides a result: the experiment, its settings, and the keys of its levels."""

@@ -1,0 +1,1 @@
+"""Plugins: the kinds, their hooks, discovery through entry points, checks and isolation."""

@@ -1,0 +1,1 @@
+"""From scores to masks: how many weights each layer loses, and which."""

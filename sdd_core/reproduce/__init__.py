@@ -1,0 +1,1 @@
+"""The paper's claims as recipes, carried out and written down as pages."""

@@ -6,7 +6,7 @@ from typing import Any
 
 from sdd_core.errors import SddError
 from sdd_core.testing.call import Check, ask, ask_twice, fault
-from sdd_core.training.loop import checked_factors
+from sdd_core.training.learning_rates import checked_factors
 
 STEPS = (1, 2, 7, 480)
 

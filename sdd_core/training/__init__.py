@@ -1,1 +1,1 @@
-"""Training a level: resident data, steps under masks, epochs, checkpoints."""
+"""Training a level: set-up, the choice of a trainer, the loop, checkpoints."""

@@ -29,6 +29,9 @@ class Trainer(Protocol):
     ) -> None:
         """One step for each learning rate, on the batches of an epoch from number `first` on."""
 
+    def unmask(self) -> None:
+        """Let pruned weights train too, from now on."""
+
     def evaluate(self, part: str) -> tuple[float, float]:
         """Mean cross-entropy and accuracy on 'train' or 'test', without augmentation."""
         ...
@@ -203,7 +206,7 @@ class FlatTrainer:
         return optimizer
 
     def unmask(self) -> None:
-        """From now on pruned weights train too."""
+        """See Trainer."""
         self._mask = None
 
     def evaluate(self, part: str) -> tuple[float, float]:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
-from functools import cached_property
+import time
+from collections.abc import Callable, Iterable, Mapping
+from functools import cached_property, partial
 from typing import Any, Protocol
 
 import torch
@@ -12,14 +13,15 @@ from torch import Tensor, nn
 
 from sdd_core.experiment.keys import dense_key, digest
 from sdd_core.level import masks as masking
+from sdd_core.level.checkpoint import Checkpoint
 from sdd_core.level.evaluation import predict
-from sdd_core.level.level import Level
+from sdd_core.level.level import Epoch, Level
 from sdd_core.level.retraining import Retraining
 from sdd_core.plugin.kinds.schedule import PrunedValue
 from sdd_core.randomness import generator
 from sdd_core.runs.store import Store
-from sdd_core.training.dense_trainer import FlatTrainer, Objective
-from sdd_core.training.loop import train_level
+from sdd_core.training.dense_trainer import Objective
+from sdd_core.training.loop import Task, Watcher, train_level
 from sdd_core.training.select import Trainers
 from sdd_core.training.setup import Parts
 
@@ -28,6 +30,27 @@ class Call(Protocol):
     """Calls the observers of a run."""
 
     def __call__(self, hook: str, **arguments: Any) -> None: ...
+
+
+class _Watcher(Watcher):
+    """Tells the observers of a run of each epoch, and keeps a checkpoint every `every` seconds."""
+
+    def __init__(
+        self, call: Call, level: int, every: float, keep: Callable[[Checkpoint], None]
+    ) -> None:
+        self._call, self._level, self._every, self._keep = call, level, every, keep
+        self._kept_at = time.monotonic()
+
+    def epoch_starts(self, number: int) -> None:
+        self._call("sdd_epoch_start", level=self._level, epoch=number)
+
+    def epoch_ends(self, epoch: Epoch) -> None:
+        self._call("sdd_epoch_end", level=self._level, epoch=epoch)
+
+    def may_keep(self, checkpoint: Callable[[], Checkpoint]) -> None:
+        if time.monotonic() - self._kept_at >= self._every:
+            self._keep(checkpoint())
+            self._kept_at = time.monotonic()
 
 
 class Levels:
@@ -75,21 +98,11 @@ class Levels:
                 kernels=resume.kernels if resume else None,
                 objective=self._objective(start, retraining, before, dense),
             )
-            epochs, diverged = train_level(
-                trainer,
-                parts.resident,
-                retraining,
-                seed=seed,
-                level=index,
-                batch_size=self._experiment.train.batch_size,
-                resume=resume,
-                keep=lambda checkpoint: self._store.save_checkpoint(key, checkpoint),
-                every=self._every,
-                on_start=lambda epoch: self._call("sdd_epoch_start", level=index, epoch=epoch),
-                on_end=lambda epoch: self._call("sdd_epoch_end", level=index, epoch=epoch),
-                stop_loss=self._experiment.train.stop_loss,
-                unmask=trainer.unmask if isinstance(trainer, FlatTrainer) else None,
-            )
+            train = self._experiment.train
+            task = Task(retraining, seed, index, train.batch_size, train.stop_loss)
+            watcher = _Watcher(self._call, index, self._every,
+                               partial(self._store.save_checkpoint, key))
+            epochs, diverged = train_level(trainer, parts.resident, task, watcher, resume)
         state = trainer.state()
         if diverged or not finite(state, parts.trainable):
             # Of no use to the next level, which goes on from where this one began.
@@ -136,8 +149,8 @@ class Levels:
         objective = self._objective(self.dense_after(0), first, None, None)
         with parts.guard.asking(self._experiment.model, "training", 0):
             trainer = self._trainers.make(network.to(parts.device), masks, objective=objective)
-            train_level(trainer, parts.resident, first, seed=seed, level=0,
-                        batch_size=self._experiment.train.batch_size, measure=False)
+            size = self._experiment.train.batch_size
+            train_level(trainer, parts.resident, Task(first, seed, 0, size, measure=False))
         network.load_state_dict(trainer.state())
 
     def _start(

@@ -29,7 +29,7 @@ from sdd_core.plugin.kinds import Schedule, Sparsities, label
 from sdd_core.plugin.kinds.scope import Layer
 from sdd_core.pruning import prune
 from sdd_core.randomness import generator
-from sdd_core.training.loop import dense_learning_rates
+from sdd_core.training.learning_rates import dense_learning_rates
 from sdd_core.training.pretrained import load_pretrained
 
 

@@ -87,6 +87,9 @@ class SparseTrainer:
             rates = learning_rates[start - first : stop - first]
             self._own.train_epoch(images, labels, np.arange(len(images)), size, rates)
 
+    def unmask(self) -> None:
+        """See Trainer. Masks that will be lifted train on the general path, so there are none."""
+
     def evaluate(self, part: str) -> tuple[float, float]:
         """See Trainer."""
         loss, hits, examples = 0.0, 0.0, 0

@@ -27,7 +27,7 @@ from sdd_core.level.retraining import Retraining
 from sdd_core.runs.store import Store
 from sdd_core.training.costs import KernelCosts
 from sdd_core.training.dense_trainer import FlatTrainer
-from sdd_core.training.loop import train_level
+from sdd_core.training.loop import Task, Watcher, train_level
 from sdd_core.training.sparse_trainer import SparseTrainer
 
 
@@ -123,12 +123,16 @@ def test_goes_on_from_every_checkpoint_bit_for_bit(make, augmented, tmp_path, mo
     source = resident(data)
     schedule = Retraining("initialisation", np.linspace(0.1, 0.01, 11), first_step=1)
 
+    class Always(Watcher):
+        def may_keep(self, checkpoint):
+            checkpoints.append(checkpoint())
+
     def train(one, **options):
-        return train_level(one, source, schedule, seed=3, level=2, batch_size=BATCH, **options)
+        return train_level(one, source, Task(schedule, 3, 2, BATCH), **options)
 
     checkpoints = []
     whole = trainer(make(), masks, data)
-    epochs = train(whole, keep=checkpoints.append, every=0)
+    epochs = train(whole, watcher=Always())
     assert len(checkpoints) > 4
     never = KernelCosts(sparse_first=1e9, sparse_inner=1e9, sparse_pixel=1e9)
     for checkpoint in checkpoints:

@@ -7,7 +7,7 @@ import pytest
 from support import go, plugins_with, small
 
 from sdd_core import Decay, Experiment, SddError
-from sdd_core.training.loop import dense_learning_rates
+from sdd_core.training.learning_rates import dense_learning_rates
 from sdd_plugins.decays import Cosine, Steps
 
 

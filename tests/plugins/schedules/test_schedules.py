@@ -5,7 +5,7 @@ import pytest
 from pydantic import ValidationError
 
 from sdd_core import Dense, SddError, Train
-from sdd_core.training.loop import dense_learning_rates
+from sdd_core.training.learning_rates import dense_learning_rates
 from sdd_plugins.schedules.finetune import Finetune
 from sdd_plugins.schedules.lr_rewind import LrRewind
 from sdd_plugins.schedules.rewind import Rewind

@@ -1,0 +1,36 @@
+"""The learning rate of every step of the dense network's training."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from sdd_core.errors import SddError
+from sdd_core.experiment.train import Train
+from sdd_core.level.retraining import LARGEST_RATE
+from sdd_core.plugin.isolation import blaming
+from sdd_core.plugin.kinds import Decay, label
+
+
+def dense_learning_rates(train: Train, steps_per_epoch: int) -> np.ndarray:
+    """float64 `[steps]`: the learning rate of every step of the dense network's training. Raises
+    SddError when the schedule gives none."""
+    steps = train.epochs * steps_per_epoch
+    with blaming(train.decay):
+        factors = checked_factors(train.decay, steps, train.decay.factors(steps))
+    rates = train.lr * factors
+    warmup = round(train.warmup_epochs * steps_per_epoch)
+    # Goyal et al., 2017, arXiv:1706.02677, sec. 2.2: a growing share of the rate
+    return rates * np.minimum(1.0, (np.arange(steps) + 1) / warmup) if warmup else rates
+
+
+def checked_factors(decay: Decay, steps: int, found: object) -> np.ndarray:
+    """A schedule's factors as float64. Raises SddError unless there is one for each step."""
+    factors = np.asarray(found, np.float64)
+    if factors.shape != (steps,):
+        raise SddError(f"decay {label(decay)!r} gave factors of the shape {list(factors.shape)}; "
+                       f"expected [{steps}], one for each step")
+    wrong = ~((factors >= 0) & (factors <= LARGEST_RATE))
+    if wrong.any():
+        raise SddError(f"decay {label(decay)!r} gave the factor {factors[wrong][0]:g}; expected "
+                       f"numbers from 0 to {LARGEST_RATE:g}")
+    return factors
