@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -32,28 +32,14 @@ class ExperimentCommand(click.Command):
     """A command with a typed option for every field of the chosen plugins, `--pruner.batches`."""
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        # The second time with the options of the plugins that sections name, which may name others.
-        for _ in ("sections", "their options"):
-            try:
-                self._offer(ctx, args)
-            except click.UsageError:
-                break
+        self._find_options(ctx, args)
         return super().parse_args(ctx, args)
 
-    def _offer(self, ctx: click.Context, args: list[str]) -> None:
-        """Find the options of the plugins that a line, with the options known so far, and the file
-        in it choose. Raises click's UsageError for a line that is wrong already."""
-        peek = first_look(self, ctx)
-        peek.meta[_OPTIONS] = ctx.meta.get(_OPTIONS, ())
-        # Not resilient parsing: a mistake is told by the real parser.
-        try:
-            seen, rest, _ = self.make_parser(peek).parse_args(list(args))
-        except click.UsageError:
-            if not ctx.resilient_parsing:
-                raise
-            seen, rest = {}, []  # of a line that is not written yet
-        file = next((Path(word) for word in (seen.get("file"), *rest)
-                     if word and str(word).endswith(".toml")), None)
+    def _find_options(self, ctx: click.Context, args: list[str]) -> None:
+        """Find the options of the plugins that a line, and the file in it, choose. A mistake in the
+        line is told when click parses it."""
+        seen, rest = words_of(self, args)
+        file = next((Path(word) for word in rest if word.endswith(".toml")), None)
         try:
             fields = read_toml(file) if file and file.is_file() else {}
             fields = override(fields, changes(seen))
@@ -89,10 +75,29 @@ class ExperimentCommand(click.Command):
                 formatter.write_dl(records)
 
 
-def first_look(command: click.Command, ctx: click.Context) -> click.Context:
-    """Where a line is read whose options are not all known yet."""
-    return click.Context(command, ignore_unknown_options=True, allow_extra_args=True,
-                         help_option_names=ctx.help_option_names)
+def words_of(command: click.Command, args: Sequence[str]) -> tuple[dict[str, Any], list[str]]:
+    """Return what a line gives each option, as text by the option's name, and the other words.
+
+    Flags of the command have no value. Every other option has one, those too that the command will
+    only have when it is known which plugins the line chooses.
+    """
+    named = {word: param for param in command.params for word in param.opts}
+    seen: dict[str, Any] = {}
+    rest: list[str] = []
+    words = iter(args)
+    for word in words:
+        option, equals, value = word.partition("=")
+        param = named.get(option)
+        if word == "--":
+            rest += words
+        elif not option.startswith("-") or (param is None and "." not in option):
+            rest.append(word)
+        elif not getattr(param, "is_flag", False):
+            name = param.name if param else option.lstrip("-").replace(".", _SEPARATOR)
+            text = value if equals else next(words, "")
+            several = getattr(param, "multiple", False)
+            seen[str(name)] = (*seen.get(str(name), ()), text) if several else text
+    return seen, rest
 
 
 class FieldOption(click.Option):

@@ -21,7 +21,7 @@ from sdd_core.cli.options import (
     store_option,
     tracker_option,
 )
-from sdd_core.cli.settings import FieldOption, changes, first_look
+from sdd_core.cli.settings import FieldOption, changes, words_of
 from sdd_core.cli.terminal import console, echo
 from sdd_core.errors import SddError
 from sdd_core.experiment.experiment import Experiment
@@ -49,10 +49,7 @@ class SweepCommand(click.Command):
     """A command with a typed option for every field of the chosen executor."""
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        try:
-            seen, _, _ = self.make_parser(first_look(self, ctx)).parse_args(list(args))
-        except click.UsageError:
-            return super().parse_args(ctx, args)
+        seen, _ = words_of(self, args)
         plugins = load_plugins(tuple(seen.get("no_plugin") or ()))
         name = str(seen.get("executor") or "local")
         fields = plugins.get("executor", name).model_fields

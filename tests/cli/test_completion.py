@@ -68,7 +68,8 @@ def test_options_of_the_chosen_plugins(complete, tmp_path):
     assert set(complete("run", "--pruner", "gradient", "--pruner.")) == expected
     assert "--pruner.batches" not in complete("run", "--pruner.")
     assert complete("run", "--retrain=rewind", "--retrain.un") == ["--retrain.unit"]
-    assert complete("run", "--train.dec") == ["--train.decay"]
+    assert complete("run", "--train.dec") == [
+        "--train.decay", "--train.decay.milestones", "--train.decay.gamma"]
     (tmp_path / "mine.toml").write_text('pruner = "gradient"\n')
     assert set(complete("run", "mine.toml", "--pruner.")) == expected
 
@@ -85,7 +86,7 @@ def test_options_of_a_plugin_that_is_an_option(complete):
     assert complete("run", "--train.optimizer=Adagrad", "--train.optimizer.l") == [
         "--train.optimizer.lr_decay"
     ]
-    assert complete("run", "--train.optimizer.") == []
+    assert complete("run", "--train.optimizer.") == ["--train.optimizer.momentum"]
 
 
 @pytest.fixture
