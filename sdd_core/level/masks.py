@@ -50,8 +50,8 @@ USUAL = Rules()
 def prunable_weights(network: nn.Module, include: Iterable[str] = ()) -> dict[str, Tensor]:
     """Return the weights that can be pruned, by name, in the order of the network's layers.
 
-    They are those of the layers in `sdd_core.level.layers.PRUNABLE` that are trained, but for what
-    is an embedding too, and the weights that a pattern of `include` matches. One that layers share comes
+    They are those of the layers in `sdd_core.level.layers.PRUNABLE` that are trained, but for what is an
+    embedding too, and the weights that a pattern of `include` matches. One that layers share comes
     once. Raises SddError when there is none, or a pattern matches no weight that is trained.
     """
     weights = known_weights(network, include)
