@@ -113,7 +113,7 @@ def test_a_folder_that_is_no_run_is_refused(tmp_path):
     "record", ['{"format": 999}', {"format": 999, "anything": ["else"]}], ids=["bare", "sealed"]
 )
 def test_a_folder_of_another_version_is_refused_and_left_alone(result, record):
-    message = "has format 999, this version of sdd reads 1; use another --store"
+    message = "has format 999, this version of sdd reads 2; use another --store"
     file = result.folder / "record.json"
     file.write_text(record if isinstance(record, str) else seal(record, file.name))
     before = contents(result.folder.parent)
