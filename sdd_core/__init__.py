@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from sdd_core.experiment.experiment import Experiment
     from sdd_core.experiment.train import Train
     from sdd_core.files.writing import check_unchanged, with_checksum
+    from sdd_core.installation import install_hint
     from sdd_core.level.evaluation import second_derivatives
     from sdd_core.level.level import Epoch, LevelView
     from sdd_core.level.result import LevelResult
@@ -107,6 +108,7 @@ _HOMES = {
     "find_phases": "phases.phases",
     "group": "analysis.groups",
     "hookimpl": "plugin.markers",
+    "install_hint": "installation",
     "load_plugins": "plugin.discovery",
     "plot": "report.plot",
     "recommend": "analysis.recommendation",

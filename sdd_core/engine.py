@@ -17,11 +17,12 @@ from sdd_core.errors import SddError
 from sdd_core.experiment.experiment import Experiment
 from sdd_core.experiment.keys import ablated_key, digest, identity, level_keys
 from sdd_core.files.writing import SUMS
+from sdd_core.installation import DISTRIBUTION
 from sdd_core.level import masks as masking
 from sdd_core.level.inspection import parameters_of, too_little
 from sdd_core.level.level import Level, LevelView
 from sdd_core.output.notices import say, warn
-from sdd_core.plugin.discovery import GROUP, Plugins, load_plugins
+from sdd_core.plugin.discovery import Plugins, load_plugins
 from sdd_core.plugin.isolation import DataChanged
 from sdd_core.plugin.kinds import Metric, Schedule, label
 from sdd_core.plugin.observers import Observers
@@ -274,7 +275,7 @@ class _Engine:
         values: dict[str, Any] = {}
         origins = [self.plugins.origin(type(metric))["distribution"] for metric in self._metrics]
         parts = list(zip(self._metrics, origins, found, strict=True))
-        for metric, origin, own in sorted(parts, key=lambda part: part[1] != GROUP):
+        for metric, origin, own in sorted(parts, key=lambda part: part[1] != DISTRIBUTION):
             for name, value in ({metric.name: None} if own is None else own).items():
                 free = name
                 if name in values or name in COLUMNS:

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 
+from sdd_core.installation import DISTRIBUTION
 from sdd_core.plugin.discovery import load_plugins
 from sdd_core.plugin.kinds import KINDS
 from sdd_core.testing import checks, options
@@ -28,7 +29,7 @@ OPTIONS = {
 LIBRARIES = {"hessian": "curvlinops", "hf": "datasets", "ray": "ray", "timm": "timm"}
 """What plugins need that is optional; where it is missing, their options are looked at."""
 
-ROWS = [row for row in load_plugins().rows if row.plugin and row.distribution == "sdd"]
+ROWS = [row for row in load_plugins().rows if row.plugin and row.distribution == DISTRIBUTION]
 
 
 @pytest.fixture(autouse=True)

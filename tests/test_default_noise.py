@@ -21,6 +21,7 @@ from sdd_core.experiment.choice import default_names
 from sdd_core.experiment.schema import experiment_schema
 from sdd_core.experiment.settings import override, read_toml
 from sdd_core.files.reading import seal
+from sdd_core.installation import DISTRIBUTION
 from sdd_core.plugin.discovery import Plugins, load_plugins
 from sdd_core.report.page import report_page
 from sdd_core.runs.run_folder import open_run
@@ -107,7 +108,7 @@ def test_a_function_in_a_file_has_none(own_file):
 
 @pytest.mark.parametrize("name", BUILT_IN)
 def test_the_benchmarks_have_symmetric_noise(name):
-    for data in (name, f"sdd:{name}", {"name": name, "examples": 10}):
+    for data in (name, f"{DISTRIBUTION}:{name}", {"name": name, "examples": 10}):
         noise = Experiment.make({"data": data}).noise
         assert (noise.name, noise.rate) == ("symmetric", 0.4)
 

@@ -13,6 +13,8 @@ from pathlib import Path
 import pytest
 from support import add_distribution
 
+from sdd_core.installation import DISTRIBUTION
+
 pytestmark = pytest.mark.slow
 
 SDD = [sys.executable, "-c", "from sdd_core.cli import main; main()"]
@@ -75,15 +77,15 @@ def test_all_are_listed_with_their_reasons(site, tmp_path):
     done = sdd(site, tmp_path, "list-plugins", "--json")
     assert done.returncode == 0, done.stderr
     rows = json.loads(done.stdout)
-    found = {row["distribution"]: row for row in rows if row["distribution"] != "sdd"}
+    found = {row["distribution"]: row for row in rows if row["distribution"] != DISTRIBUTION}
     expected = {
         "sdd-broken": ("failed", "a_module_that_nobody_has"),
         "sdd-blocked": ("blocked", "blocked by the user"),
         "sdd-too-new": ("incompatible", "needs hooks >=2 of sdd, these are 1."),
         "sdd-too-old": ("incompatible", "needs hooks <1 of sdd, these are 1."),
         "sdd-unreadable-range": ("incompatible", "'two' is no range of versions"),
-        "sdd-duplicate": ("failed", "the name 'imp' is taken by sdd; ask for this one as "
-                                    "sdd-duplicate:imp"),
+        "sdd-duplicate": ("failed", f"the name 'imp' is taken by {DISTRIBUTION}; "
+                                    "ask for this one as sdd-duplicate:imp"),
         "sdd-wrong-argument": ("failed", "colour"),
         "sdd-unknown-hook": ("failed", "unknown hook 'sdd_pruner'"),
         "sdd-fitting": ("ok", ""),
@@ -93,7 +95,7 @@ def test_all_are_listed_with_their_reasons(site, tmp_path):
         assert found[distribution]["status"] == status, distribution
         assert reason in found[distribution]["reason"], distribution
         assert found[distribution]["version"] == "3.1"
-    assert all(row["status"] == "ok" for row in rows if row["distribution"] == "sdd")
+    assert all(row["status"] == "ok" for row in rows if row["distribution"] == DISTRIBUTION)
 
 
 def test_people_see_the_same(site, tmp_path):

@@ -7,6 +7,7 @@ import pytest
 from support import add_distribution, go, module, plugins_with, small
 
 from sdd_core import Experiment, Pruner, Schedule, SddError, hookimpl, load_plugins
+from sdd_core.installation import DISTRIBUTION
 from sdd_core.plugin.discovery import Plugins, warn_of_problems
 
 GOOD = """
@@ -53,7 +54,7 @@ def install(tmp_path, monkeypatch):
 def load(*groups, blocked=()):
     """The built-in plugins and those of the given entry points."""
     plugins = Plugins(blocked)
-    built_in = [e for e in entry_points(group="sdd") if e.dist and e.dist.name == "sdd"]
+    built_in = [e for e in entry_points(group="sdd") if e.dist and e.dist.name == DISTRIBUTION]
     plugins.load([*(e for group in groups for e in group), *built_in])
     return plugins
 
@@ -75,7 +76,7 @@ def refusal(plugins, kind, name):
 def test_the_built_in_plugins_come_in_through_entry_points():
     plugins = load()
     assert plugins.problems == []
-    assert {row.distribution for row in plugins.rows} == {"sdd"}
+    assert {row.distribution for row in plugins.rows} == {DISTRIBUTION}
     assert set(plugins.names("pruner")) >= {"imp", "gradient", "random"}
     for kind, name in [("pruner", "imp"), ("schedule", "rewind"), ("metric", "accuracy"),
                        ("noise", "symmetric"), ("data", "digits"), ("model", "mlp")]:
@@ -241,7 +242,7 @@ def test_a_stranger_cannot_take_a_built_in_name(install):
     assert plugins.get("pruner", "imp").__module__.startswith("sdd_plugins.")
     assert plugins.get("pruner", "aaa:imp").__module__ == "aaa_module"
     assert reasons(plugins)["aaa", "imp"] == (
-        "the name 'imp' is taken by sdd; ask for this one as aaa:imp"
+        f"the name 'imp' is taken by {DISTRIBUTION}; ask for this one as aaa:imp"
     )
 
 
@@ -329,7 +330,7 @@ def test_plugins_are_loaded_once():
 
 
 def without(*entries):
-    found = [e for e in entry_points(group="sdd") if e.dist and e.dist.name == "sdd"]
+    found = [e for e in entry_points(group="sdd") if e.dist and e.dist.name == DISTRIBUTION]
     assert set(entries) <= {e.name for e in found}
     plugins = Plugins()
     plugins.load(e for e in found if e.name not in entries)
@@ -405,6 +406,7 @@ def test_a_run_of_a_plugin_whose_name_is_taken_is_of_that_plugin_when_it_goes_on
     assert type(again.pruner) is plugins.get("pruner", "sdd-other:imp")
     usual = Experiment.make(small(levels=1), plugins)
     assert usual.to_dict()["pruner"]["name"] == "imp"
-    assert usual == Experiment.make(small(pruner={"name": "sdd:imp", "fraction": 0.4}, levels=1))
+    pruner = {"name": f"{DISTRIBUTION}:imp", "fraction": 0.4}
+    assert usual == Experiment.make(small(pruner=pruner, levels=1))
     result = go(settings, tmp_path / "store", plugins=plugins)
     assert 'name = "sdd-other:imp"' in (result.folder / "experiment.toml").read_text()

@@ -8,15 +8,16 @@ from types import SimpleNamespace
 
 import pytest
 from results import made
-from rich.console import Console
 from support import small
 
 import sdd_core
 from sdd_core import Epoch, Experiment
 from sdd_core.level.result import LevelResult
+from sdd_core.observers import progress
 from sdd_core.observers.progress import line, progress_for
+from sdd_core.output.console import PlainConsole
 from sdd_core.plugin.discovery import Plugins
-from sdd_core.plugin.observers import Observers, progress
+from sdd_core.plugin.observers import Observers
 from sdd_core.runs.run_folder import RunFolder
 
 RESULT = made([0.7, math.nan, 0.8], train_accuracy=[1.0, 1.0, 0.9])
@@ -70,8 +71,8 @@ def test_a_level_names_what_pruning_has_emptied():
 
 def test_a_terminal_gets_a_bar_with_every_epoch(monkeypatch):
     # Every change is drawn at once, so that the test sees them all.
-    monkeypatch.setattr(progress, "Console", lambda file: Console(
-        file=file, force_terminal=True, width=120, _environ={"TERM": "xterm"}))
+    monkeypatch.setattr(progress, "notice_console", lambda stream: PlainConsole(
+        file=stream, force_terminal=True, width=120, _environ={"TERM": "xterm"}))
     drawn_by = progress.Progress
     monkeypatch.setattr(progress, "Progress", lambda *columns, **options: drawn_by(
         *columns, **options, auto_refresh=False))

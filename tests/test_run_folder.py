@@ -12,6 +12,7 @@ import sdd_core
 from sdd_core import Experiment, SddError, load_plugins
 from sdd_core.experiment.settings import read_toml
 from sdd_core.files.reading import seal
+from sdd_core.installation import DISTRIBUTION
 from sdd_core.runs.run_folder import RunFolder, open_run
 from sdd_core.runs.store import LEVEL_FILES, Store
 
@@ -42,17 +43,17 @@ def test_what_is_in_it(result):
     }
     assert record["noise"] == {"name": "symmetric", "rate": 0.4, "among": "all"}
     assert record["device"] == "cpu"
-    assert {"sdd", "torch", "numpy", "safetensors"} <= record["versions"].keys()
-    assert record["versions"]["sdd"] == sdd_core.__version__
+    assert {DISTRIBUTION, "torch", "numpy", "safetensors"} <= record["versions"].keys()
+    assert record["versions"][DISTRIBUTION] == sdd_core.__version__
     assert record["plugins"].keys() == {
         "data", "noise", "model", "pruner", "retrain", "metrics",
         "train.optimizer", "train.decay", "pruner.scope",
     }
     assert record["plugins"]["metrics"]["accuracy"] == {
-        "distribution": "sdd", "version": sdd_core.__version__
+        "distribution": DISTRIBUTION, "version": sdd_core.__version__
     }
     assert record["plugins"]["pruner"] == {
-        "distribution": "sdd", "version": sdd_core.__version__
+        "distribution": DISTRIBUTION, "version": sdd_core.__version__
     }
     rows = [json.loads(line) for line in (result.folder / "metrics.jsonl").open()]
     assert [row["level"] for row in rows] == [0, 1, 2]
@@ -91,6 +92,18 @@ def test_a_run_can_be_opened_again(result):
     assert run.result().levels == result.levels
 
 
+def test_a_record_with_the_distributions_earlier_name_is_of_the_same_plugins(tmp_path, capsys):
+    file = go(small(), tmp_path).folder / "record.json"
+    text = file.read_text()
+    assert f'"distribution": "{DISTRIBUTION}"' in text
+    earlier = json.loads(text.replace(f'"{DISTRIBUTION}"', '"sdd"'))
+    del earlier["checksum"]
+    file.write_text(seal(earlier, file.name))
+    capsys.readouterr()
+    go(small(), tmp_path)
+    assert capsys.readouterr().err == ""
+
+
 def test_a_folder_that_is_no_run_is_refused(tmp_path):
     with pytest.raises(SddError, match="is no run folder"):
         open_run(tmp_path, load_plugins())
@@ -100,7 +113,7 @@ def test_a_folder_that_is_no_run_is_refused(tmp_path):
     "record", ['{"format": 999}', {"format": 999, "anything": ["else"]}], ids=["bare", "sealed"]
 )
 def test_a_folder_of_another_version_is_refused_and_left_alone(result, record):
-    message = "has format 999, this version of sdd reads 1; use another --store"
+    message = "has format 999, this version of sdd reads 2; use another --store"
     file = result.folder / "record.json"
     file.write_text(record if isinstance(record, str) else seal(record, file.name))
     before = contents(result.folder.parent)

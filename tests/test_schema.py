@@ -13,6 +13,7 @@ from support import plugins_with
 from sdd_core import Experiment, LevelView, Pruner, SddError
 from sdd_core.experiment.experiment import sections
 from sdd_core.experiment.schema import experiment_schema
+from sdd_core.installation import DISTRIBUTION
 
 
 class Stranger(Pruner):
@@ -41,7 +42,7 @@ ACCEPTED = [
     {"pruner": "random", "retrain": "scratch"},
     {"pruner": {"fraction": 0.5}},  # of the default pruner
     {"pruner": {"name": "gradient", "batches": 4, "exempt": ["head"]}},
-    {"pruner": {"name": "sdd:imp", "scope": "layer"}},
+    {"pruner": {"name": f"{DISTRIBUTION}:imp", "scope": "layer"}},
     {"pruner": {"name": "stranger:imp", "rounds": 4}},
     {"pruner": "stranger:imp"},
     {"pruner": {"sparsity": 0.9}, "levels": 1},

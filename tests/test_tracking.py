@@ -139,7 +139,7 @@ def test_names_tables_and_instances():
     ("wanted", "message"),
     [
         ("note", "unknown tracker 'note'; did you mean notes"),
-        ("missing", r"tracker 'missing' needs no_such_package, .*; pip install 'sdd\[missing\]'"),
+        ("missing", r"tracker 'missing' needs no_such_package, .*; install it$"),
         ({"name": "notes", "uri": 3}, "tracker 'notes': uri: there is no such setting"),
     ],
 )

@@ -16,6 +16,7 @@ from sphinx.util import logging
 from sdd_core.cli.plugins import bounds, default, dotted, example
 from sdd_core.cli.settings import noise_of
 from sdd_core.cli.types import type_name
+from sdd_core.installation import DISTRIBUTION
 from sdd_core.plugin.discovery import Row, load_plugins
 from sdd_core.plugin.kinds import KINDS, DataSource
 
@@ -30,7 +31,7 @@ def setup(app: Any) -> dict[str, bool]:
 
 def write_pages(folder: Path) -> None:
     """A page for each plugin that comes with sdd, one for each kind, and one that lists them."""
-    mine = [row for row in load_plugins().rows if row.distribution == "sdd"]
+    mine = [row for row in load_plugins().rows if row.distribution == DISTRIBUTION]
     for row in mine:
         if row.status != "ok":
             logger.warning("plugin %s has no page: %s", row.name, row.reason)

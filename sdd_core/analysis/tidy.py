@@ -9,6 +9,7 @@ from typing import Any
 
 from sdd_core.errors import SddError
 from sdd_core.files.reading import is_folder
+from sdd_core.installation import install_hint
 from sdd_core.plugin.discovery import Plugins, load_plugins
 from sdd_core.runs.result import Result
 from sdd_core.runs.stored_runs import results_of, run_folders
@@ -86,8 +87,8 @@ def parquet_bytes(rows: Sequence[Mapping[str, Any]]) -> bytes:
         import pyarrow  # noqa: PLC0415 (may be missing)
         from pyarrow import parquet  # noqa: PLC0415
     except ImportError:
-        raise SddError("Parquet needs pyarrow, which is not installed; pip install "
-                       "'sdd[parquet]', or write CSV") from None
+        raise SddError("Parquet needs pyarrow, which is not installed; write CSV, or "
+                       f"{install_hint('parquet')}") from None
     columns = {}
     for column in rows[0] if rows else ():
         values = [row[column] for row in rows]

@@ -8,13 +8,13 @@ from pathlib import Path
 from typing import Any
 
 import click
-from rich.table import Table
 
 from sdd_core.cli.options import Folder, experiment_options, no_plugin_option
 from sdd_core.cli.settings import ExperimentCommand, changes
 from sdd_core.cli.terminal import console, echo
 from sdd_core.experiment.experiment import Experiment
 from sdd_core.experiment.settings import override, read_toml
+from sdd_core.output.fitting import FittingTable
 from sdd_core.plugin.discovery import load_plugins, warn_of_problems
 from sdd_core.plugin.kinds import label
 
@@ -56,7 +56,7 @@ def inspect(
                                [asdict(row) for row in rows]}))
         return
     warn_of_problems(plugins)
-    table = Table("parameter", "shape", "numbers", "", "why", box=None, header_style="bold")
+    table = FittingTable("parameter", "shape", "numbers", "", "why")
     table.columns[2].justify = "right"
     for row in rows:
         shape = "x".join(map(str, row.shape)) or "1"

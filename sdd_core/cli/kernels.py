@@ -6,11 +6,12 @@ from dataclasses import asdict
 from pathlib import Path
 
 import click
-from rich.table import Table
 
 from sdd_core.cli.options import store_option
 from sdd_core.cli.terminal import console, echo
 from sdd_core.errors import SddError
+from sdd_core.installation import install_hint
+from sdd_core.output.fitting import FittingTable
 from sdd_core.runs.store import Store
 from sdd_core.training.costs import KernelCosts
 
@@ -30,10 +31,11 @@ def fit_kernels(store: Path, repeats: int, defaults: bool) -> None:
     try:
         from sdd_core.sparse.fit import fit_costs  # noqa: PLC0415 (imports numba)
     except ImportError as error:
-        raise SddError(f"sparse kernels cannot be used here: {error}; pip install numba") from None
+        raise SddError(f"sparse kernels cannot be used here: {error}; "
+                       f"{install_hint()}") from None
     usual = KernelCosts()
     costs = usual if defaults else fit_costs(repeats=repeats)
-    table = Table("cost", "nanoseconds", "default", box=None, header_style="bold")
+    table = FittingTable("cost", "nanoseconds", "default")
     for name, cost in asdict(costs).items():
         table.add_row(name, f"{cost:,.1f}", f"{getattr(usual, name):,.1f}")
     console().print(table)

@@ -5,7 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 
 import click
-from rich.table import Table
 
 from sdd_core.analysis.comparison import compare
 from sdd_core.analysis.findings import Findings
@@ -17,6 +16,7 @@ from sdd_core.cli.runs import end_with
 from sdd_core.cli.settings import parse_words
 from sdd_core.cli.table import named_results
 from sdd_core.cli.terminal import console, echo
+from sdd_core.output.fitting import FittingTable
 from sdd_core.output.text import percent
 from sdd_core.plugin.discovery import load_plugins, warn_of_problems
 from sdd_core.report.look import Look
@@ -86,9 +86,9 @@ def plot(
 
 def _print(one: Group) -> None:
     """What a group shows, and how sure that is."""
-    found, output = Findings(one), console()
-    output.print(f"{one.label}: {found.verdict}", style="bold", soft_wrap=True)
-    table = Table("phase", "begins", "ends", "seeds", box=None, header_style="bold")
+    found = Findings(one)
+    echo(f"{one.label}: {found.verdict}", style="bold")
+    table = FittingTable("phase", "begins", "ends", "seeds")
     for name in PHASES:
         if reach := found.reaches.get(name):
             table.add_row(name, _between(reach.begins, reach.first),
@@ -96,7 +96,7 @@ def _print(one: Group) -> None:
         else:
             table.add_row(name, "none")
     if found.reaches:
-        output.print(table)
+        console().print(table)
     if threshold := found.interpolation_threshold:
         echo(f"  interpolation threshold: {threshold.said(percent)}")
     if advice := recommend(one):

@@ -8,16 +8,15 @@ from typing import Any
 
 import click
 from pydantic.fields import FieldInfo
-from rich.console import Console
-from rich.table import Table
 
 from sdd_core.cli.completion import names_of
 from sdd_core.cli.options import no_plugin_option
 from sdd_core.cli.settings import noise_of
-from sdd_core.cli.terminal import console
+from sdd_core.cli.terminal import console, echo
 from sdd_core.cli.types import type_name
 from sdd_core.errors import SddError, did_you_mean
 from sdd_core.experiment.experiment import field_of
+from sdd_core.output.fitting import FittingTable
 from sdd_core.plugin.base import article
 from sdd_core.plugin.discovery import Plugins, Row, load_plugins, warn_of_problems
 from sdd_core.plugin.kinds import KINDS, DataSource
@@ -41,8 +40,8 @@ def list_plugins(kind: str | None, as_json: bool, no_plugin: tuple[str, ...]) ->
         click.echo(json.dumps(document))
         return
     warn_of_problems(plugins)
-    table = Table("kind", "name", "description", "distribution", "version", box=None,
-                  header_style="bold")
+    table = FittingTable("kind", "name", "description", "distribution", "version",
+                         optional=("version", "distribution"))
     for row in rows:
         text = row.description if row.status == "ok" else f"{row.status.upper()}: {row.reason}"
         style = {"ok": "", "blocked": "dim"}.get(row.status, "red")
@@ -67,9 +66,8 @@ def show(name: str, as_json: bool, no_plugin: tuple[str, ...]) -> None:
     if as_json:
         click.echo(json.dumps([_document(row) for row in rows]))
         return
-    output = console()
     for row in rows:
-        _print(row, output)
+        _print(row)
 
 
 def unknown(name: str, plugins: Plugins) -> str:
@@ -81,30 +79,30 @@ def unknown(name: str, plugins: Plugins) -> str:
     return f"no plugin is called {name!r}{why}; {hint}"
 
 
-def _print(row: Row, output: Console) -> None:
+def _print(row: Row) -> None:
     plugin = row.plugin
     assert plugin is not None
-    output.print(f"{row.name}, {article(row.kind)} of {row.distribution} {row.version}",
+    echo(f"{row.name}, {article(row.kind)} of {row.distribution} {row.version}",
                  style="bold")
     for line in inspect.cleandoc(plugin.__doc__ or "").splitlines():
-        output.print(line)
+        echo(line)
     if plugin.source:
-        output.print()
-        output.print(f"Source: {plugin.source}")
+        echo()
+        echo(f"Source: {plugin.source}")
     if issubclass(plugin, DataSource):
-        output.print()
-        output.print(f"Label noise if none is asked for: {noise_of(plugin)}")
+        echo()
+        echo(f"Label noise if none is asked for: {noise_of(plugin)}")
     if plugin.model_fields:
-        table = Table("option", "type", "default", "bounds", "", box=None, header_style="bold")
+        table = FittingTable("option", "type", "default", "bounds", "")
         for option, info in plugin.model_fields.items():
             cells = (dotted(row, option), type_name(info.annotation), default(info),
                      bounds(info), info.description or "")
             table.add_row(*cells)
-        output.print()
-        output.print(table)
-    output.print()
-    output.print(f"Example: {example(row)}")
-    output.print()
+        echo()
+        console().print(table)
+    echo()
+    echo(f"Example: {example(row)}")
+    echo()
 
 
 def _document(row: Row) -> dict[str, Any]:

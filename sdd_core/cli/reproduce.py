@@ -7,12 +7,12 @@ import sys
 from pathlib import Path
 
 import click
-from rich.table import Table
 
 from sdd_core.cli.interrupts import Interrupts
 from sdd_core.cli.options import Folder, no_plugin_option, store_option
 from sdd_core.cli.terminal import console, echo
 from sdd_core.errors import SddError
+from sdd_core.output.fitting import FittingTable
 from sdd_core.output.notices import say
 from sdd_core.plugin.discovery import Plugins, load_plugins, warn_of_problems
 from sdd_core.reproduce.recipes import SCALES, find_recipe, read_recipes
@@ -112,11 +112,8 @@ def _list(plugins: Plugins, as_json: bool) -> None:
             for one in recipes
         ]))
         return
-    table = Table(box=None, header_style="bold")
-    table.add_column("recipe", no_wrap=True)
-    table.add_column("what it is about")
-    table.add_column("in the paper")
-    table.add_column("runs: " + ", ".join(SCALES), justify="right", no_wrap=True)
+    table = FittingTable("recipe", "what it is about", "in the paper",
+                         "runs: " + ", ".join(SCALES))
     for one in recipes:
         runs = " ".join(f"{counts[one.name][scale]:4}" for scale in SCALES)
         table.add_row(one.name, one.title, one.source, runs)

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import click
-from rich.table import Table
 
 from sdd_core.analysis.groups import group
 from sdd_core.analysis.recommendation import recommend
@@ -23,6 +22,7 @@ from sdd_core.cli.options import (
 from sdd_core.cli.terminal import console, echo
 from sdd_core.errors import SddError
 from sdd_core.files.writing import damaged_entries
+from sdd_core.output.fitting import FittingTable
 from sdd_core.output.notices import say
 from sdd_core.plugin.discovery import Plugins, load_plugins, warn_of_problems
 from sdd_core.report import phase_table, result_table, write_report
@@ -93,10 +93,7 @@ def runs(store: Path, as_json: bool, no_plugin: tuple[str, ...]) -> None:
 
 
 def _print(rows: Sequence[Mapping[str, Any]]) -> None:
-    table = Table(box=None, header_style="bold")
-    table.add_column("run", no_wrap=True)
-    table.add_column("levels", no_wrap=True)
-    table.add_column("what was found")
+    table = FittingTable("run", "levels", "what was found")
     for row in rows:
         levels = "?" if row["levels"] is None else f"{row['levels']}/{row['of']}"
         table.add_row(row["run"], levels, row["verdict"])
@@ -143,9 +140,9 @@ def print_result(result: Result, files: list[Path]) -> None:
     output.print(result_table(result), "")
     if result.phases.named():
         output.print(phase_table(result), "")
-    output.print(result.phases.verdict, style="bold", soft_wrap=True)
+    echo(result.phases.verdict, style="bold")
     if result.levels and (advice := recommend(*group([result]))):
-        output.print(f"recommended: {advice.said}", soft_wrap=True)
+        echo(f"recommended: {advice.said}")
     for file in files:
         echo(f"wrote {file}")
     echo(f"run folder {result.folder}")

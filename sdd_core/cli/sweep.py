@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import click
-from rich.table import Table
 
 from sdd_core.cli.interrupts import Interrupts
 from sdd_core.cli.options import (
@@ -27,6 +26,7 @@ from sdd_core.errors import SddError
 from sdd_core.experiment.experiment import Experiment
 from sdd_core.experiment.settings import override, read_toml
 from sdd_core.observers.tracking import make_trackers
+from sdd_core.output.fitting import FittingTable
 from sdd_core.output.notices import say
 from sdd_core.plugin.discovery import load_plugins, warn_of_problems
 from sdd_core.runs.result import Result
@@ -166,9 +166,7 @@ def _print_counts(counts: dict[str, int]) -> None:
 
 
 def _print(results: list[Result]) -> None:
-    table = Table(box=None, header_style="bold")
-    table.add_column("run", no_wrap=True)
-    table.add_column("what was found")
+    table = FittingTable("run", "what was found")
     for result in results:
         table.add_row(result.run, result.phases.verdict)
     console().print(table)

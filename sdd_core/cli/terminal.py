@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import click
-
 from sdd_core.output.console import PlainConsole
-from sdd_core.output.text import one_line
 
-# In a pipe there is no edge of the screen to wrap at.
-PIPE_WIDTH = 200
+PIPE_WIDTH = 100_000
+"""In a pipe there is no edge of the screen to wrap at."""
 
 
 def console() -> PlainConsole:
@@ -17,6 +14,6 @@ def console() -> PlainConsole:
     return made if made.is_terminal else PlainConsole(width=PIPE_WIDTH)
 
 
-def echo(text: object = "") -> None:
-    """Print one line on standard output."""
-    click.echo(one_line(text))
+def echo(text: object = "", style: str = "") -> None:
+    """Print one line on standard output, on a terminal broken between words where it is long."""
+    console().say(text, style)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from itertools import combinations
 
 import torch
 from torch import Tensor, nn
@@ -106,6 +107,7 @@ def check_output(
     cases = [(examples, False)]
     cases += [(examples, True)] if len(examples) > 1 and batch_size > 1 else []
     cases += [(examples[:1], True)] if single else []
+    _check_state(network, model)
     before = _parts(network)
     foreign: list[dict[int, Tensor]] = []
     for images, training in cases:
@@ -154,6 +156,44 @@ def check_output(
             "not be trained or saved; register it in the module, and let no hook or replaced "
             "method refer to another copy of the network"
         )
+
+
+def _check_state(network: nn.Module, model: str) -> None:
+    """Raises SddError unless a network's state_dict holds its parameters as they are and can be
+    loaded, and no two of them share memory, of which training knows nothing."""
+    parameters = dict(network.named_parameters())
+    try:
+        state = network.state_dict()
+        odd = [n for n, p in parameters.items() if n not in state or not _same(state[n], p)]
+        if not odd:
+            before = {name: p.clone() for name, p in parameters.items()}
+            network.load_state_dict(state)
+            odd = [name for name, p in parameters.items() if not _same(before[name], p)]
+    except FAILURES as error:
+        raise SddError(f"model {model!r}: its state_dict cannot be saved and loaded: "
+                       f"{said(error)}") from error
+    if odd:
+        raise SddError(f"model {model!r}: its state_dict does not give {odd[0]!r} back as it is; "
+                       "levels are kept as a state_dict, whose hooks must change no parameter")
+    together: dict[int, list[str]] = {}
+    for name, parameter in parameters.items():
+        together.setdefault(parameter.untyped_storage().data_ptr(), []).append(name)
+    for names in together.values():
+        for other, name in combinations(names, 2):
+            if torch.isin(_places(parameters[name]), _places(parameters[other])).any():
+                raise SddError(f"model {model!r}: {name!r} lies in the memory of {other!r}, and is "
+                               "another parameter; to tie them, make both the same nn.Parameter")
+
+
+def _places(tensor: Tensor) -> Tensor:
+    """Where in its storage each of a tensor's numbers lies."""
+    whole = torch.arange(tensor.untyped_storage().nbytes() // tensor.element_size())
+    return whole.as_strided(tensor.shape, tensor.stride(), tensor.storage_offset())
+
+
+def _same(one: Tensor, other: Tensor) -> bool:
+    same_shape = one.shape == other.shape
+    return same_shape and torch.allclose(one, other, rtol=0, atol=0, equal_nan=True)
 
 
 def _foreign_leaves(output: Tensor, network: nn.Module, images: Tensor) -> dict[int, Tensor]:

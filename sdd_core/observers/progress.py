@@ -8,10 +8,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, TextIO
 
-from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeElapsedColumn
 
-from sdd_core.output.console import Description, Title, notice_console
+from sdd_core.output.console import Description, PlainConsole, Title, notice_console
 from sdd_core.output.notices import say
 from sdd_core.output.text import html_text
 from sdd_core.plugin.markers import hookimpl
@@ -55,7 +54,8 @@ class _Lines:
 class _Live:
     """A bar that grows with every epoch, and below it what was measured last."""
 
-    def __init__(self, console: Console) -> None:
+    def __init__(self, console: PlainConsole) -> None:
+        self._console = console
         self.progress = Progress(
             Title("level"),
             MofNCompleteColumn(),
@@ -69,7 +69,7 @@ class _Live:
     @hookimpl
     def sdd_run_start(self, run: Run) -> None:
         self.levels = run.experiment.levels
-        self.progress.console.print(_begun(run), style="bold")
+        self._console.say(_begun(run), style="bold")
         self._task = self.progress.add_task("", total=self.levels)
 
     @hookimpl
@@ -86,7 +86,7 @@ class _Live:
     @hookimpl
     def sdd_level_end(self, level: LevelResult) -> None:
         self.progress.update(self._task, completed=level.level)
-        self.progress.console.print(line(level, self.levels))
+        self._console.say(line(level, self.levels))
 
 
 class _Notebook:

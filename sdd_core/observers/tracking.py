@@ -14,6 +14,7 @@ from pydantic import ValidationError
 
 from sdd_core.errors import FAILURES, SddError, said
 from sdd_core.experiment.settings import first_error
+from sdd_core.installation import DISTRIBUTION, install_hint
 from sdd_core.output.notices import lenient, warn
 from sdd_core.output.text import one_line
 from sdd_core.plugin.discovery import Plugins
@@ -49,8 +50,9 @@ def make_trackers(
             except ValidationError as error:
                 raise SddError(f"tracker {kind.name!r}: {first_error(error)}") from None
         if tracker.package and find_spec(tracker.package) is None:
+            ours = plugins.origin(type(tracker))["distribution"] == DISTRIBUTION
             raise SddError(f"tracker {tracker.name!r} needs {tracker.package}, which is not "
-                           f"installed; pip install 'sdd[{tracker.name}]'")
+                           f"installed; {install_hint(tracker.name) if ours else 'install it'}")
         made.append(tracker)
     return made
 

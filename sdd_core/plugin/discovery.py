@@ -17,6 +17,7 @@ from pydantic import ValidationError
 from pydantic_core import InitErrorDetails, PydanticCustomError
 
 from sdd_core.errors import FAILURES, SddError, did_you_mean, said
+from sdd_core.installation import DISTRIBUTION
 from sdd_core.output.notices import warn
 from sdd_core.plugin import hookspecs
 from sdd_core.plugin.base import article
@@ -225,7 +226,7 @@ class Plugins:
         bare = [r for r in rows if r.name == name]
         if exact:
             return exact[0].plugin  # type: ignore[return-value]
-        if len(bare) > 1 and bare[0].distribution != GROUP:
+        if len(bare) > 1 and bare[0].distribution != DISTRIBUTION:
             choices = " or ".join(f"{r.distribution}:{r.name}" for r in bare)
             raise SddError(f"{kind} {name!r} comes from {len(bare)} packages; say {choices}")
         if bare:
@@ -326,7 +327,7 @@ class Plugins:
         one or several, with its distribution before it."""
         same = [r for r in self.rows if r.plugin and (r.kind, r.name) == (plugin.kind, plugin.name)]
         row = next((r for r in same if r.plugin is plugin), None)
-        if row is None or len(same) == 1 or (row.status, row.distribution) == ("ok", GROUP):
+        if row is None or len(same) == 1 or (row.status, row.distribution) == ("ok", DISTRIBUTION):
             return plugin.name
         return f"{row.distribution}:{row.name}"
 
@@ -380,7 +381,7 @@ def warn_of_problems(plugins: Plugins) -> None:
 
 def _load_order(entry_point: EntryPoint) -> tuple[bool, str, str]:
     distribution = entry_point.dist.name if entry_point.dist else "?"
-    return distribution != GROUP, distribution, entry_point.name
+    return distribution != DISTRIBUTION, distribution, entry_point.name
 
 
 def _spellings(row: Row) -> set[str]:

@@ -34,6 +34,7 @@ from sdd_core.files.writing import (
     set_aside,
     write_atomic,
 )
+from sdd_core.installation import DISTRIBUTION
 from sdd_core.experiment.keys import FORMAT, run_name
 from sdd_core.output.notices import warn
 from sdd_core.experiment.import_path import Imported, strange_modules
@@ -61,7 +62,9 @@ from sdd_core.runs.record import (
     write_record,
 )
 
-VERSIONS_OF = ("sdd", "torch", "torchvision", "numpy", "numba", "pydantic", "pluggy", "safetensors")
+VERSIONS_OF = (
+    DISTRIBUTION, "torch", "torchvision", "numpy", "numba", "pydantic", "pluggy", "safetensors",
+)
 
 
 @dataclass(frozen=True)
@@ -288,7 +291,8 @@ def _imported(experiment: Experiment) -> list[Imported]:
 def _versions(origins: Mapping[str, Any]) -> dict[str, str]:
     """Distribution and version of each plugin in a record, metrics one by one."""
     parts = {**origins, **origins.get("metrics", {})}
-    return {part: f"{origin['distribution']} {origin['version']}"
+    now = {"sdd": DISTRIBUTION}  # what the distribution was called in earlier records
+    return {part: f"{now.get(origin['distribution'], origin['distribution'])} {origin['version']}"
             for part, origin in parts.items() if part != "metrics"}
 
 

@@ -8,8 +8,7 @@ from typing import Any
 from sdd_core.level.result import LevelResult
 from sdd_core.plugin.run import ResultView
 
-from rich.table import Table
-
+from sdd_core.output.fitting import FittingTable
 from sdd_core.level.naming import layer_of
 from sdd_core.output.text import csv_text, html_text
 
@@ -24,17 +23,20 @@ COLUMNS = {
 }
 """Titles on screen, and the metrics below them."""
 
+OPTIONAL = ("best test", "mislabelled", "clean", "train", "distance")
+"""What is left out of a table that is too wide, the first one first."""
+
 NAMED = 2
 """So many dead layers are named in a line."""
 
 STYLES = {"light": "", "critical": "red", "sweet": "green", "collapsed": "dim"}
 
 
-def result_table(result: ResultView) -> Table:
+def result_table(result: ResultView) -> FittingTable:
     """The levels with the metrics that people look at first, and their phases."""
     shown = _shown(result)
-    table = Table("level", "sparsity %", *shown, "phase", box=None, header_style="bold",
-                  caption=f"label noise: {result.noise}", caption_justify="left")
+    table = FittingTable("level", "sparsity %", *shown, "phase", optional=OPTIONAL,
+                         caption=f"label noise: {result.noise}")
     for column in table.columns[:-1]:
         column.justify = "right"
     for level in result.levels:
@@ -49,9 +51,9 @@ def result_table(result: ResultView) -> Table:
     return table
 
 
-def phase_table(result: ResultView) -> Table:
+def phase_table(result: ResultView) -> FittingTable:
     """Where each of the four phases lies, and how test accuracy moves in it."""
-    table = Table("phase", "levels", "sparsity %", "test accuracy", box=None, header_style="bold")
+    table = FittingTable("phase", "levels", "sparsity %", "test accuracy")
     spans, test = result.phases.named(), result.curve("test_accuracy")
     for name, style in STYLES.items():
         if name in spans:

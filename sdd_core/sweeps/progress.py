@@ -9,12 +9,11 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TextIO
 
-from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, TimeElapsedColumn
 from rich.progress import Progress as Bar
 
 from sdd_core.experiment.applied_noise import noise_name
-from sdd_core.output.console import Description, Title, notice_console
+from sdd_core.output.console import Description, PlainConsole, Title, notice_console
 from sdd_core.output.notices import say
 from sdd_core.sweeps.estimate import Estimate
 from sdd_core.sweeps.plan import Plan, keys_in
@@ -109,8 +108,9 @@ class Lines:
 class Live:
     """A bar that grows with every level."""
 
-    def __init__(self, count: Count, console: Console) -> None:
+    def __init__(self, count: Count, console: PlainConsole) -> None:
         self._count = count
+        self._console = console
         self.bar = Bar(
             Title("sweep"),
             MofNCompleteColumn(),
@@ -130,9 +130,7 @@ class Live:
     def ended(self, run: int, reason: str | None) -> None:
         self._count.ended(run, reason is not None)
         how = f"failed: {reason}" if reason else "done"
-        self.bar.console.print(f"run {self._count.plan.names[run]} {how}",
-                               style="red" if reason else "", markup=False,
-                               highlight=False)
+        self._console.say(f"run {self._count.plan.names[run]} {how}", "red" if reason else "")
         self.look()
 
 

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from sdd_core.data.resident import Resident
 from sdd_core.errors import SddError
 from sdd_core.experiment.experiment import Experiment
+from sdd_core.installation import install_hint
 from sdd_core.training.costs import KernelCosts
 from sdd_core.training.dense_trainer import FlatTrainer, Objective, Trainer
 
@@ -66,7 +67,7 @@ class Trainers:
         if kernels != () and objective is None:
             if kernels and self._lacks_numba:
                 raise SddError("a level was interrupted that trained with sparse kernels, and they "
-                               "need numba to go on with it; pip install numba")
+                               f"need numba to go on with it; {install_hint()}")
             trainer = self._sparse and self._sparse.make(network, masks, momenta, kernels)
             if trainer:
                 return trainer

@@ -5,6 +5,7 @@ import sys
 import pytest
 
 from sdd_core.cli.plugins import example
+from sdd_core.installation import DISTRIBUTION
 from sdd_core.plugin.discovery import load_plugins
 
 
@@ -16,7 +17,7 @@ def test_every_built_in_plugin_is_listed_with_where_it_comes_from(sdd):
         ("noise", "symmetric"), ("data", "digits"), ("model", "mlp"),
     }
     for row in rows:
-        assert row["distribution"] == "sdd"
+        assert row["distribution"] == DISTRIBUTION
         assert row["version"]
         assert row["description"]
     text = sdd("list-plugins").stdout
@@ -47,7 +48,7 @@ def test_show_gives_options_with_types_defaults_bounds_and_the_source(sdd):
     assert document[0]["options"]["fraction"]["exclusiveMaximum"] == 1
 
 
-@pytest.mark.parametrize("name", ["pruner:imp", "sdd:imp"])
+@pytest.mark.parametrize("name", ["pruner:imp", f"{DISTRIBUTION}:imp"])
 def test_show_takes_a_kind_or_a_distribution_before_the_name(sdd, name):
     assert json.loads(sdd("show", name, "--json").stdout)[0]["name"] == "imp"
 

@@ -10,6 +10,7 @@ from click.testing import Result
 
 import sdd_core
 from cli.conftest import refused
+from sdd_core import install_hint
 
 Sdd = Callable[..., Result]
 FILE = """
@@ -53,5 +54,5 @@ def test_what_cannot_be_written_is_one_line(
     assert "no finished level" in refused(sdd("table", "--store", tmp_path / "empty"))
     monkeypatch.setitem(__import__("sys").modules, "pyarrow", None)
     line = refused(sdd("table", "--store", finished, "--output", "table.parquet"))
-    assert "pip install 'sdd[parquet]'" in line
+    assert install_hint("parquet") in line
     assert not (tmp_path / "table.parquet").exists()

@@ -1,5 +1,5 @@
 """Tests against libraries that `sdd` can do without: those that are installed are tested, with
-`pip install 'sdd[all]'` every one of them. None of them needs a network."""
+`pip install -e '.[all]'` every one of them. None of them needs a network."""
 
 from importlib.util import find_spec
 

@@ -447,6 +447,73 @@ def test_functions_that_stay_with_the_module_that_is_copied_are_refused(tmp_path
     assert len(go(tmp_path / "store", model=made).levels) == 2
 
 
+def renamed(module, state, *_):
+    state["elsewhere"] = state.pop("1.weight")
+
+
+def rescaled(module, state, *_):
+    state["1.weight"] = state["1.weight"] / 2
+
+
+def sharing():
+    model = nn.Sequential(nn.Flatten(), nn.Linear(16, 16), nn.Linear(16, 16), nn.Linear(16, 3))
+    model[2].weight = nn.Parameter(model[1].weight.data)
+    return model
+
+
+def halves(start):
+    """Two layers in one tensor; the second's weight begins at that row of it."""
+    rows = torch.rand(32, 16)
+    model = nn.Sequential(nn.Flatten(), nn.Linear(16, 16), nn.Linear(16, 16), nn.Linear(16, 3))
+    model[1].weight, model[2].weight = nn.Parameter(rows[:16]), nn.Parameter(rows[start:start + 16])
+    return model
+
+
+def columns():
+    both = torch.rand(16, 32)
+    model = halves(16)
+    model[1].weight, model[2].weight = nn.Parameter(both[:, ::2]), nn.Parameter(both[:, 1::2])
+    return model
+
+
+def with_state_hook(hook):
+    model = network()
+    model._register_state_dict_hook(hook)
+    return model
+
+
+def loading_otherwise():
+    def doubled(module, _):
+        module[1].weight.data.mul_(2)
+
+    model = network()
+    model.register_load_state_dict_post_hook(doubled)
+    return model
+
+
+@pytest.mark.parametrize(
+    ("model", "message"),
+    [
+        (lambda: with_state_hook(renamed), "does not give '1.weight' back as it is"),
+        (lambda: with_state_hook(rescaled), "does not give '1.weight' back as it is"),
+        (lambda: with_state_hook(lambda *_: 1 / 0), "cannot be saved and loaded: ZeroDivision"),
+        (loading_otherwise, "does not give '1.weight' back as it is"),
+        (sharing, "'2.weight' lies in the memory of '1.weight'"),
+        (lambda: halves(15), "'2.weight' lies in the memory of '1.weight'"),
+    ],
+)
+def test_states_that_are_not_the_network_are_refused(tmp_path, model, message):
+    with pytest.raises(SddError, match=message) as refused:
+        go(tmp_path / "store", model=model)
+    assert "\n" not in str(refused.value)
+    assert not (tmp_path / "store").exists()
+
+
+@pytest.mark.parametrize("model", [lambda: halves(16), columns])
+def test_parameters_that_lie_beside_one_another_in_one_tensor_are_trained(tmp_path, model):
+    assert len(go(tmp_path / "store", model=model()).levels) == 2
+
+
 WEIGHT = nn.Parameter(torch.ones(3))
 
 

@@ -4,9 +4,9 @@ import io
 from pathlib import Path
 
 import pytest
-from rich.console import Console
 
 from sdd_core.files.writing import level_folder
+from sdd_core.output.console import PlainConsole
 from sdd_core.plugin.discovery import load_plugins
 from sdd_core.sweeps import expand, progress
 from sdd_core.sweeps.plan import Plan
@@ -98,7 +98,7 @@ def test_lines(tmp_path: Path, clock: Clock) -> None:
 
 
 def test_a_bar_on_a_terminal(tmp_path: Path) -> None:
-    console = Console(file=io.StringIO(), force_terminal=True, width=200)
+    console = PlainConsole(file=io.StringIO(), force_terminal=True, width=200)
     live = Live(Count(PLAN, tmp_path), console)
     make(tmp_path, 0, 1)
     live.look()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import builtins
 import copy
+import re
 import sys
 
 import pytest
@@ -21,7 +22,7 @@ from training_cases import (
 )
 
 import sdd_core
-from sdd_core import SddError
+from sdd_core import SddError, install_hint
 from sdd_core.training.costs import KernelCosts
 from sdd_core.training.dense_trainer import FlatTrainer
 from sdd_core.training.select import Trainers
@@ -131,7 +132,7 @@ def test_without_numba_everything_trains_on_the_general_path(no_numba, tmp_path)
 
 def test_without_numba_a_level_begun_with_it_cannot_go_on(no_numba):
     network = perceptron(192, 40, 5)
-    with pytest.raises(SddError, match="pip install numba"):
+    with pytest.raises(SddError, match=f"{re.escape(install_hint())}$"):
         trainer(network, random_masks(network, 0.1), dataset(), kernels=("sparse", "sparse"))
 
 

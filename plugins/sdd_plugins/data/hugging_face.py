@@ -7,13 +7,13 @@ from typing import Any
 
 from pydantic import Field
 
-from sdd_core import Augmentation, Dataset, DataSource, SddError
+from sdd_core import Augmentation, Dataset, DataSource, SddError, install_hint
 
 
 class HuggingFace(DataSource):
     """A data set that `datasets` saved with `save_to_disk`, as `hf:FOLDER`.
 
-    Images are decoded once and must have one size. Needs `pip install 'sdd[hf]'`.
+    Images are decoded once and must have one size. Needs the extra `hf`.
     """
 
     name = "hf"
@@ -38,7 +38,7 @@ class HuggingFace(DataSource):
             import datasets  # noqa: PLC0415 (takes seconds, and may be missing)
         except ImportError:
             raise SddError(f"data 'hf:{self.path}' needs datasets, which is not installed; "
-                           "pip install 'sdd[hf]'") from None
+                           f"{install_hint('hf')}") from None
         folder = (root or Path()) / Path(self.path).expanduser()
         try:
             found = datasets.load_from_disk(str(folder))

@@ -12,10 +12,14 @@ from uuid import uuid4
 
 from pydantic import Field
 
-from sdd_core import Executor, SddError
+from sdd_core import Executor, SddError, install_hint
 from sdd_plugins.executors.local import cores
 
 MARK = "SDD_RAY_GUARD"
+
+KEEP_MARK = "SPT_NOENV"
+"""Ray's agents and workers call themselves otherwise with setproctitle, which writes the new title
+over their environment, mark and all, unless this is set."""
 
 
 class Ray(Executor):
@@ -42,7 +46,7 @@ class Ray(Executor):
             import ray  # noqa: PLC0415 (large, and may be missing)
         except ImportError:
             raise SddError("executor 'ray' needs Ray, which is not installed; "
-                           "pip install 'sdd[ray]'") from None
+                           f"{install_hint('ray')}") from None
         started = not ray.is_initialized()
         guard = self._connect(ray) if started else None
         options = {"num_cpus": self.cpus, "max_retries": self.retries}
@@ -80,11 +84,15 @@ class _Guard:
     @contextmanager
     def marking(self) -> Iterator[None]:
         """What is started meanwhile, and by that, is the guard's business."""
-        os.environ[MARK] = self._mark
+        before = {name: os.environ.get(name) for name in (MARK, KEEP_MARK)}
+        os.environ |= {MARK: self._mark, KEEP_MARK: "1"}
         try:
             yield
         finally:
-            del os.environ[MARK]
+            for name, value in before.items():
+                del os.environ[name]
+                if value is not None:
+                    os.environ[name] = value
 
     def end(self) -> None:
         """End what is left of Ray, and the guard."""

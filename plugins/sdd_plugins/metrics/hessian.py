@@ -6,7 +6,7 @@ import torch
 from pydantic import Field
 from torch import nn
 
-from sdd_core import LevelView, SddError, second_derivatives
+from sdd_core import LevelView, SddError, install_hint, second_derivatives
 from sdd_plugins.metrics.subset import OnSubset
 
 
@@ -15,7 +15,7 @@ class Hessian(OnSubset):
 
     Over kept weights (all of them in re-dense training) and all other parameters, on random
     training examples with their noisy labels, in evaluation mode. The eigenvalue by Lanczos
-    iteration, the trace estimated from random vectors. Needs `pip install "sdd[geometry]"`. None
+    iteration, the trace estimated from random vectors. Needs the extra `geometry`. None
     for a level that diverged.
     """
 
@@ -40,7 +40,7 @@ class Hessian(OnSubset):
             from scipy.sparse.linalg import eigsh  # noqa: PLC0415
         except ImportError as error:
             raise SddError(f"metric 'hessian' is left out: {error.name} is missing; "
-                           'pip install "sdd[geometry]"') from None
+                           f"{install_hint('geometry')}") from None
         if level.diverged:
             return {"hessian_top_eigenvalue": None, "hessian_trace": None}
         network = level.network()

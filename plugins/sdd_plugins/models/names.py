@@ -18,6 +18,16 @@ def nearest(name: str, names: Sequence[str]) -> str:
     return f"did you mean {' or '.join(near)}?" if near else f"it has {len(names)} others"
 
 
+def not_there(model: str, weights: str, place: object, error: OSError, remedy: str) -> SddError:
+    """The error for trained weights that a library has not kept and cannot download.
+
+    weights, place: what they are called, and where they were looked for.
+    """
+    reason = " ".join(str(error).split())
+    return SddError(f"model {model!r}: {weights} are not in {place} and cannot be downloaded "
+                    f"({reason}); {remedy}")
+
+
 def refuse_options(model: str, options: Iterable[str], of_the_data: Collection[str]) -> None:
     """Raises SddError where an option says what follows from the data."""
     for option in options:

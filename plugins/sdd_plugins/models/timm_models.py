@@ -7,8 +7,8 @@ from typing import Any
 from pydantic import ConfigDict, Field
 from torch import nn
 
-from sdd_core import Model, SddError
-from sdd_plugins.models.names import nearest, options_explained, refuse_options
+from sdd_core import Model, SddError, install_hint
+from sdd_plugins.models.names import nearest, not_there, options_explained, refuse_options
 
 
 class TimmModel(Model):
@@ -18,7 +18,7 @@ class TimmModel(Model):
     the size of the images. Further options are arguments of `timm.create_model`, such as
     `patch_size` or `drop_path_rate`. Weights are fresh, unless `pretrained` is true: then the dense
     network starts from trained ones, from Hugging Face's cache or downloaded into it, and levels
-    that start anew from fresh ones. Needs `pip install 'sdd[timm]'`.
+    that start anew from fresh ones. Needs the extra `timm`.
     """
 
     name = "timm"
@@ -45,7 +45,7 @@ class TimmModel(Model):
             import timm  # noqa: PLC0415 (takes seconds, and may be missing)
         except ImportError:
             raise SddError(f"model 'timm:{self.architecture}' needs timm, which is not installed; "
-                           "pip install 'sdd[timm]'") from None
+                           f"{install_hint('timm')}") from None
         if not timm.is_model(self.architecture):
             raise SddError(f"model 'timm:{self.architecture}': timm has no such network; "
                            f"{nearest(self.architecture, timm.list_models())}")
@@ -63,11 +63,10 @@ class TimmModel(Model):
             except OSError as error:
                 if not options["pretrained"]:
                     raise
-                reason = " ".join(str(error).split())
-                raise SddError(
-                    f"model {label!r}: its trained weights are not in {_cache()} and cannot be "
-                    f"downloaded ({reason}); download them where there is a network, and set "
-                    "HF_HOME to that folder's parent"
+                raise not_there(
+                    label, "its trained weights", _cache(), error,
+                    "download them where there is a network, and set HF_HOME to that folder's "
+                    "parent",
                 ) from None
 
         with options_explained(label, given, tuple):

@@ -13,7 +13,7 @@ from pydantic import ConfigDict, Field, model_validator
 from torch import nn
 
 from sdd_core import Model, SddError
-from sdd_plugins.models.names import nearest, options_explained, refuse_options
+from sdd_plugins.models.names import nearest, not_there, options_explained, refuse_options
 
 
 class TorchvisionModel(Model):
@@ -96,11 +96,10 @@ class TorchvisionModel(Model):
                 network = models.get_model(self.architecture, weights=weights, progress=False,
                                            **options)
             except OSError as error:
-                reason = " ".join(str(error).split())
-                raise SddError(
-                    f"model {self._label!r}: the weights {weights.name} are not in {file} and "
-                    f"cannot be downloaded ({reason}); put {weights.url} there, or set TORCH_HOME "
-                    "to the folder that has them in hub/checkpoints"
+                raise not_there(
+                    self._label, f"the weights {weights.name}", file, error,
+                    f"put {weights.url} there, or set TORCH_HOME to the folder that has them in "
+                    "hub/checkpoints",
                 ) from None
         return network.state_dict()
 

@@ -1,10 +1,10 @@
 """The Ray executor, on a Ray that is started on this machine."""
 
 import os
+import re
 import signal
 import subprocess
 import sys
-import time
 import tomllib
 from pathlib import Path
 
@@ -14,8 +14,8 @@ from waiting import wait_until
 
 import sdd_core
 from plugins.executors.test_local import lives
-from sdd_core import SddError
-from sdd_plugins.executors.ray import Ray
+from sdd_core import SddError, install_hint
+from sdd_plugins.executors.ray import MARK, Ray
 
 pytestmark = pytest.mark.slow
 
@@ -45,14 +45,18 @@ def descendants(parent: int) -> list[int]:
     return found[1:]
 
 
+def of_process(process: int, file: str) -> bytes:
+    """What Linux says of a process; nothing where it has ended or only begins."""
+    try:
+        return Path(f"/proc/{process}/{file}").read_bytes()
+    except OSError:
+        return b""
+
+
 def kill_busy_worker(sweep: int) -> bool:
     """Kill a process of Ray's that carries out a task of the sweep, if there is one."""
     for process in descendants(sweep):
-        try:
-            title = Path(f"/proc/{process}/cmdline").read_bytes()
-        except OSError:
-            continue
-        if title.startswith(b"ray::carry_out"):
+        if of_process(process, "cmdline").startswith(b"ray::carry_out"):
             os.kill(process, signal.SIGKILL)
             return True
     return False
@@ -81,16 +85,6 @@ def test_its_table_is_the_local_one_though_a_worker_is_killed(tmp_path: Path) ->
     assert sdd_core.table(tmp_path / "ray") == rows
 
 
-def ended(processes: list[int], seconds: float = 30) -> bool:
-    """Whether all of them are gone, or will be soon: what nobody ends may end by itself later."""
-    until = time.monotonic() + seconds
-    while any(lives(process) for process in processes):
-        if time.monotonic() > until:
-            return False
-        time.sleep(0.05)
-    return True
-
-
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux says whose processes they are")
 def test_no_process_of_ray_outlives_a_sweep_that_was_killed(tmp_path: Path) -> None:
     pytest.importorskip("ray")
@@ -109,11 +103,17 @@ pool.submit(sleep, Path("/dev/null")).result()
     assert parent.stdout
     while parent.stdout.readline() not in {"ready\n", ""}:
         pass
-    started = descendants(parent.pid)
-    assert len(started) > 3  # the agents of Ray among them
+    guard, *started = descendants(parent.pid)
+    assert b"guard.py" in Path(f"/proc/{guard}/cmdline").read_bytes()
+    # Without its mark a process is none of the guard's, and may end later by itself or not at all.
+    titles = [of_process(process, "cmdline") for process in started]
+    marks = [MARK.encode() in (of_process(process, "environ") or MARK.encode())
+             for process in started]
+    assert [title for title, mark in zip(titles, marks, strict=True) if not mark] == []
+    assert any(title.startswith(b"ray::") for title in titles)
     parent.kill()
     parent.wait()
-    assert ended(started)
+    wait_until(lambda: not any(map(lives, [guard, *started])))
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux says whose processes they are")
@@ -146,7 +146,7 @@ if sys.stdin.readline() == "end\\n":
             parent.stdin.write("end\n")
             parent.stdin.flush()
             assert parent.stdout.readline() == "over\n"
-        assert ended([*marked, guard])
+        wait_until(lambda: not any(map(lives, [*marked, guard])))
         assert lives(other)
     finally:
         parent.kill()
@@ -162,5 +162,5 @@ def test_a_cluster_that_is_not_there_is_said_in_one_line() -> None:
 
 def test_without_ray(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "ray", None)
-    with pytest.raises(SddError, match=r"pip install 'sdd\[ray\]'"):
+    with pytest.raises(SddError, match=re.escape(install_hint("ray"))):
         Ray().open(1)

@@ -11,7 +11,7 @@ from support import go, plugins_with, small
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
-from sdd_core import Experiment, Metric, SddError
+from sdd_core import Experiment, Metric, SddError, install_hint
 from sdd_core.plugin.discovery import load_plugins
 from sdd_plugins.metrics.hessian import Hessian
 from sdd_plugins.metrics.interpolation import Interpolation
@@ -124,7 +124,7 @@ def test_without_the_extra_one_clear_line_and_the_other_metrics(tmp_path, monkey
     result = go(small(levels=0, metrics=["hessian", "accuracy"]), tmp_path)
     said = capsys.readouterr().err
     assert said.count("\n") == 1
-    assert "curvlinops is missing; pip install \"sdd[geometry]\"" in said
+    assert f"curvlinops is missing; {install_hint('geometry')}" in said
     assert result.levels[0].metrics["hessian"] is None
     assert result.levels[0].metrics["test_accuracy"] is not None
 

@@ -1,5 +1,6 @@
 """Networks of libraries by name; timm itself is in tests/extras."""
 
+import re
 import sys
 from pathlib import Path
 from urllib.error import URLError
@@ -8,7 +9,7 @@ import pytest
 import torch
 from torch import nn
 
-from sdd_core import DataSource, Experiment, SddError
+from sdd_core import DataSource, Experiment, SddError, install_hint
 from sdd_core.experiment.keys import dense_key
 from sdd_plugins.data.hugging_face import HuggingFace
 from sdd_plugins.models.timm_models import TimmModel
@@ -63,7 +64,8 @@ def test_the_name_alone_is_not_enough(name):
 )
 def test_a_library_that_is_missing_is_one_line(monkeypatch, plugin, package):
     monkeypatch.setitem(sys.modules, package, None)
-    with pytest.raises(SddError, match=rf"needs {package}, .*; pip install 'sdd\[{plugin.name}\]'"):
+    hint = re.escape(install_hint(plugin.name))
+    with pytest.raises(SddError, match=rf"needs {package}, .*; {hint}$"):
         plugin.load(None) if isinstance(plugin, DataSource) else plugin.build((3, 8, 8), 2)
 
 
