@@ -39,9 +39,9 @@ if TYPE_CHECKING:
     from sdd_core.plugin.kinds import (
         Ablation,
         DataSource,
-        Decay,
         Executor,
         LabelNoise,
+        LearningRateSchedule,
         Loss,
         Metric,
         Model,
@@ -50,12 +50,12 @@ if TYPE_CHECKING:
         Pruner,
         Schedule,
         Scope,
-        Sparsities,
+        SparsitySchedule,
         Tracker,
     )
     from sdd_core.plugin.kinds.scope import Layer
     from sdd_core.plugin.markers import hookimpl
-    from sdd_core.plugin.options import Takes
+    from sdd_core.plugin.options import PluginRef
     from sdd_core.plugin.run import Run
     from sdd_core.report.plot import plot
     from sdd_core.runs.result import Result

@@ -12,7 +12,7 @@ from torch import nn
 
 from sdd_core import Experiment
 from sdd_core.training.dense_trainer import memory_format
-from sdd_core.training.setup import Parts
+from sdd_core.training.setup import ExperimentSetup
 
 CPU = torch.device("cpu")
 
@@ -54,7 +54,7 @@ def test_networks_are_built_in_the_usual_layout():
     layers = nn.Conv2d(1, 4, 3), nn.Conv2d(4, 4, 3), nn.Flatten(), nn.Linear(64, 10)
     model = nn.Sequential(*layers)
     given = model.to(memory_format=torch.channels_last)
-    parts = Parts(Experiment.make({"model": given}), None, CPU)
+    parts = ExperimentSetup(Experiment.make({"model": given}), None, CPU)
     assert not given[1].weight.is_contiguous()
     assert parts.build(0)[1].weight.is_contiguous()
 
