@@ -64,7 +64,7 @@ TRAIN = """
 import copy, torch
 from torch import nn
 from training_cases import dataset, experiment, gap, plain_steps, resident, take_steps
-from sdd_core.training.dense_trainer import FlatTrainer
+from sdd_core.training.dense_trainer import DenseTrainer
 
 torch.set_num_threads(1)
 data = dataset((3, 16, 16))
@@ -83,7 +83,7 @@ for width in {widths}:
         ours, theirs = net(width, groups), net(width, groups)
         if {user_format}:
             ours = ours.to(memory_format=torch.channels_last)
-        trainer = FlatTrainer(ours, {{}}, resident(data), experiment().train)
+        trainer = DenseTrainer(ours, {{}}, resident(data), experiment().train)
         take_steps(trainer, data, 0, 5)
         plain_steps(theirs, {{}}, data, 5)
         assert gap(trainer.state(), theirs.state_dict()) < 1e-3, (width, groups)
