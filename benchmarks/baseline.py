@@ -27,11 +27,11 @@ from torch.utils.data import DataLoader
 from torch.utils.data import Dataset as TorchDataset
 
 from sdd_core import Dataset, Experiment, Split
-from sdd_core.data.resident import Resident
+from sdd_core.data.resident import DeviceDataset
 from sdd_core.level.masks import full_masks, prunable_weights
 from sdd_core.pruning.prune import prune_to
 from sdd_core.training.dense_trainer import Trainer
-from sdd_core.training.select import Trainers
+from sdd_core.training.select import TrainerFactory
 
 CPU = torch.device("cpu")
 BATCH = 128
@@ -124,8 +124,8 @@ def random_images(shape: tuple[int, ...], examples: int) -> Dataset:
     return Dataset("random", split, split, 10, (0.5,) * shape[0], (0.25,) * shape[0])
 
 
-def settings(model: str | dict = "mlp", engine: str = "auto", **train: object) -> Experiment:
-    return Experiment.make({"model": model, "engine": engine, "train": train})
+def settings(model: str | dict = "mlp", kernels: str = "auto", **train: object) -> Experiment:
+    return Experiment.make({"model": model, "kernels": kernels, "train": train})
 
 
 def build(experiment: Experiment, data: Dataset) -> nn.Module:
@@ -148,7 +148,7 @@ class Eager:
         self,
         network: nn.Module,
         masks: Mapping[str, Tensor],
-        data: Resident,
+        data: DeviceDataset,
         experiment: Experiment,
     ) -> None:
         self.network = network
@@ -228,7 +228,7 @@ def loader_evaluation(network: nn.Module, batches: DataLoader) -> float:
     return hits / len(batches.dataset)  # type: ignore[arg-type]
 
 
-def epoch(trainer: Trainer, data: Resident, number: int, rate: float) -> None:
+def epoch(trainer: Trainer, data: DeviceDataset, number: int, rate: float) -> None:
     """An epoch of sdd's own training."""
     steps = -(-len(data) // BATCH)
     order, crops = data.order(0, 0, number), data.crops(0, 0, number)
@@ -236,7 +236,12 @@ def epoch(trainer: Trainer, data: Resident, number: int, rate: float) -> None:
 
 
 def imp(
-    experiment: Experiment, data: Resident, sparsities: Sequence[float], *, epochs: int, each: float
+    experiment: Experiment,
+    data: DeviceDataset,
+    sparsities: Sequence[float],
+    *,
+    epochs: int,
+    each: float,
 ) -> list[tuple[float, nn.Module, dict[str, Tensor]]]:
     """Networks and masks from iterative magnitude pruning: train, prune, go on. Prunes the
     fraction `each` of what is left, and stops over at the `sparsities`."""
@@ -246,7 +251,7 @@ def imp(
     rate = experiment.train.lr
     for wanted in sparsities:
         while reached < wanted:
-            trainer = Trainers(network, data, experiment).make(network, masks)
+            trainer = TrainerFactory(network, data, experiment).make(network, masks)
             for number in range(epochs):
                 epoch(trainer, data, number, rate)
             state = trainer.state()

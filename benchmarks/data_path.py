@@ -41,15 +41,15 @@ from baseline import (
 )
 
 from sdd_core import Augmentation, Dataset
-from sdd_core.data.resident import Resident
-from sdd_core.training.dense_trainer import FlatTrainer
-from sdd_core.training.select import Trainers
+from sdd_core.data.resident import DeviceDataset
+from sdd_core.training.dense_trainer import DenseTrainer
+from sdd_core.training.select import TrainerFactory
 
 
 def against_loader(data: Dataset, repeats: int, clock: Clock) -> list[list[str]]:
-    experiment, resident = settings(), Resident(data, CPU, augment=False)
+    experiment, resident = settings(), DeviceDataset(data, CPU, augment=False)
     network = build(experiment, data)
-    ours = Trainers(network, resident, experiment).make(network, {})
+    ours = TrainerFactory(network, resident, experiment).make(network, {})
     eager = Eager(build(experiment, data), {}, resident, experiment)
     works = {
         "epoch": lambda: epoch(ours, resident, 0, 0.1),
@@ -77,7 +77,7 @@ def against_loader(data: Dataset, repeats: int, clock: Clock) -> list[list[str]]
 
 def augmentation(repeats: int, examples: int, clock: Clock) -> list[str]:
     data = replace(random_images((3, 32, 32), examples), augmentation=Augmentation(4, True))
-    resident = Resident(data, CPU, augment=True)
+    resident = DeviceDataset(data, CPU, augment=True)
     order, crops, buffer = resident.order(0, 0, 0), resident.crops(0, 0, 0), resident.buffer(BATCH)
 
     def ours() -> None:
@@ -95,9 +95,9 @@ def augmentation(repeats: int, examples: int, clock: Clock) -> list[str]:
 
 
 def products(repeats: int, clock: Clock) -> list[str]:
-    data, experiment = random_images((1, 28, 28), 20 * BATCH), settings(engine="reference")
-    resident = Resident(data, CPU, augment=False)
-    trainer = FlatTrainer(build(experiment, data), {}, resident, experiment.train)
+    data, experiment = random_images((1, 28, 28), 20 * BATCH), settings(kernels="none")
+    resident = DeviceDataset(data, CPU, augment=False)
+    trainer = DenseTrainer(build(experiment, data), {}, resident, experiment.train)
     order, rates = torch.arange(20 * BATCH), np.full(20, 0.1)
     shapes = [(784, 300), (300, 100), (100, 10)]
     weights = [torch.randn(outputs, inputs) for inputs, outputs in shapes]

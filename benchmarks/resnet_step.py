@@ -30,8 +30,8 @@ from baseline import (
 )
 
 from sdd_core import Experiment
-from sdd_core.data.resident import Resident
-from sdd_core.training.select import Trainers
+from sdd_core.data.resident import DeviceDataset
+from sdd_core.training.select import TrainerFactory
 
 TARGETS = {0.5: None, 0.8: None, 0.95: 2.0, 0.98: 3.0, 0.99: 5.0}
 STEPS = 2
@@ -44,13 +44,13 @@ def main() -> None:
     parser.add_argument("--width", type=int, default=16)
     args, clock = Clock.chosen(parser)
     source = {"name": "image-folder", "path": str(args.images.resolve())}
-    data = Resident(Experiment.make({"data": source}).data.load(None), CPU, augment=False)
+    data = DeviceDataset(Experiment.make({"data": source}).data.load(None), CPU, augment=False)
     experiment = settings({"name": "resnet20", "width": args.width}, lr=0.05, weight_decay=1e-4)
     order, rates, rows = torch.arange(STEPS * BATCH), np.full(STEPS, 0.001), []
     for sparsity, network, masks in imp(experiment, data, list(TARGETS), epochs=1, each=0.6):
         plain = deepcopy(network).to(memory_format=torch.channels_last)
         eager = Eager(plain, masks, data, experiment)
-        ours = Trainers(network, data, experiment).make(deepcopy(network), masks)
+        ours = TrainerFactory(network, data, experiment).make(deepcopy(network), masks)
         works = {"sparse": lambda ours=ours: ours.steps(order, None, 0, rates)}
         works |= clock.with_threads("eager", lambda eager=eager: eager.steps(order, 0.001))
         measured = clock.measure(works, args.repeats)

@@ -36,14 +36,14 @@ from baseline import (
     table,
 )
 
-from sdd_core.data.resident import Resident
+from sdd_core.data.resident import DeviceDataset
 from sdd_core.training.dense_trainer import Trainer
-from sdd_core.training.select import Trainers
+from sdd_core.training.select import TrainerFactory
 
 TARGETS = {0.0: None, 0.5: None, 0.8: 2.0, 0.9: 3.5, 0.95: 6.0, 0.98: 12.0, 0.995: 25.0}
 
 
-def rows(data: Resident, repeats: int, steps: int, clock: Clock) -> list[list[str]]:
+def rows(data: DeviceDataset, repeats: int, steps: int, clock: Clock) -> list[list[str]]:
     experiment = settings(lr=0.05, weight_decay=1e-4)
     order = torch.from_numpy(np.random.default_rng(1).permutation(len(data)))[: steps * BATCH]
     rates = np.full(steps, 0.001)
@@ -53,7 +53,7 @@ def rows(data: Resident, repeats: int, steps: int, clock: Clock) -> list[list[st
         trainers = []
         for threads in (max(clock.threads), 1, 1):
             torch.set_num_threads(threads)
-            own = Trainers(network, data, experiment).make(deepcopy(network), masks)
+            own = TrainerFactory(network, data, experiment).make(deepcopy(network), masks)
             trainers.append(own)
         torch.set_num_threads(max(clock.threads))
         alone, *pair = trainers
@@ -105,7 +105,7 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=9)
     parser.add_argument("--steps", type=int, default=100, help="steps of each repeat")
     args, clock = Clock.chosen(parser)
-    data = Resident(fashion_mnist(args.data_root), CPU, augment=False)
+    data = DeviceDataset(fashion_mnist(args.data_root), CPU, augment=False)
     head = ["sparsity", "kernels", "eager ms", "sparse ms", "ratio", "target", "two side by side"]
     table(head, rows(data, args.repeats, args.steps, clock))
     table(["first step and evaluation in a new process", "time"], start_up())

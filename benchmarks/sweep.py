@@ -38,7 +38,7 @@ from baseline import (
 from sweeps import eager_sweep, replicas
 
 from sdd_core import Dataset, Experiment
-from sdd_core.data.resident import Resident
+from sdd_core.data.resident import DeviceDataset
 
 
 def plain(experiment: Experiment, data: Dataset, clock: Clock) -> list[float]:
@@ -53,7 +53,7 @@ def plain(experiment: Experiment, data: Dataset, clock: Clock) -> list[float]:
 def dataloader(experiment: Experiment, data: Dataset, clock: Clock) -> float:
     """Seconds that a sweep by DataLoader would take, estimated from a sixth of the images."""
     share, data = 6, first(data, len(data.train) // 6)
-    eager = Eager(build(experiment, data), {}, Resident(data, CPU, augment=False), experiment)
+    eager = Eager(build(experiment, data), {}, DeviceDataset(data, CPU, augment=False), experiment)
     batches = {part: loader(data, getattr(data, part), train=False) for part in ("train", "test")}
     times = clock.measure(
         {

@@ -15,7 +15,7 @@ from baseline import BATCH, CPU, Clock, Eager, build
 
 import sdd_core
 from sdd_core import Dataset, Experiment
-from sdd_core.data.resident import Resident
+from sdd_core.data.resident import DeviceDataset
 from sdd_core.level.masks import full_masks, prunable_weights
 from sdd_core.pruning.prune import prune_fraction
 from sdd_core.randomness import generator
@@ -36,7 +36,7 @@ def eager_sweep(experiment: Experiment, data: Dataset, clock: Clock) -> list[flo
     where the epoch is the best so far or the last; prune the smallest weights of all layers;
     rewind to the initial weights. It stores nothing and computes no further metrics.
     """
-    resident = Resident(noisy(experiment, data), CPU, augment=False)
+    resident = DeviceDataset(noisy(experiment, data), CPU, augment=False)
     network = build(experiment, data)
     initial = deepcopy(network.state_dict())
     prunable = prunable_weights(network)

@@ -9,12 +9,13 @@ as measured runs do, and given to the public functions.
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 
-from sdd_core import Experiment, Findings, Result, compare, find_phases, group
+from sdd_core import Experiment, Findings, Result, compare, find_phases
+from sdd_core.analysis.groups import Group
 from sdd_core.level.result import LevelResult
 
 LEVELS = np.arange(31)
@@ -38,6 +39,8 @@ SHAPES = {
 ROUND = (0.75 - 0.06 * np.exp(-(((LEVELS - 11) / 4) ** 2))
          + 0.13 * np.exp(-(((LEVELS - 25) / 5) ** 2)))
 SHARP = np.interp(LEVELS, [0, 3, 11, 25, 30], [0.75, 0.75, 0.686, 0.88, 0.83])
+SKEWED = np.interp(LEVELS, [0, 3, 14, 17, 27, 30], [0.75, 0.75, 0.69, 0.80, 0.86, 0.75])
+TRAINING = np.interp(LEVELS, [0, 10, 16, 24, 30], [1.0, 1.0, 0.984, 0.9, 0.6])
 
 
 def noise(rng: np.random.Generator, seeds: int, rho: float) -> np.ndarray:
@@ -48,15 +51,17 @@ def noise(rng: np.random.Generator, seeds: int, rho: float) -> np.ndarray:
     return NOISE * made
 
 
-def results(curves: np.ndarray, rate: float) -> Iterator[Result]:
-    """Results with these test accuracies, `[seeds, 31]`."""
+def runs(curves: np.ndarray, rate: float, metric: str = "test_accuracy") -> Group:
+    """A group of runs with these values of a metric, `[seeds, 31]`."""
+    results = []
     for seed, curve in enumerate(curves):
         levels = tuple(
             LevelResult(level, "", SPARSITY[level], 1 - SPARSITY[level], False,
-                        {"test_accuracy": value})
+                        {metric: value})
             for level, value in enumerate(curve.tolist())
         )
-        yield Result("", Path(), EXPERIMENTS[rate, seed], levels, TEST_EXAMPLES, 10)
+        results.append(Result("", Path(), EXPERIMENTS[rate, seed], levels, TEST_EXAMPLES, 10))
+    return Group(f"noise {rate}", tuple(results))
 
 
 def share(happens: Callable[[], bool], curves: int) -> float:
@@ -66,7 +71,7 @@ def share(happens: Callable[[], bool], curves: int) -> float:
 
 def compared(one: np.ndarray, other: np.ndarray) -> bool:
     """Whether a comparison gives any verdict."""
-    return any(compare(*group([*results(one, 0.2), *results(other, 0.4)])).signs)
+    return any(compare(runs(one, 0.2), runs(other, 0.4)).signs)
 
 
 def comparisons(rng: np.random.Generator, curves: int) -> None:
@@ -74,8 +79,10 @@ def comparisons(rng: np.random.Generator, curves: int) -> None:
     apart = np.where((LEVELS >= 10) & (LEVELS < 18), 2 * np.sqrt(2) * NOISE, 0.0)
     # Twice the usual noise in the middle, half of it at the ends.
     unequal = np.interp(LEVELS, [0, 15, 30], [0.5, 2.0, 0.5])
-    print("\n## Comparisons\n\n| seeds | correlation | false | false, unequal noise | found |")
-    print("|---|---|---|---|---|")
+    burst = np.where((LEVELS == 20) | (LEVELS == 21), 10.0, 1.0)
+    print("\n## Comparisons\n\n| seeds | correlation | false | false, unequal noise "
+          "| false, burst of noise | found |")
+    print("|---|---|---|---|---|---|")
     for seeds in SEEDS:
         for rho in CORRELATIONS:
             def pair(scale: np.ndarray | float, by: np.ndarray | float, seeds: int = seeds,
@@ -85,6 +92,7 @@ def comparisons(rng: np.random.Generator, curves: int) -> None:
 
             rates = [share(lambda: pair(1.0, 0.0), curves),
                      share(lambda: pair(unequal, 0.0), curves),
+                     share(lambda: pair(burst, 0.0), curves),
                      share(lambda: pair(1.0, apart), curves)]
             print(f"| {seeds} | {rho} | " + " | ".join(f"{rate:.3f}" for rate in rates) + " |")
 
@@ -109,7 +117,7 @@ def coverage(rng: np.random.Generator, curves: int) -> None:
     """How often the intervals hold the truth."""
     print("\n## Intervals\n\n| curve | seeds | correlation | valley | its sparsity | peak "
           "| its sparsity |\n|---|---|---|---|---|---|---|")
-    for name, true in (("round", ROUND), ("sharp", SHARP)):
+    for name, true in (("round", ROUND), ("sharp", SHARP), ("skewed", SKEWED)):
         valley = int(np.argmin(true[:20]))
         peak = int(np.argmax(true))
         truth = ((SPARSITY[valley], true[valley]), (SPARSITY[peak], true[peak]))
@@ -117,7 +125,7 @@ def coverage(rng: np.random.Generator, curves: int) -> None:
             for rho in CORRELATIONS:
                 held, said = np.zeros((2, 2)), 0
                 for _ in range(curves):
-                    one = Findings(*group(results(true + noise(rng, seeds, rho), 0.4)))
+                    one = Findings(runs(true + noise(rng, seeds, rho), 0.4))
                     if one.valley is None or one.peak is None:
                         continue
                     said += 1
@@ -131,16 +139,28 @@ def coverage(rng: np.random.Generator, curves: int) -> None:
                       f"| {rates[1, 1]:.3f} | {rates[1, 0]:.3f} |")
 
 
+def thresholds(rng: np.random.Generator, curves: int) -> None:
+    """How often the intervals of the interpolation threshold hold the true one."""
+    print("\n## Interpolation threshold\n\n| seeds | correlation | held |\n|---|---|---|")
+    true = SPARSITY[int(np.flatnonzero(TRAINING < 0.99)[0])]
+    for seeds in SEEDS:
+        for rho in CORRELATIONS:
+            held = 0
+            for _ in range(curves):
+                curve = TRAINING + noise(rng, seeds, rho) / 5
+                found = Findings(runs(curve, 0.4, "train_accuracy")).interpolation_threshold
+                held += found is not None and found.low <= true <= found.high
+            print(f"| {seeds} | {rho} | {held / curves:.3f} |")
+
+
 def main() -> None:
-    """Print the three tables."""
+    """Print the tables."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--curves", type=int, default=1000, help="for each number")
     curves = parser.parse_args().curves
-    rng = np.random.default_rng(0)
     print(f"# How often verdicts err: {curves} curves for each number")
-    comparisons(rng, curves)
-    descents(rng, curves)
-    coverage(rng, curves)
+    for number, table in enumerate((comparisons, descents, coverage, thresholds)):
+        table(np.random.default_rng(number), curves)
 
 
 if __name__ == "__main__":

@@ -39,9 +39,9 @@ if TYPE_CHECKING:
     from sdd_core.plugin.kinds import (
         Ablation,
         DataSource,
-        Decay,
         Executor,
         LabelNoise,
+        LearningRateSchedule,
         Loss,
         Metric,
         Model,
@@ -50,12 +50,12 @@ if TYPE_CHECKING:
         Pruner,
         Schedule,
         Scope,
-        Sparsities,
+        SparsitySchedule,
         Tracker,
     )
     from sdd_core.plugin.kinds.scope import Layer
     from sdd_core.plugin.markers import hookimpl
-    from sdd_core.plugin.options import Takes
+    from sdd_core.plugin.options import PluginRef
     from sdd_core.plugin.run import Run
     from sdd_core.report.plot import plot
     from sdd_core.runs.result import Result
@@ -69,7 +69,6 @@ _HOMES = {
     "Augmentation": "data.dataset",
     "DataSource": "plugin.kinds",
     "Dataset": "data.dataset",
-    "Decay": "plugin.kinds",
     "Dense": "level.retraining",
     "Epoch": "level.level",
     "Executor": "plugin.kinds",
@@ -78,6 +77,7 @@ _HOMES = {
     "Group": "analysis.groups",
     "LabelNoise": "plugin.kinds",
     "Layer": "plugin.kinds.scope",
+    "LearningRateSchedule": "plugin.kinds",
     "LevelResult": "level.result",
     "LevelView": "level.level",
     "Loss": "plugin.kinds",
@@ -86,6 +86,7 @@ _HOMES = {
     "Optimizer": "plugin.kinds",
     "Phases": "phases.phases",
     "Plugin": "plugin.kinds",
+    "PluginRef": "plugin.options",
     "Plugins": "plugin.discovery",
     "Pruner": "plugin.kinds",
     "Result": "runs.result",
@@ -94,10 +95,9 @@ _HOMES = {
     "Schedule": "plugin.kinds",
     "Scope": "plugin.kinds",
     "SddError": "errors",
-    "Sparsities": "plugin.kinds",
+    "SparsitySchedule": "plugin.kinds",
     "Split": "data.split",
     "SweepError": "sweeps",
-    "Takes": "plugin.options",
     "Tracker": "plugin.kinds",
     "Train": "experiment.train",
     "by_learning_distance": "analysis.recommendation",

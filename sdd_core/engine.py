@@ -32,8 +32,8 @@ from sdd_core.runs.result import COLUMNS, Result
 from sdd_core.runs.rows import Row, metric_faults
 from sdd_core.runs.run_folder import RunFolder, infinite, level_result, plain
 from sdd_core.runs.store import LEVEL_FILES, Store
-from sdd_core.training.level_trainer import Call, Levels
-from sdd_core.training.setup import Parts
+from sdd_core.training.level_trainer import Call, LevelTrainer
+from sdd_core.training.setup import ExperimentSetup
 
 
 def run(
@@ -65,7 +65,7 @@ def run(
         experiment = Experiment.make(experiment, plugins)
     with _own_randomness():
         root = Path(data_root) if data_root is not None else None
-        parts = Parts(experiment, root, _device(device))
+        parts = ExperimentSetup(experiment, root, _device(device))
         told = Observers(plugins.hooks, observers)
         return _Engine(parts, plugins, Path(store), checkpoint_minutes * 60, told).run()
 
@@ -87,7 +87,7 @@ def train_levels(
     """
     plain_levels = experiment.model_copy(update={"ablation": None})
     with _own_randomness():
-        parts = Parts(plain_levels, data_root, _device(device))
+        parts = ExperimentSetup(plain_levels, data_root, _device(device))
         engine = _Engine(parts, plugins, store, checkpoint_minutes * 60)
         for _ in engine.levels():
             pass
@@ -96,7 +96,7 @@ def train_levels(
             with suppress(SddError):
                 retraining = parts.retraining(1, schedule)
                 if retraining.start == "rewind point":
-                    engine.trainer.dense_after(retraining.first_step)
+                    engine.trainer.dense_state_at(retraining.first_step)
 
 
 class _Engine:
@@ -104,7 +104,7 @@ class _Engine:
 
     def __init__(
         self,
-        parts: Parts,
+        parts: ExperimentSetup,
         plugins: Plugins,
         folder: Path,
         every: float,
@@ -118,7 +118,7 @@ class _Engine:
         self.store = Store(folder)
         # No method of its own: in a cycle the data would stay until they are collected as garbage.
         self._call: Call = partial(observers.call, run=self.folder) if observers else _tell_nobody
-        self.trainer = Levels(parts, self.store, every, self._call)
+        self.trainer = LevelTrainer(parts, self.store, every, self._call)
         self._told: set[str] = set()
 
     def run(self) -> Result:
@@ -186,8 +186,8 @@ class _Engine:
     def _prune(self, level: Level, index: int) -> Mapping[str, Tensor]:
         """The masks of level `index`, pruned from `level`."""
         pruner, masks = self.experiment.pruner, level.masks
-        view = self._view(level, aim=self._aim(level, index))
-        with self.parts.guard.asking(pruner, "pruner", level.index):
+        view = self._view(level, target_density=self._aim(level, index))
+        with self.parts.guard.isolated(pruner, "pruner", level.index):
             scores = pruner.scores(view)
             scores = prune.check_scores(scores, masks, view.prunable, pruner.name)
         if (sparsity := self.parts.sparsity(index)) is not None:
@@ -218,7 +218,7 @@ class _Engine:
 
         def make() -> Level:
             view = self._view(level)
-            with self.parts.guard.asking(ablation, "ablation", level.index):
+            with self.parts.guard.isolated(ablation, "ablation", level.index):
                 masks = prune.check_masks(ablation.masks(view), level.masks, ablation.name)
             retraining = self.parts.ablated_retraining(level.index)
             return self.trainer.train(level.index, own_key, masks, retraining, before, dense,
@@ -314,7 +314,7 @@ class _Engine:
     def _values(self, metric: Metric, view: LevelView) -> dict[str, Any] | None:
         """A metric's values; None, and a word to the user, where it failed."""
         try:
-            with self.parts.guard.asking(metric, "metric", metric.name, view.level):
+            with self.parts.guard.isolated(metric, "metric", metric.name, view.level):
                 # A shallow copy: what one metric does to the tensors it sees, no other one sees.
                 values = metric.measure(copy(view))
                 if not isinstance(values, Mapping):
@@ -337,11 +337,11 @@ class _Engine:
         before: Level | None = None,
         dense: Level | None = None,
         unchanged: Level | None = None,
-        aim: float | None = None,
+        target_density: float | None = None,
     ) -> LevelView:
         return LevelView(
             level,
-            initial=self.trainer.dense_after(0),
+            initial=self.trainer.dense_state_at(0),
             build=lambda: self.parts.build(0),
             trainable=self.parts.trainable,
             data=self.parts.data,
@@ -353,7 +353,7 @@ class _Engine:
             unchanged=unchanged.state if unchanged else None,
             # Known where the level is measured; pruners and ablations see it under its masks.
             lifted=unchanged is not None and self.parts.lifts_masks(level.index),
-            aim=aim,
+            target_density=target_density,
         )
 
     @cached_property

@@ -24,7 +24,7 @@ FAILURES = (Exception, SystemExit)
 is one, Ctrl-C is none."""
 
 
-def said(error: BaseException) -> str:
+def format_error(error: BaseException) -> str:
     """What went wrong, in one line; the kind of error too, where no word of ours says it."""
     text = one_line(" ".join(str(error).split()))
     kind = "" if isinstance(error, SddError) else type(error).__name__

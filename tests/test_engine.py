@@ -147,9 +147,9 @@ def test_an_unknown_device_is_one_line(tmp_path):
     ["finetune", "lr-rewind", "scratch", {"name": "rewind", "to": 0}, {"name": "rewind", "to": 3}],
     ids=str,
 )
-@pytest.mark.parametrize("engine", ["auto", "reference"])
+@pytest.mark.parametrize("engine", ["auto", "none"])
 def test_divergence_is_recorded_and_the_run_goes_on(tmp_path, retrain, engine):
-    settings = small(train={"epochs": 2, "lr": 1e25}, retrain=retrain, engine=engine)
+    settings = small(train={"epochs": 2, "lr": 1e25}, retrain=retrain, kernels=engine)
     result = go(settings, tmp_path)
     assert len(result.levels) == 3
     assert result.levels[0].diverged

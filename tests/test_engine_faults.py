@@ -175,8 +175,9 @@ def linear(shape, classes):
 
 
 EARLY = {
-    "schedule raises": (schedule(raising), "schedule 'bad' failed: RuntimeError: two lines"),
-    "schedule gives none": (schedule(lambda dense: None), "schedule 'bad' failed"),
+    "schedule raises": (schedule(raising),
+                        "retraining schedule 'bad' failed: RuntimeError: two lines"),
+    "schedule gives none": (schedule(lambda dense: None), "retraining schedule 'bad' failed"),
     "no step": (schedule(lambda d: Retraining("fresh", d.learning_rates[:0])), "no step to train"),
     "nan rate": (schedule(lambda d: Retraining("fresh", d.learning_rates * math.nan)),
                  "learning rate that is not between"),
@@ -236,7 +237,7 @@ class FailsLater(nn.Sequential):
 def test_a_network_that_fails_in_training_is_one_line(tmp_path):
     hooks, settings = model(lambda shape, classes: FailsLater(*linear(shape, classes)))
     with pytest.raises(SddError, match="model 'bad' failed: ValueError: two lines") as refused:
-        go(small(**settings, engine="reference"), tmp_path, plugins=plugins_with(**hooks))
+        go(small(**settings, kernels="none"), tmp_path, plugins=plugins_with(**hooks))
     assert "\n" not in str(refused.value)
 
 
@@ -305,9 +306,9 @@ def test_data_that_was_loaded_in_inference_mode_can_be_trained_on(tmp_path):
         return replace(digits, train=train, test=test)
 
     hooks, settings = data(load)
-    result = go(small(**settings, noise="none", engine="reference"), tmp_path,
+    result = go(small(**settings, noise="none", kernels="none"), tmp_path,
                 plugins=plugins_with(**hooks))
-    usual = go(small(noise="none", engine="reference"), tmp_path)
+    usual = go(small(noise="none", kernels="none"), tmp_path)
     assert rows(result) == rows(usual)
 
 

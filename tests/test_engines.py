@@ -23,8 +23,8 @@ def levels(settings: dict, folder: Path) -> list:
 def both(tmp_path_factory):
     settings = small(model={"name": "mlp", "widths": [60, 30]}, train={"epochs": 4}, levels=6)
     return {
-        engine: levels({**settings, "engine": engine}, tmp_path_factory.mktemp(engine))
-        for engine in ("auto", "reference")
+        engine: levels({**settings, "kernels": engine}, tmp_path_factory.mktemp(engine))
+        for engine in ("auto", "none")
     }
 
 

@@ -125,7 +125,7 @@ BAD = [
     ({"pruner": {"fraction": "much"}}, r"pruner\.fraction: .*number.*'much'"),
     ({"pruner": "inp"}, r"pruner: unknown pruner 'inp'; did you mean .*imp"),
     ({"pruner": {"name": "gradients"}}, r"unknown pruner 'gradients'; did you mean gradient"),
-    ({"retrain": "zzz"}, r"retrain: unknown schedule 'zzz'; there are: .*rewind"),
+    ({"retrain": "zzz"}, r"retrain: unknown retraining schedule 'zzz'; there are: .*rewind"),
     ({"pruner": {"name": "imp", "batches": 3}}, r"pruner\.batches: there is no such setting"),
     ({"pruner": {"scope": "globally"}}, r"pruner\.scope: .*'globally'"),
     ({"pruner": 3}, r"pruner: expected a pruner's name, or a table"),
@@ -156,7 +156,7 @@ BAD = [
     ({"sede": 1}, r"sede: there is no such setting"),
     ({"metrics": ["acuracy"]}, r"metrics\.0: unknown metric 'acuracy'; did you mean accuracy"),
     ({"metrics": "accuracy"}, r"metrics: .*'accuracy'"),
-    ({"engine": "fast"}, r"engine: .*'auto' or 'reference'"),
+    ({"kernels": "fast"}, r"kernels: .*'auto' or 'none'"),
     ({"model": {"widths": [0]}}, r"model\.widths\.0: .*greater than or equal to 1"),
 ]
 
@@ -198,7 +198,7 @@ def test_a_file_that_is_no_toml_is_refused(tmp_path, content):
 @given(
     st.dictionaries(
         st.sampled_from(["seed", "levels", "data", "noise", "model", "train", "pruner", "retrain",
-                         "metrics", "engine"]),
+                         "metrics", "kernels"]),
         st.recursive(
             st.none() | st.booleans() | st.integers(-3, 3) | st.floats() | st.text(max_size=3),
             lambda inner: st.lists(inner, max_size=2)

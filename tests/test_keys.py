@@ -99,7 +99,7 @@ EVERY_LEVEL = [
     {"train": {"decay": {"milestones": [0.5]}}},
     {"train": {"decay": {"gamma": 0.2}}},
     {"train": {"augment": False}},
-    {"engine": "reference"},
+    {"kernels": "none"},
 ]
 PRUNED_LEVELS = [
     {"pruner": "random"},

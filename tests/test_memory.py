@@ -37,10 +37,10 @@ def no_garbage_collection():
     gc.enable()
 
 
-@pytest.mark.parametrize("engine", ["auto", "reference"])
+@pytest.mark.parametrize("engine", ["auto", "none"])
 def test_does_not_grow_with_the_number_of_levels(engine, no_garbage_collection, tmp_path):
     living = Living()
-    go(small(engine=engine, levels=7, train={"epochs": 1}), tmp_path, observers=[living])
+    go(small(kernels=engine, levels=7, train={"epochs": 1}), tmp_path, observers=[living])
     weights = 64 * 16 + 16 * 10
     # The first levels fill what is kept for all: the rewind point, the level before.
     assert living.numbers[7] - living.numbers[2] < weights

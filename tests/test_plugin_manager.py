@@ -78,7 +78,7 @@ def test_the_built_in_plugins_come_in_through_entry_points():
     assert plugins.problems == []
     assert {row.distribution for row in plugins.rows} == {DISTRIBUTION}
     assert set(plugins.names("pruner")) >= {"imp", "gradient", "random"}
-    for kind, name in [("pruner", "imp"), ("schedule", "rewind"), ("metric", "accuracy"),
+    for kind, name in [("pruner", "imp"), ("retrain", "rewind"), ("metric", "accuracy"),
                        ("noise", "symmetric"), ("data", "digits"), ("model", "mlp")]:
         assert plugins.get(kind, name).name == name
     assert all(row.description and row.version for row in plugins.rows)
@@ -279,9 +279,9 @@ def test_one_name_in_two_kinds_is_no_clash():
 
     plugins = plugins_with(sdd_schedules=[Twin])
     assert plugins.problems == []
-    assert plugins.get("schedule", "imp") is Twin
+    assert plugins.get("retrain", "imp") is Twin
     assert plugins.get("pruner", "imp").name == "imp"
-    assert [row.kind for row in plugins.named("schedule:imp")] == ["schedule"]
+    assert [row.kind for row in plugins.named("retrain:imp")] == ["retrain"]
 
 
 # Blocking
@@ -339,7 +339,7 @@ def without(*entries):
 
 GONE = {
     "pruners": "pruner: unknown pruner 'imp'; none is installed",
-    "schedules": "retrain: unknown schedule 'rewind'; none is installed",
+    "schedules": "retrain: unknown retraining schedule 'rewind'; none is installed",
     "noise": "noise: unknown noise 'symmetric'; none is installed",
     "data": "data: unknown data 'digits'; none is installed",
     "models": "model: unknown model 'mlp'; none is installed",

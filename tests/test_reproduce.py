@@ -15,7 +15,7 @@ from sdd_core.reproduce.recipes import Recipe
 from sdd_core.reproduce.reproduce import prepare, reproduce
 from sdd_core.sweeps import make_executor
 from sdd_core.sweeps.progress import Silent
-from sdd_core.sweeps.work import Place
+from sdd_core.sweeps.work import RunOptions
 
 pytestmark = pytest.mark.slow
 
@@ -62,7 +62,7 @@ def carry_out(recipe, store, on=""):
     return reproduce(
         prepare(recipe, "small", plugins, on),
         executor=make_executor({"name": "local", "workers": 1}, plugins),
-        where=Place(store), progress=Silent(),
+        where=RunOptions(store), progress=Silent(),
     )  # fmt: skip
 
 

@@ -85,7 +85,7 @@ VALUES = {
     "SddError": SddError("one line"),
     "Split": SPLIT,
     "SweepError": SweepError(dict.fromkeys(map(str, range(999)), "reason"), RESULTS),
-    "Takes": sdd_core.Takes("scope"),
+    "PluginRef": sdd_core.PluginRef("scope"),
     "Train": EXPERIMENT.train,
 }
 OTHERS = {

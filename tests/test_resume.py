@@ -122,10 +122,10 @@ def run_folder(store):
 
 
 @pytest.mark.parametrize(
-    ("retrain", "engine"), [*((s, "auto") for s in SCHEDULES), (SCHEDULES[3], "reference")], ids=str
+    ("retrain", "engine"), [*((s, "auto") for s in SCHEDULES), (SCHEDULES[3], "none")], ids=str
 )
 def test_killed_at_random_moments(tmp_path, retrain, engine):
-    settings = small(retrain=retrain, engine=engine)
+    settings = small(retrain=retrain, kernels=engine)
     whole = go(settings, tmp_path / "whole")
     after = draws(len(str(retrain)), 2, 9)
 

@@ -38,7 +38,7 @@ def test_it_is_a_schema_and_json():
 
 ACCEPTED = [
     {},
-    {"seed": 3, "levels": 2, "engine": "reference"},
+    {"seed": 3, "levels": 2, "kernels": "none"},
     {"pruner": "random", "retrain": "scratch"},
     {"pruner": {"fraction": 0.5}},  # of the default pruner
     {"pruner": {"name": "gradient", "batches": 4, "exempt": ["head"]}},

@@ -96,7 +96,7 @@ def test_each_layer_by_itself_keeps_its_share_or_the_target_is_refused(given, fr
 def test_channels_that_go_whole_stay_whole_at_the_floor():
     masks = {"a": torch.ones(3, 2, dtype=torch.bool), "b": torch.ones(1, 6, dtype=torch.bool)}
     scores = {"a": torch.tensor([[1.0], [2.0], [3.0]]).expand(3, 2), "b": torch.full((1, 6), 9.0)}
-    rules = Rules(together=True, keep_at_least=3)
+    rules = Rules(prune_ties=True, keep_at_least=3)
     pruned = prune_to(masks, scores, 2 / 12, scope_of("global"), rules)
     assert pruned["a"].sum(1).tolist() == [0, 2, 2]
     nothing = {**pruned, "a": torch.zeros(3, 2, dtype=torch.bool)}  # of which none can go
@@ -178,4 +178,4 @@ def test_a_scope_within_layers_has_one_layer_in_each_group():
 
 def test_pruners_of_whole_channels_are_not_cut():
     with pytest.raises(SddError, match=r"scope 'output' compares .* choose 'global', 'layer'"):
-        check_together(scope_of("output"), together=True)
+        check_together(scope_of("output"), prune_ties=True)

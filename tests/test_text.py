@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 import sdd_core
 from sdd_core import SddError
-from sdd_core.errors import said
+from sdd_core.errors import format_error
 from sdd_core.output.console import PlainConsole
 from sdd_core.output.text import csv_text, html_text, markdown_text, one_line
 
@@ -106,8 +106,8 @@ def test_headers_are_cells_too():
 
 def test_what_is_said_of_an_error_is_one_line():
     assert str(SddError("run 'a\n\x1b[31m' failed")) == "run 'a\\n\\x1b[31m' failed"
-    assert said(ValueError("a\n\x1b[2Jb")) == "ValueError: a \\x1b[2Jb"
-    assert said(SddError("a\x07")) == "a\\x07"
+    assert format_error(ValueError("a\n\x1b[2Jb")) == "ValueError: a \\x1b[2Jb"
+    assert format_error(SddError("a\x07")) == "a\\x07"
 
 
 HOMES = {

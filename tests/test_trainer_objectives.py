@@ -21,15 +21,15 @@ from training_cases import (
 )
 
 from sdd_core import Experiment, Loss, SddError
-from sdd_core.training.dense_trainer import FlatTrainer, Objective
+from sdd_core.training.dense_trainer import DenseTrainer, Objective
 
 WIDTHS = (192, 20, 5)
 RATE = 0.05
 
 
-def flat(network, masks, objective=None, momenta=None, **train) -> FlatTrainer:
+def flat(network, masks, objective=None, momenta=None, **train) -> DenseTrainer:
     settings = experiment(**train).train
-    return FlatTrainer(network, masks, resident(dataset()), settings, momenta, objective)
+    return DenseTrainer(network, masks, resident(dataset()), settings, momenta, objective)
 
 
 def textbook_steps(network, masks, optimizer, count, penalty=None, hold=None) -> None:
@@ -144,7 +144,7 @@ def test_held_weights_stay_exactly_where_they_are(name):
     network, other = perceptron(*WIDTHS), perceptron(*WIDTHS)
     start, masks = start_of(network), random_masks(network, 0.5)
     zero = {name: torch.zeros_like(tensor) for name, tensor in start.items()}
-    objective = Objective(anchor=zero, held=True)
+    objective = Objective(anchor=zero, frozen=True)
     trainer = flat(network, masks, objective, optimizer=name, weight_decay=0.1,
                    distance_penalty=0.5)  # fmt: skip
     take_steps(trainer, dataset(), 0, 10, 0.01)

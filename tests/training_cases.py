@@ -11,10 +11,10 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
 from sdd_core import Augmentation, Dataset, Experiment, Split
-from sdd_core.data.resident import Resident
+from sdd_core.data.resident import DeviceDataset
 from sdd_core.training.costs import KernelCosts
 from sdd_core.training.dense_trainer import Trainer
-from sdd_core.training.select import Trainers
+from sdd_core.training.select import TrainerFactory
 
 EXAMPLES, BATCH = 100, 32  # the last batch of an epoch is smaller
 SHAPE = (3, 8, 8)
@@ -37,8 +37,8 @@ def dataset(shape: tuple[int, ...] = SHAPE, *, augmented: bool = False, seed: in
     return Dataset("random", split(), split(), 5, mean, std, augmentation=augmentation)
 
 
-def resident(data: Dataset) -> Resident:
-    return Resident(data, torch.device("cpu"), augment=True)
+def resident(data: Dataset) -> DeviceDataset:
+    return DeviceDataset(data, torch.device("cpu"), augment=True)
 
 
 def perceptron(*widths: int, seed: int = 0) -> nn.Sequential:
@@ -61,7 +61,7 @@ def random_masks(network: nn.Module, density: float, seed: int = 0) -> dict[str,
 
 def experiment(engine: str = "auto", **train: object) -> Experiment:
     settings = {"batch_size": BATCH, "weight_decay": 1e-3, **train}
-    return Experiment.make({"engine": engine, "train": settings})
+    return Experiment.make({"kernels": engine, "train": settings})
 
 
 def trainer(
@@ -72,7 +72,7 @@ def trainer(
     costs: KernelCosts | None = None,
     **options,
 ) -> Trainer:
-    trainers = Trainers(network, resident(data), experiment(engine), costs)
+    trainers = TrainerFactory(network, resident(data), experiment(engine), costs)
     return trainers.make(network, masks, **options)
 
 

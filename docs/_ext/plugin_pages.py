@@ -17,8 +17,9 @@ from sdd_core.cli.plugins import bounds, default, dotted, example
 from sdd_core.cli.settings import noise_of
 from sdd_core.cli.types import type_name
 from sdd_core.installation import DISTRIBUTION
-from sdd_core.plugin.discovery import Row, load_plugins
+from sdd_core.plugin.discovery import load_plugins
 from sdd_core.plugin.kinds import KINDS, DataSource
+from sdd_core.plugin.registry import PluginRecord
 
 logger = logging.getLogger(__name__)
 
@@ -42,7 +43,7 @@ def write_pages(folder: Path) -> None:
     write(folder, {**pages, "index": _index(kinds)})
 
 
-def _page(row: Row) -> str:
+def _page(row: PluginRecord) -> str:
     return f"{row.kind}-{row.name}"
 
 
@@ -55,7 +56,7 @@ def _index(kinds: list[str]) -> Iterator[str]:
     yield "```"
 
 
-def _of_kind(kind: str, rows: list[Row]) -> Iterator[str]:
+def _of_kind(kind: str, rows: list[PluginRecord]) -> Iterator[str]:
     base = KINDS[kind]
     yield f"# {base.title}\n"
     yield text(inspect.cleandoc(base.__doc__ or "")) + "\n"
@@ -68,7 +69,7 @@ def _of_kind(kind: str, rows: list[Row]) -> Iterator[str]:
     yield "```"
 
 
-def _of(row: Row) -> Iterator[str]:
+def _of(row: PluginRecord) -> Iterator[str]:
     plugin = row.plugin
     assert plugin is not None
     yield f"# {row.name}\n"

@@ -86,7 +86,7 @@ def compare(one: Group, other: Group, metric: str = "test_accuracy") -> Comparis
                        "with the same pruner.fraction or pruner.sparsity")
     values = [one.values(metric)[:, [i for i, _ in levels]],
               other.values(metric)[:, [j for _, j in levels]]]
-    means = [group.statistics(metric).mean for group in (one, other)]
+    means = [group.mean(metric) for group in (one, other)]
     common = sorted(set(one.seeds) & set(other.seeds))
     samples = values
     if len(common) >= SEVERAL or common == list(one.seeds) == list(other.seeds):

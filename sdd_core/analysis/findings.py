@@ -12,7 +12,6 @@ from sdd_core.analysis.intervals import Interval, first_below, turn_intervals
 from sdd_core.output.brief import brief
 from sdd_core.output.text import percent
 from sdd_core.phases.chance import SEVERAL
-from sdd_core.phases.phases import Curve
 
 INTERPOLATES = 0.99
 
@@ -117,9 +116,8 @@ class Findings:
             valley, peak = ((Interval(self.sparsity[level]), Interval(mean[level]))
                             for level in turns)
             return valley, peak
-        curve = Curve(values, self.group.test_examples, self.group.classes)
         places = [self.sparsity[level] for level in levels]
-        return turn_intervals(curve, values, places, [levels.index(level) for level in turns])
+        return turn_intervals(values, places, [levels.index(level) for level in turns])
 
     def _whole(self, metric: str) -> tuple[np.ndarray, list[int]]:
         """The values `[seeds, levels]` of the levels at which every seed has one, and those

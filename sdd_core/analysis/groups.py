@@ -98,11 +98,15 @@ class Group:
                     values[seed, number] = level.number(metric)
         return values
 
+    def mean(self, metric: str) -> tuple[float, ...]:
+        """The mean of a metric at every level, over the seeds that have it; NaN where none has."""
+        return tuple(fmean(some) if some else math.nan for some in self._known(metric))
+
     def statistics(self, metric: str) -> Statistics:
         """A metric at every level, over the seeds that reached it and did not diverge."""
-        values = [column[~np.isnan(column)].tolist() for column in self.values(metric).T]
+        values = self._known(metric)
         return Statistics(
-            tuple(fmean(some) if some else math.nan for some in values),
+            self.mean(metric),
             tuple(stdev(some) if len(some) > 1 else math.nan for some in values),
             tuple(map(len, values)),
             tuple(sum(result.levels[level].diverged for result in self._reaching(level))
@@ -115,6 +119,10 @@ class Group:
         common = min(len(result.levels) for result in self.results)
         values = self.values("test_accuracy")[:, :common]
         return find_phases(self.sparsity[:common], values, self.test_examples, self.classes)
+
+    def _known(self, metric: str) -> list[list[float]]:
+        """At every level the values of the seeds that have one."""
+        return [column[~np.isnan(column)].tolist() for column in self.values(metric).T]
 
     def _reaching(self, level: int) -> list[Result]:
         return [result for result in self.results if len(result.levels) > level]

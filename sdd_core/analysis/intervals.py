@@ -4,27 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 
-from sdd_core.phases.chance import (
-    NEIGHBOURS,
-    SEVERAL,
-    autoregressive,
-    correlation,
-    pooled_variance,
-)
+from sdd_core.phases.chance import NEIGHBOURS, SEVERAL, correlation, pooled_variance
 from sdd_core.phases.curves import Array
-from sdd_core.phases.phases import Curve
 
-DRAWS = 1000
+DRAWS = 100_000
 
-HEIGHT = (0.0125, 0.9875)
-PLACE = (0.07, 0.93)
-"""Quantiles of the simulated curves that give intervals which cover 95 %. Those of heights are
-wider, for the curve that is simulated is smoother than the true one; those of places are narrower,
-for the places of simulated curves scatter around one that is uncertain itself, and are whole
-levels."""
+HEIGHT = 0.965
+"""How often the accuracy of a level lies in its interval. A valley is named because it is low, in
+part by chance: the intervals of valleys and peaks then cover 95 %."""
+
+PLACE = 0.9
+"""One minus twice the level of the one-sided tests that decide where an interval of places ends."""
 
 
 @dataclass(frozen=True)
@@ -43,93 +37,80 @@ class Interval:
         return form(self.value) + between
 
 
-def simulated(values: Array) -> tuple[Array, Array]:
-    """Return a smooth mean curve, `[levels]`, and 1,000 mean curves that other seeds might have
-    shown if it were the true one, `[1000, levels]`.
-
-    A parametric bootstrap (Efron & Tibshirani, 1993, ch. 6.5): the noise has the variance and the
-    correlation between levels that the seeds show. The variance of few seeds is uncertain itself,
-    so each curve draws its own. The draws are the same whenever this is worked out.
-
-    values: `[seeds, levels]`, three seeds or more.
-    """
-    seeds, levels = values.shape
-    generator = np.random.default_rng([seeds, levels])
-    rho, mean = correlation(values), values.mean(axis=0)
-    error = np.sqrt(pooled_variance(values) / seeds)
-    freedom = (seeds - 1) * _independent_levels(rho)
-    factor = np.sqrt(freedom / generator.chisquare(freedom, size=(DRAWS, 1)))
-    noise = autoregressive(generator, (DRAWS, levels), rho) * factor * error
-    smooth = _without_noise(mean, error**2 * (1 - rho) * (3 - rho) / 8)
-    return smooth, smooth + noise
-
-
-def _without_noise(mean: Array, variance: Array) -> Array:
-    """A smooth curve with the bends that noise does not explain. The raw mean's valley is deeper
-    than the true one by chance, and a smooth one's is less deep where it is sharp.
-
-    variance: of the distance of a level from the smooth curve that noise makes.
-    """
-    smooth = mean.copy()
-    smooth[1:-1] = (mean[:-2] + 2 * mean[1:-1] + mean[2:]) / 4
-    bend = mean - smooth
-    kept = 1 - np.divide(2 * variance, bend**2, out=np.ones_like(bend), where=bend != 0)
-    return smooth + np.maximum(kept, 0) * bend
-
-
 def turn_intervals(
-    curve: Curve, values: Array, sparsity: Sequence[float], turns: Sequence[int]
+    values: Array, sparsity: Sequence[float], turns: Sequence[int]
 ) -> tuple[tuple[Interval, Interval], tuple[Interval, Interval]]:
     """Return the sparsity and the height of a curve's valley, and of its peak.
 
-    The heights are the mean accuracies of those levels; their intervals are of the accuracy that
-    the true curve has in its valley, and at its peak.
+    The heights are the mean accuracies of those levels, with their t intervals. The place of the
+    valley reaches from the first to the last level, between the highest before it and the peak,
+    that a one-sided t test at 5 % does not find higher than the valley; that of the peak
+    accordingly, over the levels after the valley.
 
-    values: `[seeds, levels]`, three seeds or more, those of the curve. turns: its valley and peak.
+    values: `[seeds, levels]`, three seeds or more. turns: the levels of valley and peak.
     """
-    smooth, others = simulated(values)
-    true, found = curve.turning_points(smooth), curve.turning_points(others)
+    valley, peak = turns
+    mean = values.mean(axis=0)
+    error = np.sqrt(pooled_variance(values) / len(values)) * t_limit(values, HEIGHT)
 
-    def interval(which: int) -> tuple[Interval, Interval]:
-        level, places = turns[which], found[which]
-        heights = np.take_along_axis(others, places[:, None], axis=-1)[:, 0]
-        low, high = np.quantile(heights - smooth[true[which]], HEIGHT)
-        value = float(curve.raw[level])
-        height = Interval(value, min(value, value - high), max(value, value - low))
-        return _place(level, places, sparsity), height
+    def interval(level: int, first: int, end: int, sign: int) -> tuple[Interval, Interval]:
+        above, chance = _from_zero(sign * (values - values[:, [level]]), values)
+        alike = first + np.flatnonzero(above[first:end] <= chance[first:end])
+        place = Interval(sparsity[level], sparsity[alike[0]], sparsity[alike[-1]])
+        value = float(mean[level])
+        by = float(error[level])
+        return place, Interval(value, value - by, value + by)
 
-    return interval(0), interval(1)
+    top = int(mean[:max(valley, 1)].argmax())
+    return interval(valley, top, peak, 1), interval(peak, valley + 1, len(mean), -1)
 
 
 def first_below(values: Array, part: float, sparsity: Sequence[float]) -> Interval | None:
     """Return the sparsity of the first level, after the highest, at which the mean curve is below
     `part` of its highest value; None where no level is.
 
+    The interval reaches from the first level that may be below, by a one-sided t test at 5 %, to
+    the first that is; where no level surely is, to the last.
+
     values: `[seeds, levels]`.
     """
-    where = _first_below(values.mean(axis=0), part)
-    if where is None:
+    top = int(values.mean(axis=0).argmax())
+    after = values[:, top:] - part * values[:, [top]]
+    below = np.flatnonzero(after.mean(axis=0) < 0)
+    if not below.size:
         return None
+    value = sparsity[top + int(below[0])]
     if len(values) < SEVERAL:
-        return Interval(sparsity[where])
-    places = [level for curve in simulated(values)[1]
-              if (level := _first_below(curve, part)) is not None]
-    return _place(where, np.array(places), sparsity)
+        return Interval(value)
+    height, chance = _from_zero(after, values)
+    may, is_below = (np.flatnonzero(one < 0) for one in (height - chance, height + chance))
+    last = top + int(is_below[0]) if is_below.size else len(sparsity) - 1
+    return Interval(value, sparsity[top + int(may[0])], sparsity[last])
 
 
-def _first_below(curve: Array, part: float) -> int | None:
-    top = int(curve.argmax())
-    below = np.flatnonzero(curve[top:] < part * curve[top])
-    return top + int(below[0]) if below.size else None
+def t_limit(values: Array, share: float) -> float:
+    """Return how many standard errors a level's mean is from the true one at most in that share of
+    cases: Student's t, whose variance is pooled over levels.
+
+    values: `[seeds, levels]`.
+    """
+    freedom = (len(values) - 1) * _independent_levels(correlation([values]))
+    return _t_quantile(round(freedom, 1), share)
 
 
-def _place(level: int, others: Array, sparsity: Sequence[float]) -> Interval:
-    """The sparsity of a level, with the interval of the levels that simulated curves give."""
-    if not others.size:
-        return Interval(sparsity[level])
-    low, high = np.quantile(others, PLACE, method="inverted_cdf")
-    return Interval(sparsity[level], sparsity[min(level, int(low))],
-                    sparsity[max(level, int(high))])
+def _from_zero(differences: Array, values: Array) -> tuple[Array, Array]:
+    """The means of differences that were made of `values`, and how far chance alone takes them
+    from zero."""
+    error = np.sqrt(pooled_variance(differences) / len(differences))
+    return differences.mean(axis=0), error * t_limit(values, PLACE)
+
+
+@lru_cache(maxsize=256)
+def _t_quantile(freedom: float, share: float) -> float:
+    """The |t| below which the share lies, by simulation: the same draws whenever it is asked."""
+    generator = np.random.default_rng(0)
+    t = generator.standard_normal(DRAWS) / np.sqrt(generator.chisquare(freedom, DRAWS) / freedom)
+    return float(np.quantile(np.abs(t), share))
 
 
 def _independent_levels(rho: float) -> float:

@@ -14,7 +14,7 @@ from click.shell_completion import CompletionItem
 
 from sdd_core import __version__
 from sdd_core.cli.interrupts import STOPPED, Interrupts, Stopped
-from sdd_core.errors import FAILURES, SddError, did_you_mean, said
+from sdd_core.errors import FAILURES, SddError, did_you_mean, format_error
 from sdd_core.output.notices import say
 from sdd_core.output.text import one_line as plain
 
@@ -90,7 +90,7 @@ def _load(announced: EntryPoint) -> click.Command:
     try:
         command = announced.load()
     except FAILURES as error:
-        raise SddError(f"{whose} cannot be imported: {said(error)}") from error
+        raise SddError(f"{whose} cannot be imported: {format_error(error)}") from error
     if not isinstance(command, click.Command):
         raise SddError(f"{whose} is {type(command).__name__}; expected a click.Command")
     return command
@@ -151,7 +151,7 @@ class LazyGroup(click.Group):
                 if name in COMMANDS:
                     raise
                 # Of a plugin, whose mistakes are told as all plugins' are.
-                raise SddError(f"command {name!r} failed: {said(error)}") from error
+                raise SddError(f"command {name!r} failed: {format_error(error)}") from error
 
 
 @click.group(

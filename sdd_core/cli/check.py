@@ -15,7 +15,8 @@ from sdd_core.cli.plugins import unknown
 from sdd_core.cli.terminal import echo
 from sdd_core.errors import SddError
 from sdd_core.experiment.settings import first_error, parse_value
-from sdd_core.plugin.discovery import Plugins, Row, load_plugins
+from sdd_core.plugin.discovery import Plugins, load_plugins
+from sdd_core.plugin.registry import PluginRecord
 
 if TYPE_CHECKING:
     from sdd_core.testing import Check
@@ -53,7 +54,7 @@ def check(
         raise click.exceptions.Exit(1)
 
 
-def _row(name: str, plugins: Plugins) -> Row:
+def _row(name: str, plugins: Plugins) -> PluginRecord:
     rows = [row for row in plugins.named(name) if row.status == "ok" or ":" in name]
     rows += [row for row in plugins.rows if row.kind == "observer"
              and name in {row.name, f"observer:{row.name}", f"{row.distribution}:{row.name}"}]
@@ -66,7 +67,7 @@ def _row(name: str, plugins: Plugins) -> Row:
 
 
 def _checks(
-    row: Row, plugins: Plugins, settings: Iterable[str], root: Path | None
+    row: PluginRecord, plugins: Plugins, settings: Iterable[str], root: Path | None
 ) -> list[Check]:
     from sdd_core.testing import checks, observer  # noqa: PLC0415
 

@@ -145,14 +145,14 @@ def _find() -> dict[str, Any]:
     from sdd_core.cli.types import type_name  # noqa: PLC0415 (imports this module)
     from sdd_core.experiment.train import Train  # noqa: PLC0415
     from sdd_core.plugin.discovery import load_plugins  # noqa: PLC0415
-    from sdd_core.plugin.options import Takes  # noqa: PLC0415
+    from sdd_core.plugin.options import PluginRef  # noqa: PLC0415
 
     rows = [row for row in load_plugins().rows if row.status == "ok" and row.plugin]
 
     def option(info: Any) -> dict[str, Any]:
         kind = type_name(info.annotation)
         values = kind.split("|") if "|" in kind else []
-        named = {mark.kind for mark in info.metadata if isinstance(mark, Takes)}
+        named = {mark.kind for mark in info.metadata if isinstance(mark, PluginRef)}
         values += [row.name for row in rows if row.kind in named]
         return {"says": info.description or "",
                 "values": ["true", "false"] if kind == "boolean" else values}

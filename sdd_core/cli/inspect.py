@@ -45,9 +45,9 @@ def inspect(
     import torch  # noqa: PLC0415 (what is wrong with the settings is said before torch is there)
 
     from sdd_core.level.inspection import parameters_of, too_little  # noqa: PLC0415
-    from sdd_core.training.setup import Parts  # noqa: PLC0415
+    from sdd_core.training.setup import ExperimentSetup  # noqa: PLC0415
 
-    parts = Parts(experiment, data_root, torch.device("cpu"))
+    parts = ExperimentSetup(experiment, data_root, torch.device("cpu"))
     rows = parameters_of(parts.build(0), parts.exempt, experiment.pruner.include or ())
     totals = {state: sum(row.count for row in rows if row.state == state) for state in STYLES}
     name = label(experiment.model)

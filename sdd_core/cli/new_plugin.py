@@ -17,7 +17,7 @@ from sdd_core.experiment.experiment import field_of
 from sdd_core.plugin.base import article
 from sdd_core.plugin.discovery import load_plugins
 
-KINDS = ("pruner", "schedule", "metric", "noise", "data", "model", "loss", "ablation", "optimizer",
+KINDS = ("pruner", "retrain", "metric", "noise", "data", "model", "loss", "ablation", "optimizer",
          "decay", "scope", "sparsity", "tracker", "hook")  # fmt: skip
 
 NAME = re.compile(r"[a-z][a-z0-9]*([-_][a-z0-9]+)*")

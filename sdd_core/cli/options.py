@@ -145,7 +145,7 @@ def experiment_options(command: Any) -> Any:
         [
             click.argument("file", required=False, type=File()),
             _named("--pruner", "pruner", "Which weights go.  [default: imp]"),
-            _named("--retrain", "schedule", "How a pruned level trains.  [default: rewind]"),
+            _named("--retrain", "retrain", "How a pruned level trains.  [default: rewind]"),
             _named("--data", "data", "Data set.  [default: digits]"),
             _named("--noise", "noise", "Label noise."),
             _named("--model", "model", "Network, torchvision:NAME, timm:NAME or "
@@ -154,8 +154,8 @@ def experiment_options(command: Any) -> Any:
             _named("--ablation", "ablation", "What is changed about each level."),
             click.option("--levels", type=int, help="How often to prune.  [default: 25]"),
             click.option("--seed", type=int, help="Of every stream of randomness.  [default: 0]"),
-            click.option("--engine", type=click.Choice(["auto", "reference"]),
-                         help="'reference': plain dense arithmetic and masks.  [default: auto]"),
+            click.option("--kernels", type=click.Choice(["auto", "none"]),
+                         help="'none': plain dense arithmetic under masks.  [default: auto]"),
             click.option("--set", "set_", multiple=True, metavar="FIELD=VALUE",
                          help="Set any field of the experiment; may be repeated."),
         ]

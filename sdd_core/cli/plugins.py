@@ -18,8 +18,9 @@ from sdd_core.errors import SddError, did_you_mean
 from sdd_core.experiment.experiment import field_of
 from sdd_core.output.fitting import FittingTable
 from sdd_core.plugin.base import article
-from sdd_core.plugin.discovery import Plugins, Row, load_plugins, warn_of_problems
+from sdd_core.plugin.discovery import Plugins, load_plugins, warn_of_problems
 from sdd_core.plugin.kinds import KINDS, DataSource
+from sdd_core.plugin.registry import PluginRecord
 
 
 @click.command("list-plugins")
@@ -79,10 +80,10 @@ def unknown(name: str, plugins: Plugins) -> str:
     return f"no plugin is called {name!r}{why}; {hint}"
 
 
-def _print(row: Row) -> None:
+def _print(row: PluginRecord) -> None:
     plugin = row.plugin
     assert plugin is not None
-    echo(f"{row.name}, {article(row.kind)} of {row.distribution} {row.version}",
+    echo(f"{row.name}, {article(row.noun)} of {row.distribution} {row.version}",
                  style="bold")
     for line in inspect.cleandoc(plugin.__doc__ or "").splitlines():
         echo(line)
@@ -105,7 +106,7 @@ def _print(row: Row) -> None:
     echo()
 
 
-def _document(row: Row) -> dict[str, Any]:
+def _document(row: PluginRecord) -> dict[str, Any]:
     plugin = row.plugin
     assert plugin is not None
     return {
@@ -119,7 +120,7 @@ def _document(row: Row) -> dict[str, Any]:
     }
 
 
-def example(row: Row) -> str:
+def example(row: PluginRecord) -> str:
     """A command that uses a plugin, with the options that have to be given in capitals."""
     plugin = row.plugin
     assert plugin is not None
@@ -134,7 +135,7 @@ def example(row: Row) -> str:
     return f"sdd run --{field_of(row.kind) or row.kind}={name}{given}"
 
 
-def dotted(row: Row, option: str) -> str:
+def dotted(row: PluginRecord, option: str) -> str:
     """An option's name in an experiment, `pruner.fraction`."""
     section = field_of(row.kind)
     return f"{section}.{option}" if section else option

@@ -17,7 +17,7 @@ from sdd_core.output.notices import say
 from sdd_core.plugin.discovery import Plugins, load_plugins, warn_of_problems
 from sdd_core.reproduce.recipes import SCALES, find_recipe, read_recipes
 from sdd_core.sweeps import expand, make_executor
-from sdd_core.sweeps.work import Place
+from sdd_core.sweeps.work import RunOptions
 
 
 @click.command()
@@ -76,7 +76,7 @@ def reproduce(
 
     prepared = [prepare(recipe, scale, plugins, on) for recipe in recipes]
     root = data_root and data_root.absolute()
-    where = Place(store.absolute(), root, device, blocked=plugins.blocked)
+    where = RunOptions(store.absolute(), root, device, blocked=plugins.blocked)
     failed = []
     for one in prepared:
         say(f"{one.recipe.name}: {one.recipe.title}")

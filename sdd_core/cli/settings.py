@@ -21,7 +21,7 @@ from sdd_core.experiment.train import Train
 from sdd_core.output.text import one_line
 from sdd_core.plugin.discovery import Plugins, load_plugins
 from sdd_core.plugin.kinds import DataSource
-from sdd_core.plugin.options import Takes
+from sdd_core.plugin.options import PluginRef
 
 _SEPARATOR = "__"
 _OPTIONS = "sdd_core.cli.settings.options"
@@ -115,7 +115,7 @@ class FieldOption(click.Option):
             "text": str, "path": str, "text list": parse_words,
         }
         parse = own.get(kind, parse_value)
-        if any(isinstance(mark, Takes) for mark in info.metadata):
+        if any(isinstance(mark, PluginRef) for mark in info.metadata):
             parse = parse_choice
         elif kind.endswith(" list") and kind not in own:
             parse = parse_list
@@ -194,7 +194,7 @@ def changes(values: Mapping[str, Any]) -> list[tuple[str, Any]]:
             continue
         if name in sections():
             made.append((f"{name}.name", value))
-        elif name in {"seed", "levels", "engine"}:
+        elif name in {"seed", "levels", "kernels"}:
             made.append((name, value))
         elif _SEPARATOR in name:
             made.append((name.replace(_SEPARATOR, "."), value))

@@ -30,11 +30,11 @@ from sdd_core.output.fitting import FittingTable
 from sdd_core.output.notices import say
 from sdd_core.plugin.discovery import load_plugins, warn_of_problems
 from sdd_core.runs.result import Result
-from sdd_core.sweeps import carry_out_plan, make_executor
+from sdd_core.sweeps import execute_plan, make_executor
 from sdd_core.sweeps.plan import Counts, Plan
 from sdd_core.sweeps.progress import progress_for
 from sdd_core.sweeps.settings import expansion
-from sdd_core.sweeps.work import Place
+from sdd_core.sweeps.work import RunOptions
 
 _PREFIX = "executor__"
 
@@ -109,12 +109,12 @@ def sweep(files: tuple[Path, ...], store: Path, no_plugin: tuple[str, ...], **op
         return
     plan = Plan.of(list(experiments))
     root = options["data_root"]
-    place = Place(store.absolute(), root and root.absolute(), options["device"],
+    place = RunOptions(store.absolute(), root and root.absolute(), options["device"],
                   options["checkpoint_minutes"], plugins.blocked, tuple(trackers))
     showing = progress_for(plan, place.store, sys.stderr, options["quiet"])
     with showing as progress, Interrupts() as interrupts:
         watched = interrupts.watching(progress)
-        failures, results = carry_out_plan(plan, executor, place, watched)
+        failures, results = execute_plan(plan, executor, place, watched)
     if options["as_json"]:
         click.echo(json.dumps([result.to_json() for result in results], allow_nan=False))
     elif options["quiet"]:

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from sdd_core.data.split import Split, tensor_fault
-from sdd_core.errors import SddError, said
+from sdd_core.errors import SddError, format_error
 from sdd_core.randomness import fork_random_state
 
 Array = Tensor | np.ndarray
@@ -64,7 +64,7 @@ def _examples(source: Any, where: str) -> Iterator[tuple[Tensor, int]]:
             item = source[index]
         except Exception as error:
             raise SddError(f"{where} says that it has {len(source)} items, but item {index} "
-                           f"raised {said(error)}") from error
+                           f"raised {format_error(error)}") from error
         if not isinstance(item, tuple | list) or len(item) != 2:
             raise SddError(f"{where} has no label for item {index}, which is {_a(item)}; expected "
                            "a pair of an image and its label")

@@ -19,7 +19,7 @@ NORMALISED_BYTES = 2 << 30
 
 
 @dataclass(frozen=True)
-class Crops:
+class AugmentationDraws:
     """How each image of an epoch is augmented, int64 and bool `[N]`, in the order of training."""
 
     top: Tensor
@@ -27,7 +27,7 @@ class Crops:
     flip: Tensor
 
 
-class Resident:
+class DeviceDataset:
     """A data set on a device: normalised once where that fits, as uint8 where it does not.
 
     With augmentation, training images are kept as uint8 with their padding, so that a random crop
@@ -48,7 +48,7 @@ class Resident:
         if self.augmentation:
             pad = (self.augmentation.pad,) * 4
             padded = torch.nn.functional.pad(images.to(device), pad)
-            self._windows = windows(padded, data.input_shape)
+            self._windows = padded_views(padded, data.input_shape)
 
     def __len__(self) -> int:
         return len(self.train_labels)
@@ -65,7 +65,7 @@ class Resident:
         order = torch.randperm(len(self), generator=generator(seed, "order", level, epoch))
         return order.to(self.device)
 
-    def crops(self, seed: int, level: int, epoch: int) -> Crops | None:
+    def crops(self, seed: int, level: int, epoch: int) -> AugmentationDraws | None:
         """An epoch's augmentation, drawn at once; None where there is none."""
         if self.augmentation is None:
             return None
@@ -73,9 +73,11 @@ class Resident:
         span, count = 2 * self.augmentation.pad + 1, len(self)
         top, left = torch.randint(span, (2, count), generator=draw).to(self.device)
         flip = torch.rand(count, generator=draw) < (0.5 if self.augmentation.flip else 0.0)
-        return Crops(top, left, flip.to(self.device))
+        return AugmentationDraws(top, left, flip.to(self.device))
 
-    def batch(self, order: Tensor, crops: Crops | None, rows: slice, out: Tensor) -> Tensor:
+    def batch(
+        self, order: Tensor, crops: AugmentationDraws | None, rows: slice, out: Tensor
+    ) -> Tensor:
         """The inputs for the examples `order[rows]`, `[batch, ...]`, written into `out`, a buffer
         that `buffer` made: room that is new has to be cleared by the system first."""
         chosen = order[rows]
@@ -91,7 +93,7 @@ class Resident:
         return torch.empty((min(batch_size, len(self)), *self.data.input_shape), device=self.device)
 
 
-def windows(padded: Tensor, shape: tuple[int, ...]) -> Tensor | NDArray:
+def padded_views(padded: Tensor, shape: tuple[int, ...]) -> Tensor | NDArray:
     """A view of every crop of padded images `[N, C, ...]` to `shape`, for `crop`.
 
     On the CPU of numpy, which copies a window row by row, torch number by number: five times as
@@ -103,13 +105,15 @@ def windows(padded: Tensor, shape: tuple[int, ...]) -> Tensor | NDArray:
     return padded.unfold(2, height, 1).unfold(3, width, 1)
 
 
-def crop(windows: Tensor | NDArray, chosen: Tensor, crops: Crops, rows: slice) -> Tensor:
+def crop(
+    views: Tensor | NDArray, chosen: Tensor, crops: AugmentationDraws, rows: slice
+) -> Tensor:
     """Random crops `[batch, C, H, W]` of the `chosen` images, flipped where asked."""
     top, left, flip = crops.top[rows], crops.left[rows], crops.flip[rows]
-    if isinstance(windows, Tensor):
-        images = windows[chosen, :, top, left]
+    if isinstance(views, Tensor):
+        images = views[chosen, :, top, left]
         return torch.where(flip[:, None, None, None], images.flip(-1), images)
-    cut = windows[chosen.numpy(), 0, top.numpy(), left.numpy()]
+    cut = views[chosen.numpy(), 0, top.numpy(), left.numpy()]
     flipped = np.flatnonzero(flip.numpy())
     # torch turns rows round by vector instructions, numpy does not.
     cut[flipped] = torch.from_numpy(cut[flipped]).flip(-1).numpy()

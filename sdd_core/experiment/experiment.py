@@ -27,10 +27,10 @@ from sdd_core.plugin.kinds import (
     Plugin,
     Pruner,
     Schedule,
-    Sparsities,
+    SparsitySchedule,
     label,
 )
-from sdd_core.plugin.options import taken
+from sdd_core.plugin.options import plugin_fields
 
 MOST_SHOWN = 6
 """Options that the `repr` of an experiment shows."""
@@ -65,7 +65,7 @@ class Experiment(Frozen):
     pruner: Annotated[SerializeAsAny[Pruner], chosen("pruner")] = Field(
         default=DEFAULTS["pruner"], validate_default=True, description="which weights go"
     )
-    retrain: Annotated[SerializeAsAny[Schedule], chosen("schedule")] = Field(
+    retrain: Annotated[SerializeAsAny[Schedule], chosen("retrain")] = Field(
         default=DEFAULTS["retrain"], validate_default=True, description="how a pruned level trains"
     )
     ablation: Annotated[SerializeAsAny[Ablation] | None, chosen("ablation")] = Field(
@@ -81,8 +81,10 @@ class Experiment(Frozen):
     metrics: tuple[Annotated[SerializeAsAny[Metric], chosen("metric")], ...] | None = Field(
         default=None, description="what to measure; not given: all that is quickly measured"
     )
-    engine: Literal["auto", "reference"] = Field(
-        default="auto", description="'reference' trains with plain dense arithmetic and masks"
+    kernels: Literal["auto", "none"] = Field(
+        default="auto",
+        description="'auto' trains with sparse kernels where they are faster, 'none' with plain "
+        "dense arithmetic under masks",
     )
 
     def __repr__(self) -> str:
@@ -163,7 +165,7 @@ class Experiment(Frozen):
 def _levels_of(pruner: Pruner | None) -> int | None:
     """How many levels a pruner's sparsities are given for, if they are."""
     given = pruner.sparsity if pruner else None
-    return given.levels() if isinstance(given, Sparsities) else len(given or ())
+    return given.levels() if isinstance(given, SparsitySchedule) else len(given or ())
 
 
 def sections() -> dict[str, type[Plugin]]:
@@ -177,7 +179,7 @@ def options_that_name() -> dict[str, str]:
     each."""
     return {f"{section}.{option}": kind
             for section, model in (("train", Train), ("pruner", Pruner))
-            for option, kind in taken(model).items()}
+            for option, kind in plugin_fields(model).items()}
 
 
 def kind_of(field: str) -> str:

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, Self
 import tomli_w
 from pydantic import ConfigDict, model_serializer
 
-from sdd_core.errors import FAILURES, SddError, said
+from sdd_core.errors import FAILURES, SddError, format_error
 from sdd_core.files.reading import LARGEST_SETTINGS, read_bytes
 from sdd_core.plugin.kinds import DataSource, Model, Plugin
 
@@ -133,7 +133,7 @@ def _function(path: str) -> Callable[..., Any]:
     try:
         function = getattr(importlib.import_module(module), name)
     except FAILURES as error:
-        raise ValueError(f"cannot import {path!r}: {said(error)}") from None
+        raise ValueError(f"cannot import {path!r}: {format_error(error)}") from None
     if not callable(function):
         raise ValueError(f"{path!r} is no function or class")
     return function

@@ -11,7 +11,7 @@ from pydantic import BaseModel
 from sdd_core.experiment.experiment import Experiment
 from sdd_core.plugin.base import FOR_KEYS
 from sdd_core.plugin.kinds import Ablation, Plugin, label
-from sdd_core.plugin.options import taken
+from sdd_core.plugin.options import plugin_fields
 
 FORMAT = 2
 """Of levels and run folders on disk; another one is never mixed up with this."""
@@ -49,7 +49,7 @@ def identity(plugin: Plugin) -> dict[str, Any]:
 
 def _named_by(model: BaseModel) -> dict[str, Any]:
     """Return the identities of the plugins that are options, which may be of any package."""
-    plugins = {option: getattr(model, option) for option in taken(type(model))}
+    plugins = {option: getattr(model, option) for option in plugin_fields(type(model))}
     return {f"by {option}": identity(plugin) for option, plugin in plugins.items()
             if isinstance(plugin, Plugin)}
 
@@ -72,7 +72,7 @@ def dense_key(experiment: Experiment) -> str:
             **start,
             **_named_by(train),
             "loss": _loss(experiment, with_teacher=False),
-            "engine": experiment.engine,
+            "kernels": experiment.kernels,
         }
     )
 

@@ -12,9 +12,10 @@ from pydantic import BaseModel
 from sdd_core.experiment.choice import DEFAULTS, usual_noise
 from sdd_core.experiment.experiment import Experiment, sections
 from sdd_core.experiment.train import Train
-from sdd_core.plugin.discovery import Plugins, Row
+from sdd_core.plugin.discovery import Plugins
 from sdd_core.plugin.kinds import DataSource, Plugin
-from sdd_core.plugin.options import taken
+from sdd_core.plugin.options import plugin_fields
+from sdd_core.plugin.registry import PluginRecord
 
 BROUGHT = {"model", "data"}
 """The kinds that may be named as `module:function` too."""
@@ -95,7 +96,7 @@ def _with_choices(
     definitions: dict[str, Any],
 ) -> None:
     """Say in a model's schema which plugins those of its options take that name one."""
-    for option, kind in taken(model).items():
+    for option, kind in plugin_fields(model).items():
         own = schema["properties"][option]
         about = {key: own.pop(key) for key in ("description", "default", "title") if key in own}
         default = model.model_fields[option].default
@@ -107,13 +108,13 @@ def _with_choices(
         }  # fmt: skip
 
 
-def _names(row: Row, plugins: Plugins) -> list[str]:
+def _names(row: PluginRecord, plugins: Plugins) -> list[str]:
     """How a plugin is named in a file: bare, unless another one has that name."""
     assert row.plugin is not None
     return list(dict.fromkeys((plugins.spelling(row.plugin), f"{row.distribution}:{row.name}")))
 
 
-def _table(row: Row, key: str, plugins: Plugins) -> dict[str, Any]:
+def _table(row: PluginRecord, key: str, plugins: Plugins) -> dict[str, Any]:
     plugin = row.plugin
     assert plugin is not None
     # What its options refer to is found within its own definition.

@@ -15,13 +15,13 @@ from sdd_core.experiment.choice import DEFAULTS, chosen
 from sdd_core.files.writing import DENSE_WEIGHTS, with_checksum
 from sdd_core.level.retraining import LARGEST_RATE
 from sdd_core.plugin.kinds import (
-    Decay,
     Frozen,
+    LearningRateSchedule,
     NonNegative,
     Optimizer,
     Positive,
 )
-from sdd_core.plugin.options import Takes
+from sdd_core.plugin.options import PluginRef
 
 
 class Train(Frozen):
@@ -30,7 +30,7 @@ class Train(Frozen):
     epochs: int = Field(default=60, ge=1, le=100_000, description="passes over the training set")
     batch_size: int = Field(default=128, ge=1, description="examples in a batch")
     lr: Positive = Field(default=0.1, le=LARGEST_RATE, description="learning rate at the start")
-    optimizer: Annotated[Optimizer, Takes("optimizer"), chosen("optimizer")] = Field(
+    optimizer: Annotated[Optimizer, PluginRef("optimizer"), chosen("optimizer")] = Field(
         default=DEFAULTS["optimizer"],
         validate_default=True,
         description="'sgd' with momentum, or another, as torch's AdamW",
@@ -49,7 +49,7 @@ class Train(Frozen):
         description="lambda in the penalty lambda sum |gamma| on the scales of batch "
         "normalisations (Liu et al., 2017, arXiv:1708.06519, eq. 1)",
     )
-    decay: Annotated[Decay, Takes("decay"), chosen("decay")] = Field(
+    decay: Annotated[LearningRateSchedule, PluginRef("decay"), chosen("decay")] = Field(
         default=DEFAULTS["decay"],
         validate_default=True,
         description="of the learning rate: drops at the milestones, or a half cosine to 0",

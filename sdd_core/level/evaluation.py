@@ -13,7 +13,7 @@ from torch.nn.functional import cross_entropy
 
 from sdd_core.data.dataset import Dataset
 from sdd_core.data.resident import normalise
-from sdd_core.errors import FAILURES, SddError, said
+from sdd_core.errors import FAILURES, SddError, format_error
 
 # Numbers in a batch of inputs: large enough to keep the device busy, small enough for activations.
 BATCH_NUMBERS = 1 << 22
@@ -119,11 +119,11 @@ def check_output(
                 raise SddError(
                     f"model {model!r} cannot train on one example, and with train.batch_size "
                     f"{batch_size} a batch of the {len(data.train)} of {data.name!r} has only "
-                    f"one; choose another size: {said(error)}"
+                    f"one; choose another size: {format_error(error)}"
                 ) from error
             raise SddError(
                 f"model {model!r} cannot take images of {data.name!r}, shape "
-                f"{list(data.input_shape)}: {said(error)}"
+                f"{list(data.input_shape)}: {format_error(error)}"
             ) from error
         if not isinstance(output, Tensor) or list(output.shape) != expected:
             got = list(output.shape) if isinstance(output, Tensor) else type(output).__name__
@@ -171,14 +171,14 @@ def _check_state(network: nn.Module, model: str) -> None:
             odd = [name for name, p in parameters.items() if not _same(before[name], p)]
     except FAILURES as error:
         raise SddError(f"model {model!r}: its state_dict cannot be saved and loaded: "
-                       f"{said(error)}") from error
+                       f"{format_error(error)}") from error
     if odd:
         raise SddError(f"model {model!r}: its state_dict does not give {odd[0]!r} back as it is; "
                        "levels are kept as a state_dict, whose hooks must change no parameter")
-    together: dict[int, list[str]] = {}
+    prune_ties: dict[int, list[str]] = {}
     for name, parameter in parameters.items():
-        together.setdefault(parameter.untyped_storage().data_ptr(), []).append(name)
-    for names in together.values():
+        prune_ties.setdefault(parameter.untyped_storage().data_ptr(), []).append(name)
+    for names in prune_ties.values():
         for other, name in combinations(names, 2):
             if torch.isin(_places(parameters[name]), _places(parameters[other])).any():
                 raise SddError(f"model {model!r}: {name!r} lies in the memory of {other!r}, and is "

@@ -86,10 +86,10 @@ class LevelView:
         dense: Mapping[str, Tensor] | None = None,
         unchanged: Mapping[str, Tensor] | None = None,
         lifted: bool = False,
-        aim: float | None = None,
+        target_density: float | None = None,
     ) -> None:
         self.level = level.index
-        self.aim = aim
+        self.target_density = target_density
         self.data = data
         self.device = device
         self.epochs = level.epochs

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from filelock import FileLock
 from pydantic import ValidationError
 
-from sdd_core.errors import FAILURES, SddError, said
+from sdd_core.errors import FAILURES, SddError, format_error
 from sdd_core.experiment.settings import first_error
 from sdd_core.installation import DISTRIBUTION, install_hint
 from sdd_core.output.notices import lenient, warn
@@ -130,8 +130,8 @@ class _Tracking:
                 method(*arguments)
         except FAILURES as error:
             self._listens = False
-            warn(f"tracker {label(self._tracker)!r} failed ({said(error)}) and hears no more of "
-                 "this run")
+            warn(f"tracker {label(self._tracker)!r} failed ({format_error(error)}) and hears no "
+                 "more of this run")
 
 
 def _plain(settings: Mapping[str, Any]) -> dict[str, Any]:

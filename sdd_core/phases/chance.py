@@ -18,7 +18,7 @@ import numpy as np
 
 from sdd_core.phases.curves import Array, below, falls_and_rises, ratio, smoothed
 
-CORRELATIONS = (0.0, 0.3, 0.5, 0.7, 0.8, 0.9)
+CORRELATIONS = (0.0, 0.3, 0.5, 0.7, 0.8, 0.9, 0.95)
 """Correlations between neighbouring levels for which limits are simulated."""
 
 LEAST_FAVOURABLE = (0.5, 0.7, 0.9)
@@ -51,16 +51,31 @@ def autoregressive(generator: np.random.Generator, shape: tuple[int, ...], rho: 
     return noise
 
 
-def correlation(values: Array) -> float:
-    """Return the correlation of neighbouring levels in what distinguishes the seeds.
+def correlation(samples: list[Array]) -> float:
+    """Return the correlation of neighbouring levels in what distinguishes the seeds of a sample.
 
-    values: `[seeds, levels]`. Returns 0 to 0.9.
+    samples: each `[seeds, levels]`. Returns 0 to 0.95, also where the seeds do not differ.
     """
-    residuals = values - values.mean(axis=0)
+    # Every level in units of its noise: the noisiest would decide alone.
+    units = [np.sqrt(pooled_variance(one)) for one in samples]
+    residuals = np.concatenate([ratio(one - one.mean(axis=0), unit)
+                                for one, unit in zip(samples, units, strict=True)])
     left, right = residuals[:, :-1], residuals[:, 1:]
     size = math.sqrt(float((left**2).sum() * (right**2).sum()))
     found = float((left * right).sum()) / size if size > 0 else CORRELATIONS[-1]
     return min(max(found, 0.0), CORRELATIONS[-1])
+
+
+def highest_likely_correlation(samples: list[Array]) -> float:
+    """Return the `correlation` that the samples show plus one and a half of its standard errors.
+
+    Few seeds tell little about it, and where it is taken to be lower than it is, differences pass
+    for more than chance.
+    """
+    found = correlation(samples)
+    freedom = sum(len(one) - 1 for one in samples) * (samples[0].shape[-1] - 1)
+    error = (1 - found**2) / math.sqrt(max(freedom, 1))
+    return min(found + 1.5 * error, CORRELATIONS[-1])
 
 
 def pooled_variance(values: Array) -> Array:
@@ -166,18 +181,23 @@ def _largest_t(seeds: tuple[int, ...], levels: int) -> tuple[float, ...]:
 
 def t_statistics(samples: list[Array]) -> Array:
     """Return the difference of the first sample's mean from zero, or from the second's, in
-    standard errors, `[..., levels]`. samples: each `[..., seeds, levels]`."""
+    standard errors, `[..., levels]`.
+
+    The variance is the largest of the pooled ones of a level and its two neighbours: where noise
+    is strong at a few levels, three seeds may agree at one of them by accident.
+
+    samples: each `[..., seeds, levels]`.
+    """
     means = [one.mean(axis=-2) for one in samples]
-    variance = sum(pooled_variance(one) / one.shape[-2] for one in samples)
+    variance = sum(_largest_nearby(pooled_variance(one)) / one.shape[-2] for one in samples)
     return ratio(means[0] - means[1] if len(means) > 1 else means[0], np.sqrt(variance))
 
 
 def largest_t(samples: list[Array]) -> float:
-    """Return the |t| that chance exceeds at any of the levels in 5 of 100 cases, under the
-    correlation that the samples show."""
-    residuals = np.concatenate([one - one.mean(axis=0) for one in samples])
+    """Return the |t| that chance exceeds at any of the levels in 5 of 100 cases, under the highest
+    correlation that the samples make likely."""
     limit = _largest_t(tuple(min(len(one), 20) for one in samples), samples[0].shape[-1])
-    return float(np.interp(correlation(residuals), CORRELATIONS, limit))
+    return float(np.interp(highest_likely_correlation(samples), CORRELATIONS, limit))
 
 
 def _draws(numbers: int) -> int:
@@ -192,6 +212,12 @@ def _windowed(values: Array) -> Array:
     first = np.maximum(levels - NEIGHBOURS, 0)
     last = np.minimum(levels + NEIGHBOURS + 1, len(levels))
     return np.maximum(sums[..., last] - sums[..., first], 0)
+
+
+def _largest_nearby(values: Array) -> Array:
+    """The largest value of each level and its two neighbours along the last axis."""
+    padded = np.pad(values, [(0, 0)] * (values.ndim - 1) + [(1, 1)], mode="edge")
+    return np.max([padded[..., :-2], values, padded[..., 2:]], axis=0)
 
 
 def _mean(values: Array, axis: int) -> Array:

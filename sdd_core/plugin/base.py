@@ -62,7 +62,8 @@ class Plugin(Frozen):
     """What all kinds have in common.
 
     kind, hook, title: what commands call the kind, the hook that returns its classes, and the title
-        of its page in the docs. The kind's own class sets them.
+        of its page in the docs. The kind's own class sets them. noun: what messages call a plugin
+        of it, where that is not `kind`.
     name: what users type and what records hold. Never renamed, never taken over.
     revision: raise it when the same options no longer give the same results: levels that an
         earlier revision made are then trained again instead of being reused.
@@ -74,6 +75,7 @@ class Plugin(Frozen):
     kind: ClassVar[str]
     hook: ClassVar[str]
     title: ClassVar[str]
+    noun: ClassVar[str] = ""
     name: ClassVar[str]
     revision: ClassVar[int] = 1
     source: ClassVar[str] = ""
@@ -91,9 +93,14 @@ class Plugin(Frozen):
         return {"name": name, **fields}
 
 
-def article(kind: str) -> str:
-    """A kind's name with its article: a pruner, an optimizer."""
-    return f"{'an' if kind[0] in 'aeiou' else 'a'} {kind}"
+def article(noun: str) -> str:
+    """Return a noun with its article: a pruner, an optimizer."""
+    return f"{'an' if noun[0] in 'aeiou' else 'a'} {noun}"
+
+
+def noun(plugin: Plugin | type[Plugin]) -> str:
+    """Return what messages call a plugin of this kind."""
+    return plugin.noun or plugin.kind
 
 
 def label(plugin: Plugin) -> str:

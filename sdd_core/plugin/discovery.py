@@ -4,26 +4,21 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass
+from collections.abc import Iterable
 from functools import cache
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import pluggy
-from pydantic import ValidationError
-from pydantic_core import InitErrorDetails, PydanticCustomError
 
-from sdd_core.errors import FAILURES, SddError, did_you_mean, said
+from sdd_core.errors import FAILURES, SddError, did_you_mean, format_error
 from sdd_core.installation import DISTRIBUTION
 from sdd_core.output.notices import warn
 from sdd_core.plugin import hookspecs
-from sdd_core.plugin.base import article
 from sdd_core.plugin.checks import incompatible, plugin_fault, read_title, refuse_wrappers
-from sdd_core.plugin.kinds import KINDS, Metric, Plugin
-from sdd_core.plugin.options import taken
+from sdd_core.plugin.kinds import KINDS, Plugin
+from sdd_core.plugin.registry import PluginRecord, Registry, Status
 
 GROUP = "sdd"
 BLOCK_VARIABLE = "SDD_NO_PLUGIN"
@@ -32,36 +27,13 @@ REGISTRATION_HOOKS = {kind.hook: name for name, kind in KINDS.items()}
 RECIPES = "sdd_recipes"
 
 
-Status = Literal["ok", "blocked", "incompatible", "failed"]
-
-
-@dataclass(frozen=True)
-class Row:
-    """A plugin as `sdd list-plugins` shows it.
-
-    entry_point: the name under which its distribution announces it.
-    status: 'ok', 'blocked' (by the user), 'incompatible' (made for other versions of the hooks)
-        or 'failed'; `reason` says why it is not 'ok'.
-    """
-
-    kind: str
-    name: str
-    description: str
-    distribution: str
-    version: str
-    entry_point: str
-    status: Status = "ok"
-    reason: str = ""
-    plugin: type[Plugin] | None = None
-
-
-class Plugins:
-    """The plugins that are there, by kind and name."""
+class Plugins(Registry):
+    """The installed plugins, each loaded and checked on its own; those that fail are kept apart."""
 
     def __init__(self, blocked: Iterable[str] = ()) -> None:
+        super().__init__()
         self.hooks = pluggy.PluginManager("sdd")
         self.hooks.add_hookspecs(hookspecs)
-        self.rows: list[Row] = []
         self.recipe_files: list[Path] = []
         self.blocked = tuple(sorted(blocked))
         self._blocked = set(self.blocked)
@@ -88,7 +60,7 @@ class Plugins:
             try:
                 module = entry_point.load()
             except FAILURES as error:
-                reason = f"import failed: {said(error)}"
+                reason = f"import failed: {format_error(error)}"
                 self._add("", entry_point.name, "", origin, "failed", reason)
                 continue
             self.register(module, *origin)
@@ -108,7 +80,7 @@ class Plugins:
         except Exception as error:  # PluginValidationError, and what a strange object may raise
             if self.hooks.has_plugin(identity):
                 self.hooks.unregister(name=identity)
-            self._add("", entry_point, "", origin, "failed", said(error))
+            self._add("", entry_point, "", origin, "failed", format_error(error))
             return
         implemented = {caller.name: caller for caller in self.hooks.get_hookcallers(module) or []}
         for hook in sorted(implemented.keys() & REGISTRATION_HOOKS.keys()):
@@ -130,7 +102,8 @@ class Plugins:
         try:
             classes = list(function())
         except FAILURES as error:
-            self._add(kind, origin[2], "", origin, "failed", f"{hook} failed: {said(error)}")
+            reason = f"{hook} failed: {format_error(error)}"
+            self._add(kind, origin[2], "", origin, "failed", reason)
             return
         for plugin in classes:
             fault = plugin_fault(plugin, kind)
@@ -142,16 +115,16 @@ class Plugins:
                 self._unused_blocks -= spellings
                 self._add(kind, name, _first_line(plugin), origin, "blocked", "blocked by the user")
             else:
-                taken = next(
+                first = next(
                     (r for r in self.rows if (r.kind, r.name, r.status) == (kind, name, "ok")), None
                 )
                 self._add(kind, name, _first_line(plugin), origin, plugin=plugin)
-                if taken:
+                if first:
                     reason = (
-                        f"the name {name!r} is taken by {taken.distribution}; "
+                        f"the name {name!r} is taken by {first.distribution}; "
                         f"ask for this one as {origin[0]}:{name}"
                     )
-                    self.rows[-1] = Row(
+                    self.rows[-1] = PluginRecord(
                         **{**self.rows[-1].__dict__, "status": "failed", "reason": reason}
                     )
 
@@ -159,7 +132,8 @@ class Plugins:
         try:
             files = [Path(file) for file in module.sdd_recipes()]
         except Exception as error:
-            self._add("recipe", origin[2], "", origin, "failed", f"{RECIPES} failed: {said(error)}")
+            reason = f"{RECIPES} failed: {format_error(error)}"
+            self._add("recipe", origin[2], "", origin, "failed", reason)
             return
         for file in files:
             try:
@@ -182,7 +156,7 @@ class Plugins:
         plugin: type[Plugin] | None = None,
     ) -> None:
         distribution, version, entry_point = origin
-        row = Row(
+        row = PluginRecord(
             kind, name, description, distribution, version, entry_point, status, reason, plugin
         )
         self.rows.append(row)
@@ -209,155 +183,6 @@ class Plugins:
                 hint = did_you_mean(name, known) or "`sdd list-plugins` lists them"
                 raise SddError(f"no plugin is called {name!r}, so none can be left out; {hint}")
 
-    def named(self, name: str) -> list[Row]:
-        """Rows that `name`, or `kind:name`, or `distribution:name` means, of any kind."""
-        return [row for row in self.rows if row.plugin and name in _spellings(row)]
-
-    def get(self, kind: str, name: str) -> type[Plugin]:
-        """The plugin class `name` of `kind`; `distribution:name` always works.
-
-        Two strangers with one name: the first in order of distribution has the bare name, and
-        only where this distribution's own plugins are not meant is it an error to use it.
-        Raises SddError: unknown (with the nearest names), blocked, failed or ambiguous.
-        """
-        name = name.removeprefix(f"{kind}:")
-        rows = [r for r in self.rows if r.kind == kind and r.plugin]
-        exact = [r for r in rows if f"{r.distribution}:{r.name}" == name]
-        bare = [r for r in rows if r.name == name]
-        if exact:
-            return exact[0].plugin  # type: ignore[return-value]
-        if len(bare) > 1 and bare[0].distribution != DISTRIBUTION:
-            choices = " or ".join(f"{r.distribution}:{r.name}" for r in bare)
-            raise SddError(f"{kind} {name!r} comes from {len(bare)} packages; say {choices}")
-        if bare:
-            return bare[0].plugin  # type: ignore[return-value]
-        why = next(
-            (f"; {r.name!r} of {r.distribution} is {r.status}: {r.reason}"
-             for r in self.rows
-             if r.status != "ok" and name in {r.name, r.entry_point, f"{r.distribution}:{r.name}"}),
-            "",
-        )
-        if not why:
-            # A plugin that was not loaded cannot say which names it would have had.
-            absent = [f"{r.distribution}:{r.entry_point} ({r.status})" for r in self.rows
-                      if r.status != "ok" and not r.kind]
-            why = f"; not loaded: {', '.join(absent)}" if absent else ""
-        names = sorted({r.name for r in rows})
-        alike = [one for one in names if one.lower() == name.lower()]
-        hint = did_you_mean(name, names) or f"there are: {', '.join(names)}"
-        if alike:
-            hint = f"did you mean {' or '.join(alike)}?"
-        if not names:
-            hint = "none is installed"
-        raise SddError(f"unknown {kind} {name!r}; {hint}{why}")
-
-    def find(self, kind: str, name: str) -> tuple[type[Plugin], dict[str, Any]]:
-        """The plugin class that a name stands for, and the option that follows a colon in it,
-        where the class has such a shorthand. Raises SddError as `get` does."""
-        prefix, _, rest = name.partition(":")
-        if rest and prefix in self.shorthands(kind):
-            plugin = self.get(kind, prefix)
-            return plugin, {str(plugin.shorthand): rest}
-        return self.get(kind, name), {}
-
-    def make(self, kind: str, value: Any) -> Plugin:
-        """The plugin that a name, or a table of its name and options, stands for.
-
-        Raises SddError as `get` does, ValueError for what is neither, and pydantic's
-        ValidationError for options that it does not take.
-        """
-        table = {"name": value} if isinstance(value, str) else value
-        if not isinstance(table, Mapping) or not isinstance(table.get("name"), str):
-            raise ValueError(f"expected {article(kind)}'s name, or a table with `name` and its "
-                             f"options{self._not_this(kind, value)}")
-        plugin, option = self.find(kind, table["name"])
-        options = {key: given for key, given in table.items() if key != "name"}
-        made = plugin.model_validate({**options, **option})
-        if (full := self.spelling(plugin)) != plugin.name:
-            made._full_name = full
-        return self.complete(made)
-
-    def _not_this(self, kind: str, value: Any) -> str:
-        """What was given in place of a plugin, where it is a class or an object, and the names
-        that come near."""
-        if isinstance(value, Mapping | list | tuple | int | float | None):
-            return ""
-        given = value if isinstance(value, type) else type(value)
-        got = f", got {'the class' if value is given else 'an object of'} {given.__name__}"
-        names = {name.lower(): name for name in self.names(kind)}
-        own = str(getattr(given, "name", given.__name__)).lower()
-        hint = f"did you mean {names[own]!r}?" if own in names else did_you_mean(own, names)
-        return f"{got}; {hint}" if hint else got
-
-    def complete(self, plugin: Plugin) -> Plugin:
-        """Return the plugin with those of its options that name plugins made; a table without a
-        name is about the default one. Raises ValidationError."""
-        made: dict[str, Plugin] = {}
-        for option, kind in taken(type(plugin)).items():
-            value, default = getattr(plugin, option), type(plugin).model_fields[option].default
-            if isinstance(value, Mapping) and isinstance(default, str):
-                value = {"name": default, **value}
-            if isinstance(value, str | Mapping):
-                with at(option, value):
-                    made[option] = self.make(kind, value)
-        return plugin.model_copy(update=made) if made else plugin
-
-    def shorthands(self, kind: str) -> set[str]:
-        """The names of the usable plugins of a kind that take an option after a colon."""
-        return {r.name for r in self.rows
-                if r.kind == kind and r.status == "ok" and r.plugin and r.plugin.shorthand}
-
-    def default_metrics(self) -> tuple[Metric, ...]:
-        """Every usable metric, built-in ones first; one that says so, or has an option without a
-        default, has to be asked for."""
-        classes = [r.plugin for r in self.rows if r.kind == "metric" and r.status == "ok"]
-        return tuple(
-            plugin()  # type: ignore[misc]
-            for plugin in classes
-            if plugin and plugin.default  # type: ignore[attr-defined]
-            and not any(info.is_required() for info in plugin.model_fields.values())
-        )
-
-    def names(self, kind: str) -> list[str]:
-        """Names of the usable plugins of a kind."""
-        return sorted({r.name for r in self.rows if r.kind == kind and r.status == "ok"})
-
-    def spelling(self, plugin: type[Plugin]) -> str:
-        """The name by which `get` finds a plugin class: its own, or, where that means another
-        one or several, with its distribution before it."""
-        same = [r for r in self.rows if r.plugin and (r.kind, r.name) == (plugin.kind, plugin.name)]
-        row = next((r for r in same if r.plugin is plugin), None)
-        if row is None or len(same) == 1 or (row.status, row.distribution) == ("ok", DISTRIBUTION):
-            return plugin.name
-        return f"{row.distribution}:{row.name}"
-
-    def origin(self, plugin: type[Plugin]) -> dict[str, str]:
-        """Distribution and version that a plugin class comes from, for records."""
-        row = next((r for r in self.rows if r.plugin is plugin), None)
-        if row is None:
-            return {"distribution": plugin.__module__, "version": "?"}
-        return {"distribution": row.distribution, "version": row.version}
-
-
-@contextmanager
-def at(option: str, value: Any) -> Iterator[None]:
-    """What is wrong with a plugin that is an option's value is wrong with that option."""
-    try:
-        yield
-    except (SddError, ValueError) as error:
-        wrong: Sequence[Any] = [{"loc": (), "msg": str(error)}]
-        if isinstance(error, ValidationError):
-            wrong = error.errors()
-        raise ValidationError.from_exception_data(option, [
-            InitErrorDetails(
-                type=PydanticCustomError(one.get("type", "value_error"), "{m}", {"m": one["msg"]}),
-                loc=(option, *one["loc"]),
-                input=one.get("input", value),
-            )
-            for one in wrong
-        ]) from None
-
-
 def load_plugins(blocked: tuple[str, ...] = ()) -> Plugins:
     """All installed plugins but those named in `blocked` or, separated by commas, in the
     environment variable SDD_NO_PLUGIN. Loaded once for each choice."""
@@ -382,10 +207,6 @@ def warn_of_problems(plugins: Plugins) -> None:
 def _load_order(entry_point: EntryPoint) -> tuple[bool, str, str]:
     distribution = entry_point.dist.name if entry_point.dist else "?"
     return distribution != DISTRIBUTION, distribution, entry_point.name
-
-
-def _spellings(row: Row) -> set[str]:
-    return {row.name, f"{row.kind}:{row.name}", f"{row.distribution}:{row.name}"}
 
 
 def _first_line(plugin: Any) -> str:

@@ -6,7 +6,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from sdd_core.data.dataset import Dataset
-from sdd_core.errors import FAILURES, SddError, said
+from sdd_core.errors import FAILURES, SddError, format_error
+from sdd_core.plugin.base import noun
 from sdd_core.plugin.kinds import Plugin, label
 from sdd_core.randomness import fork_random_state, seed_torch, stream_seed
 
@@ -28,7 +29,7 @@ class Guard:
         self._data, self._versions = data, _versions(data)
 
     @contextmanager
-    def asking(self, plugin: Plugin, *stream: str | int) -> Iterator[None]:
+    def isolated(self, plugin: Plugin, *stream: str | int) -> Iterator[None]:
         """While a plugin does its part.
 
         What it draws from torch's global generators depends on the seed and `stream` alone, and
@@ -37,22 +38,22 @@ class Guard:
         """
         with fork_random_state():
             seed_torch(stream_seed(self._seed, *stream))
-            with blaming(plugin):
+            with attribute_errors(plugin):
                 yield
         if self._data is not None and _versions(self._data) != self._versions:
-            raise DataChanged(f"{plugin.kind} {label(plugin)!r} changed the data set in place; "
+            raise DataChanged(f"{noun(plugin)} {label(plugin)!r} changed the data set in place; "
                               "it has to work on a copy of its tensors")
 
 
 @contextmanager
-def blaming(plugin: Plugin) -> Iterator[None]:
+def attribute_errors(plugin: Plugin) -> Iterator[None]:
     """Whatever goes wrong inside is this plugin's affair: an SddError, one line."""
     try:
         yield
     except SddError:
         raise
     except FAILURES as error:
-        raise SddError(f"{plugin.kind} {label(plugin)!r} failed: {said(error)}") from error
+        raise SddError(f"{noun(plugin)} {label(plugin)!r} failed: {format_error(error)}") from error
 
 
 def _versions(data: Dataset) -> list[int]:

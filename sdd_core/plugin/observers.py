@@ -7,7 +7,7 @@ from typing import Any
 
 import pluggy
 
-from sdd_core.errors import FAILURES, SddError, said
+from sdd_core.errors import FAILURES, SddError, format_error
 from sdd_core.output.notices import warn
 from sdd_core.plugin import hookspecs
 from sdd_core.randomness import fork_random_state
@@ -44,7 +44,7 @@ class Observers:
                 except FAILURES as error:
                     given = manager is not self._managers[0]
                     name = _name(implementation.plugin) if given else implementation.plugin_name
-                    warn(f"observer {name} failed in {hook}: {said(error)}")
+                    warn(f"observer {name} failed in {hook}: {format_error(error)}")
 
 
 def _name(observer: object) -> str:

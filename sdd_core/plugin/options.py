@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Takes:
+class PluginRef:
     """Marks an option that takes a plugin of a kind: its name, a table or the plugin itself, or
     else what `plain` is the type of.
 
@@ -58,11 +58,11 @@ def _brief(value: Any, info: SerializationInfo) -> Any:
     return table["name"] if usual else table
 
 
-def taken(model: type[BaseModel]) -> dict[str, str]:
+def plugin_fields(model: type[BaseModel]) -> dict[str, str]:
     """The options of a plugin, or of training, that take a plugin, and the kind each takes."""
     return {
         name: mark.kind
         for name, info in model.model_fields.items()
         for mark in info.metadata
-        if isinstance(mark, Takes)
+        if isinstance(mark, PluginRef)
     }

@@ -11,7 +11,7 @@ from torch import Tensor
 from sdd_core.errors import SddError
 from sdd_core.level.layers import Layout
 from sdd_core.level.masks import Masks, kept_and_size
-from sdd_core.plugin.isolation import blaming
+from sdd_core.plugin.isolation import attribute_errors
 from sdd_core.plugin.kinds import Scope, label
 from sdd_core.plugin.kinds.scope import Layer
 from sdd_core.pruning.selection import (
@@ -34,7 +34,7 @@ class Rules(NamedTuple):
     layouts: where outputs and inputs are in each weight; `[outputs, inputs, ...]` if not given.
     """
 
-    together: bool = False
+    prune_ties: bool = False
     keep_at_least: float | None = None
     layouts: Mapping[str, Layout] = {}
 
@@ -78,7 +78,7 @@ def to_sparsity(sparsity: float) -> Callable[[int, int], int]:
 def _prune(
     masks: Masks, scores: Masks, scope: Scope, rules: Rules, count: Callable[[int, int], int]
 ) -> dict[str, Tensor]:
-    check_together(scope, rules.together)
+    check_together(scope, rules.prune_ties)
     pruned = {name: mask.clone() for name, mask in masks.items()}
     layers = {
         name: Layer(kept_and_size(masks, [name])[0], tuple(masks[name].shape)) for name in scores
@@ -86,7 +86,7 @@ def _prune(
     for names, number in shares_of(scope, layers, count):
         free = [
             may_go(scores[name].flatten(), masks[name].flatten(),
-                   least(rules.keep_at_least, layers[name].size), rules.together)
+                   least(rules.keep_at_least, layers[name].size), rules.prune_ties)
             for name in names
         ]
         spare = sum(int(one.sum()) for one in free)
@@ -99,7 +99,7 @@ def _prune(
         positions = torch.cat(free).nonzero().squeeze(1)
         ranked = torch.cat([scores[name].flatten() for name in names])
         kept = torch.cat([masks[name].flatten() for name in names])
-        kept[positions[lowest(ranked[positions], number, rules.together)]] = False
+        kept[positions[lowest(ranked[positions], number, rules.prune_ties)]] = False
         for name, part in zip(names, kept.split([layers[n].size for n in names]), strict=True):
             pruned[name] = part.view(masks[name].shape)
     return pruned
@@ -123,9 +123,9 @@ def check_floor(
                        "(pruner.fraction, pruner.sparsity, levels)")
 
 
-def check_together(scope: Scope, together: bool) -> None:
+def check_together(scope: Scope, prune_ties: bool) -> None:
     """Raises SddError for a pruner of whole channels with a scope that would cut them."""
-    if together and scope.within is not None:
+    if prune_ties and scope.within is not None:
         raise SddError(f"scope {label(scope)!r} compares scores within each {scope.within}, which "
                        "cuts the whole channels that this pruner takes; choose 'global', 'layer' "
                        "or 'erk' for pruner.scope")
@@ -136,7 +136,7 @@ def shares_of(
 ) -> list[tuple[list[str], int]]:
     """Return the layers whose scores compete, and how many weights they lose between them. Raises
     SddError for a scope that is wrong."""
-    with blaming(scope):
+    with attribute_errors(scope):
         return checked_shares(scope, layers, scope.shares(dict(layers), count))
 
 

@@ -30,21 +30,21 @@ def least(keep_at_least: float | None, size: int) -> int:
     return keep_at_least if isinstance(keep_at_least, int) else share(keep_at_least, size)
 
 
-def lowest(scores: Tensor, count: int, together: bool) -> Tensor:
+def lowest(scores: Tensor, count: int, prune_ties: bool) -> Tensor:
     """Return positions of the `count` lowest scores; of equal ones the first, or, with `together`,
     all of them. Selection, not sorting: it must not take longer than an epoch on a network of many
     millions of weights."""
     if count == 0:
         return torch.empty(0, dtype=torch.int64)
     threshold = scores.kthvalue(count).values
-    if together:
+    if prune_ties:
         return (scores <= threshold).nonzero().squeeze(1)
     below = (scores < threshold).nonzero().squeeze(1)
     tied = (scores == threshold).nonzero().squeeze(1)
     return torch.cat([below, tied[: count - len(below)]])
 
 
-def may_go(scores: Tensor, kept: Tensor, floor: int, together: bool) -> Tensor:
+def may_go(scores: Tensor, kept: Tensor, floor: int, prune_ties: bool) -> Tensor:
     """Return `kept` without the weights that a layer never loses: those with the highest scores,
     `floor` of them; with `together` also what is equal to them.
 
@@ -57,7 +57,7 @@ def may_go(scores: Tensor, kept: Tensor, floor: int, together: bool) -> Tensor:
     free = torch.zeros_like(kept)
     if not spare:
         return free
-    if together:
+    if prune_ties:
         # A channel whose weights are all equal goes whole or stays whole.
         held = scores[positions].kthvalue(spare + 1).values
         free[positions[scores[positions] < held]] = True

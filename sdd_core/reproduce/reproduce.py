@@ -35,12 +35,12 @@ from sdd_core.report.curves import (
 from sdd_core.report.plot import groups_figure, write_beside, write_figure
 from sdd_core.reproduce.recipes import Figure, Recipe
 from sdd_core.runs.result import Result
-from sdd_core.sweeps import carry_out_plan, expand
+from sdd_core.sweeps import execute_plan, expand
 from sdd_core.sweeps.plan import Plan
 from sdd_core.sweeps.progress import duration
 from sdd_core.sweeps.scheduler import Progress
 from sdd_core.sweeps.settings import distinct
-from sdd_core.sweeps.work import Place
+from sdd_core.sweeps.work import RunOptions
 
 
 @dataclass(frozen=True)
@@ -160,7 +160,7 @@ def prepare(recipe: Recipe, scale: str, plugins: Plugins, on: str = "") -> Prepa
 
 
 def reproduce(
-    prepared: Prepared, *, executor: Executor, where: Place, progress: Progress
+    prepared: Prepared, *, executor: Executor, where: RunOptions, progress: Progress
 ) -> Reproduction:
     """Carry out a recipe's runs, or find them in the store.
 
@@ -169,7 +169,7 @@ def reproduce(
     """
     plan, began = prepared.plan, time.monotonic()
     before = len(plan.there(where.store))
-    failures, results = carry_out_plan(plan, executor, where, progress)
+    failures, results = execute_plan(plan, executor, where, progress)
     seconds = time.monotonic() - began
     levels = len(plan.there(where.store))
     by_name = {result.run: result for result in results}

@@ -13,7 +13,7 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from sdd_core.errors import SddError, said
+from sdd_core.errors import SddError, format_error
 from sdd_core.experiment.settings import parse_toml
 from sdd_core.files.writing import write_atomic
 from sdd_core.experiment.keys import FORMAT
@@ -149,7 +149,7 @@ def fault(error: ValueError | RecursionError) -> str:
     if isinstance(error, RecursionError):
         return "it is nested too deep"
     if not isinstance(error, ValidationError):
-        return said(error)
+        return format_error(error)
     first = error.errors()[0]
     where = ".".join(map(str, first["loc"]))
     return f"{where and where + ': '}{first['msg'][:1].lower()}{first['msg'][1:]}"

@@ -17,7 +17,7 @@ from typing import Annotated, Any
 
 from pydantic import AfterValidator, ConfigDict, Field, TypeAdapter, ValidationError
 
-from sdd_core.errors import said
+from sdd_core.errors import format_error
 from sdd_core.files.writing import SUMS, checksums
 from sdd_core.files.reading import (
     Damaged,
@@ -172,7 +172,7 @@ def read_epochs(folder: Path, row: Row, with_checksums: bool) -> tuple[dict[str,
         name = "epochs.jsonl"
         return tuple(one.model_dump() for one in parse_epochs(_checked(level, name, sums)))
     except (FileNotFoundError, Damaged) as error:
-        raise Damaged(f"{level / name} is missing or damaged ({said(error)}); `sdd resume "
+        raise Damaged(f"{level / name} is missing or damaged ({format_error(error)}); `sdd resume "
                       f"{folder}` makes it again") from None
 
 

@@ -24,7 +24,7 @@ from typing import Any
 from filelock import FileLock
 
 from sdd_core.experiment.applied_noise import applied_noise
-from sdd_core.errors import SddError, said
+from sdd_core.errors import SddError, format_error
 from sdd_core.experiment.experiment import Experiment, plugins_of
 from sdd_core.experiment.settings import parse_toml
 from sdd_core.files.writing import (
@@ -273,7 +273,7 @@ def open_run(folder: Path, plugins: Plugins, *, to_resume: bool = False) -> RunF
     except SddError:
         raise
     except Exception as error:  # of a plugin that is given what no run of ours holds
-        raise SddError(f"{file} cannot be read: {said(error)}") from None
+        raise SddError(f"{file} cannot be read: {format_error(error)}") from None
     return run
 
 

@@ -164,8 +164,8 @@ def forward(layer, net, room, memory, present, totals, tile, pixel):
     for first in range(0, layer.side, layer.rows):
         rows = min(layer.rows, layer.side - first)
         fill_inputs(layer, net, room, memory, present, first, rows, tile, pixel)
-        for row in range(0, rows, layer.together):
-            end = min(row + layer.together, rows)
+        for row in range(0, rows, layer.prune_ties):
+            end = min(row + layer.prune_ties, rows)
             convolve(layer, net, room, memory, first, row, end, tile, pixel)
         for channel in range(layer.outputs):
             totals[0, channel] += take(room.sums, 2 * channel, pixel)
@@ -269,8 +269,8 @@ def backward(layer, net, room, memory, present, gradients, totals, tile, pixel):
     for first in range(0, layer.side, layer.back_rows):
         rows = min(layer.back_rows, layer.side - first)
         fill_gradients(layer, net, room, memory, present, first, rows, tile, pixel)
-        for row in range(0, rows, layer.together):
-            end = min(row + layer.together, rows)
+        for row in range(0, rows, layer.prune_ties):
+            end = min(row + layer.prune_ties, rows)
             convolve_backward(layer, net, room, memory, first, row, end, tile, pixel)
         if layer.first and layer.activation >= 0:
             settle(net.activations[layer.activation], net, room, totals, pixel)

@@ -221,7 +221,7 @@ class Layout:
         down, right = down - mask.shape[2] // 2, right - mask.shape[3] // 2
 
         layer.rows, layer.back_rows = min(size, STRIP // stride), min(size, STRIP)
-        layer.together = layer.back_rows if len(rows) > MANY else 1
+        layer.prune_ties = layer.back_rows if len(rows) > MANY else 1
         layer.lines, layer.line = stride * (layer.rows - 1) + 3, stride * size + 2
         layer.back_lines, layer.back_line = layer.back_rows + 2, size + 2
         area = layer.lines * layer.line

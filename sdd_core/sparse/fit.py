@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 from sdd_core.data.dataset import Dataset
-from sdd_core.data.resident import Resident
+from sdd_core.data.resident import DeviceDataset
 from sdd_core.data.split import Split
 from sdd_core.experiment.train import Train
 from sdd_core.sparse import kernels
@@ -21,7 +21,7 @@ from sdd_core.sparse.mlp import aligned
 from sdd_core.sparse.plan import Plan
 from sdd_core.sparse.vector import Tile
 from sdd_core.training.costs import KernelCosts
-from sdd_core.training.dense_trainer import FlatTrainer
+from sdd_core.training.dense_trainer import DenseTrainer
 
 EXAMPLES = 128
 
@@ -95,8 +95,9 @@ def _general(repeats: int) -> tuple[float, float]:
 def _general_step(network: nn.Module, shape: tuple[int, ...]) -> Callable[[], object]:
     images, labels = torch.randn(EXAMPLES, *shape), torch.arange(EXAMPLES) % 10
     split = Split(images, labels)
-    resident = Resident(Dataset("random", split, split, 10), torch.device("cpu"), augment=False)
-    trainer = FlatTrainer(network, {}, resident, Train.model_validate({"batch_size": EXAMPLES}))
+    data = Dataset("random", split, split, 10)
+    resident = DeviceDataset(data, torch.device("cpu"), augment=False)
+    trainer = DenseTrainer(network, {}, resident, Train.model_validate({"batch_size": EXAMPLES}))
     order, rates = torch.arange(EXAMPLES), np.zeros(1)
     return lambda: trainer.steps(order, None, 0, rates)
 

@@ -17,9 +17,9 @@ from sdd_core.runs.result import Result
 from sdd_core.runs.run_folder import RunFolder
 from sdd_core.sweeps.plan import Plan
 from sdd_core.sweeps.progress import Silent
-from sdd_core.sweeps.scheduler import Progress, carry_out_all
+from sdd_core.sweeps.scheduler import Progress, execute_all
 from sdd_core.sweeps.settings import expand
-from sdd_core.sweeps.work import Place
+from sdd_core.sweeps.work import RunOptions
 
 __all__ = ["SweepError", "carry_out_plan", "expand", "make_executor", "sweep"]
 
@@ -82,10 +82,10 @@ def sweep(
     if workers is not None:
         executor = _checked(type(executor), {**dict(executor), "workers": workers})
     root = Path(data_root).absolute() if data_root is not None else None
-    place = Place(Path(store).absolute(), root, device, checkpoint_minutes, plugins.blocked,
+    place = RunOptions(Path(store).absolute(), root, device, checkpoint_minutes, plugins.blocked,
                   tuple(make_trackers(trackers, plugins)))
     plan = Plan.of(expand(read, plugins))
-    failures, results = carry_out_plan(plan, executor, place, Silent())
+    failures, results = execute_plan(plan, executor, place, Silent())
     if failures:
         raise SweepError(failures, results)
     return results
@@ -105,8 +105,8 @@ def _checked(kind: type[Executor], options: Mapping[str, Any]) -> Executor:
         raise SddError(f"executor.{first_error(error)}") from None
 
 
-def carry_out_plan(
-    plan: Plan, executor: Executor, place: Place, progress: Progress
+def execute_plan(
+    plan: Plan, executor: Executor, place: RunOptions, progress: Progress
 ) -> tuple[dict[str, str], list[Result]]:
     """Carry out a plan's runs; the reasons of those that failed by name, and the others' results.
 
@@ -114,6 +114,6 @@ def carry_out_plan(
     """
     runs = [RunFolder.of(experiment, place.store) for experiment in plan.experiments]
     pool = executor.open(len(runs))
-    failed = carry_out_all(plan, pool, place, progress)
+    failed = execute_all(plan, pool, place, progress)
     failures = {plan.names[run]: reason for run, reason in sorted(failed.items())}
     return failures, [run.result() for position, run in enumerate(runs) if position not in failed]

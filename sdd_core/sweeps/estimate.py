@@ -17,7 +17,7 @@ import numpy as np
 from sdd_core.errors import FAILURES
 from sdd_core.experiment.experiment import Experiment
 from sdd_core.experiment.keys import digest
-from sdd_core.plugin.kinds import Sparsities
+from sdd_core.plugin.kinds import SparsitySchedule
 from sdd_core.sweeps.plan import Plan
 
 ENOUGH = 4
@@ -125,7 +125,7 @@ def _kind(experiment: Experiment) -> str:
     train = experiment.train
     return digest([
         experiment.data.model_dump(mode="json"), experiment.model.model_dump(mode="json"),
-        train.epochs, train.batch_size, experiment.engine,
+        train.epochs, train.batch_size, experiment.kernels,
     ])  # fmt: skip
 
 
@@ -135,7 +135,7 @@ def _density(experiment: Experiment, level: int) -> float:
     if level == 0:
         return 1.0
     with suppress(*FAILURES):  # a plugin's mistake is told by its run
-        if isinstance(given, Sparsities):
+        if isinstance(given, SparsitySchedule):
             return 1.0 - float(given.sparsity(level))
     if isinstance(given, tuple):
         return 1.0 - given[level - 1]

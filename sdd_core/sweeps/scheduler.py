@@ -6,11 +6,11 @@ from collections.abc import Iterable
 from concurrent.futures import FIRST_COMPLETED, Executor, Future, wait
 from typing import Protocol
 
-from sdd_core.errors import SddError, said
+from sdd_core.errors import SddError, format_error
 from sdd_core.files.writing import level_is_whole
 from sdd_core.plugin.kinds import Schedule
 from sdd_core.sweeps.plan import Plan, Task
-from sdd_core.sweeps.work import Place, carry_out
+from sdd_core.sweeps.work import RunOptions, execute
 
 # Seconds between two looks at the store, which is how progress is known wherever workers are.
 LOOK = 0.5
@@ -26,7 +26,9 @@ class Progress(Protocol):
         """A run is done, or it failed for a reason."""
 
 
-def carry_out_all(plan: Plan, pool: Executor, place: Place, progress: Progress) -> dict[int, str]:
+def execute_all(
+    plan: Plan, pool: Executor, place: RunOptions, progress: Progress
+) -> dict[int, str]:
     """Carry out all tasks; returns the runs that failed and the reason of each, in one line.
 
     A task that fails takes with it only the runs that need its levels. On an interruption the
@@ -47,7 +49,7 @@ def carry_out_all(plan: Plan, pool: Executor, place: Place, progress: Progress) 
                 if one.retrain not in schedules:
                     schedules.append(one.retrain)
             work = (plan.experiments[task.run], task.levels, schedules, place)
-            running[pool.submit(carry_out, *work)] = position
+            running[pool.submit(execute, *work)] = position
 
     try:
         begin(plan.children[None])
@@ -58,7 +60,7 @@ def carry_out_all(plan: Plan, pool: Executor, place: Place, progress: Progress) 
                 position = running.pop(future)
                 task = plan.tasks[position]
                 error = future.exception()
-                reason = said(error) if error else future.result()
+                reason = format_error(error) if error else future.result()
                 if reason is None:
                     begin(plan.children[position])
                 ended = [task.run] if task.levels is None else []
@@ -73,7 +75,7 @@ def carry_out_all(plan: Plan, pool: Executor, place: Place, progress: Progress) 
     return failed
 
 
-def _is_done(task: Task, place: Place) -> bool:
+def _is_done(task: Task, place: RunOptions) -> bool:
     """Whether a task need not be begun. A run always is: it has more to do than its levels."""
     if task.levels is None:
         return False

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from sdd_core.engine import run, train_levels
-from sdd_core.errors import said
+from sdd_core.errors import format_error
 from sdd_core.experiment.experiment import Experiment
 from sdd_core.observers.tracking import tracking
 from sdd_core.plugin.discovery import load_plugins
@@ -16,7 +16,7 @@ from sdd_core.plugin.kinds import Schedule, Tracker
 
 
 @dataclass(frozen=True)
-class Place:
+class RunOptions:
     """Where and how a sweep is carried out, which does not change its results.
 
     blocked: plugins that are left out. trackers: are told of each run by the worker that carries
@@ -31,8 +31,8 @@ class Place:
     trackers: tuple[Tracker, ...] = ()
 
 
-def carry_out(
-    experiment: Experiment, levels: int | None, schedules: Sequence[Schedule], place: Place
+def execute(
+    experiment: Experiment, levels: int | None, schedules: Sequence[Schedule], place: RunOptions
 ) -> str | None:
     """Train an experiment's levels, up to `levels`, for runs with these schedules, or carry out
     its whole run (None).
@@ -55,5 +55,5 @@ def carry_out(
             shared = experiment.model_copy(update={"levels": levels})
             train_levels(shared, schedules=schedules, **where)
     except Exception as error:
-        return said(error)
+        return format_error(error)
     return None

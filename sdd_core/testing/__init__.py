@@ -21,9 +21,9 @@ from typing import Any
 from sdd_core.plugin.kinds import (
     Ablation,
     DataSource,
-    Decay,
     Executor,
     LabelNoise,
+    LearningRateSchedule,
     Loss,
     Metric,
     Model,
@@ -32,7 +32,7 @@ from sdd_core.plugin.kinds import (
     Pruner,
     Schedule,
     Scope,
-    Sparsities,
+    SparsitySchedule,
     Tracker,
 )
 from sdd_core.testing import observer, options
@@ -89,7 +89,7 @@ def check_pruner(plugin: type[Pruner] | Pruner) -> None:
 def check_schedule(plugin: type[Schedule] | Schedule) -> None:
     """Certify a retraining schedule: its steps, and that an interrupted run goes on bit for bit.
     Raises Fault."""
-    _carry_out(checks(plugin, "schedule"))
+    _carry_out(checks(plugin, "retrain"))
 
 
 def check_metric(plugin: type[Metric] | Metric) -> None:
@@ -142,7 +142,7 @@ def check_optimizer(plugin: type[Optimizer] | Optimizer) -> None:
     _carry_out(checks(plugin, "optimizer"))
 
 
-def check_decay(plugin: type[Decay] | Decay) -> None:
+def check_decay(plugin: type[LearningRateSchedule] | LearningRateSchedule) -> None:
     """Certify a learning-rate schedule: a factor for every step. Raises Fault."""
     _carry_out(checks(plugin, "decay"))
 
@@ -152,7 +152,7 @@ def check_scope(plugin: type[Scope] | Scope) -> None:
     _carry_out(checks(plugin, "scope"))
 
 
-def check_sparsity(plugin: type[Sparsities] | Sparsities) -> None:
+def check_sparsity(plugin: type[SparsitySchedule] | SparsitySchedule) -> None:
     """Certify the sparsities of levels: between 0 and 1, and growing. Raises Fault."""
     _carry_out(checks(plugin, "sparsity"))
 

@@ -9,9 +9,9 @@ from typing import Any
 from sdd_core.errors import SddError
 from sdd_core.level.retraining import Dense, Retraining
 from sdd_core.pruning import prune
-from sdd_core.testing.call import Check, ask, ask_twice, fault, same, unchanged
+from sdd_core.testing.call import Check, call, call_twice, fault, same, unchanged
 from sdd_core.testing.fixtures import TinySchedule, contents, levels, make_level, view_of
-from sdd_core.testing.schedule import (
+from sdd_core.testing.retrain import (
     check_retraining,
     copy_of,
     dense_trainings,
@@ -29,7 +29,7 @@ def checks(plugin: Any) -> list[Check]:
 def masks(plugin: Any) -> None:
     """It gives masks of the right names and shapes, with exempt layers as they were"""
     for level in levels().values():
-        found = ask_twice(plugin, "masks", partial(lambda one: (view_of(one, EXEMPT),), level))
+        found = call_twice(plugin, "masks", partial(lambda one: (view_of(one, EXEMPT),), level))
         try:
             found = prune.check_masks(found, level.masks, plugin.name)
         except SddError as error:
@@ -43,7 +43,7 @@ def steps(plugin: Any) -> None:
     for level in (1, 3):
         for dense in dense_trainings():
             given = partial(lambda one, level: (copy_of(one), _usual(one), level), dense, level)
-            found = ask_twice(plugin, "retraining", given)
+            found = call_twice(plugin, "retraining", given)
             check_retraining(plugin, found, dense)
 
 
@@ -51,11 +51,11 @@ def hands_off(plugin: Any) -> None:
     """It changes nothing of what it sees"""
     view = view_of(make_level(0.5, 1))
     before = contents(view)
-    ask(plugin, "masks", view)
+    call(plugin, "masks", view)
     for what, after in contents(view).items():
         unchanged(plugin, "masks", what, before[what], after)
     dense, usual = dense_trainings()[0], _usual(dense_trainings()[0])
-    ask(plugin, "retraining", dense, usual, 1)
+    call(plugin, "retraining", dense, usual, 1)
     unchanged(plugin, "retraining", "the dense training", dense_trainings()[0], dense)
     unchanged(plugin, "retraining", "the schedule's retraining", _usual(dense), usual)
 

@@ -15,7 +15,8 @@ import torch
 from pydantic import ValidationError
 from torch import Tensor
 
-from sdd_core.errors import FAILURES, said
+from sdd_core.errors import FAILURES, format_error
+from sdd_core.plugin.base import noun
 from sdd_core.plugin.kinds import KINDS, Plugin, label
 from sdd_core.randomness import fork_random_state
 
@@ -46,7 +47,7 @@ class Check:
 def fault(plugin: Plugin | type[Plugin], what: str) -> Fault:
     """The fault of a plugin."""
     name = label(plugin) if isinstance(plugin, Plugin) else getattr(plugin, "name", plugin.__name__)
-    return Fault(f"{plugin.kind} {name!r}: {' '.join(what.split())}")
+    return Fault(f"{noun(plugin)} {name!r}: {' '.join(what.split())}")
 
 
 def instance(plugin: Any, kind: str | None = None) -> Any:
@@ -81,7 +82,7 @@ def with_options(plugin: Any, **options: Any) -> Any:
     return type(plugin).model_validate(given | options)
 
 
-def ask(plugin: Any, method: str, *arguments: Any, own: tuple[str, ...] = ()) -> Any:
+def call(plugin: Any, method: str, *arguments: Any, own: tuple[str, ...] = ()) -> Any:
     """What a method of the plugin answers. `own`: whose global generators it may draw from.
 
     Raises Fault: it raises, draws from a global generator, or reads a pickle.
@@ -103,22 +104,22 @@ def _answer(plugin: Any, method: str, arguments: tuple[Any, ...]) -> Any:
         with _unpickling() as read:
             answer = getattr(plugin, method)(*arguments)
     except FAILURES as error:
-        raise fault(plugin, f"{method}() raised {said(error)}") from error
+        raise fault(plugin, f"{method}() raised {format_error(error)}") from error
     if read:
         raise fault(plugin, f"{method}() reads a pickle (of {read[0]}), which runs what code it "
                             "names; store numbers as safetensors, .npy or JSON")
     return answer
 
 
-def ask_twice(plugin: Any, method: str, arguments: Callable[[], tuple[Any, ...]]) -> Any:
+def call_twice(plugin: Any, method: str, arguments: Callable[[], tuple[Any, ...]]) -> Any:
     """What a method answers to fresh arguments, whatever the state of global generators.
 
-    Raises Fault: as `ask` does, or two instances with equal options do not answer the same.
+    Raises Fault: as `call` does, or two instances with equal options do not answer the same.
     """
     answers = []
     for seed in (1, 2):
         with global_seed(seed):
-            answers.append(ask(again(plugin), method, *arguments()))
+            answers.append(call(again(plugin), method, *arguments()))
     if not same(*answers):
         raise fault(plugin, f"{method}() answers differently when it is asked again; let it depend "
                             "on its options and arguments alone")

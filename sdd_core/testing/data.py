@@ -10,7 +10,7 @@ import torch
 
 from sdd_core.data.dataset import Dataset
 from sdd_core.errors import SddError
-from sdd_core.testing.call import Check, again, ask, fault, global_seed, same
+from sdd_core.testing.call import Check, again, call, fault, global_seed, same
 
 
 def checks(plugin: Any, root: Path | None = None) -> list[Check]:
@@ -19,7 +19,7 @@ def checks(plugin: Any, root: Path | None = None) -> list[Check]:
     @cache
     def load(time: int) -> Dataset:
         with global_seed(time):
-            found = ask(again(plugin), "load", root)
+            found = call(again(plugin), "load", root)
         if not isinstance(found, Dataset):
             raise fault(plugin, f"load() returned {type(found).__name__}; expected a Dataset")
         return found

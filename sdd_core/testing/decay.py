@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from sdd_core.errors import SddError
-from sdd_core.testing.call import Check, ask, ask_twice, fault
+from sdd_core.testing.call import Check, call, call_twice, fault
 from sdd_core.training.learning_rates import checked_factors
 
 STEPS = (1, 2, 7, 480)
@@ -19,7 +19,7 @@ def checks(plugin: Any) -> list[Check]:
 def factors(plugin: Any) -> None:
     """A factor of 0 or more for every step of a training, however long; not all of them 0"""
     for steps in STEPS:
-        found = ask(plugin, "factors", steps)
+        found = call(plugin, "factors", steps)
         try:
             checked_factors(plugin, steps, found)
         except SddError as error:
@@ -30,4 +30,4 @@ def factors(plugin: Any) -> None:
 
 def deterministic(plugin: Any) -> None:
     """Equal trainings have equal factors"""
-    ask_twice(plugin, "factors", lambda: (STEPS[-1],))
+    call_twice(plugin, "factors", lambda: (STEPS[-1],))

@@ -100,7 +100,7 @@ def tiny_run(store: Path, observers: tuple[Any, ...] = (), **parts: Any) -> Resu
         "train": {"epochs": 2, "batch_size": 48, "lr": 0.05},
         "levels": 2,
         "metrics": (),
-        "engine": "reference",
+        "kernels": "none",
     }
     return run(
         Experiment.make(settings | parts), store=store, plugins=Plugins(), observers=observers,
@@ -148,14 +148,14 @@ def view_of(
     level: Level,
     exempt: tuple[str, ...] = (),
     device: torch.device | None = None,
-    aim: float | None = None,
+    target_density: float | None = None,
 ) -> LevelView:
     """What a plugin sees of a level of the tiny network. aim: what a pruner is asked for."""
     return LevelView(
         level,
         before=make_level(0.9, 99).state if level.index else None,
         dense=make_level().state,
-        aim=aim,
+        target_density=target_density,
         initial=_network().state_dict(),
         build=_network,
         trainable=[name for name, _ in _network().named_parameters()],

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from sdd_core.testing.call import Check, ask, ask_twice, fault, unchanged
+from sdd_core.testing.call import Check, call, call_twice, fault, unchanged
 
 SCALES = (1.0, 30.0)
 """Of logits: as they are at first, and of a network that is sure of itself."""
@@ -53,18 +53,18 @@ def mean(plugin: Any) -> None:
 def hands_off(plugin: Any) -> None:
     """It changes neither logits nor labels nor the teacher's logits"""
     given, before = _batch(plugin), _batch(plugin)
-    ask(plugin, "loss", *given)
+    call(plugin, "loss", *given)
     for what, old, new in zip(("logits", "labels", "teacher"), before, given, strict=True):
         unchanged(plugin, "loss", what, old, new)
 
 
 def deterministic(plugin: Any) -> None:
     """Equal batches have equal losses"""
-    ask_twice(plugin, "loss", lambda: _batch(plugin))
+    call_twice(plugin, "loss", lambda: _batch(plugin))
 
 
 def _value(plugin: Any, *batch: Tensor | None) -> Tensor:
-    found = ask(plugin, "loss", *batch)
+    found = call(plugin, "loss", *batch)
     if not isinstance(found, Tensor) or found.dim() != 0:
         got = list(found.shape) if isinstance(found, Tensor) else type(found).__name__
         raise fault(plugin, f"loss() returned {got}; expected a tensor without dimensions")

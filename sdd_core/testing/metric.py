@@ -11,7 +11,7 @@ from typing import Any
 from torch import Tensor
 
 from sdd_core.runs.run_folder import plain
-from sdd_core.testing.call import Check, ask, ask_twice, fault, unchanged
+from sdd_core.testing.call import Check, call, call_twice, fault, unchanged
 from sdd_core.testing.fixtures import contents, devices, levels, make_level, view_of
 
 
@@ -25,7 +25,7 @@ def values(plugin: Any) -> None:
     for device in devices():
         usual: set[str] | None = None
         for which, level in levels().items():
-            found = ask(plugin, "measure", view_of(level, device=device))
+            found = call(plugin, "measure", view_of(level, device=device))
             _check_values(plugin, found, which)
             usual = set(found) if usual is None else usual
             for odd in sorted(usual ^ set(found)):
@@ -51,7 +51,7 @@ def hands_off(plugin: Any) -> None:
     """It changes nothing of what it sees: weights, masks, data"""
     view = view_of(make_level(0.5, 1))
     before = contents(view)
-    ask(plugin, "measure", view)
+    call(plugin, "measure", view)
     for what, after in contents(view).items():
         unchanged(plugin, "measure", what, before[what], after)
 
@@ -59,7 +59,7 @@ def hands_off(plugin: Any) -> None:
 def determinism(plugin: Any) -> None:
     """Equal levels have equal values, and it draws from level.generator alone"""
     for level in (make_level(), make_level(0.5, 1)):
-        ask_twice(plugin, "measure", partial(lambda one: (view_of(one),), level))
+        call_twice(plugin, "measure", partial(lambda one: (view_of(one),), level))
 
 
 def _finite(value: Any) -> bool:

@@ -9,9 +9,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
-from sdd_core.errors import FAILURES, SddError, said
+from sdd_core.errors import FAILURES, SddError, format_error
 from sdd_core.level import masks as masking
-from sdd_core.testing.call import Check, Fault, again, ask, fault, global_seed, same
+from sdd_core.testing.call import Check, Fault, again, call, fault, global_seed, same
 
 SHAPES = ((3, 32, 32), (1, 28, 28), (1, 8, 8), (3, 64, 64), (20,))
 """What examples may look like; a model has to take at least one of them."""
@@ -67,7 +67,7 @@ class _Fitting:
     def _build(self, seed: int, shape: tuple[int, ...], elsewhere: int = 0) -> nn.Module:
         with global_seed(seed + elsewhere):
             torch.manual_seed(seed)
-            network = ask(again(self.plugin), "build", shape, self.num_classes, own=("torch's",))
+            network = call(again(self.plugin), "build", shape, self.num_classes, own=("torch's",))
         if not isinstance(network, nn.Module):
             raise fault(self.plugin, f"build() returned {type(network).__name__}; expected a "
                                      "torch.nn.Module")
@@ -115,7 +115,7 @@ def prunable(plugin: Any, fitting: _Fitting) -> None:
     """It has layers to prune, and exempts some that it has, not all of them"""
     try:
         weights = masking.prunable_weights(fitting.network)
-        masking.exempt_weights(weights, ask(plugin, "exempt"))
+        masking.exempt_weights(weights, call(plugin, "exempt"))
     except SddError as error:
         raise fault(plugin, str(error).replace("pruner.exempt", "exempt()")) from error
 
@@ -128,7 +128,7 @@ def trains(plugin: Any, fitting: _Fitting) -> None:
             outputs = network(fitting.inputs(4))
             cross_entropy(outputs, torch.arange(4) % fitting.num_classes).backward()
         except FAILURES as error:
-            raise fault(plugin, f"cannot be trained: {said(error)}") from error
+            raise fault(plugin, f"cannot be trained: {format_error(error)}") from error
     for name, weight in masking.prunable_weights(network).items():
         if weight.grad is None:
             raise fault(plugin, f"no gradient reaches {name!r}; leave out layers that are not used")

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from sdd_core.data.dataset import Dataset
 from sdd_core.randomness import generator
-from sdd_core.testing.call import Check, ask, ask_twice, fault, same, unchanged, with_options
+from sdd_core.testing.call import Check, call, call_twice, fault, same, unchanged, with_options
 from sdd_core.testing.fixtures import TinyData
 
 
@@ -22,7 +22,7 @@ def checks(plugin: Any) -> list[Check]:
 def labels(plugin: Any) -> None:
     """It gives one label of an existing class, int64, for each example"""
     data = _data()
-    found = ask(plugin, "corrupt", *_arguments(data))
+    found = call(plugin, "corrupt", *_arguments(data))
     count = len(data.train)
     if not isinstance(found, Tensor) or found.dtype != torch.int64 or found.shape != (count,):
         got = f"{found.dtype} {list(found.shape)}" if isinstance(found, Tensor) else type(
@@ -37,14 +37,14 @@ def labels(plugin: Any) -> None:
 
 def reproducible(plugin: Any) -> None:
     """Equal generators give equal labels: they are the only source of randomness"""
-    ask_twice(plugin, "corrupt", lambda: _arguments(_data()))
+    call_twice(plugin, "corrupt", lambda: _arguments(_data()))
 
 
 def hands_off(plugin: Any) -> None:
     """It changes neither the true labels nor the test labels nor the images"""
     data = _data()
     given, _, draw = _arguments(data)
-    found = ask(plugin, "corrupt", given, data, draw)
+    found = call(plugin, "corrupt", given, data, draw)
     clean = _data()
     unchanged(plugin, "corrupt", "the true labels", clean.train.labels, given)
     for split in ("train", "test"):
@@ -59,9 +59,9 @@ def rate(plugin: Any) -> None:
     """Rate 0 changes no label, and no rate changes more than its share"""
     data = _data()
     none = with_options(plugin, rate=0.0)
-    if not same(ask(none, "corrupt", *_arguments(data)), data.train.labels):
+    if not same(call(none, "corrupt", *_arguments(data)), data.train.labels):
         raise fault(plugin, "changes labels at rate 0")
-    wrong = int((ask(plugin, "corrupt", *_arguments(data)) != data.train.labels).sum())
+    wrong = int((call(plugin, "corrupt", *_arguments(data)) != data.train.labels).sum())
     count, share = len(data.train), float(plugin.rate)
     # A label may be drawn for each example apart: then the number varies, by four deviations.
     most = share * count + data.num_classes + 4 * math.sqrt(share * (1 - share) * count)

@@ -11,7 +11,7 @@ import pluggy
 
 from sdd_core.plugin import hookspecs
 from sdd_core.plugin.markers import hookimpl
-from sdd_core.testing.call import Check, Fault, ask, global_seed
+from sdd_core.testing.call import Check, Fault, call, global_seed
 from sdd_core.testing.fixtures import tiny_run
 
 
@@ -46,7 +46,7 @@ def listens(observer: object) -> None:
             for implementation in getattr(manager.hook, hook).get_hookimpls():
                 wanted = {name: arguments[name] for name in implementation.argnames}
                 with global_seed(1):
-                    ask(_Named(observer, implementation.function), hook, *wanted.values())
+                    call(_Named(observer, implementation.function), hook, *wanted.values())
 
 
 class _Named:

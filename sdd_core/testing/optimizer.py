@@ -7,8 +7,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from sdd_core.errors import FAILURES, said
-from sdd_core.testing.call import Check, again, ask, fault
+from sdd_core.errors import FAILURES, format_error
+from sdd_core.testing.call import Check, again, call, fault
 from sdd_core.training.dense_trainer import memory_of, restore_memory
 
 RATE = 0.01
@@ -75,7 +75,7 @@ def _train(
     memory: Any = None,
 ) -> torch.optim.Optimizer:
     """Take a step for each row of gradients, as the engine does."""
-    optimizer = ask(again(plugin), "make", weights, RATE, weight_decay)
+    optimizer = call(again(plugin), "make", weights, RATE, weight_decay)
     if not isinstance(optimizer, torch.optim.Optimizer) or len(optimizer.param_groups) != 1 or [
         id(one) for one in optimizer.param_groups[0]["params"]
     ] != [id(weights)]:
@@ -89,7 +89,7 @@ def _train(
         try:
             optimizer.step()
         except FAILURES as error:
-            raise fault(plugin, f"step() raised {said(error)}") from error
+            raise fault(plugin, f"step() raised {format_error(error)}") from error
     return optimizer
 
 

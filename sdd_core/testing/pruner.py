@@ -19,7 +19,7 @@ from sdd_core.level.level import Level, LevelView
 from sdd_core.plugin.discovery import load_plugins
 from sdd_core.plugin.kinds import Scope
 from sdd_core.pruning import prune
-from sdd_core.testing.call import Check, ask, ask_twice, fault, same, unchanged, with_options
+from sdd_core.testing.call import Check, call, call_twice, fault, same, unchanged, with_options
 from sdd_core.testing.fixtures import contents, devices, levels, make_level, tiny_run, view_of
 
 EXEMPT = ("6.weight",)
@@ -29,7 +29,7 @@ FRACTION = 0.6
 def checks(plugin: Any) -> list[Check]:
     """The checks of a pruner."""
     asked = [scores, precision, hands_off, determinism, any_depth]
-    if not plugin.together:  # where whole channels go at once, no count is exact
+    if not plugin.prune_ties:  # where whole channels go at once, no count is exact
         asked.append(counts)
     return Check.all(*asked, about=(plugin,))
 
@@ -40,7 +40,7 @@ def scores(plugin: Any) -> None:
         for which, level in levels().items():
             for exempt in ((), EXEMPT):
                 view = _view(level, exempt, device)
-                found = _checked(plugin, ask(plugin, "scores", view), level, view.prunable)
+                found = _checked(plugin, call(plugin, "scores", view), level, view.prunable)
                 for name, layer in found.items():
                     if not layer[level.masks[name]].isfinite().all():
                         raise fault(plugin, f"gives a score of {name!r} that is not finite, on "
@@ -50,7 +50,7 @@ def scores(plugin: Any) -> None:
 def precision(plugin: Any) -> None:
     """Scores are numbers that order weights: half or double precision, or whole numbers"""
     level = make_level(0.5, 1)
-    found = ask(plugin, "scores", _view(level))
+    found = call(plugin, "scores", _view(level))
     for name, layer in found.items():
         if layer.dtype not in {torch.float16, torch.bfloat16, torch.float32, torch.float64,
                                torch.int64, torch.int32}:
@@ -63,7 +63,7 @@ def hands_off(plugin: Any) -> None:
     """It changes nothing of what it sees"""
     view = _view(make_level(0.5, 1))
     before = contents(view)
-    ask(plugin, "scores", view)
+    call(plugin, "scores", view)
     for what, after in contents(view).items():
         unchanged(plugin, "scores", what, before[what], after)
 
@@ -71,7 +71,7 @@ def hands_off(plugin: Any) -> None:
 def determinism(plugin: Any) -> None:
     """Equal levels get equal scores, and it draws from level.generator alone"""
     for level in (make_level(), make_level(0.5, 1)):
-        ask_twice(plugin, "scores", partial(lambda one: (_view(one, EXEMPT),), level))
+        call_twice(plugin, "scores", partial(lambda one: (_view(one, EXEMPT),), level))
 
 
 def any_depth(plugin: Any) -> None:
@@ -80,7 +80,7 @@ def any_depth(plugin: Any) -> None:
         level, competing = make_level(), cast(Scope, load_plugins().make("scope", scope))
         while (kept := _kept(level.masks)) > 0:
             view = _view(level, EXEMPT)
-            found = _checked(plugin, ask(plugin, "scores", view), level, view.prunable)
+            found = _checked(plugin, call(plugin, "scores", view), level, view.prunable)
             masks = prune.prune_fraction(level.masks, found, FRACTION, competing)
             groups = [view.prunable] if scope == "global" else [[name] for name in view.prunable]
             expected = kept - sum(_share(FRACTION, _kept(level.masks, names)) for names in groups)
@@ -128,8 +128,8 @@ def _view(
 ) -> LevelView:
     """A level as a pruner sees it, which is asked for its share of what is kept."""
     names = [name for name in level.masks if name not in exempt]
-    aim = (1 - FRACTION) * masking.density(level.masks, names)
-    return view_of(level, exempt, device, aim)
+    target_density = (1 - FRACTION) * masking.density(level.masks, names)
+    return view_of(level, exempt, device, target_density)
 
 
 def _checked(

@@ -8,7 +8,7 @@ from typing import Any, get_args
 from sdd_core.level.layers import Side
 from sdd_core.plugin.kinds.scope import Layer
 from sdd_core.pruning.prune import checked_shares
-from sdd_core.testing.call import Check, ask, ask_twice, fault
+from sdd_core.testing.call import Check, call, call_twice, fault
 
 SHAPES = {"conv": (4, 3, 3, 3), "wide": (20, 16), "narrow": (2, 5), "last": (3, 20)}
 
@@ -58,9 +58,9 @@ def to_the_end(plugin: Any) -> None:
 
 def deterministic(plugin: Any) -> None:
     """Equal layers have equal shares, and it does not change what it is given"""
-    ask_twice(plugin, "shares", lambda: (_layers(0.5), _half))
+    call_twice(plugin, "shares", lambda: (_layers(0.5), _half))
     layers = _layers(0.5)
-    ask(plugin, "shares", layers, _half)
+    call(plugin, "shares", layers, _half)
     if layers != _layers(0.5):
         raise fault(plugin, "shares() changes the layers that it is given; work on a copy")
 
@@ -69,7 +69,7 @@ def _shares(
     plugin: Any, layers: dict[str, Layer], count: Callable[[int, int], int]
 ) -> list[tuple[list[str], int]]:
     try:
-        return checked_shares(plugin, layers, ask(plugin, "shares", dict(layers), count))
+        return checked_shares(plugin, layers, call(plugin, "shares", dict(layers), count))
     except Exception as error:
         raise fault(plugin, str(error).removeprefix(f"scope {plugin.name!r} ")) from error
 

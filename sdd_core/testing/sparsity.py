@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import partial
 from typing import Any
 
-from sdd_core.testing.call import Check, ask, ask_twice, fault
+from sdd_core.testing.call import Check, call, call_twice, fault
 
 USUAL = 25
 
@@ -19,7 +19,7 @@ def grows(plugin: Any) -> None:
     """Each level has a sparsity between 0 and 1, no less than the one before"""
     before = 0.0
     for level in range(1, _count(plugin) + 1):
-        found = ask(plugin, "sparsity", level)
+        found = call(plugin, "sparsity", level)
         if not isinstance(found, int | float) or not 0 <= found < 1:
             raise fault(plugin, f"sparsity() gives {found!r} at level {level}; expected a number "
                                 "from 0 to less than 1")
@@ -34,11 +34,11 @@ def grows(plugin: Any) -> None:
 def deterministic(plugin: Any) -> None:
     """A level has the same sparsity whatever was asked before"""
     for level in (1, _count(plugin)):
-        ask_twice(plugin, "sparsity", partial(tuple[int], [level]))
+        call_twice(plugin, "sparsity", partial(tuple[int], [level]))
 
 
 def _count(plugin: Any) -> int:
-    count = ask(plugin, "levels")
+    count = call(plugin, "levels")
     if count is not None and (not isinstance(count, int) or count < 1):
         raise fault(plugin, f"levels() gives {count!r}; expected a whole number from 1, or None")
     return count or USUAL

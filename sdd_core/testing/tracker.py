@@ -15,7 +15,7 @@ from sdd_core.files.reading import Damaged
 from sdd_core.observers.tracking import tracking
 from sdd_core.plugin.kinds import Tracker
 from sdd_core.runs.result import Result
-from sdd_core.testing.call import Check, again, ask, fault
+from sdd_core.testing.call import Check, again, call, fault
 from sdd_core.testing.fixtures import tiny_run
 
 
@@ -124,7 +124,7 @@ def _tell(plugin: Any, heard: list[tuple[str, tuple[Any, ...]]]) -> None:
     for method, arguments in heard:
         # What a library prints is no concern of the kit's.
         with contextlib.redirect_stdout(io.StringIO()):
-            ask(plugin, method, *arguments)
+            call(plugin, method, *arguments)
 
 
 def _same(plugin: Any, told: Result, alone: Result) -> None:

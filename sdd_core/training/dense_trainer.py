@@ -11,11 +11,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
-from sdd_core.data.resident import Crops, Resident
+from sdd_core.data.resident import AugmentationDraws, DeviceDataset
 from sdd_core.errors import SddError
 from sdd_core.experiment.train import Train
 from sdd_core.level.evaluation import evaluate
-from sdd_core.plugin.isolation import blaming
+from sdd_core.plugin.isolation import attribute_errors
 from sdd_core.plugin.kinds import Loss
 
 
@@ -25,7 +25,7 @@ class Trainer(Protocol):
     kernels: tuple[str, ...]
 
     def steps(
-        self, order: Tensor, crops: Crops | None, first: int, learning_rates: np.ndarray
+        self, order: Tensor, crops: AugmentationDraws | None, first: int, learning_rates: np.ndarray
     ) -> None:
         """One step for each learning rate, on the batches of an epoch from number `first` on."""
 
@@ -57,10 +57,10 @@ class Objective:
     loss: Loss | None = None
     teacher: Tensor | None = None
     anchor: Mapping[str, Tensor] | None = None
-    held: bool = False
+    frozen: bool = False
 
 
-class FlatTrainer:
+class DenseTrainer:
     """Masked training of any network, by SGD with momentum or an optimizer of torch.
 
     Parameters, gradients, momenta and masks are one flat buffer each, and the network's tensors
@@ -75,7 +75,7 @@ class FlatTrainer:
         self,
         network: nn.Module,
         masks: Mapping[str, Tensor],
-        data: Resident,
+        data: DeviceDataset,
         train: Train,
         momenta: Mapping[str, Tensor] | None = None,
         objective: Objective | None = None,
@@ -116,13 +116,13 @@ class FlatTrainer:
         self._anchor = None if anchors is None else anchor
         self._scales = self._positions(norm_scales(network)) if train.norm_penalty else None
         self._mask = None if bool(mask.all()) else mask
-        if self._mask is not None and not self._objective.held:
+        if self._mask is not None and not self._objective.frozen:
             # where, not times: a product would leave -0.0
             self._weights.masked_fill_(self._mask == 0, 0.0)
         self._optimizer = None if own_momenta else self._make_optimizer(momenta)
 
     def steps(
-        self, order: Tensor, crops: Crops | None, first: int, learning_rates: np.ndarray
+        self, order: Tensor, crops: AugmentationDraws | None, first: int, learning_rates: np.ndarray
     ) -> None:
         """See Trainer."""
         self.network.train()
@@ -138,7 +138,7 @@ class FlatTrainer:
                 cross_entropy(logits, wanted).backward()
             else:
                 told = None if teacher is None else teacher[chosen]
-                with blaming(loss):
+                with attribute_errors(loss):
                     loss.loss(logits, wanted, told).backward()
             self._gather_gradients()
             self._update(learning_rate)
@@ -180,7 +180,7 @@ class FlatTrainer:
             return
         before = self._weights.clone() if self._mask is not None else None
         self._optimizer.param_groups[0]["lr"] = learning_rate
-        with blaming(self._train.optimizer):
+        with attribute_errors(self._train.optimizer):
             self._optimizer.step()
         if self._mask is not None and before is not None:
             # Decay that is no part of the gradient would reach weights that are held.
@@ -199,7 +199,7 @@ class FlatTrainer:
         """torch's optimizer on the flat buffers, with what it remembered at a checkpoint."""
         self._weights.grad = self._gradients
         train = self._train
-        with blaming(train.optimizer):
+        with attribute_errors(train.optimizer):
             optimizer = train.optimizer.make(self._weights, train.lr, train.weight_decay)
         if memory is not None:
             restore_memory(optimizer, self._weights, memory)
@@ -226,7 +226,7 @@ class FlatTrainer:
     def momenta(self) -> dict[str, Tensor]:
         """See Trainer. Of an optimizer of torch: its own names, for all parameters in one."""
         if self._optimizer is not None:
-            with blaming(self._train.optimizer):
+            with attribute_errors(self._train.optimizer):
                 return memory_of(self._optimizer, self._weights)
         return {
             name: view.cpu().clone(memory_format=torch.contiguous_format)

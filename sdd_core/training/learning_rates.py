@@ -7,15 +7,15 @@ import numpy as np
 from sdd_core.errors import SddError
 from sdd_core.experiment.train import Train
 from sdd_core.level.retraining import LARGEST_RATE
-from sdd_core.plugin.isolation import blaming
-from sdd_core.plugin.kinds import Decay, label
+from sdd_core.plugin.isolation import attribute_errors
+from sdd_core.plugin.kinds import LearningRateSchedule, label
 
 
 def dense_learning_rates(train: Train, steps_per_epoch: int) -> np.ndarray:
     """float64 `[steps]`: the learning rate of every step of the dense network's training. Raises
     SddError when the schedule gives none."""
     steps = train.epochs * steps_per_epoch
-    with blaming(train.decay):
+    with attribute_errors(train.decay):
         factors = checked_factors(train.decay, steps, train.decay.factors(steps))
     rates = train.lr * factors
     warmup = round(train.warmup_epochs * steps_per_epoch)
@@ -23,7 +23,7 @@ def dense_learning_rates(train: Train, steps_per_epoch: int) -> np.ndarray:
     return rates * np.minimum(1.0, (np.arange(steps) + 1) / warmup) if warmup else rates
 
 
-def checked_factors(decay: Decay, steps: int, found: object) -> np.ndarray:
+def checked_factors(decay: LearningRateSchedule, steps: int, found: object) -> np.ndarray:
     """A schedule's factors as float64. Raises SddError unless there is one for each step."""
     factors = np.asarray(found, np.float64)
     if factors.shape != (steps,):

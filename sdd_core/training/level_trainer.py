@@ -17,13 +17,13 @@ from sdd_core.level.checkpoint import Checkpoint
 from sdd_core.level.evaluation import predict
 from sdd_core.level.level import Epoch, Level
 from sdd_core.level.retraining import Retraining
-from sdd_core.plugin.kinds.schedule import PrunedValue
+from sdd_core.plugin.kinds.retrain import PrunedValue
 from sdd_core.randomness import generator
 from sdd_core.runs.store import Store
 from sdd_core.training.dense_trainer import Objective
 from sdd_core.training.loop import Task, Watcher, train_level
-from sdd_core.training.select import Trainers
-from sdd_core.training.setup import Parts
+from sdd_core.training.select import TrainerFactory
+from sdd_core.training.setup import ExperimentSetup
 
 
 class Call(Protocol):
@@ -53,13 +53,13 @@ class _Watcher(Watcher):
             self._kept_at = time.monotonic()
 
 
-class Levels:
+class LevelTrainer:
     """Trains the levels of one experiment.
 
     every: seconds between two checkpoints. call: told when a level and its epochs begin and end.
     """
 
-    def __init__(self, parts: Parts, store: Store, every: float, call: Call) -> None:
+    def __init__(self, parts: ExperimentSetup, store: Store, every: float, call: Call) -> None:
         self._parts = parts
         self._store = store
         self._every = every
@@ -90,7 +90,7 @@ class Levels:
         epochs_ahead = math.ceil(len(retraining.learning_rates) / parts.dense.steps_per_epoch)
         self._call("sdd_level_start", level=index, epochs=epochs_ahead)
         # The draws of a network, of dropout for example, depend on the level alone.
-        with parts.guard.asking(self._experiment.model, "training", index):
+        with parts.guard.isolated(self._experiment.model, "training", index):
             trainer = self._trainers.make(
                 network.to(parts.device),
                 masks,
@@ -107,17 +107,18 @@ class Levels:
         if diverged or not finite(state, parts.trainable):
             # Of no use to the next level, which goes on from where this one began.
             diverged = True
-            state = start if finite(start, parts.trainable) else masked(self.dense_after(0), masks)
+            usable = finite(start, parts.trainable)
+            state = start if usable else masked(self.dense_state_at(0), masks)
         return Level(index, dict(masks), state, epochs, diverged, trainer.kernels)
 
     @cached_property
-    def _trainers(self) -> Trainers:
+    def _trainers(self) -> TrainerFactory:
         network = self._parts.build(0)
-        with self._parts.guard.asking(self._experiment.model, "layers"):
-            return Trainers(network, self._parts.resident, self._experiment,
+        with self._parts.guard.isolated(self._experiment.model, "layers"):
+            return TrainerFactory(network, self._parts.resident, self._experiment,
                             self._store.kernel_costs())
 
-    def dense_after(self, steps: int) -> dict[str, Tensor]:
+    def dense_state_at(self, steps: int) -> dict[str, Tensor]:
         """The dense network after some steps of its training; 0 is its initialisation, which may
         be pretrained.
 
@@ -135,7 +136,7 @@ class Levels:
             if state is None:
                 network = self._parts.build(0) if steps else self._parts.start()
                 if steps:
-                    network.load_state_dict(self.dense_after(0))
+                    network.load_state_dict(self.dense_state_at(0))
                     self._replay(network, steps)
                 state = {name: tensor.detach().cpu().clone(memory_format=torch.contiguous_format)
                          for name, tensor in network.state_dict().items()}
@@ -146,8 +147,8 @@ class Levels:
         parts, seed = self._parts, self._experiment.seed
         masks = masking.full_masks(parts.prunable)
         first = Retraining("initialisation", parts.dense.learning_rates[:steps])
-        objective = self._objective(self.dense_after(0), first, None, None)
-        with parts.guard.asking(self._experiment.model, "training", 0):
+        objective = self._objective(self.dense_state_at(0), first, None, None)
+        with parts.guard.isolated(self._experiment.model, "training", 0):
             trainer = self._trainers.make(network.to(parts.device), masks, objective=objective)
             size = self._experiment.train.batch_size
             train_level(trainer, parts.resident, Task(first, seed, 0, size, measure=False))
@@ -170,14 +171,14 @@ class Levels:
         elif retraining.start == "fresh":
             start = self._parts.build(index).state_dict()
         elif retraining.start == "rewind point":
-            start = self.dense_after(retraining.first_step)
+            start = self.dense_state_at(retraining.first_step)
         else:
-            start = self.dense_after(0)
-        held: PrunedValue = self._experiment.retrain.pruned
-        if before is None or held == "zero":
+            start = self.dense_state_at(0)
+        frozen: PrunedValue = self._experiment.retrain.pruned
+        if before is None or frozen == "zero":
             return masked(start, masks)
-        values = dict(start if held == "initial" else before.state)
-        if held == "permuted":
+        values = dict(start if frozen == "initial" else before.state)
+        if frozen == "permuted":
             draw = generator(self._experiment.seed, "permuted values", index)
             values |= {name: permuted(values[name], mask, draw) for name, mask in masks.items()}
         return {
@@ -199,7 +200,7 @@ class Levels:
         # Zeroing is for weights that stay pruned: where a checkpoint was taken after the mask was
         # lifted, they are not. Either way `start` has them where they begin.
         lifted = retraining.masked_steps is not None
-        held = before is not None and (experiment.retrain.pruned != "zero" or lifted)
+        frozen = before is not None and (experiment.retrain.pruned != "zero" or lifted)
         teacher = None
         if loss is not None and loss.teacher is not None:
             taught_by = dense if loss.teacher == "dense" else before
@@ -207,10 +208,10 @@ class Levels:
                 loss = None
             else:
                 teacher = self._logits(taught_by)
-        usual = loss is None and not penalty and not train.norm_penalty and not held
+        usual = loss is None and not penalty and not train.norm_penalty and not frozen
         if usual and train.optimizer.sgd_momentum is not None:
             return None
-        return Objective(loss, teacher, start if penalty else None, held)
+        return Objective(loss, teacher, start if penalty else None, frozen)
 
     def _logits(self, level: Level) -> Tensor:
         network = self._parts.build(0)

@@ -6,7 +6,7 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from sdd_core.data.resident import Resident
+from sdd_core.data.resident import DeviceDataset
 from sdd_core.level.checkpoint import Checkpoint, random_state, restore_random_state
 from sdd_core.level.level import Epoch
 from sdd_core.level.retraining import Retraining
@@ -48,7 +48,7 @@ class Watcher:
 
 def train_level(
     trainer: Trainer,
-    data: Resident,
+    data: DeviceDataset,
     task: Task,
     watcher: Watcher | None = None,
     resume: Checkpoint | None = None,
@@ -70,7 +70,7 @@ class _Loop:
     def __init__(
         self,
         trainer: Trainer,
-        data: Resident,
+        data: DeviceDataset,
         task: Task,
         watcher: Watcher,
         resume: Checkpoint | None,

@@ -7,18 +7,18 @@ from typing import TYPE_CHECKING
 
 from torch import Tensor, nn
 
-from sdd_core.data.resident import Resident
+from sdd_core.data.resident import DeviceDataset
 from sdd_core.errors import SddError
 from sdd_core.experiment.experiment import Experiment
 from sdd_core.installation import install_hint
 from sdd_core.training.costs import KernelCosts
-from sdd_core.training.dense_trainer import FlatTrainer, Objective, Trainer
+from sdd_core.training.dense_trainer import DenseTrainer, Objective, Trainer
 
 if TYPE_CHECKING:
-    from sdd_core.training.sparse_trainer import SparseTrainers
+    from sdd_core.training.sparse_trainer import SparseTrainerFactory
 
 
-class Trainers:
+class TrainerFactory:
     """Chooses how each of an experiment's networks is trained, which are all built alike.
 
     Sparse kernels where they know all layers and gain, on a CPU that has numba; else the general
@@ -31,20 +31,22 @@ class Trainers:
     def __init__(
         self,
         network: nn.Module,
-        data: Resident,
+        data: DeviceDataset,
         experiment: Experiment,
         costs: KernelCosts | None = None,
     ) -> None:
         self._data = data
         self._train = experiment.train
-        self._sparse: SparseTrainers | None = None
+        self._sparse: SparseTrainerFactory | None = None
         self._lacks_numba = False
-        if experiment.engine == "auto" and data.device.type == "cpu":
+        if experiment.kernels == "auto" and data.device.type == "cpu":
             self._lacks_numba = not _numba_is_there()
             if not self._lacks_numba:
-                from sdd_core.training.sparse_trainer import SparseTrainers  # noqa: PLC0415 (imports numba)
+                from sdd_core.training.sparse_trainer import (  # noqa: PLC0415 (imports numba)
+                    SparseTrainerFactory as Sparse,
+                )
 
-                self._sparse = SparseTrainers(network, data, self._train, costs or KernelCosts())
+                self._sparse = Sparse(network, data, self._train, costs or KernelCosts())
 
     def make(
         self,
@@ -71,7 +73,7 @@ class Trainers:
             trainer = self._sparse and self._sparse.make(network, masks, momenta, kernels)
             if trainer:
                 return trainer
-        return FlatTrainer(network, masks, self._data, self._train, momenta, objective)
+        return DenseTrainer(network, masks, self._data, self._train, momenta, objective)
 
 
 def _numba_is_there() -> bool:

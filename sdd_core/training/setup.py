@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from sdd_core.data.dataset import Dataset
-from sdd_core.data.resident import Resident
+from sdd_core.data.resident import DeviceDataset
 from sdd_core.data.split import Split
 from sdd_core.errors import SddError
 from sdd_core.experiment.experiment import Experiment
@@ -25,7 +25,7 @@ from sdd_core.level.normed import keep_zeros
 from sdd_core.level.retraining import Dense, Retraining
 from sdd_core.output.notices import say
 from sdd_core.plugin.isolation import Guard
-from sdd_core.plugin.kinds import Schedule, Sparsities, label
+from sdd_core.plugin.kinds import Schedule, SparsitySchedule, label
 from sdd_core.plugin.kinds.scope import Layer
 from sdd_core.pruning import prune
 from sdd_core.randomness import generator
@@ -33,7 +33,7 @@ from sdd_core.training.learning_rates import dense_learning_rates
 from sdd_core.training.pretrained import load_pretrained
 
 
-class Parts:
+class ExperimentSetup:
     """What an experiment's settings stand for.
 
     dense: how the dense network trains. resident: the data on the device. changed_labels: how many
@@ -47,7 +47,7 @@ class Parts:
         self.guard = Guard(experiment.seed)
         self.data, self.changed_labels = self._load(root)
         self.guard.watch(self.data)
-        self.resident = Resident(self.data, device, experiment.train.augment)
+        self.resident = DeviceDataset(self.data, device, experiment.train.augment)
         steps_per_epoch = math.ceil(len(self.data.train) / experiment.train.batch_size)
         rates = dense_learning_rates(experiment.train, steps_per_epoch)
         self.dense = Dense(rates, steps_per_epoch)
@@ -57,7 +57,7 @@ class Parts:
         """The network as it is initialised for a level: 0 the dense one, else a fresh one."""
         model = self.experiment.model
         make = model.fresh if level else model.build
-        with self.guard.asking(model, "initialisation", level):
+        with self.guard.isolated(model, "initialisation", level):
             network = make(self.data.input_shape, self.data.num_classes)
         if not isinstance(network, nn.Module):
             raise SddError(f"model {label(model)!r} returned {type(network).__name__}; expected a "
@@ -96,7 +96,7 @@ class Parts:
         layouts: dict[str, Layout] = {}
         if pruner.scope.within is not None:
             layouts = masking.layouts_of(self.build(0))
-        return prune.Rules(pruner.together, pruner.keep_at_least, layouts)
+        return prune.Rules(pruner.prune_ties, pruner.keep_at_least, layouts)
 
     @cached_property
     def trainable(self) -> list[str]:
@@ -110,7 +110,7 @@ class Parts:
         pruner, model = self.experiment.pruner, self.experiment.model
         if pruner.exempt is not None:
             return masking.exempt_weights(self.prunable, pruner.exempt)
-        with self.guard.asking(model, "exempt"):
+        with self.guard.isolated(model, "exempt"):
             patterns = tuple(model.exempt())
         asked = {name for name in self.prunable
                  if any(matches(name, pattern) for pattern in pruner.include or ())}
@@ -119,9 +119,9 @@ class Parts:
     def sparsity(self, level: int) -> float | None:
         """What level 1 and up are pruned to; None where each loses a fraction."""
         given = self.experiment.pruner.sparsity
-        if not isinstance(given, Sparsities):
+        if not isinstance(given, SparsitySchedule):
             return given[level - 1] if given else None
-        with self.guard.asking(given, "sparsity", level):
+        with self.guard.isolated(given, "sparsity", level):
             before = given.sparsity(level - 1) if level > 1 else 0.0
             found = given.sparsity(level)
         if not isinstance(found, int | float) or not before <= found < 1:
@@ -140,14 +140,14 @@ class Parts:
         if level == 0:
             return Retraining("initialisation", self.dense.learning_rates)
         schedule = schedule or self.experiment.retrain
-        with self.guard.asking(schedule, "schedule", level):
+        with self.guard.isolated(schedule, "schedule", level):
             return schedule.retraining(self._dense_copy()).check(schedule.name, self.dense)
 
     def ablated_retraining(self, level: int) -> Retraining:
         """How a level trains under the experiment's ablation."""
         ablation = self.experiment.ablation
         assert ablation is not None
-        with self.guard.asking(ablation, "ablation", level):
+        with self.guard.isolated(ablation, "ablation", level):
             retraining = ablation.retraining(self._dense_copy(), self.retraining(level), level)
             return retraining.check(ablation.name, self.dense, of_ablation=True)
 
@@ -167,9 +167,9 @@ class Parts:
         """The data with its label noise, and of the training examples as many as are wanted; and
         how many of their labels the noise changed."""
         source, noise, seed = self.experiment.data, self.experiment.noise, self.experiment.seed
-        with self.guard.asking(source, "data"):
+        with self.guard.isolated(source, "data"):
             clean = source.load(root).check()
-        with self.guard.asking(noise, "noise"):
+        with self.guard.isolated(noise, "noise"):
             draw = generator(seed, "label noise")
             noisy = noise.corrupt(clean.train.labels.clone(), clean, draw)
             if not isinstance(noisy, Tensor):
@@ -194,7 +194,7 @@ class Parts:
         check_output(self.build(0).to(self.device), self.data, self.device,
                      label(self.experiment.model), train.batch_size)
         if train.optimizer.sgd_momentum is None:
-            with self.guard.asking(train.optimizer, "optimizer"):
+            with self.guard.isolated(train.optimizer, "optimizer"):
                 train.optimizer.make(torch.zeros(1), train.lr, train.weight_decay)
         if train.pretrained is not None:
             load_pretrained(self.build(0), train)
@@ -212,7 +212,7 @@ class Parts:
         pruner = self.experiment.pruner
         layers = {name: Layer(weight.numel(), tuple(weight.shape))
                   for name, weight in self.prunable.items() if name not in self.exempt}
-        prune.check_together(pruner.scope, pruner.together)
+        prune.check_together(pruner.scope, pruner.prune_ties)
         if pruner.keep_at_least is not None:
             prune.check_floor(layers, pruner.scope, self.count, self.experiment.levels,
                                 pruner.keep_at_least)

@@ -13,7 +13,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from sdd_core.data.resident import Crops, Resident, normalise
+from sdd_core.data.resident import AugmentationDraws, DeviceDataset, normalise
 from sdd_core.experiment.train import Train
 from sdd_core.level.evaluation import evaluation_batches
 from sdd_core.sparse import SparseMLP, load, save, supports
@@ -54,7 +54,7 @@ class SparseTrainer:
         save: Callable[[], dict[Tensor, Tensor]],
         kernels: tuple[str, ...],
         *,
-        data: Resident,
+        data: DeviceDataset,
         batch_size: int,
     ) -> None:
         self.kernels = kernels
@@ -71,7 +71,7 @@ class SparseTrainer:
         self._parts: dict[str, list[tuple[Tensor | Images, NDArray[np.int64]]]] = {}
 
     def steps(
-        self, order: Tensor, crops: Crops | None, first: int, learning_rates: np.ndarray
+        self, order: Tensor, crops: AugmentationDraws | None, first: int, learning_rates: np.ndarray
     ) -> None:
         """See Trainer."""
         data, size, last = self._data, self._batch_size, first + len(learning_rates)
@@ -138,14 +138,14 @@ class SparseTrainer:
         return flat.contiguous().numpy()
 
 
-class SparseTrainers:
+class SparseTrainerFactory:
     """Makes the trainers of networks that are built alike; their layers are read off the first.
 
     network: of these the first. costs: choose the kernels.
     """
 
     def __init__(
-        self, network: nn.Module, data: Resident, train: Train, costs: KernelCosts
+        self, network: nn.Module, data: DeviceDataset, train: Train, costs: KernelCosts
     ) -> None:
         self._data = data
         self._train = train

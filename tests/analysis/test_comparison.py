@@ -17,15 +17,16 @@ def beside(one, other, first_seed=0):
     return group(runs)
 
 
-def test_t_is_that_of_pairs_with_the_larger_of_own_and_pooled_variance():
-    other = [[0.7] * 3] * 3
-    one = [[0.71, 0.60, 0.70], [0.72, 0.61, 0.71], [0.73, 0.62, 0.75]]
+def test_t_is_that_of_pairs_with_the_largest_variance_nearby():
+    other = [[0.7] * 4] * 3
+    one = [[0.71, 0.60, 0.70, 0.70], [0.72, 0.61, 0.71, 0.71], [0.73, 0.62, 0.72, 0.75]]
     found = compare(*beside(one, other))
     assert found.pairs == 3
-    assert found.difference == pytest.approx((0.02, -0.09, 0.02))
-    # Variances 0.0001, 0.0001 and 0.0007, pooled over all three: 0.0003.
-    error, last = math.sqrt(0.0003 / 3), math.sqrt(0.0007 / 3)
-    assert found.t == pytest.approx((0.02 / error, -0.09 / error, 0.02 / last))
+    assert found.difference == pytest.approx((0.02, -0.09, 0.01, 0.02))
+    # Variances 0.0001 three times and 0.0007, pooled over all four: 0.00025. The last level's own
+    # is larger, and counts for its neighbour as well.
+    error, last = math.sqrt(0.00025 / 3), math.sqrt(0.0007 / 3)
+    assert found.t == pytest.approx((0.02 / error, -0.09 / error, 0.01 / last, 0.02 / last))
 
 
 def test_pairs_take_away_what_a_seed_does_to_both():

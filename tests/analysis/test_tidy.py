@@ -52,7 +52,7 @@ def test_all_rows_have_the_same_columns() -> None:
     assert columns[0] == "run"
     pruner = [n for n, column in enumerate(columns) if column.startswith("pruner.")]
     assert pruner == list(range(pruner[0], pruner[0] + len(pruner)))
-    assert columns.index("engine") < columns.index("level") < columns.index("test_accuracy")
+    assert columns.index("kernels") < columns.index("level") < columns.index("test_accuracy")
 
 
 def test_a_level_that_diverged() -> None:

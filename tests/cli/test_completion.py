@@ -46,7 +46,7 @@ def test_commands(complete):
 
 @pytest.mark.parametrize(
     ("option", "kind"),
-    [("--pruner", "pruner"), ("--retrain", "schedule"), ("--data", "data"), ("--noise", "noise"),
+    [("--pruner", "pruner"), ("--retrain", "retrain"), ("--data", "data"), ("--noise", "noise"),
      ("--model", "model"), ("--loss", "loss"), ("--ablation", "ablation"), ("--metric", "metric")],
 )  # fmt: skip
 def test_names_of_each_kind(complete, option, kind):

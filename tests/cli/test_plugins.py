@@ -13,7 +13,7 @@ def test_every_built_in_plugin_is_listed_with_where_it_comes_from(sdd):
     rows = json.loads(sdd("list-plugins", "--json").stdout)
     named = {(row["kind"], row["name"]) for row in rows if row["status"] == "ok"}
     assert named >= {
-        ("pruner", "imp"), ("schedule", "rewind"), ("metric", "learning_distance"),
+        ("pruner", "imp"), ("retrain", "rewind"), ("metric", "learning_distance"),
         ("noise", "symmetric"), ("data", "digits"), ("model", "mlp"),
     }
     for row in rows:

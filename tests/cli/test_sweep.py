@@ -16,7 +16,7 @@ from sdd_core.sweeps.plan import Plan
 SETTINGS = """
 seed = [0, 1]
 levels = 1
-engine = "reference"
+kernels = "none"
 train.epochs = 1
 model = {name = "mlp", widths = [4]}
 [[pruner]]
@@ -47,11 +47,11 @@ def test_a_dry_run_counts_and_does_nothing(sdd: Sdd, tmp_path: Path, file: Path)
 def test_a_dry_run_counts_what_is_there(sdd: Sdd, tmp_path: Path, file: Path) -> None:
     for seed in (0, 1):
         done = sdd("run", "--set", "model.widths=[4]", "--levels", 1, "--train.epochs", 1,
-                   "--engine", "reference", "--seed", seed, "--device", "cpu", "--quiet")
+                   "--kernels", "none", "--seed", seed, "--device", "cpu", "--quiet")
         assert done.exit_code == 0, done.output
     counts = json.loads(sdd("sweep", file, "--dry-run", "--json").stdout)
     assert counts == {"runs": 6, "levels": 8, "shared": 2, "there": 4, "to_train": 4}
-    plan = Plan.of(expand([{"levels": 1, "engine": "reference", "train": {"epochs": 1},
+    plan = Plan.of(expand([{"levels": 1, "kernels": "none", "train": {"epochs": 1},
                             "model": {"name": "mlp", "widths": [4]}}], load_plugins()))
     weights = level_folder(tmp_path / "runs", plan.keys[0]) / "weights.safetensors"
     weights.write_bytes(weights.read_bytes()[:-1])

@@ -219,11 +219,11 @@ def test_a_parameter_that_nothing_redraws_is_told_before_anything_is_trained(tmp
 
 
 def test_train_and_test_are_the_data_where_there_is_a_test(tmp_path):
-    together = go(tmp_path)
+    prune_ties = go(tmp_path)
     log = Log()
     apart = sdd_core.run(QUICK, model=network(), train=TRAIN, test=TEST, store=tmp_path,
                          device="cpu", observers=[log])
-    assert (apart.run, apart.levels, log.levels) == (together.run, together.levels, [])
+    assert (apart.run, apart.levels, log.levels) == (prune_ties.run, prune_ties.levels, [])
 
 
 def test_settings_replace_those_of_the_experiment():
@@ -338,7 +338,7 @@ class Tired(nn.Module):
 
 def test_a_network_that_fails_in_training_is_one_line(tmp_path):
     with pytest.raises(SddError) as refused:
-        go(tmp_path, model=Tired, engine="reference")
+        go(tmp_path, model=Tired, kernels="none")
     assert str(refused.value) == (
         "model 'given:Tired' failed: RuntimeError: out of memory"
     )
@@ -374,12 +374,12 @@ def hooks_of(model):
             for p in model.parameters()]
 
 
-@pytest.mark.parametrize("engine", ["auto", "reference"])
+@pytest.mark.parametrize("engine", ["auto", "none"])
 def test_gradient_hooks_of_a_module_take_part_in_training(tmp_path, engine):
     """They are no part of a copy that torch makes. With them it trains as one made by a function,
     whose own they are, and not as one without."""
     def accuracies(store, model):
-        found = go(tmp_path / store, model=model, engine=engine)
+        found = go(tmp_path / store, model=model, kernels=engine)
         return [epoch["train_loss"] for level in found.levels for epoch in level.epochs]
 
     losses = accuracies("module", Damped())

@@ -42,7 +42,7 @@ def make_view() -> Callable[..., LevelView]:
         dense: dict[str, Tensor] | None = None,
         unchanged: dict[str, Tensor] | None = None,
         lifted: bool = False,
-        aim: float | None = None,
+        target_density: float | None = None,
     ) -> LevelView:
         state = {name: tensor.clone() for name, tensor in network.state_dict().items()}
         masks = full_masks(prunable_weights(network)) | (masks or {})
@@ -59,7 +59,7 @@ def make_view() -> Callable[..., LevelView]:
             dense=dense,
             unchanged=unchanged,
             lifted=lifted,
-            aim=aim,
+            target_density=target_density,
         )
 
     return make

@@ -10,8 +10,8 @@ from sdd_core.files.writing import level_folder
 from sdd_core.plugin.discovery import load_plugins
 from sdd_core.sweeps import expand, scheduler
 from sdd_core.sweeps.plan import Plan
-from sdd_core.sweeps.scheduler import carry_out_all
-from sdd_core.sweeps.work import Place
+from sdd_core.sweeps.scheduler import execute_all
+from sdd_core.sweeps.work import RunOptions
 
 PLUGINS = load_plugins()
 
@@ -55,7 +55,7 @@ class Notes:
 
 def go(store: Path, answers: dict[Any, Any] | None = None) -> tuple[Pool, Notes, dict[int, str]]:
     pool, notes = Pool(answers or {}), Notes()
-    failed = carry_out_all(PLAN, pool, Place(store), notes)
+    failed = execute_all(PLAN, pool, RunOptions(store), notes)
     assert pool.ended == [False]
     return pool, notes, failed
 
@@ -74,7 +74,7 @@ def test_whoever_makes_shared_levels_knows_the_schedules_of_the_runs(tmp_path: P
     retrain = ["rewind", {"name": "rewind", "to": 3}, "scratch"]
     plan = Plan.of(expand([{"retrain": retrain, "pruner": ["imp", "random"]}], PLUGINS))
     pool = Pool({(0, "imp", 0): "stop here"})
-    carry_out_all(plan, pool, Place(tmp_path), Notes())
+    execute_all(plan, pool, RunOptions(tmp_path), Notes())
     assert pool.schedules == [one.retrain for one in plan.experiments[::2]]
 
 
@@ -104,7 +104,7 @@ def test_an_interruption_ends_the_workers(tmp_path: Path, monkeypatch: pytest.Mo
     monkeypatch.setattr(scheduler, "wait", interrupted)
     pool = Pool({})
     with pytest.raises(KeyboardInterrupt):
-        carry_out_all(PLAN, pool, Place(tmp_path), Notes())
+        execute_all(PLAN, pool, RunOptions(tmp_path), Notes())
     assert pool.ended == [True]
 
 

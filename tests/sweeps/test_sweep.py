@@ -28,7 +28,7 @@ FILE = """
 seed = [0, 1]
 pruner = ["imp", "random"]
 levels = 2
-engine = "reference"
+kernels = "none"
 model = {name = "mlp", widths = [16]}
 train.epochs = 12
 """
@@ -156,7 +156,7 @@ def test_interrupted_on_the_keyboard_it_stops_at_once_and_says_so(tmp_path: Path
 def test_a_failing_run_is_told_at_the_end_and_the_others_are_done(tmp_path: Path) -> None:
     (tmp_path / "sweep.toml").write_text("""
 levels = 1
-engine = "reference"
+kernels = "none"
 data.examples = [50, 100000]
 model = {name = "mlp", widths = [4]}
 train.epochs = [1, 2]
@@ -188,7 +188,7 @@ def test_networks_and_data_that_are_handed_over(tmp_path: Path) -> None:
     images, labels = torch.rand(40, 6, generator=draw), torch.arange(40) % 3
     data = ((images[:30], labels[:30]), (images[30:], labels[30:]))
     settings = {"model": network, "data": data, "levels": 1, "train": {"epochs": 1},
-                "engine": "reference"}
+                "kernels": "none"}
     found = sdd_core.sweep({**settings, "seed": [0, 1]}, store=tmp_path / "sweep", device="cpu",
                            workers=1)
     for seed, result in enumerate(found):

@@ -5,15 +5,15 @@ from typing import Any
 
 from pydantic import PrivateAttr
 
-from sdd_core.errors import said
+from sdd_core.errors import format_error
 from sdd_core.experiment.experiment import Experiment
 from sdd_core.experiment.keys import dense_key, digest, level_keys, run_name
 from sdd_core.files.writing import level_folder
 from sdd_core.plugin.kinds import Tracker
-from sdd_core.sweeps.work import Place, carry_out
+from sdd_core.sweeps.work import RunOptions, execute
 
 SETTINGS: dict[str, Any] = {"model": {"name": "mlp", "widths": [8]}, "train": {"epochs": 1},
-                            "levels": 2, "engine": "reference"}
+                            "levels": 2, "kernels": "none"}
 
 
 def names(folder: Path) -> set[str]:
@@ -27,21 +27,21 @@ def test_shared_levels_and_rewind_points_and_nothing_else(tmp_path: Path) -> Non
     ]
     schedules = [run.retrain for run in runs]
     # The last schedule rewinds to beyond the end, which its own run will say.
-    assert carry_out(runs[0], 0, schedules, Place(tmp_path, device="cpu")) is None
+    assert execute(runs[0], 0, schedules, RunOptions(tmp_path, device="cpu")) is None
     assert names(tmp_path) == {".shared"}
     assert names(tmp_path / ".shared" / "levels") == {level_keys(runs[0])[0]}
     point = digest({"dense": dense_key(runs[0]), "steps": 3})
     assert point in names(tmp_path / ".shared" / "points")
-    assert carry_out(runs[1], None, (), Place(tmp_path, device="cpu")) is None
+    assert execute(runs[1], None, (), RunOptions(tmp_path, device="cpu")) is None
     assert all(level_folder(tmp_path, key).is_dir() for key in level_keys(runs[1]))
-    reason = carry_out(runs[2], None, (), Place(tmp_path, device="cpu"))
+    reason = execute(runs[2], None, (), RunOptions(tmp_path, device="cpu"))
     assert reason is not None
     assert "10000" in reason
 
 
 def test_up_to_a_level(tmp_path: Path) -> None:
     run = Experiment.make(SETTINGS)
-    assert carry_out(run, 1, [run.retrain], Place(tmp_path, device="cpu")) is None
+    assert execute(run, 1, [run.retrain], RunOptions(tmp_path, device="cpu")) is None
     assert names(tmp_path / ".shared" / "levels") == set(level_keys(run)[:2])
 
 
@@ -63,10 +63,10 @@ class Notes(Tracker):
 
 def test_trackers_hear_of_whole_runs_and_not_of_the_levels_that_are_shared(tmp_path: Path) -> None:
     run, notes = Experiment.make(SETTINGS), Notes()
-    place = Place(tmp_path, device="cpu", trackers=(notes,))
-    assert carry_out(run, 0, [run.retrain], place) is None
+    place = RunOptions(tmp_path, device="cpu", trackers=(notes,))
+    assert execute(run, 0, [run.retrain], place) is None
     assert notes._heard == []
-    assert carry_out(run, None, (), place) is None
+    assert execute(run, None, (), place) is None
     # The dense network was trained before.
     assert notes._heard == [
         ("start", run_name(run)), ("level", 0), ("epoch", 1), ("level", 1), ("epoch", 1),
@@ -76,9 +76,9 @@ def test_trackers_hear_of_whole_runs_and_not_of_the_levels_that_are_shared(tmp_p
 
 def test_reasons_in_one_line(tmp_path: Path) -> None:
     run = Experiment.make({**SETTINGS, "data": {"name": "fashion-mnist"}})
-    place = Place(tmp_path, data_root=tmp_path / "none", device="no-device")
-    reason = carry_out(run, None, (), place)
+    place = RunOptions(tmp_path, data_root=tmp_path / "none", device="no-device")
+    reason = execute(run, None, (), place)
     assert reason is not None
     assert "\n" not in reason
     assert "no-device" in reason
-    assert said(MemoryError("too\n  much")) == "MemoryError: too much"
+    assert format_error(MemoryError("too\n  much")) == "MemoryError: too much"

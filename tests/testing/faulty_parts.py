@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from sdd_core import Decay, Optimizer, Scope, Sparsities, Tracker
+from sdd_core import LearningRateSchedule, Optimizer, Scope, SparsitySchedule, Tracker
 
 
 class _Step(torch.optim.Optimizer):
@@ -75,7 +75,7 @@ class Half(Optimizer):
         return torch.optim.SGD([weights.clone()], lr=lr)
 
 
-class OneShort(Decay):
+class OneShort(LearningRateSchedule):
     """Falls on a line, and has no factor for the last step."""
 
     name = "one-short"
@@ -84,7 +84,7 @@ class OneShort(Decay):
         return np.linspace(1, 0, steps)[:-1]
 
 
-class Negative(Decay):
+class Negative(LearningRateSchedule):
     """Falls below 0."""
 
     name = "negative"
@@ -93,7 +93,7 @@ class Negative(Decay):
         return np.linspace(1, -0.1, steps)
 
 
-class Nothing(Decay):
+class Nothing(LearningRateSchedule):
     """Trains nothing."""
 
     name = "nothing"
@@ -153,7 +153,7 @@ class Stops(Scope):
                 for name, layer in layers.items()]
 
 
-class Back(Sparsities):
+class Back(SparsitySchedule):
     """Brings weights back at every second level."""
 
     name = "back"
@@ -162,7 +162,7 @@ class Back(Sparsities):
         return 0.5 + 0.1 * (level % 2)
 
 
-class Whole(Sparsities):
+class Whole(SparsitySchedule):
     """Ends with nothing left."""
 
     name = "whole"

@@ -24,8 +24,8 @@ from training_cases import (
 import sdd_core
 from sdd_core import SddError, install_hint
 from sdd_core.training.costs import KernelCosts
-from sdd_core.training.dense_trainer import FlatTrainer
-from sdd_core.training.select import Trainers
+from sdd_core.training.dense_trainer import DenseTrainer
+from sdd_core.training.select import TrainerFactory
 
 
 @pytest.fixture
@@ -66,7 +66,7 @@ def test_sparse_kernels_where_they_know_all_layers():
 )
 def test_the_general_path_for_the_rest(network):
     one = trainer(network, random_masks(network, 0.1), dataset())
-    assert isinstance(one, FlatTrainer)
+    assert isinstance(one, DenseTrainer)
     assert one.kernels == ()
 
 
@@ -81,13 +81,13 @@ def test_the_general_path_for_the_rest(network):
 def test_the_general_path_where_another_parameter_has_a_mask(make, name, size):
     network = make()
     masks = random_masks(network, 0.1) | {name: torch.arange(size) < size // 2}
-    assert isinstance(trainer(network, masks, dataset()), FlatTrainer)
+    assert isinstance(trainer(network, masks, dataset()), DenseTrainer)
 
 
 @pytest.mark.parametrize("make", [lambda: perceptron(192, 40, 5), lambda: ResNet((8, 12), 1)])
 def test_networks_that_are_built_alike_are_read_once(make, monkeypatch):
     data, networks = dataset(), [make() for _ in range(2)]
-    trainers = Trainers(make(), resident(data), experiment())
+    trainers = TrainerFactory(make(), resident(data), experiment())
     monkeypatch.setattr("sdd_core.sparse.module.trace", None)
     for network in networks:
         one = trainers.make(network, random_masks(network, 0.1))
@@ -101,7 +101,7 @@ def test_networks_that_are_built_alike_are_read_once(make, monkeypatch):
 def test_reference_is_the_general_path():
     network = perceptron(192, 40, 5)
     one = trainer(network, random_masks(network, 0.1), dataset(), "reference")
-    assert isinstance(one, FlatTrainer)
+    assert isinstance(one, DenseTrainer)
 
 
 def test_costs_decide():
@@ -120,7 +120,7 @@ def test_a_checkpoint_decides_before_the_costs():
     for kernels in (("dense", "sparse"), ("sparse", "dense"), ()):
         one = trainer(network, masks, dataset(), kernels=kernels)
         assert one.kernels == kernels
-        assert isinstance(one, FlatTrainer) == (kernels == ())
+        assert isinstance(one, DenseTrainer) == (kernels == ())
 
 
 def test_without_numba_everything_trains_on_the_general_path(no_numba, tmp_path):

@@ -24,8 +24,8 @@ from training_cases import (
 )
 
 from sdd_core import SddError
-from sdd_core.training.dense_trainer import FlatTrainer
-from sdd_core.training.select import Trainers
+from sdd_core.training.dense_trainer import DenseTrainer
+from sdd_core.training.select import TrainerFactory
 
 
 def small_perceptron() -> nn.Module:
@@ -101,7 +101,7 @@ def assert_trains_as_with_torch(make, changes) -> None:
     changes(ours)
     changes(theirs)
     one = trainer(ours, masks, data)
-    assert isinstance(one, FlatTrainer)
+    assert isinstance(one, DenseTrainer)
     take_steps(one, data, 0, 6)
     plain_steps(theirs, masks, data, 6)
     assert gap(one.state(), theirs.state_dict()) < 1e-4
@@ -170,7 +170,7 @@ def test_what_is_done_to_all_modules(make, outside):
     data, masks = dataset(), random_masks(make(), 0.1)
     with outside():
         one, theirs = trainer(make(), masks, data), make()
-        assert isinstance(one, FlatTrainer)
+        assert isinstance(one, DenseTrainer)
         take_steps(one, data, 0, 4)
         plain_steps(theirs, masks, data, 4)
         assert gap(one.state(), theirs.state_dict()) < 1e-4
@@ -257,7 +257,7 @@ def normed() -> nn.Module:
 )  # fmt: skip
 def test_what_a_trace_does_not_show(make):
     network = make()
-    assert isinstance(trainer(network, random_masks(network, 0.1), dataset()), FlatTrainer)
+    assert isinstance(trainer(network, random_masks(network, 0.1), dataset()), DenseTrainer)
 
 
 @MAKERS
@@ -266,7 +266,7 @@ def test_a_hook_that_comes_after_the_first_network_was_read(make):
     masks = random_masks(network, 0.1)
     one = trainer(network, masks, data)
     assert one.kernels
-    trainers = Trainers(make(), resident(data), experiment())
+    trainers = TrainerFactory(make(), resident(data), experiment())
     last(network).register_forward_hook(lambda m, i, out: out / 2)
     assert trainers.make(network, masks).kernels == ()
 

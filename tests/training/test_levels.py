@@ -18,11 +18,11 @@ from sdd_core.level.level import Level
 from sdd_core.pruning import prune
 from sdd_core.runs.store import Store
 from sdd_core.training import loop as training
-from sdd_core.training.setup import Parts
+from sdd_core.training.setup import ExperimentSetup
 
 
-def parts(settings) -> Parts:
-    return Parts(Experiment.make(settings), None, torch.device("cpu"))
+def parts(settings) -> ExperimentSetup:
+    return ExperimentSetup(Experiment.make(settings), None, torch.device("cpu"))
 
 
 def levels_of(result, store: Path) -> list[Level]:
@@ -175,7 +175,7 @@ class Aiming(Pruner):
     name = "aiming"
 
     def scores(self, level):
-        AIMS.append(level.aim)
+        AIMS.append(level.target_density)
         return {name: level.weights[name].abs() for name in level.prunable}
 
 
@@ -197,7 +197,7 @@ def test_a_pruner_knows_the_density_that_is_asked_for(tmp_path, how):
 # Where pruned weights are held
 
 
-def held(how: str, tmp_path, schedule: str) -> tuple[list[Level], dict[str, torch.Tensor]]:
+def frozen(how: str, tmp_path, schedule: str) -> tuple[list[Level], dict[str, torch.Tensor]]:
     settings = small(retrain={"name": schedule, "pruned": how})
     initial = parts(settings).build(0).state_dict()
     return run_levels(settings, tmp_path), initial
@@ -208,12 +208,12 @@ NAME = "hidden1.weight"
 
 @pytest.mark.parametrize("schedule", ["rewind", "lr-rewind", "scratch"])
 def test_pruned_weights_are_zero(tmp_path, schedule):
-    levels, _ = held("zero", tmp_path, schedule)
+    levels, _ = frozen("zero", tmp_path, schedule)
     assert all(not level.state[NAME][~level.masks[NAME]].any() for level in levels)
 
 
 def test_pruned_weights_stay_at_their_initial_value(tmp_path):
-    (dense, *pruned), initial = held("initial", tmp_path, "rewind")
+    (dense, *pruned), initial = frozen("initial", tmp_path, "rewind")
     for level in pruned:
         mask = level.masks[NAME]
         assert torch.equal(level.state[NAME][~mask], initial[NAME][~mask])
@@ -223,7 +223,7 @@ def test_pruned_weights_stay_at_their_initial_value(tmp_path):
 
 @pytest.mark.parametrize("schedule", ["rewind", "lr-rewind", "scratch"])
 def test_pruned_weights_stay_at_their_last_value(tmp_path, schedule):
-    levels, _ = held("previous", tmp_path, schedule)
+    levels, _ = frozen("previous", tmp_path, schedule)
     for before, level in pairwise(levels):
         gone = ~level.masks[NAME]
         assert gone.sum() > (~before.masks[NAME]).sum()
@@ -232,7 +232,7 @@ def test_pruned_weights_stay_at_their_last_value(tmp_path, schedule):
 
 
 def test_pruned_weights_exchange_their_last_values(tmp_path):
-    levels, _ = held("permuted", tmp_path, "lr-rewind")
+    levels, _ = frozen("permuted", tmp_path, "lr-rewind")
     for before, level in pairwise(levels):
         gone = ~level.masks[NAME]
         now, last = level.state[NAME][gone], before.state[NAME][gone]
@@ -241,7 +241,7 @@ def test_pruned_weights_exchange_their_last_values(tmp_path):
 
 
 def test_the_network_that_is_tested_has_the_held_weights(tmp_path):
-    levels, _ = held("previous", tmp_path, "lr-rewind")
+    levels, _ = frozen("previous", tmp_path, "lr-rewind")
     made = parts(small())
     network, level = made.build(0), levels[-1]
     network.load_state_dict(dict(level.state))
@@ -269,7 +269,7 @@ def test_an_examples_label_is_the_same_however_many_there_are():
     def train(examples):
         data = {"name": "digits"} | ({"examples": examples} if examples else {})
         made = Experiment.make(small(data=data, noise="by-place"), plugins)
-        return Parts(made, None, torch.device("cpu")).data.train
+        return ExperimentSetup(made, None, torch.device("cpu")).data.train
 
     full = train(None)
     number = {image.numpy().tobytes(): n for n, image in enumerate(full.images)}
@@ -333,7 +333,7 @@ def test_a_pruned_level_learns_from_its_teacher(tmp_path, loss, teachers):
     result = go(settings, tmp_path, plugins=plugins)
     assert len(TOLD) == 2  # one step for each pruned level, none for the dense one
     levels = levels_of(result, tmp_path)
-    made = Parts(result.experiment, None, torch.device("cpu"))
+    made = ExperimentSetup(result.experiment, None, torch.device("cpu"))
     network = made.build(0)
     for index, teacher in enumerate(teachers, start=1):
         network.load_state_dict(dict(levels[teacher].state))

@@ -12,7 +12,7 @@ from torch import nn
 
 from sdd_core import Experiment
 from sdd_core.training.dense_trainer import memory_format
-from sdd_core.training.setup import Parts
+from sdd_core.training.setup import ExperimentSetup
 
 CPU = torch.device("cpu")
 
@@ -54,7 +54,7 @@ def test_networks_are_built_in_the_usual_layout():
     layers = nn.Conv2d(1, 4, 3), nn.Conv2d(4, 4, 3), nn.Flatten(), nn.Linear(64, 10)
     model = nn.Sequential(*layers)
     given = model.to(memory_format=torch.channels_last)
-    parts = Parts(Experiment.make({"model": given}), None, CPU)
+    parts = ExperimentSetup(Experiment.make({"model": given}), None, CPU)
     assert not given[1].weight.is_contiguous()
     assert parts.build(0)[1].weight.is_contiguous()
 
@@ -64,7 +64,7 @@ TRAIN = """
 import copy, torch
 from torch import nn
 from training_cases import dataset, experiment, gap, plain_steps, resident, take_steps
-from sdd_core.training.dense_trainer import FlatTrainer
+from sdd_core.training.dense_trainer import DenseTrainer
 
 torch.set_num_threads(1)
 data = dataset((3, 16, 16))
@@ -83,7 +83,7 @@ for width in {widths}:
         ours, theirs = net(width, groups), net(width, groups)
         if {user_format}:
             ours = ours.to(memory_format=torch.channels_last)
-        trainer = FlatTrainer(ours, {{}}, resident(data), experiment().train)
+        trainer = DenseTrainer(ours, {{}}, resident(data), experiment().train)
         take_steps(trainer, data, 0, 5)
         plain_steps(theirs, {{}}, data, 5)
         assert gap(trainer.state(), theirs.state_dict()) < 1e-3, (width, groups)

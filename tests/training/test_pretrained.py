@@ -16,8 +16,8 @@ from sdd_core.experiment.keys import dense_key, level_keys
 from sdd_core.files.writing import DENSE_WEIGHTS
 from sdd_core.level.level import Level
 from sdd_core.runs.store import Store, read_level
-from sdd_core.training.level_trainer import Levels
-from sdd_core.training.setup import Parts
+from sdd_core.training.level_trainer import LevelTrainer
+from sdd_core.training.setup import ExperimentSetup
 
 HIDDEN = ["hidden1.weight", "hidden1.bias"]
 OUTPUT = ["output.weight", "output.bias"]
@@ -39,13 +39,13 @@ def dense(folder: Path) -> Level:
 
 def start(settings, store: Path, steps: int = 0) -> dict[str, Tensor]:
     """The dense network of an experiment after some steps."""
-    parts = Parts(Experiment.make(settings), None, torch.device("cpu"))
-    return Levels(parts, Store(store), 60, lambda hook, **_: None).dense_after(steps)
+    parts = ExperimentSetup(Experiment.make(settings), None, torch.device("cpu"))
+    return LevelTrainer(parts, Store(store), 60, lambda hook, **_: None).dense_state_at(steps)
 
 
 def few_classes() -> Dataset:
     """The first three digits, as a data set of three classes."""
-    parts = Parts(Experiment.make(small(noise="none")), None, torch.device("cpu"))
+    parts = ExperimentSetup(Experiment.make(small(noise="none")), None, torch.device("cpu"))
     splits = []
     for split in (parts.data.train, parts.data.test):
         chosen = split.true_labels < 3
@@ -115,8 +115,10 @@ def test_a_last_layer_that_does_not_fit_is_initialised_and_named(tmp_path, befor
 
 
 def test_levels_that_start_anew_do_so(before):
-    made = Parts(Experiment.make(small(train=training(before))), None, torch.device("cpu"))
-    usual = Parts(Experiment.make(small(train={"epochs": 2})), None, torch.device("cpu"))
+    made, usual = (
+        ExperimentSetup(Experiment.make(small(train=train)), None, torch.device("cpu"))
+        for train in (training(before), {"epochs": 2})
+    )
     one, other = (parts.build(1).state_dict() for parts in (made, usual))
     assert torch.equal(one[HIDDEN[0]], other[HIDDEN[0]])
 

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from sdd_core import Augmentation, Dataset, Split
 from sdd_core.data import resident
-from sdd_core.data.resident import Crops, Resident, crop, normalise, windows
+from sdd_core.data.resident import AugmentationDraws, DeviceDataset, crop, normalise, padded_views
 
 CPU = torch.device("cpu")
 MEAN, STD = (0.1, 0.4), (0.2, 0.5)
@@ -59,14 +59,14 @@ def test_a_batch_of_crops_is_each_image_cropped_by_itself(data, pad, count):
     )
     first = data.draw(st.integers(0, 2))
     before = [0] * first  # crops of an epoch, of which the batch has the last
-    crops = Crops(
+    crops = AugmentationDraws(
         torch.tensor(before + top), torch.tensor(before + left),
         torch.tensor([False] * first + flip),
     )
     padded = torch.nn.functional.pad(images, (pad,) * 4)
     expected = one_by_one(images[chosen], pad, top, left, flip)
     on_gpu = padded.unfold(2, 5, 1).unfold(3, 4, 1)
-    for places in (windows(padded, (2, 5, 4)), on_gpu):
+    for places in (padded_views(padded, (2, 5, 4)), on_gpu):
         found = crop(places, chosen, crops, slice(first, first + count))
         assert torch.equal(found, expected)
 
@@ -100,12 +100,12 @@ def test_a_batch_is_what_the_network_should_see(monkeypatch, float_images, small
         monkeypatch.setattr(resident, "NORMALISED_BYTES", 8)
     data = dataset(float_images=float_images, augmentation=Augmentation(pad=1, flip=True))
     raw = data.train.images.clone()
-    held = Resident(data, CPU, augment)
-    order = held.order(0, 1, 2)
-    crops = held.crops(0, 1, 2)
+    frozen = DeviceDataset(data, CPU, augment)
+    order = frozen.order(0, 1, 2)
+    crops = frozen.crops(0, 1, 2)
     assert (crops is not None) == augment
     rows = slice(4, 8)
-    batch = held.batch(order, crops, rows, held.buffer(4))
+    batch = frozen.batch(order, crops, rows, frozen.buffer(4))
     images = raw[order[rows]]
     if crops is not None:
         images = one_by_one(
@@ -116,52 +116,52 @@ def test_a_batch_is_what_the_network_should_see(monkeypatch, float_images, small
     assert batch.dtype == torch.float32
     assert torch.equal(data.train.images, raw)
     # Test images are the same images here; they are never augmented.
-    tested = held.test_images
+    tested = frozen.test_images
     tested = tested if tested.is_floating_point() else normalise(tested, data)
     np.testing.assert_allclose(tested, seen(raw), atol=2e-6)
 
 
 def test_the_last_batch_may_be_smaller():
-    held = Resident(dataset(10), CPU, augment=False)
-    order = held.order(0, 0, 0)
-    batch = held.batch(order, None, slice(8, 12), held.buffer(4))
-    np.testing.assert_allclose(batch, seen(held.data.train.images[order[8:]]), atol=2e-6)
+    frozen = DeviceDataset(dataset(10), CPU, augment=False)
+    order = frozen.order(0, 0, 0)
+    batch = frozen.batch(order, None, slice(8, 12), frozen.buffer(4))
+    np.testing.assert_allclose(batch, seen(frozen.data.train.images[order[8:]]), atol=2e-6)
 
 
 def test_a_batch_size_beyond_the_data_takes_no_memory():
-    assert len(Resident(dataset(10), torch.device("cpu"), augment=False).buffer(10**15)) == 10
+    assert len(DeviceDataset(dataset(10), torch.device("cpu"), augment=False).buffer(10**15)) == 10
 
 
 def test_orders_are_permutations_that_depend_on_seed_level_and_epoch():
-    held = Resident(dataset(50), CPU, augment=False)
-    orders = [held.order(*path) for path in ((0, 0, 0), (1, 0, 0), (0, 1, 0), (0, 0, 1))]
+    frozen = DeviceDataset(dataset(50), CPU, augment=False)
+    orders = [frozen.order(*path) for path in ((0, 0, 0), (1, 0, 0), (0, 1, 0), (0, 0, 1))]
     assert all(order.sort().values.tolist() == list(range(50)) for order in orders)
     assert len({tuple(order.tolist()) for order in orders}) == 4
-    assert torch.equal(held.order(0, 0, 1), orders[3])
+    assert torch.equal(frozen.order(0, 0, 1), orders[3])
 
 
 def test_crops_reach_every_place_and_flip_half():
     data = dataset(4000, augmentation=Augmentation(pad=2, flip=True))
-    crops = Resident(data, CPU, augment=True).crops(0, 0, 0)
+    crops = DeviceDataset(data, CPU, augment=True).crops(0, 0, 0)
     for offsets in (crops.top, crops.left):
         counts = offsets.bincount(minlength=5)
         assert len(counts) == 5
         assert (counts - 800).abs().max() < 130  # five standard deviations
     assert abs(int(crops.flip.sum()) - 2000) < 160
-    together = torch.corrcoef(torch.stack([crops.top, crops.left, crops.flip]).double())
-    assert (together - torch.eye(3)).abs().max() < 0.08
+    prune_ties = torch.corrcoef(torch.stack([crops.top, crops.left, crops.flip]).double())
+    assert (prune_ties - torch.eye(3)).abs().max() < 0.08
 
 
 def test_without_flip_nothing_is_flipped():
     data = dataset(200, augmentation=Augmentation(pad=2))
-    assert not Resident(data, CPU, augment=True).crops(0, 0, 0).flip.any()
+    assert not DeviceDataset(data, CPU, augment=True).crops(0, 0, 0).flip.any()
 
 
 def test_what_is_no_image_is_not_augmented():
     split = Split(torch.rand(5, 7), torch.arange(5) % 2)
     data = Dataset("mine", split, split, 2, augmentation=Augmentation(pad=1))
-    held = Resident(data, CPU, augment=True)
-    assert held.crops(0, 0, 0) is None
-    order = held.order(0, 0, 0)
-    batch = held.batch(order, None, slice(0, 3), held.buffer(3))
+    frozen = DeviceDataset(data, CPU, augment=True)
+    assert frozen.crops(0, 0, 0) is None
+    order = frozen.order(0, 0, 0)
+    batch = frozen.batch(order, None, slice(0, 3), frozen.buffer(3))
     assert torch.equal(batch, split.images[order[:3]])

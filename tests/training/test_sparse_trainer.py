@@ -26,7 +26,7 @@ from sdd_core.level.evaluation import evaluate
 from sdd_core.level.retraining import Retraining
 from sdd_core.runs.store import Store
 from sdd_core.training.costs import KernelCosts
-from sdd_core.training.dense_trainer import FlatTrainer
+from sdd_core.training.dense_trainer import DenseTrainer
 from sdd_core.training.loop import Task, Watcher, train_level
 from sdd_core.training.sparse_trainer import SparseTrainer
 
@@ -51,7 +51,7 @@ def test_follows_the_general_path(make, augmented, steps, tolerance):
     ours = trainer(make(), masks, data)
     theirs = trainer(make(), masks, data, "reference")
     assert isinstance(ours, SparseTrainer)
-    assert isinstance(theirs, FlatTrainer)
+    assert isinstance(theirs, DenseTrainer)
     for one in (ours, theirs):
         take_steps(one, data, 0, steps)
     assert gap(ours.state(), theirs.state()) < tolerance
@@ -83,7 +83,7 @@ def test_units_without_inputs_or_outputs_do_as_on_the_general_path():
     masks["3.weight"][:, 5:10] = False  # no output: weight decay alone
     masks["3.weight"][0] = False
     data, states = dataset(), []
-    for engine in ("auto", "reference"):
+    for engine in ("auto", "none"):
         one = trainer(small_perceptron(), masks, data, engine)
         take_steps(one, data, 0, 20)
         states.append(one.state())
@@ -106,7 +106,7 @@ class OfNumbers(nn.Module):
 
 def test_examples_may_be_single_numbers():
     data, states = dataset(()), []
-    for engine in ("auto", "reference"):
+    for engine in ("auto", "none"):
         one = trainer(OfNumbers(), random_masks(OfNumbers(), 0.6), data, engine)
         take_steps(one, data, 0, 5)
         states.append(one.state())

@@ -20,7 +20,7 @@ from training_cases import (
     take_steps,
 )
 
-from sdd_core.training.dense_trainer import FlatTrainer, memory_of, restore_memory
+from sdd_core.training.dense_trainer import DenseTrainer, memory_of, restore_memory
 
 
 def convolutional(seed: int = 0) -> nn.Module:
@@ -31,8 +31,8 @@ def convolutional(seed: int = 0) -> nn.Module:
     )  # fmt: skip
 
 
-def flat(network, masks, data, momenta=None) -> FlatTrainer:
-    return FlatTrainer(network, masks, resident(data), experiment().train, momenta)
+def flat(network, masks, data, momenta=None) -> DenseTrainer:
+    return DenseTrainer(network, masks, resident(data), experiment().train, momenta)
 
 
 @pytest.mark.parametrize("density", [1.0, 0.3])

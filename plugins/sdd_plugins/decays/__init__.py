@@ -1,10 +1,10 @@
 """Learning-rate schedules: how the rate changes while the dense network trains."""
 
-from sdd_core import Decay, hookimpl
+from sdd_core import LearningRateSchedule, hookimpl
 from sdd_plugins.decays.cosine import Cosine
 from sdd_plugins.decays.steps import Steps
 
 
 @hookimpl
-def sdd_decays() -> list[type[Decay]]:
+def sdd_decays() -> list[type[LearningRateSchedule]]:
     return [Steps, Cosine]

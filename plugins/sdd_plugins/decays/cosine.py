@@ -1,9 +1,9 @@
 import numpy as np
 
-from sdd_core import Decay
+from sdd_core import LearningRateSchedule
 
 
-class Cosine(Decay):
+class Cosine(LearningRateSchedule):
     """The rate falls to 0 along half a cosine."""
 
     name = "cosine"

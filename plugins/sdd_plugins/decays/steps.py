@@ -3,7 +3,7 @@ from typing import Annotated
 import numpy as np
 from pydantic import AfterValidator, Field
 
-from sdd_core import Decay
+from sdd_core import LearningRateSchedule
 
 
 def _growing(milestones: tuple[float, ...]) -> tuple[float, ...]:
@@ -12,7 +12,7 @@ def _growing(milestones: tuple[float, ...]) -> tuple[float, ...]:
     return milestones
 
 
-class Steps(Decay):
+class Steps(LearningRateSchedule):
     """The rate drops by a factor after each of some milestones."""
 
     name = "steps"

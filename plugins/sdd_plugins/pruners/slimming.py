@@ -23,7 +23,7 @@ class Slimming(Pruner):
 
     name = "slimming"
     source = "Liu et al., 2017, arXiv:1708.06519, sec. 3"
-    together: ClassVar[bool] = True
+    prune_ties: ClassVar[bool] = True
 
     def scores(self, level: LevelView) -> Mapping[str, Tensor]:
         """Raises SddError for a layer without batch normalisation behind it."""

@@ -36,7 +36,7 @@ class SynFlow(Pruner):
         device = level.device
         ones = torch.ones(1, *level.data.input_shape, dtype=torch.float64, device=device)
         kept = torch.cat([level.masks[name].flatten() for name in weights]).to(device)
-        start, end = kept.double().mean().item(), level.aim or 0.0
+        start, end = kept.double().mean().item(), level.target_density or 0.0
         ratio = end / start if start else 0.0
         # Weights that went in an earlier step stay below all that went later.
         gone = torch.zeros(len(kept), dtype=torch.float64, device=device)
@@ -49,9 +49,9 @@ class SynFlow(Pruner):
 
         for step in range(1, self.steps):  # the last one is what the engine does with the scores
             # The authors round down what goes, so that something is always left.
-            aim = math.ceil(len(kept) * start * ratio ** (step / self.steps))
+            target_density = math.ceil(len(kept) * start * ratio ** (step / self.steps))
             lowest = flow().masked_fill(~kept, torch.inf).argsort(stable=True)
-            now = lowest[: int(kept.sum()) - aim]
+            now = lowest[: int(kept.sum()) - target_density]
             kept[now], gone[now] = False, float(step - self.steps)
             with torch.no_grad():
                 for weight, mask in zip(weights.values(), _split(kept, weights), strict=True):

@@ -6,7 +6,7 @@ from pydantic import Field
 from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
-from sdd_core import LevelView, Pruner, Scope, SddError, Takes
+from sdd_core import LevelView, PluginRef, Pruner, Scope, SddError
 
 LAYERS = (
     nn.Linear, nn.Bilinear, nn.Conv1d, nn.Conv2d, nn.Conv3d,
@@ -29,7 +29,7 @@ class Wanda(Pruner):
     name = "wanda"
     source = "Sun et al., 2023, arXiv:2306.11695, eq. 1; convolutions are this plugin's extension"
 
-    scope: Annotated[Scope, Takes("scope")] = Field(
+    scope: Annotated[Scope, PluginRef("scope")] = Field(
         default=cast(Any, "output"),
         description="where scores compete; by default within each output of a layer, as published",
     )

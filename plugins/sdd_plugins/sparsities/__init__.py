@@ -1,9 +1,9 @@
 """The sparsity of each level, in place of a fraction per level."""
 
-from sdd_core import Sparsities, hookimpl
+from sdd_core import SparsitySchedule, hookimpl
 from sdd_plugins.sparsities.curves import Cubic, Geometric, Linear
 
 
 @hookimpl
-def sdd_sparsities() -> list[type[Sparsities]]:
+def sdd_sparsities() -> list[type[SparsitySchedule]]:
     return [Linear, Geometric, Cubic]

@@ -1,9 +1,9 @@
 from pydantic import Field
 
-from sdd_core import SddError, Sparsities
+from sdd_core import SddError, SparsitySchedule
 
 
-class Curve(Sparsities):
+class Curve(SparsitySchedule):
     """From 0 at the dense network to a sparsity at a level."""
 
     to: float = Field(default=0.95, gt=0, lt=1, description="the sparsity of the last level")

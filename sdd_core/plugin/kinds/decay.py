@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     import numpy as np
 
 
-class Decay(Plugin):
+class LearningRateSchedule(Plugin):
     """How the learning rate changes while the dense network trains."""
 
     kind: ClassVar[str] = "decay"

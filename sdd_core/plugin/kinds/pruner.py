@@ -17,8 +17,8 @@ from sdd_core.plugin.base import (  # noqa: F401 (they belong to the kinds below
     label,
 )
 from sdd_core.plugin.kinds.scope import Scope
-from sdd_core.plugin.kinds.sparsity import Sparsities
-from sdd_core.plugin.options import Takes
+from sdd_core.plugin.kinds.sparsity import SparsitySchedule
+from sdd_core.plugin.options import PluginRef
 
 if TYPE_CHECKING:
 
@@ -44,14 +44,14 @@ class Pruner(Plugin):
     kind: ClassVar[str] = "pruner"
     hook: ClassVar[str] = "sdd_pruners"
     title: ClassVar[str] = "Pruners"
-    together: ClassVar[bool] = False
+    prune_ties: ClassVar[bool] = False
 
     fraction: Fraction = Field(
         default=0.2, description="fraction of the remaining weights a level prunes"
     )
     sparsity: Annotated[
-        tuple[Fraction, ...] | Sparsities | None,
-        Takes("sparsity", Annotated[
+        tuple[Fraction, ...] | SparsitySchedule | None,
+        PluginRef("sparsity", Annotated[
             tuple[Fraction, ...] | None,
             BeforeValidator(_several, json_schema_input_type=Fraction | tuple[Fraction, ...] | None)
         ]),
@@ -64,7 +64,7 @@ class Pruner(Plugin):
         default=False,
         description="one-shot pruning: every level prunes the dense network, not the level before",
     )
-    scope: Annotated[Scope, Takes("scope")] = Field(
+    scope: Annotated[Scope, PluginRef("scope")] = Field(
         default=cast(Any, "global"),
         description="where scores compete: over all layers ('global') or within each, which lose "
         "equal shares ('layer') or stay denser the smaller they are ('erk'), or within each "

@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     pass
 
 
-class Sparsities(Plugin):
+class SparsitySchedule(Plugin):
     """The sparsity of each level."""
 
     kind: ClassVar[str] = "sparsity"

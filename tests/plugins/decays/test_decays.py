@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from support import go, plugins_with, small
 
-from sdd_core import Decay, Experiment, SddError
+from sdd_core import Experiment, LearningRateSchedule, SddError
 from sdd_core.training.learning_rates import dense_learning_rates
 from sdd_plugins.decays import Cosine, Steps
 
@@ -20,7 +20,7 @@ def test_a_half_cosine_falls_from_1_towards_0():
     assert Cosine().factors(4) == pytest.approx(expected)
 
 
-class Linear(Decay):
+class Linear(LearningRateSchedule):
     """The rate falls evenly to 0."""
 
     name = "linear"
@@ -38,7 +38,7 @@ def test_one_of_a_third_party_sets_the_rates(tmp_path):
     assert 'decay = "linear"' in (result.folder / "experiment.toml").read_text()
 
 
-class Faulty(Decay):
+class Faulty(LearningRateSchedule):
     """Says what it was told to."""
 
     name = "faulty"

@@ -23,7 +23,7 @@ FILE = """
 seed = [0, 1]
 pruner = ["imp", "random"]
 levels = 1
-engine = "reference"
+kernels = "none"
 model = {name = "mlp", widths = [16]}
 train.epochs = 30
 """

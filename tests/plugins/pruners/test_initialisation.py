@@ -129,7 +129,7 @@ def chain(bias: float = 0.0) -> nn.Sequential:
 
 def test_synaptic_flow_by_hand(make_view):
     """Of a path, the product of absolute weights: 1, 2 by the first unit, 12, 2 by the second."""
-    view = make_view(chain(), dataset(torch.zeros(2, 2), [0, 0]), aim=0.5)
+    view = make_view(chain(), dataset(torch.zeros(2, 2), [0, 0]), target_density=0.5)
     scores = SynFlow(steps=1).scores(view)
     assert scores["0.weight"].tolist() == [[1.0, 2.0], [12.0, 2.0]]
     assert scores["2.weight"].tolist() == [[3.0, 14.0]]
@@ -147,7 +147,7 @@ def test_synaptic_flow_is_an_absolute_value(make_view):
     with torch.no_grad():
         model[0].weight.copy_(torch.tensor([[1.0, -2.0], [5.0, -6.0]]))
         model[2].weight.copy_(torch.tensor([[-3.0, 1.0]]))
-    view = make_view(model, dataset(torch.zeros(2, 2), [0, 0]), aim=0.5)
+    view = make_view(model, dataset(torch.zeros(2, 2), [0, 0]), target_density=0.5)
     scores = SynFlow(steps=1).scores(view)
     assert scores["0.weight"].tolist() == [[1.0, 2.0], [5.0, 6.0]]
     # a is 3 and b is 11, so that the second layer meets -4 and 4.
@@ -157,7 +157,7 @@ def test_synaptic_flow_is_an_absolute_value(make_view):
 def test_synaptic_flow_leaves_something_at_every_step(make_view):
     """Half way to a hundredth of 6 weights fewer than half a weight is left; the authors round
     down what goes."""
-    view = make_view(chain(), dataset(torch.zeros(2, 2), [0, 0]), aim=0.02 / 6)
+    view = make_view(chain(), dataset(torch.zeros(2, 2), [0, 0]), target_density=0.02 / 6)
     scores = SynFlow(steps=2).scores(view)
     kept = sorted(name for name, part in scores.items() for score in part.flatten() if score >= 0)
     assert kept == ["2.weight"]
@@ -179,7 +179,7 @@ def test_synaptic_flow_takes_statistics_as_positive_and_leaves_other_buffers(mak
     with torch.no_grad():
         model[0].running_mean.copy_(torch.tensor([-3.0, 0.0]))
         model[1].weight.copy_(torch.tensor([[-2.0, 5.0]]))
-    view = make_view(model, dataset(torch.zeros(2, 2), [0, 0]), aim=0.5)
+    view = make_view(model, dataset(torch.zeros(2, 2), [0, 0]), target_density=0.5)
     assert SynFlow(steps=1).scores(view)["1.weight"].tolist() == [[4.0, 0.0]]
 
 
@@ -204,14 +204,14 @@ def test_synflow_finds_what_layer_normalised_networks_need(tmp_path):
 
 
 def test_synaptic_flow_comes_from_biases_too(make_view):
-    view = make_view(chain(bias=-5.0), dataset(torch.zeros(2, 2), [0, 0]), aim=0.5)
+    view = make_view(chain(bias=-5.0), dataset(torch.zeros(2, 2), [0, 0]), target_density=0.5)
     scores = SynFlow(steps=1).scores(view)
     assert scores["2.weight"].tolist() == [[8.0, 34.0]]
 
 
 def test_the_flow_is_computed_anew_after_each_step(make_view):
     """Of three paths of flow 1, 2, 2 and one of 12 only the last one is left, whole."""
-    view = make_view(chain(), dataset(torch.zeros(2, 2), [0, 0]), aim=2 / 6)
+    view = make_view(chain(), dataset(torch.zeros(2, 2), [0, 0]), target_density=2 / 6)
     masks = view.masks
     scores = SynFlow(steps=50).scores(view)
     left = prune.prune_to(masks, scores, 4 / 6, scope_of("global"))
@@ -242,7 +242,7 @@ def test_synflow_against_a_loop_over_matrix_products(make_view, seed):
     torch.manual_seed(seed)
     model = nn.Sequential(nn.Linear(6, 5, bias=False), nn.ReLU(), nn.Linear(5, 4, bias=False))
     mask = torch.rand(5, 6) < 0.9
-    view = make_view(model, dataset(torch.zeros(2, 6), [0, 1], classes=4), aim=0.2,
+    view = make_view(model, dataset(torch.zeros(2, 6), [0, 1], classes=4), target_density=0.2,
                      masks={"0.weight": mask})  # fmt: skip
     scores = SynFlow(steps=20).scores(view)
     left = prune.prune_to(view.masks, scores, 0.8, scope_of("global"))
@@ -259,7 +259,7 @@ def test_no_layer_disappears(make_view):
     model = nn.Sequential(*(nn.Linear(n, m) for n, m in ((20, 100), (100, 100), (100, 2))))
     with torch.no_grad():
         model[2].weight.mul_(0.01)
-    view = make_view(model, dataset(torch.zeros(2, 20), [0, 1]), aim=0.002)
+    view = make_view(model, dataset(torch.zeros(2, 20), [0, 1]), target_density=0.002)
     left = prune.prune_to(view.masks, SynFlow().scores(view), 0.998, scope_of("global"))
     assert all(mask.any() for mask in left.values())
     once = prune.prune_to(view.masks, SynFlow(steps=1).scores(view), 0.998, scope_of("global"))

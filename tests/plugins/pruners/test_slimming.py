@@ -21,7 +21,7 @@ from sdd_plugins.pruners.slimming import Slimming
 
 from ..conftest import dataset
 
-TOGETHER = prune.Rules(together=Slimming.together)
+TOGETHER = prune.Rules(prune_ties=Slimming.prune_ties)
 
 
 def network() -> nn.Sequential:

@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 from support import go, plugins_with, small
 
-from sdd_core import Experiment, SddError, Sparsities
+from sdd_core import Experiment, SddError, SparsitySchedule
 from sdd_plugins.sparsities import Cubic, Geometric, Linear
 
 
@@ -38,7 +38,7 @@ def test_more_levels_than_the_curve_has_are_refused_before_anything_is_trained(t
     assert not list(tmp_path.glob("**/level.json"))
 
 
-class Faulty(Sparsities):
+class Faulty(SparsitySchedule):
     """Less and less."""
 
     name = "faulty"

@@ -31,7 +31,8 @@ class Schedule(Plugin):
     """A retraining schedule: from which weights, at which step, with which learning rates and
     for how long a level trains after it has been pruned."""
 
-    kind: ClassVar[str] = "schedule"
+    kind: ClassVar[str] = "retrain"
+    noun: ClassVar[str] = "retraining schedule"
     hook: ClassVar[str] = "sdd_schedules"
     title: ClassVar[str] = "Retraining schedules"
 

@@ -13,7 +13,7 @@ import numpy as np
 from sdd_core.errors import SddError
 from sdd_core.level.retraining import Dense, Retraining
 from sdd_core.plugin.markers import hookimpl
-from sdd_core.testing.call import Check, ask_twice, fault, unchanged
+from sdd_core.testing.call import Check, call_twice, fault, unchanged
 from sdd_core.testing.fixtures import tiny_run
 
 INTERRUPTIONS = (3, 7, 9)
@@ -29,7 +29,7 @@ def checks(plugin: Any) -> list[Check]:
 def steps(plugin: Any) -> None:
     """It says where to start and which steps to train, the same whenever it is asked"""
     for dense in dense_trainings():
-        found = ask_twice(plugin, "retraining", partial(lambda one: (copy_of(one),), dense))
+        found = call_twice(plugin, "retraining", partial(lambda one: (copy_of(one),), dense))
         check_retraining(plugin, found, dense)
 
 
