@@ -13,6 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from sdd_core.data.plain import finite, infinite, plain
 from sdd_core.errors import SddError
 from sdd_core.experiment.experiment import Experiment
 from sdd_core.experiment.keys import ablated_key, digest, identity, level_keys
@@ -30,7 +31,7 @@ from sdd_core.pruning import prune
 from sdd_core.randomness import fork_random_state
 from sdd_core.runs.result import COLUMNS, Result
 from sdd_core.runs.rows import Row, metric_faults
-from sdd_core.runs.run_folder import RunFolder, infinite, level_result, plain
+from sdd_core.runs.run_folder import RunFolder, level_result
 from sdd_core.runs.store import LEVEL_FILES, Store
 from sdd_core.training.level_trainer import Call, LevelTrainer
 from sdd_core.training.setup import ExperimentSetup
@@ -125,7 +126,7 @@ class _Engine:
         """Train and measure every level, in the run's folder."""
         data = self.parts.data
         sizes = {"train_examples": len(data.train), "test_examples": len(data.test),
-                 "classes": data.num_classes, "changed_labels": self.parts.changed_labels}
+                 "classes": int(data.num_classes), "changed_labels": self.parts.changed_labels}
         self.folder.begin(self.plugins, str(self.parts.device), sizes)
         self._call("sdd_run_start")
         self._say_what_is_left_out()
@@ -320,11 +321,11 @@ class _Engine:
                 if not isinstance(values, Mapping):
                     raise TypeError(f"measure() returned {type(values).__name__}; expected a "
                                     "mapping from names to values")
-                values = {str(name): value for name, value in values.items()}
+                values = plain(values)
                 for name in filter(lambda name: infinite(values[name]), values):
                     warn(f"level {view.level}: metric {label(metric)!r} gives an infinite "
                          f"{name!r}, which is kept as no number")
-                return {name: plain(value) for name, value in values.items()}
+                return finite(values)
         except DataChanged:
             raise
         except SddError as error:

@@ -177,7 +177,7 @@ def linear(shape, classes):
 EARLY = {
     "schedule raises": (schedule(raising),
                         "retraining schedule 'bad' failed: RuntimeError: two lines"),
-    "schedule gives none": (schedule(lambda dense: None), "retraining schedule 'bad' failed"),
+    "schedule gives none": (schedule(lambda dense: None), "'bad' returned NoneType; expected"),
     "no step": (schedule(lambda d: Retraining("fresh", d.learning_rates[:0])), "no step to train"),
     "nan rate": (schedule(lambda d: Retraining("fresh", d.learning_rates * math.nan)),
                  "learning rate that is not between"),

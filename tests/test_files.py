@@ -4,12 +4,18 @@ import errno
 import os
 import resource
 import signal
+import stat
 import subprocess
 import sys
 import textwrap
+import threading
+from contextlib import nullcontext
+from types import SimpleNamespace
 
 import pytest
+from filelock import FileLock
 from support import contents, in_child
+from waiting import wait_until
 
 from sdd_core import SddError
 from sdd_core.files import writing as files
@@ -23,6 +29,9 @@ from sdd_core.files.writing import (
     write_atomic,
     write_entry,
 )
+from sdd_core.observers.tracking import _Tracking
+from sdd_core.runs.run_folder import Run
+from sdd_core.runs.store import Store
 
 FULL = OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
@@ -248,6 +257,105 @@ def test_a_copy_where_there_are_no_hard_links(tmp_path, monkeypatch):
     assert target.read_text() == "one"
     assert not target.samefile(source)
     assert set(contents(tmp_path)) == {"source", "target"}
+
+
+NO_SYNC = [errno.EACCES, errno.EINVAL, errno.ENOTSUP, errno.EISDIR, errno.EBADF]
+
+
+@pytest.mark.parametrize("call", ["open", "fsync"])
+@pytest.mark.parametrize("number", NO_SYNC)
+def test_a_system_that_cannot_sync_folders_will_do(tmp_path, monkeypatch, call, number):
+    """Windows cannot open them (EACCES), some network disks refuse to sync them."""
+    refuse_folders(monkeypatch, call, number)
+    write_atomic(tmp_path / "file", "content")
+    write_entry(tmp_path / "entry", two_files)
+    append_line(tmp_path / "lines", "one")
+    assert (tmp_path / "file").read_text() == "content"
+    assert damaged_file(tmp_path / "entry") is None
+    assert (tmp_path / "lines").read_text() == "one\n"
+
+
+@pytest.mark.parametrize("number", [errno.EIO, errno.ENOSPC, errno.EDQUOT])
+def test_a_folder_that_the_disk_loses_is_an_error(tmp_path, monkeypatch, number):
+    refuse_folders(monkeypatch, "fsync", number)
+    with pytest.raises(SddError, match="cannot write"):
+        write_atomic(tmp_path / "file", "content")
+
+
+@pytest.mark.parametrize("number", [*NO_SYNC, errno.EIO])
+def test_a_file_that_cannot_be_synced_is_an_error(tmp_path, monkeypatch, number):
+    def fsync(descriptor):
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(os, "fsync", fsync)
+    with pytest.raises(SddError, match="cannot write"):
+        write_atomic(tmp_path / "file", "content")
+
+
+def refuse_folders(monkeypatch, call, number):
+    given = getattr(os, call)
+
+    def refusing(what, *arguments, **options):
+        if stat.S_ISDIR(os.stat(what).st_mode) if os.path.exists(what) else False:
+            raise OSError(number, os.strerror(number))
+        return given(what, *arguments, **options)
+
+    monkeypatch.setattr(os, call, refusing)
+
+
+def test_files_are_synced_as_windows_can(tmp_path, monkeypatch):
+    """It syncs what is open for writing alone."""
+    given = os.fsync
+
+    def fsync(descriptor):
+        if not stat.S_ISDIR(os.fstat(descriptor).st_mode):
+            assert os.write(descriptor, b"") == 0  # EBADF where it is open for reading
+        given(descriptor)
+
+    monkeypatch.setattr(os, "fsync", fsync)
+    write_atomic(tmp_path / "file", "content")
+    write_entry(tmp_path / "entry", two_files)
+
+
+def test_no_process_is_looked_for_where_that_would_end_it(tmp_path, monkeypatch):
+    """On Windows os.kill ends a process, whatever the signal."""
+    (tmp_path / f".file.{os.getppid()}").write_text("of another process")
+    monkeypatch.setattr(files, "os", SimpleNamespace(**{
+        **vars(os), "name": "nt", "kill": lambda *_: pytest.fail("it ends a process")}))
+    write_atomic(tmp_path / "file", "content")
+
+
+def test_whoever_waits_for_a_lock_says_so(tmp_path, monkeypatch):
+    """Whatever it is for: a level, a run's files, a tracker. The other one may be stopped."""
+    said = []
+    monkeypatch.setattr(files, "warn", said.append)
+    run = tmp_path / "run"
+    run.mkdir()
+    tracked = SimpleNamespace(folder=run, experiment=SimpleNamespace(settings=dict))
+    tracker = SimpleNamespace(start=lambda *_: None)
+    waits = {
+        "making 0123456789ab": lambda: Store(tmp_path).lock("0123456789abcdef"),
+        f"writing {run}": Run("run", run, None)._locked,
+        "starting its trackers": lambda: nullcontext(_Tracking(tracker)._start(tracked)),
+    }
+    held = [tmp_path / ".shared/locks/0123456789abcdef.lock", run / ".lock",
+            tmp_path / ".trackers.lock"]
+
+    def wait(take):
+        with take():
+            pass
+
+    for (what, take), file in zip(waits.items(), held, strict=True):
+        file.parent.mkdir(parents=True, exist_ok=True)
+        with FileLock(file):
+            waiting = threading.Thread(target=wait, args=(take,))
+            waiting.start()
+            wait_until(lambda: said)
+        waiting.join()
+        assert said == [f"waiting for another process, which is {what}"]
+        said.clear()
+        wait(take)
+        assert said == []
 
 
 def test_an_option_remembers_the_file_that_it_names(tmp_path):

@@ -274,7 +274,7 @@ def test_checked_scores_come_in_the_networks_order_and_without_gradient():
             {"a": torch.ones(2, 1), "b": torch.ones(1, 2)},
             r"scores of 'a' have shape \[2, 1\]; expected \[1, 2\]",
         ),
-        ({"a": torch.ones(1, 2), "b": 3.0}, r"scores of 'b' have shape \[\]; expected \[1, 2\]"),
+        ({"a": torch.ones(1, 2), "b": 3.0}, "scores of 'b': float is no torch.Tensor"),
         (
             {"a": torch.ones(1, 2), "b": torch.tensor([[math.nan, 1.0]])},
             r"scores of 'b' are not a number \(NaN\)",

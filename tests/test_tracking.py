@@ -109,6 +109,15 @@ def test_one_that_fails_is_reported_once_and_the_run_is_the_same(tmp_path, capsy
     ]
 
 
+def test_one_whose_turn_cannot_be_waited_for_is_reported_once(tmp_path, capsys):
+    (tmp_path / ".trackers.lock").mkdir()  # in the place of a file
+    notes = Notes()
+    assert len(run(tmp_path, notes).levels) == 2
+    assert notes._heard == [], "it hears nothing of a run that it did not hear the start of"
+    [line] = [line for line in capsys.readouterr().err.splitlines() if "warning" in line]
+    assert line.startswith("sdd: warning: tracker 'notes:' failed (")
+
+
 def test_an_interrupted_run_ends_without_a_figure(tmp_path):
     class Stop:
         @hookimpl

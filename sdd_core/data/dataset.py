@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from numbers import Integral
+from numbers import Integral, Real
 from typing import Any
 
 from sdd_core.data.split import Split, check_labels_fit, check_tensors, check_values
@@ -87,6 +87,12 @@ class Dataset:
         if not isinstance(self.augmentation, Augmentation | None):
             raise SddError(f"data {self.name!r} has the augmentation {self.augmentation!r}; "
                            "expected a sdd_core.Augmentation, or None")
+        for part, numbers in (("mean", self.mean), ("std", self.std), ("scale", (self.scale,))):
+            if not isinstance(numbers, tuple | list) or not all(
+                isinstance(one, Real) and not isinstance(one, bool) for one in numbers
+            ):
+                raise SddError(f"data {self.name!r} has the {part} {brief(getattr(self, part))}; "
+                               "expected numbers, as a tuple for mean and std")
         for part, split in (("training", self.train), ("test", self.test)):
             where = f"data {self.name!r}: the {part} split"
             check_tensors(split, where)

@@ -69,6 +69,9 @@ def check_tensors(split: Split, where: str) -> None:
                            "torch.Tensor, as sdd_core.Dataset.of makes it of arrays and lists")
         if fault := tensor_fault(tensor):
             raise SddError(f"{where} has for {name} {fault}")
+        if tensor.requires_grad:
+            raise SddError(f"{where} has for {name} a tensor with a gradient; hand over its "
+                           ".detach()")
         if tensor.dim() == 0:
             raise SddError(f"{where} has {name} without dimensions; expected one entry for each "
                            "example")

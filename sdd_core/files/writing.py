@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import glob
 import os
 import re
@@ -11,8 +12,11 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO
 
+from filelock import FileLock, Timeout
+
 from sdd_core.errors import SddError
 from sdd_core.files.reading import LARGEST_SETTINGS, exists, is_folder, names_in, read_bytes, sha256
+from sdd_core.output.notices import warn
 
 SUMS = "SHA256SUMS"
 
@@ -30,6 +34,26 @@ def disk_errors(path: Path) -> Iterator[None]:
         reason = error.strerror or " ".join(str(error).split())
         raise SddError(f"cannot write {path}: {reason}; free some space, or choose another place "
                        "with --store or --output") from error
+
+
+@contextmanager
+def locked(file: Path, doing: str) -> Iterator[None]:
+    """Hold a lock, which the system frees when the process dies. Whoever has to wait for another
+    process, busy, stuck or stopped, says so. Raises SddError: no lock can be had there.
+
+    doing: what is done meanwhile, as in "waiting for another process, which is making ...".
+    """
+    lock = FileLock(file)
+    with disk_errors(file):
+        try:
+            lock.acquire(timeout=1)
+        except Timeout:
+            warn(f"waiting for another process, which is {doing}")
+            lock.acquire()
+    try:
+        yield
+    finally:
+        lock.release()
 
 
 def write_atomic(path: Path, content: bytes | str, *, locked: bool = False) -> None:
@@ -224,6 +248,7 @@ def link_or_copy(source: Path, target: Path) -> None:
             os.link(source, temporary)
         except OSError:
             shutil.copyfile(source, temporary)
+            _sync(temporary)
         temporary.replace(target)
 
 
@@ -233,6 +258,8 @@ def _temporary(path: Path) -> Path:
 
 def _remove_orphans(path: Path) -> None:
     """Remove what processes left of a file that died while they wrote it."""
+    if os.name == "nt":
+        return  # there os.kill ends the process that it is to look for
     for file in path.parent.glob(f".{glob.escape(path.name)}.*"):
         try:
             os.kill(int(file.suffix[1:]), 0)
@@ -243,8 +270,21 @@ def _remove_orphans(path: Path) -> None:
 
 
 def _sync(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
+    """Have the disk keep what was written. Folders as far as the system can: Windows opens none,
+    and some network disks refuse to sync them."""
+    folder = path.is_dir()
     try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+        # Windows syncs only what is open for writing, which a folder never is.
+        descriptor = os.open(path, os.O_RDONLY if folder else os.O_RDWR)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+    except OSError as error:
+        if not folder or error.errno not in _NO_SYNC_OF_FOLDERS:
+            raise
+
+
+_NO_SYNC_OF_FOLDERS = {errno.EACCES, errno.EPERM, errno.EINVAL, errno.EISDIR, errno.EBADF,
+                       errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP}
+"""What systems say that cannot sync folders; a full or broken disk says something else."""

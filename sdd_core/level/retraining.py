@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
-from typing import Literal, get_args
+from dataclasses import dataclass
+from typing import Any, Literal, get_args
 
 import numpy as np
 
+from sdd_core.data.plain import curve, whole
 from sdd_core.errors import SddError
 from sdd_core.output.brief import numbers
 
@@ -67,7 +68,11 @@ class Retraining:
         unknown start, a first step outside the dense training.
         """
         which = f"retraining schedule {schedule!r}"
-        rates, steps = np.asarray(self.learning_rates, np.float64), len(dense.learning_rates)
+        rates, steps = _rates(self.learning_rates, which), len(dense.learning_rates)
+        first = _steps(self.first_step, which, "first_step")
+        masked = self.masked_steps
+        if masked is not None:
+            masked = _steps(masked, which, "masked_steps")
         if rates.ndim != 1 or len(rates) == 0:
             raise SddError(f"{which} leaves no step to train; the dense network trains {steps}")
         if not ((rates >= 0) & (rates <= LARGEST_RATE)).all():
@@ -77,9 +82,35 @@ class Retraining:
         if self.start not in starts:
             raise SddError(f"{which} starts from {self.start!r}; expected one of "
                            + ", ".join(map(repr, starts)))
-        if self.masked_steps is not None and not 0 <= self.masked_steps <= len(rates):
-            raise SddError(f"{which} masks {self.masked_steps} of {len(rates)} steps")
-        if not 0 <= self.first_step <= steps:
-            raise SddError(f"{which} starts at step {self.first_step}; the dense network trains "
+        if masked is not None and not 0 <= masked <= len(rates):
+            raise SddError(f"{which} masks {masked} of {len(rates)} steps")
+        if not 0 <= first <= steps:
+            raise SddError(f"{which} starts at step {first}; the dense network trains "
                            f"steps 0 to {steps}")
-        return replace(self, learning_rates=rates)
+        return Retraining(self.start, rates, first, masked)
+
+
+def checked(retraining: Any, schedule: str, dense: Dense, *, of_ablation: bool = False
+            ) -> Retraining:
+    """Return what a schedule or an ablation returned, of plain numbers, if a level can train so.
+    Raises SddError, see `Retraining.check`."""
+    if not isinstance(retraining, Retraining):
+        raise SddError(f"retraining schedule {schedule!r} returned {type(retraining).__name__}; "
+                       "expected a sdd_core.Retraining")
+    return retraining.check(schedule, dense, of_ablation=of_ablation)
+
+
+def _rates(given: Any, which: str) -> np.ndarray:
+    """Learning rates as float64, wherever they come from."""
+    try:
+        return curve(given)
+    except TypeError as error:
+        raise SddError(f"{which} gives learning rates that are no array of real numbers: "
+                       f"{error}") from None
+
+
+def _steps(given: Any, which: str, name: str) -> int:
+    try:
+        return whole(given)
+    except TypeError as error:
+        raise SddError(f"{which}: {name}: {error}; expected a number of steps") from None

@@ -9,11 +9,11 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
-from filelock import FileLock
 from pydantic import ValidationError
 
 from sdd_core.errors import FAILURES, SddError, format_error
 from sdd_core.experiment.settings import first_error
+from sdd_core.files.writing import locked
 from sdd_core.installation import DISTRIBUTION, install_hint
 from sdd_core.output.notices import lenient, warn
 from sdd_core.output.text import one_line
@@ -78,10 +78,13 @@ class _Tracking:
     @hookimpl
     def sdd_run_start(self, run: Run) -> None:
         self._listens = True
+        self._tell(self._start, run)
+
+    def _start(self, run: Run) -> None:
         # One run of a store at a time: two at once would both make what the first of them makes,
         # as the tables of a database.
-        with FileLock(run.folder.parent / ".trackers.lock"):
-            self._tell(self._tracker.start, run, _plain(run.experiment.settings()))
+        with locked(run.folder.parent / ".trackers.lock", "starting its trackers"):
+            self._tracker.start(run, _plain(run.experiment.settings()))
 
     @hookimpl
     def sdd_epoch_end(self, level: int, epoch: Epoch) -> None:

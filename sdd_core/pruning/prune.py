@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
+from sdd_core.data.plain import dense_tensor, whole
 from sdd_core.errors import SddError
 from sdd_core.level.layers import Layout
 from sdd_core.level.masks import Masks, kept_and_size
@@ -145,7 +146,7 @@ def checked_shares(
 ) -> list[tuple[list[str], int]]:
     """The groups of a scope that have layers. Raises SddError when it does not give each layer a
     place or takes more than there is."""
-    shares = [(list(names), int(number)) for names, number in found]
+    shares = [(list(names), whole(number)) for names, number in found]
     if sorted(name for names, _ in shares for name in names) != sorted(layers):
         raise SddError(f"scope {label(scope)!r} does not put each layer into one group; expected "
                        f"{', '.join(layers)}, each once")
@@ -174,28 +175,35 @@ def check_scores(scores: Masks, masks: Masks, prunable: list[str], pruner: str) 
         wrong = sorted(set(prunable) ^ set(scores))[0]
         problem = "gave no scores for" if wrong in prunable else "scored an unknown layer"
         raise SddError(f"pruner {pruner!r} {problem} {wrong!r}; expected {', '.join(prunable)}")
-    for name in prunable:
-        if not isinstance(scores[name], Tensor) or scores[name].shape != masks[name].shape:
-            shape = list(getattr(scores[name], "shape", []))
-            raise SddError(f"pruner {pruner!r}: scores of {name!r} have shape {shape}; "
-                           f"expected {list(masks[name].shape)}")
-        if scores[name].dtype == torch.bool or scores[name].is_complex():
-            raise SddError(f"pruner {pruner!r}: scores of {name!r} are {scores[name].dtype}; "
-                           "expected real numbers")
-        if scores[name].detach().cpu()[masks[name]].isnan().any():
-            raise SddError(f"pruner {pruner!r}: scores of {name!r} are not a number (NaN)")
-    return {name: scores[name].detach().cpu() for name in prunable}
+    return {name: _checked_scores(scores[name], masks[name], pruner, name) for name in prunable}
+
+
+def _checked_scores(given: Any, mask: Tensor, pruner: str, name: str) -> Tensor:
+    what = f"pruner {pruner!r}: scores of {name!r}"
+    try:
+        scores = dense_tensor(given)
+    except TypeError as error:
+        raise SddError(f"{what}: {error}; expected a tensor of real numbers") from None
+    if scores.shape != mask.shape:
+        raise SddError(f"{what} have shape {list(scores.shape)}; expected {list(mask.shape)}")
+    if scores.dtype == torch.bool or scores.is_complex():
+        raise SddError(f"{what} are {scores.dtype}; expected real numbers")
+    if scores[mask].isnan().any():
+        raise SddError(f"{what} are not a number (NaN)")
+    return scores
 
 
 def check_masks(masks: Masks, like: Masks, ablation: str) -> dict[str, Tensor]:
     """The masks on the CPU, in the network's order. Raises SddError unless they fit `like`."""
-    fits = isinstance(masks, Mapping) and set(masks) == set(like) and all(
-        isinstance(masks[name], Tensor)
-        and masks[name].dtype == torch.bool
-        and masks[name].shape == mask.shape
-        for name, mask in like.items()
-    )
-    if not fits:
-        raise SddError(f"ablation {ablation!r} did not return a bool mask of the weight's shape "
-                       f"for each of {', '.join(like)}")
-    return {name: masks[name].cpu().clone() for name in like}
+    problem = f"ablation {ablation!r} did not return a bool mask of the weight's shape for each " \
+              f"of {', '.join(like)}"
+    if not isinstance(masks, Mapping) or set(masks) != set(like):
+        raise SddError(problem)
+    try:
+        found = {name: dense_tensor(masks[name]).clone() for name in like}
+    except TypeError as error:
+        raise SddError(f"{problem}: {error}") from None
+    if any(mask.dtype != torch.bool or mask.shape != like[name].shape
+           for name, mask in found.items()):
+        raise SddError(problem)
+    return found

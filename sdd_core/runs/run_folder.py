@@ -12,7 +12,6 @@ plugins.
 
 from __future__ import annotations
 
-import math
 import platform
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -20,8 +19,6 @@ from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
-
-from filelock import FileLock
 
 from sdd_core.experiment.applied_noise import applied_noise
 from sdd_core.errors import SddError, format_error
@@ -31,6 +28,7 @@ from sdd_core.files.writing import (
     append_line,
     disk_errors,
     link_or_copy,
+    locked,
     set_aside,
     write_atomic,
 )
@@ -176,8 +174,8 @@ class RunFolder(Run):
         """While this run's files are written, for another process may carry out the same run."""
         with disk_errors(self.folder):
             self.folder.mkdir(parents=True, exist_ok=True)
-            with FileLock(self.folder / ".lock"):
-                yield
+        with locked(self.folder / ".lock", f"writing {self.folder}"):
+            yield
 
     def _warn_of_versions(self, begun: Mapping[str, Any], origins: Mapping[str, Any]) -> None:
         """Say on standard error which plugins have another version than when the run began."""
@@ -301,28 +299,3 @@ def level_result(row: Row, epochs: tuple[Mapping[str, Any], ...] = ()) -> LevelR
     return LevelResult(
         row.level, row.key, row.sparsity, row.density, row.diverged, row.metrics, epochs
     )
-
-
-def infinite(value: Any) -> bool:
-    """Whether a metric's value is infinite, or one of its parts is."""
-    if hasattr(value, "tolist"):
-        value = value.tolist()
-    if isinstance(value, Mapping):
-        return any(map(infinite, value.values()))
-    if isinstance(value, list | tuple):
-        return any(map(infinite, value))
-    return isinstance(value, float) and math.isinf(value)
-
-
-def plain(value: Any) -> Any:
-    """A metric's value as JSON has it: what is not a finite number is None."""
-    if hasattr(value, "tolist"):  # a number or an array of numpy's or torch's
-        value = value.tolist()
-    if isinstance(value, Mapping):
-        return {str(key): plain(item) for key, item in value.items()}
-    if isinstance(value, bool | int | str) or value is None:
-        return value
-    if isinstance(value, list | tuple):
-        return [plain(item) for item in value]
-    number = float(value)
-    return number if math.isfinite(number) else None

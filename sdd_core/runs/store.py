@@ -20,14 +20,13 @@ import json
 import math
 import re
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from filelock import FileLock, Timeout
 from pydantic import BaseModel, ConfigDict, TypeAdapter
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save
@@ -38,6 +37,7 @@ from sdd_core.files.writing import (
     damaged_file,
     disk_errors,
     level_folder,
+    locked,
     set_aside,
     write_atomic,
     write_entry,
@@ -76,21 +76,9 @@ class Store:
             probe = self._shared / "locks" / ".writable"
             probe.touch()
 
-    @contextmanager
-    def lock(self, key: str) -> Iterator[None]:
+    def lock(self, key: str) -> AbstractContextManager[None]:
         """Held while a level is made. The system frees it when the process dies."""
-        file = self._shared / "locks" / f"{key}.lock"
-        lock = FileLock(file)
-        with disk_errors(file):
-            try:
-                lock.acquire(timeout=1)
-            except Timeout:
-                warn(f"waiting for another process, which is making {key[:12]}")
-                lock.acquire()
-        try:
-            yield
-        finally:
-            lock.release()
+        return locked(self._shared / "locks" / f"{key}.lock", f"making {key[:12]}")
 
     def level_folder(self, key: str) -> Path:
         """Where a level is, or would be."""

@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Mapping
 from functools import partial
 from typing import Any
 
-from torch import Tensor
-
-from sdd_core.runs.run_folder import plain
+from sdd_core.data.plain import finite, plain
 from sdd_core.testing.call import Check, call, call_twice, fault, unchanged
 from sdd_core.testing.fixtures import contents, devices, levels, make_level, view_of
 
@@ -39,10 +36,11 @@ def _check_values(plugin: Any, found: Any, which: str) -> None:
                             "names to values")
     for name, value in found.items():
         try:
-            json.dumps(plain(value), allow_nan=False)
+            as_kept = plain(value)
+            json.dumps(finite(as_kept), allow_nan=False)
         except Exception as error:
             raise fault(plugin, f"gives {name!r} a value that JSON cannot hold: {error}") from error
-        if not _finite(value):
+        if finite(as_kept) != as_kept:
             raise fault(plugin, f"gives {name!r} a value that is not finite, on {which}; None says "
                                 "that there is no number")
 
@@ -60,13 +58,3 @@ def determinism(plugin: Any) -> None:
     """Equal levels have equal values, and it draws from level.generator alone"""
     for level in (make_level(), make_level(0.5, 1)):
         call_twice(plugin, "measure", partial(lambda one: (view_of(one),), level))
-
-
-def _finite(value: Any) -> bool:
-    if isinstance(value, Mapping):
-        return all(map(_finite, value.values()))
-    if isinstance(value, list | tuple):
-        return all(map(_finite, value))
-    if isinstance(value, Tensor) or hasattr(value, "tolist"):
-        return _finite(value.tolist())
-    return value is None or isinstance(value, bool | int | str) or math.isfinite(value)

@@ -198,9 +198,7 @@ class DenseTrainer:
     def _make_optimizer(self, memory: Mapping[str, Tensor] | None) -> torch.optim.Optimizer:
         """torch's optimizer on the flat buffers, with what it remembered at a checkpoint."""
         self._weights.grad = self._gradients
-        train = self._train
-        with attribute_errors(train.optimizer):
-            optimizer = train.optimizer.make(self._weights, train.lr, train.weight_decay)
+        optimizer = make_optimizer(self._train, self._weights)
         if memory is not None:
             restore_memory(optimizer, self._weights, memory)
         return optimizer
@@ -309,3 +307,17 @@ def norm_scales(network: nn.Module) -> set[str]:
         if isinstance(module, nn.BatchNorm1d | nn.BatchNorm2d | nn.BatchNorm3d)
     }
     return {name for name, parameter in network.named_parameters() if id(parameter) in scales}
+
+
+def make_optimizer(train: Train, weights: Tensor) -> torch.optim.Optimizer:
+    """Return the optimizer of an experiment for these weights. Raises SddError for what is none, or
+    one of other weights."""
+    with attribute_errors(train.optimizer):
+        made = train.optimizer.make(weights, train.lr, train.weight_decay)
+        if not isinstance(made, torch.optim.Optimizer):
+            raise TypeError(f"make() returned {type(made).__name__}; expected a "
+                            "torch.optim.Optimizer")
+        if not any(one is weights for group in made.param_groups for one in group["params"]):
+            raise TypeError("make() returned an optimizer of other weights; expected one of the "
+                            "tensor that it was given")
+        return made

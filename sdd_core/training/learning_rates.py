@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from sdd_core.data.plain import curve
 from sdd_core.errors import SddError
 from sdd_core.experiment.train import Train
 from sdd_core.level.retraining import LARGEST_RATE
@@ -25,7 +26,7 @@ def dense_learning_rates(train: Train, steps_per_epoch: int) -> np.ndarray:
 
 def checked_factors(decay: LearningRateSchedule, steps: int, found: object) -> np.ndarray:
     """A schedule's factors as float64. Raises SddError unless there is one for each step."""
-    factors = np.asarray(found, np.float64)
+    factors = curve(found)
     if factors.shape != (steps,):
         raise SddError(f"decay {label(decay)!r} gave factors of the shape {list(factors.shape)}; "
                        f"expected [{steps}], one for each step")

@@ -7,11 +7,13 @@ from collections.abc import Callable
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from sdd_core.data.dataset import Dataset
+from sdd_core.data.plain import real
 from sdd_core.data.resident import DeviceDataset
 from sdd_core.data.split import Split
 from sdd_core.errors import SddError
@@ -22,13 +24,14 @@ from sdd_core.level.evaluation import check_output
 from sdd_core.level.layers import Layout
 from sdd_core.level.naming import matches
 from sdd_core.level.normed import keep_zeros
-from sdd_core.level.retraining import Dense, Retraining
+from sdd_core.level.retraining import Dense, Retraining, checked
 from sdd_core.output.notices import say
 from sdd_core.plugin.isolation import Guard
 from sdd_core.plugin.kinds import Schedule, SparsitySchedule, label
 from sdd_core.plugin.kinds.scope import Layer
 from sdd_core.pruning import prune
 from sdd_core.randomness import generator
+from sdd_core.training.dense_trainer import make_optimizer
 from sdd_core.training.learning_rates import dense_learning_rates
 from sdd_core.training.pretrained import load_pretrained
 
@@ -111,7 +114,7 @@ class ExperimentSetup:
         if pruner.exempt is not None:
             return masking.exempt_weights(self.prunable, pruner.exempt)
         with self.guard.isolated(model, "exempt"):
-            patterns = tuple(model.exempt())
+            patterns = _patterns(model.exempt())
         asked = {name for name in self.prunable
                  if any(matches(name, pattern) for pattern in pruner.include or ())}
         return masking.exempt_weights(self.prunable, patterns) - asked
@@ -123,11 +126,11 @@ class ExperimentSetup:
             return given[level - 1] if given else None
         with self.guard.isolated(given, "sparsity", level):
             before = given.sparsity(level - 1) if level > 1 else 0.0
-            found = given.sparsity(level)
-        if not isinstance(found, int | float) or not before <= found < 1:
+            before, found = real(before), real(given.sparsity(level))
+        if not before <= found < 1:
             raise SddError(f"sparsity {label(given)!r} gives {found!r} at level {level}; expected "
                            f"at least the {before} of the level before and less than 1")
-        return float(found)
+        return found
 
     def count(self, level: int) -> Callable[[int, int], int]:
         """How many weights go at level 1 and up where `kept` of `size` are left."""
@@ -141,7 +144,7 @@ class ExperimentSetup:
             return Retraining("initialisation", self.dense.learning_rates)
         schedule = schedule or self.experiment.retrain
         with self.guard.isolated(schedule, "schedule", level):
-            return schedule.retraining(self._dense_copy()).check(schedule.name, self.dense)
+            return checked(schedule.retraining(self._dense_copy()), schedule.name, self.dense)
 
     def ablated_retraining(self, level: int) -> Retraining:
         """How a level trains under the experiment's ablation."""
@@ -149,7 +152,7 @@ class ExperimentSetup:
         assert ablation is not None
         with self.guard.isolated(ablation, "ablation", level):
             retraining = ablation.retraining(self._dense_copy(), self.retraining(level), level)
-            return retraining.check(ablation.name, self.dense, of_ablation=True)
+            return checked(retraining, ablation.name, self.dense, of_ablation=True)
 
     def lifts_masks(self, level: int) -> bool:
         """Whether pruned weights train again before a level's training ends."""
@@ -168,7 +171,11 @@ class ExperimentSetup:
         how many of their labels the noise changed."""
         source, noise, seed = self.experiment.data, self.experiment.noise, self.experiment.seed
         with self.guard.isolated(source, "data"):
-            clean = source.load(root).check()
+            clean = source.load(root)
+            if not isinstance(clean, Dataset):
+                raise TypeError(f"load() returned {type(clean).__name__}; expected a "
+                                "sdd_core.Dataset")
+            clean.check()
         with self.guard.isolated(noise, "noise"):
             draw = generator(seed, "label noise")
             noisy = noise.corrupt(clean.train.labels.clone(), clean, draw)
@@ -195,7 +202,7 @@ class ExperimentSetup:
                      label(self.experiment.model), train.batch_size)
         if train.optimizer.sgd_momentum is None:
             with self.guard.isolated(train.optimizer, "optimizer"):
-                train.optimizer.make(torch.zeros(1), train.lr, train.weight_decay)
+                make_optimizer(train, torch.zeros(1))
         if train.pretrained is not None:
             load_pretrained(self.build(0), train)
         if self.experiment.levels == 0:
@@ -216,3 +223,11 @@ class ExperimentSetup:
         if pruner.keep_at_least is not None:
             prune.check_floor(layers, pruner.scope, self.count, self.experiment.levels,
                                 pruner.keep_at_least)
+
+
+def _patterns(found: Any) -> tuple[str, ...]:
+    """What a model's `exempt` returned. Raises TypeError; a text, too, could be gone through."""
+    patterns = () if isinstance(found, str) else tuple(found)
+    if isinstance(found, str) or not all(isinstance(one, str) for one in patterns):
+        raise TypeError(f"exempt() returned {found!r}; expected a tuple of patterns")
+    return patterns

@@ -11,10 +11,11 @@ import sys
 from pathlib import Path
 
 import pytest
+from numba.core.caching import FunctionCache
 from numba.core.dispatcher import Dispatcher
 
 import sdd_core.sparse
-from sdd_core.sparse import convolution, convpass, kernels, meeting
+from sdd_core.sparse import compilation, convolution, convpass, kernels, meeting
 
 PROGRAM = """
 import numpy as np
@@ -79,3 +80,78 @@ def test_a_second_process_compiles_nothing_though_the_package_cannot_be_written(
     assert hits == "0"
     assert path.is_relative_to(home)
     assert _run(package, home) == ("1", path)
+
+
+SMALL = """
+import sys
+from pathlib import Path
+from sdd_core.sparse.compilation import compiled
+
+@compiled
+def double(x):
+    return 2 * x
+
+@compiled
+def triple(x):
+    return 3 * x
+
+assert (double(2), triple(2), double(2.5)) == (4, 6, 5.0)
+print(sum(double.stats.cache_hits.values()))
+"""
+
+
+def _small(folder: Path, **environment: str) -> tuple[str, list[str]]:
+    """Run two small kernels in a process of their own: how often one was found compiled, and the
+    lines on standard error."""
+    (folder / "small.py").write_text(SMALL)
+    done = subprocess.run(
+        [sys.executable, str(folder / "small.py")],
+        env={"PATH": os.environ["PATH"], "HOME": str(folder / "home"), **environment},
+        check=True, capture_output=True, text=True,
+    )
+    return done.stdout.strip(), done.stderr.splitlines()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("home", ["home", "file/home"])
+def test_where_nothing_can_be_written_kernels_compile_in_memory_and_say_so_once(tmp_path, home):
+    (tmp_path / "file").touch()
+    (tmp_path / "__pycache__").touch()
+    # A file in the place of a folder keeps even root from writing there.
+    (tmp_path / "home").mkdir()
+    (tmp_path / "home" / ".cache").touch()
+    nowhere = str(tmp_path / "file" / "x")
+    hits, said = _small(tmp_path, HOME=str(tmp_path / home), NUMBA_CACHE_DIR=nowhere,
+                        XDG_CACHE_HOME=nowhere)
+    assert hits == "0"
+    [line] = said
+    assert "cannot be kept" in line
+    assert "NUMBA_CACHE_DIR" in line
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("content", [b"", b"junk", b"\x80\x04."], ids=["empty", "junk", "pickle"])
+@pytest.mark.parametrize("kind", ["nbi", "nbc"])
+def test_damaged_machine_code_is_compiled_anew(tmp_path, content, kind):
+    cache = tmp_path / "cache"
+    assert _small(tmp_path, NUMBA_CACHE_DIR=str(cache)) == ("0", [])
+    files = list(cache.rglob(f"*.{kind}"))
+    assert files
+    for file in files:
+        file.write_bytes(content)
+    hits, said = _small(tmp_path, NUMBA_CACHE_DIR=str(cache))
+    assert hits == "0"
+    assert len(said) <= 1
+    assert _small(tmp_path, NUMBA_CACHE_DIR=str(cache)) == ("2", [])
+
+
+@pytest.mark.slow
+def test_a_disk_that_fills_while_machine_code_is_kept_ends_nothing(tmp_path, monkeypatch, capsys):
+    def full(*arguments: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(FunctionCache, "save_overload", full)
+    monkeypatch.setattr(compilation, "_SAID", [])
+    kernels = [compilation.compiled(lambda x: x + 1), compilation.compiled(lambda x: x + 2)]
+    assert [kernel(1) for kernel in kernels] == [2, 3]
+    assert capsys.readouterr().err.count("No space left on device") == 1

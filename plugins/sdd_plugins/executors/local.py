@@ -3,6 +3,7 @@ from __future__ import annotations
 import contextlib
 import os
 import pickle
+import selectors
 import signal
 import subprocess
 import sys
@@ -16,6 +17,10 @@ from pydantic import Field
 from sdd_core import Executor, SddError, warn
 
 ATTEMPTS = 3
+LOOK_EVERY = 2.0
+"""Seconds after which a worker that does not answer is looked at."""
+PATIENCE = 10.0
+"""Seconds that a worker has to end in, when there is nothing left for it to do."""
 WORKER = Path(__file__).with_name("worker.py")
 
 
@@ -155,9 +160,26 @@ class _Worker:
     def _receive(self) -> Any:
         """What the process answers; None where it died."""
         try:
+            self._wait()
             return pickle.load(self._answers)
         except (EOFError, OSError, ValueError, pickle.UnpicklingError):
             return None
+
+    def _wait(self) -> None:
+        """Wait for an answer, and say once where the process was stopped, as by a debugger or
+        `kill -STOP`: it is not dead, so its task is not given to another one."""
+        if not hasattr(os, "waitid"):  # on Windows, where nothing stops a process
+            return
+        with selectors.DefaultSelector() as selector:
+            selector.register(self._answers, selectors.EVENT_READ)
+            said = False
+            while not selector.select(None if said else LOOK_EVERY):
+                flags = os.WSTOPPED | os.WNOHANG | os.WNOWAIT
+                with contextlib.suppress(ChildProcessError):
+                    said = bool(os.waitid(os.P_PID, self._process.pid, flags))
+                if said:
+                    warn(f"worker process {self._process.pid} is stopped; the sweep waits for what "
+                         f"it does, until `kill -CONT {self._process.pid}`")
 
     def _died(self) -> _Died:
         code = self._process.wait()
@@ -182,7 +204,11 @@ class _Worker:
             # What is left in the buffer of a dead process cannot be written.
             with contextlib.suppress(OSError, ValueError):
                 self._requests.close()
-            self._process.wait()
+            try:
+                self._process.wait(PATIENCE)
+            except subprocess.TimeoutExpired:  # it is stopped; there is nothing left for it to do
+                self._process.kill()
+                self._process.wait()
             self._answers.close()
 
 

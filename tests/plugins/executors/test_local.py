@@ -225,3 +225,42 @@ if __name__ == "__main__":
     parent.kill()
     parent.wait()
     wait_until(lambda: not lives(worker))
+
+
+def own_number() -> int:
+    return os.getpid()
+
+
+def stop_until_continued() -> str:
+    os.kill(os.getpid(), signal.SIGSTOP)
+    return "continued"
+
+
+def test_a_stopped_worker_is_said_waited_for_and_goes_on(
+    pool: Executor, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(local, "LOOK_EVERY", 0.05)
+    said: list[str] = []
+    monkeypatch.setattr(local, "warn", said.append)
+    stopped = pool.submit(stop_until_continued)
+    wait_until(lambda: said)
+    # The others do the rest meanwhile.
+    assert [pool.submit(double, number).result() for number in (1, 2)] == [2, 4]
+    assert not stopped.done()
+    [line] = said
+    number = int(line.split()[2])
+    assert f"worker process {number} is stopped" in line
+    assert f"kill -CONT {number}" in line
+    os.kill(number, signal.SIGCONT)
+    assert stopped.result() == "continued"
+    assert len(said) == 1
+
+
+def test_a_stopped_worker_with_nothing_left_to_do_holds_nobody_up(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(local, "PATIENCE", 0.2)
+    with Local(workers=1).open(1) as pool:
+        worker = pool.submit(own_number).result()
+        os.kill(worker, signal.SIGSTOP)
+    assert not lives(worker)
