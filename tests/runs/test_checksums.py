@@ -8,7 +8,7 @@ import shutil
 import signal
 
 import pytest
-from before_checksums import strip
+from runs.before_checksums import strip
 from click.testing import CliRunner
 from support import KillMyself, Log, contents, go, in_child, small
 

@@ -242,3 +242,38 @@ def test_pruners_have_the_keys_that_they_had_without_the_new_options(name):
     assert options.keys() == {
         "name", "fraction", "sparsity", "from_dense", "scope", "exempt", *own,
     }
+
+
+# Of format 2. A key that changes makes every user's levels of that experiment worthless: raise a
+# plugin's `revision` where its results have changed, and FORMAT where all of them have.
+PINNED = {
+    "default": ({}, "6695e5deacb2", "cc491d07e7b3"),
+    "another network": ({"model": {"name": "resnet20", "width": 8}, "data": "cifar10"},
+                        "be1bcf452058", "53c69fe4a307"),
+    "another optimizer": (
+        {"train": {"optimizer": {"name": "AdamW", "eps": 1e-6}, "decay": "cosine"}},
+        "cc32c81940b8", "a32cbe68f29b"),
+    "pruned at once": (
+        {"pruner": {"name": "snip", "sparsity": 0.9, "scope": "erk"}, "retrain": "scratch"},
+        "6695e5deacb2", "8b44d4256e14"),
+    "everything else": (
+        {"seed": 7, "noise": {"name": "pair-flip", "rate": 0.25}, "loss": "distillation",
+         "pruner": {"name": "gradient", "batches": 4, "exempt": ["output"]}, "ablation": "reinit",
+         "train": {"optimizer": {"momentum": 0.5}, "decay": {"milestones": [0.25], "gamma": 0.2}},
+         "kernels": "none"}, "d587ae81e0bb", "7672057b13b0"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", PINNED)
+def test_keys_are_what_they_were(name):
+    fields, dense, last = PINNED[name]
+    experiment = Experiment.make({"levels": 1, **fields})
+    keys = level_keys(experiment)
+    assert (keys[0][:12], keys[1][:12]) == (dense, last)
+
+
+def test_a_class_that_moves_within_its_package_keeps_its_keys():
+    moved = type("Renamed", (TinyPruner,), {"__module__": "sdd_core.somewhere.else"})
+    stranger = type("Kit", (TinyPruner,), {"__module__": "another_package.pruners"})
+    assert identity(moved()) == identity(TinyPruner())
+    assert identity(stranger()) != identity(TinyPruner())

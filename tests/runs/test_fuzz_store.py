@@ -1,7 +1,7 @@
 """Whatever becomes of a file of a store, every view shows the right numbers or names the bad run,
 and a run that goes on ends as it would have, or says in one line why not.
 
-The long version of the test, for minutes: `pytest -n 0 -m long tests/test_fuzz_store.py`.
+The long version of the test, for minutes: `pytest -n 0 -m long tests/runs/test_fuzz_store.py`.
 """
 
 import json

@@ -24,7 +24,7 @@ from sdd_core.level.level import Level
 from sdd_core.runs import store
 from sdd_core.runs.store import LEVEL_FILES, Store
 
-SOURCES = [Path(store.__file__).parent, Path(store.__file__).parents[1] / "plugins"]
+SOURCES = [Path(store.__file__).parents[1], Path(store.__file__).parents[2] / "plugins"]
 
 
 def level_of(masks, **changes):

@@ -5,7 +5,7 @@ import os
 import shutil
 
 import pytest
-from before_checksums import strip
+from runs.before_checksums import strip
 from click.testing import CliRunner
 from support import go, small
 

@@ -89,7 +89,7 @@ def test_whole_numbers(value):
 
 
 @pytest.mark.parametrize("value", [*NO_NUMBERS.values(), 1.5, math.nan, math.inf, ONES, "three"],
-                         ids=str)
+                         ids=[*NO_NUMBERS, "half", "nan", "inf", "ones", "text"])
 def test_what_is_no_whole_number(value):
     with pytest.raises(TypeError):
         whole(value)

@@ -14,7 +14,7 @@ from support import add_distribution
 
 pytestmark = pytest.mark.slow
 
-EXAMPLE = Path(__file__).parents[1] / "examples" / "sdd-magnitude-increase"
+EXAMPLE = Path(__file__).parents[2] / "examples" / "sdd-magnitude-increase"
 SDD = [sys.executable, "-c", "from sdd_core.cli import main; main()"]
 DISTRIBUTION = "sdd-magnitude-increase"
 
