@@ -63,6 +63,7 @@ def resume(
     is not the one that the run has imported before, that needs --trust.
     """
     from sdd_core.cli.runs import find_run  # noqa: PLC0415
+    from sdd_core.runs.open_run import strange_modules  # noqa: PLC0415
 
     plugins = load_plugins(no_plugin)
     found = find_run(name, store, plugins, to_resume=True)
@@ -70,7 +71,7 @@ def resume(
         raise SddError(f"{found.folder / 'experiment.toml'} is not what the run began with, or a "
                        "plugin means something else by it now; bring that back, or carry it out "
                        "as a run of its own, `sdd run FILE`")
-    if not trust and (strange := found.strange_modules()):
+    if not trust and (strange := strange_modules(found)):
         raise SddError(f"module {strange[0]}; importing it executes it, so read it first, and then "
                        f"`sdd resume --trust {found.folder}`")
     # A run goes on in the store that it lies in.

@@ -21,14 +21,15 @@ from sdd_core.cli.options import (
 )
 from sdd_core.cli.terminal import console, echo
 from sdd_core.errors import SddError
-from sdd_core.files.writing import damaged_entries
+from sdd_core.files.entries import damaged_entries
 from sdd_core.output.fitting import FittingTable
 from sdd_core.output.notices import say
 from sdd_core.plugin.discovery import Plugins, load_plugins, warn_of_problems
 from sdd_core.report import phase_table, result_table, write_report
 from sdd_core.report.look import Look
+from sdd_core.runs.open_run import open_run
 from sdd_core.runs.result import Result
-from sdd_core.runs.run_folder import RunFolder, open_run
+from sdd_core.runs.run_folder import RunFolder
 from sdd_core.runs.stored_runs import overview, run_folders
 
 

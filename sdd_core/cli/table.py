@@ -18,13 +18,13 @@ from sdd_core.errors import SddError
 from sdd_core.experiment.import_path import Imported
 from sdd_core.experiment.keys import digest, run_name
 from sdd_core.experiment.settings import read_toml
-from sdd_core.files.writing import write_atomic
+from sdd_core.files.atomic import write_atomic
 from sdd_core.output.notices import say, warn
 from sdd_core.output.text import csv_text
 from sdd_core.plugin.discovery import Plugins, load_plugins, warn_of_problems
 from sdd_core.plugin.kinds import Plugin
+from sdd_core.runs.open_run import open_run
 from sdd_core.runs.result import Result
-from sdd_core.runs.run_folder import open_run
 from sdd_core.runs.stored_runs import is_run, results_of, run_folders
 
 if TYPE_CHECKING:

@@ -87,6 +87,30 @@ def sha256(path: Path) -> str:
         return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
+def with_checksum(options: Any, option: str, file: Path) -> Any:
+    """Options as they were given, and under `option`, unless that is given too, the SHA-256 of the
+    file that another of them names.
+
+    So another file in its place makes another experiment. To be called by a model validator of the
+    mode "before".
+    """
+    if isinstance(options, Mapping) and not options.get(option) and os.path.isfile(file):
+        return {**options, option: sha256(file)}
+    return options
+
+
+def check_unchanged(file: Path, checksum: str | None, what: str, option: str) -> None:
+    """Raises SddError, one line, when a file has another SHA-256 than `checksum`.
+
+    what: the file, as a user knows it. option: where the checksum stands, `noise.checksum`. Raises
+    FileNotFoundError when there is none, and SddError when it cannot be read.
+    """
+    if checksum not in {None, sha256(file)}:
+        raise SddError(f"{what} is not the one that the experiment began with (its checksum "
+                       f"differs); bring that back, or leave out {option} for an experiment of its "
+                       "own")
+
+
 def exists(path: Path) -> bool:
     """Whether there is anything at a path. Raises SddError where that cannot be known."""
     return _found(path) is not None

@@ -14,9 +14,9 @@ from typing import Annotated, Any
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from sdd_core.errors import SddError, format_error
-from sdd_core.experiment.settings import parse_toml
-from sdd_core.files.writing import write_atomic
 from sdd_core.experiment.keys import FORMAT
+from sdd_core.experiment.settings import parse_toml
+from sdd_core.files.atomic import write_atomic
 from sdd_core.files.reading import (
     LARGEST_SETTINGS,
     Damaged,

@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from sdd_core.runs.table import html_table
-from sdd_core.phases.phases import Phases, find_phases
-from sdd_core.output.text import percent
 from sdd_core.experiment.applied_noise import applied_noise
 from sdd_core.experiment.experiment import Experiment
 from sdd_core.level.result import LevelResult
+from sdd_core.output.text import percent
+from sdd_core.phases.phases import Phases, find_phases
+from sdd_core.runs.table import html_table
 
 COLUMNS = ("run", "level", "sparsity", "density", "phase", "diverged", *Experiment.model_fields)
 """What tables have beside metrics, whose names no metric's value may take."""

@@ -18,7 +18,7 @@ from typing import Annotated, Any
 from pydantic import AfterValidator, ConfigDict, Field, TypeAdapter, ValidationError
 
 from sdd_core.errors import format_error
-from sdd_core.files.writing import SUMS, checksums
+from sdd_core.files.entries import SUMS, checksums
 from sdd_core.files.reading import (
     Damaged,
     exists,
@@ -62,7 +62,10 @@ def _usable(metrics: dict[str, Any]) -> dict[str, Any]:
 
 
 class Row(Strict):
-    """A line of the file. metrics: finite numbers by name, see `sdd_core.plugin.kinds.metric.Metric`."""
+    """A line of `metrics.jsonl`.
+
+    metrics: finite numbers by name, see `sdd_core.plugin.kinds.metric.Metric`.
+    """
 
     level: int = Field(ge=0, le=10_000)
     key: Key

@@ -20,34 +20,25 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+from sdd_core.errors import SddError
 from sdd_core.experiment.applied_noise import applied_noise
-from sdd_core.errors import SddError, format_error
 from sdd_core.experiment.experiment import Experiment, plugins_of
-from sdd_core.experiment.settings import parse_toml
-from sdd_core.files.writing import (
-    append_line,
-    disk_errors,
-    link_or_copy,
-    locked,
-    set_aside,
-    write_atomic,
-)
-from sdd_core.installation import DISTRIBUTION
+from sdd_core.experiment.import_path import Imported
 from sdd_core.experiment.keys import FORMAT, run_name
-from sdd_core.output.notices import warn
-from sdd_core.experiment.import_path import Imported, strange_modules
-from sdd_core.plugin.run import Run
-from sdd_core.plugin.kinds import Plugin, label
-from sdd_core.plugin.discovery import Plugins
+from sdd_core.files.atomic import append_line, disk_errors, link_or_copy, locked, write_atomic
+from sdd_core.files.entries import set_aside
 from sdd_core.files.reading import (
     LARGEST_SETTINGS,
     Damaged,
     exists,
     read_bytes,
 )
-from sdd_core.runs.result import Result
+from sdd_core.installation import DISTRIBUTION
 from sdd_core.level.result import LevelResult
-from sdd_core.runs.rows import METRICS, Row, line_of, read_epochs, read_rows, text_of, whole_rows
+from sdd_core.output.notices import warn
+from sdd_core.plugin.discovery import Plugins
+from sdd_core.plugin.kinds import Plugin, label
+from sdd_core.plugin.run import Run
 from sdd_core.runs.record import (
     EXPERIMENT,
     RECORD,
@@ -59,6 +50,8 @@ from sdd_core.runs.record import (
     wanted_levels,
     write_record,
 )
+from sdd_core.runs.result import Result
+from sdd_core.runs.rows import METRICS, Row, line_of, read_epochs, read_rows, text_of, whole_rows
 
 VERSIONS_OF = (
     DISTRIBUTION, "torch", "torchvision", "numpy", "numba", "pydantic", "pluggy", "safetensors",
@@ -76,7 +69,7 @@ class RunFolder(Run):
         """The run of an experiment in a store. Raises SddError: a folder of another version."""
         name = run_name(experiment)
         run = cls(name, store / name, experiment)
-        run._known_record()
+        run.known_record()
         return run
 
     def begin(self, plugins: Plugins, device: str, sizes: Mapping[str, int]) -> None:
@@ -95,7 +88,7 @@ class RunFolder(Run):
             for metric in (plugins.default_metrics() if measured is None else measured)
         }
         with self._locked():
-            before = self._known_record(aloud=True)
+            before = self.known_record(aloud=True)
             if before is not None:
                 self._warn_of_versions(before.model_dump()["plugins"], origins)
             # First, for rows that have no checksum are those of a record that has none.
@@ -148,7 +141,7 @@ class RunFolder(Run):
                 self._set_aside(self.folder / METRICS, "")
             write_atomic(self.folder / METRICS, text, locked=True)
 
-    def _known_record(self, aloud: bool = False) -> Record | None:
+    def known_record(self, aloud: bool = False) -> Record | None:
         """The record; None where there is none, or, which is said `aloud`, where it is damaged and
         set aside. Raises SddError when it is of another version or cannot be read."""
         if not exists(self.folder / RECORD):
@@ -208,7 +201,7 @@ class RunFolder(Run):
         """Leave one row for each level, in their order, where levels were measured again. Raises
         SddError."""
         with self._locked():
-            self._mend_rows(self._known_record())
+            self._mend_rows(self.known_record())
 
     def link(self, level: int, files: Mapping[str, Path]) -> None:
         """Make the store's files of a level the folder's. Raises SddError."""
@@ -233,55 +226,14 @@ class RunFolder(Run):
         return Result(self.name, self.folder, self.experiment, levels, sizes.test_examples,
                       sizes.classes, sizes.train_examples, sizes.changed_labels)
 
-    def strange_modules(self) -> list[str]:
-        """The user's own modules that carrying out the run would import and that are not those that
-        it has imported before, each with the reason. Imports none."""
-        record = self._known_record()
-        known = {name: (one.file, one.sha256) for name, one in record.modules.items()} if record \
-            else {}
-        return [strange for plugin in _imported(self.experiment)
-                for strange in strange_modules(plugin.path, known)]
-
-
-def open_run(folder: Path, plugins: Plugins, *, to_resume: bool = False) -> RunFolder:
-    """The run in a folder. Imports nothing but installed plugins.
-
-    to_resume: its record may be damaged, where its name says what it is.
-
-    Raises SddError when there is none, it is of another version, damaged or cannot be read.
-    """
-    file, record = folder / EXPERIMENT, None
-    if not any(exists(folder / name) for name in (EXPERIMENT, METRICS)):
-        raise SddError(f"{folder} is no run folder (it has no {EXPERIMENT}); `sdd runs` lists the "
-                       "runs in the store")
-    try:
-        record = read_record(folder)
-    except Damaged:
-        if not to_resume:
-            raise
-    content = read_experiment(folder, record)
-    settings = parse_toml(content, file)
-    wanted_levels(folder, None, content)  # which every file says that a run has written
-    try:
-        run = RunFolder(folder.name, folder, Experiment.make(settings, plugins, recorded=True))
-        if record is None and run_name(run.experiment) != run.name:
-            raise SddError(f"{folder / RECORD} is missing or damaged, and {file} is not what a run "
-                           "of this name began with; run the experiment again with another "
-                           "--store, or delete the folder")
-    except SddError:
-        raise
-    except Exception as error:  # of a plugin that is given what no run of ours holds
-        raise SddError(f"{file} cannot be read: {format_error(error)}") from None
-    return run
-
 
 def _modules(experiment: Experiment) -> dict[str, Source]:
     """The user's own modules that the experiment's model and data come from."""
-    return {name: Source(file=file, sha256=sha256) for plugin in _imported(experiment)
+    return {name: Source(file=file, sha256=sha256) for plugin in imported_plugins(experiment)
             for name, (file, sha256) in plugin.sources().items()}
 
 
-def _imported(experiment: Experiment) -> list[Imported]:
+def imported_plugins(experiment: Experiment) -> list[Imported]:
     plugins: tuple[Plugin, ...] = (experiment.data, experiment.model)
     return [plugin for plugin in plugins if isinstance(plugin, Imported)]
 

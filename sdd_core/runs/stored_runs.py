@@ -6,15 +6,16 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from sdd_core.phases.phases import Phases, find_phases
 from sdd_core.errors import SddError
-from sdd_core.output.notices import warn
-from sdd_core.plugin.discovery import Plugins
 from sdd_core.files.reading import exists, is_folder, names_in
+from sdd_core.output.notices import warn
+from sdd_core.phases.phases import Phases, find_phases
+from sdd_core.plugin.discovery import Plugins
+from sdd_core.runs.open_run import open_run
+from sdd_core.runs.record import EXPERIMENT, read_experiment, read_record, wanted_levels
 from sdd_core.runs.result import Result
 from sdd_core.runs.rows import METRICS, whole_rows
-from sdd_core.runs.run_folder import level_result, open_run
-from sdd_core.runs.record import EXPERIMENT, read_experiment, read_record, wanted_levels
+from sdd_core.runs.run_folder import level_result
 
 
 def run_folders(store: Path) -> list[Path]:

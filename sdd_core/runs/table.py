@@ -5,13 +5,11 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from sdd_core.level.result import LevelResult
-from sdd_core.plugin.run import ResultView
-
-from sdd_core.output.fitting import FittingTable
 from sdd_core.level.naming import layer_of
+from sdd_core.level.result import LevelResult
+from sdd_core.output.fitting import FittingTable
 from sdd_core.output.text import csv_text, html_text
-
+from sdd_core.plugin.run import ResultView
 
 COLUMNS = {
     "test": "test_accuracy",

@@ -9,7 +9,7 @@ from click.testing import Result
 
 from cli.conftest import refused
 from sdd_core import load_plugins
-from sdd_core.files.writing import level_folder
+from sdd_core.files.entries import level_folder
 from sdd_core.sweeps import expand
 from sdd_core.sweeps.plan import Plan
 

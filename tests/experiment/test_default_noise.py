@@ -24,7 +24,7 @@ from sdd_core.files.reading import seal
 from sdd_core.installation import DISTRIBUTION
 from sdd_core.plugin.discovery import Plugins, load_plugins
 from sdd_core.report.page import report_page
-from sdd_core.runs.run_folder import open_run
+from sdd_core.runs.open_run import open_run
 from sdd_core.runs.table import html_table, result_table
 from sdd_core.sweeps import expand
 

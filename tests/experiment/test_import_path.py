@@ -12,7 +12,7 @@ from support import Log, go, small
 from sdd_core import Experiment, SddError, load_plugins
 from sdd_core.experiment.keys import dense_key
 from sdd_core.experiment.settings import read_toml
-from sdd_core.runs.run_folder import open_run
+from sdd_core.runs.open_run import open_run
 
 SOURCE = """
     import math

@@ -15,7 +15,7 @@ from torch.utils.data import DataLoader, IterableDataset, TensorDataset
 import sdd_core
 from sdd_core import Dataset, Experiment, Metric, SddError, Split, load_plugins
 from sdd_core.experiment.settings import override
-from sdd_core.runs.run_folder import open_run
+from sdd_core.runs.open_run import open_run
 
 X, Y = torch.randn(40, 4, generator=torch.Generator().manual_seed(0)), torch.arange(40) % 2
 GOOD = (X, Y)

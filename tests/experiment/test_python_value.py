@@ -16,7 +16,7 @@ from sdd_core import Dataset, Experiment, SddError, load_plugins
 from sdd_core.experiment.keys import dense_key, run_name
 from sdd_core.experiment.python_value import GivenModel, redrawn
 from sdd_core.experiment.settings import read_toml
-from sdd_core.runs.run_folder import open_run
+from sdd_core.runs.open_run import open_run
 
 torch.manual_seed(0)
 IMAGES, LABELS = torch.rand(60, 1, 4, 4), torch.arange(60) % 3

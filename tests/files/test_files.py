@@ -18,19 +18,12 @@ from support import contents, in_child
 from waiting import wait_until
 
 from sdd_core import SddError
-from sdd_core.files import writing as files
-from sdd_core.files.writing import (
-    append_line,
-    check_unchanged,
-    damaged_file,
-    link_or_copy,
-    sha256,
-    with_checksum,
-    write_atomic,
-    write_entry,
-)
+from sdd_core.files import atomic
+from sdd_core.files.atomic import append_line, link_or_copy, write_atomic
+from sdd_core.files.entries import damaged_file, write_entry
+from sdd_core.files.reading import check_unchanged, sha256, with_checksum
 from sdd_core.observers.tracking import _Tracking
-from sdd_core.runs.run_folder import Run
+from sdd_core.runs.run_folder import RunFolder
 from sdd_core.runs.store import Store
 
 FULL = OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
@@ -129,13 +122,13 @@ def test_every_kill_leaves_an_entry_whole_or_absent(tmp_path):
         def work(entry=entry, nth=nth):
             left = [nth]
 
-            def dying(path, sync=files._sync):
+            def dying(path, sync=atomic._sync):
                 left[0] -= 1
                 if left[0] == 0:
                     os.kill(os.getpid(), signal.SIGKILL)
                 sync(path)
 
-            files._sync = dying
+            atomic._sync = dying
             write_entry(entry, two_files)
 
         ended = in_child(work)
@@ -158,7 +151,7 @@ def test_a_killed_process_leaves_the_old_file_or_the_new_one(tmp_path):
     program = """
         import itertools, sys
         from pathlib import Path
-        from sdd_core.files.writing import write_atomic
+        from sdd_core.files.atomic import write_atomic
         for number in itertools.count():
             write_atomic(Path(sys.argv[1]), str(number % 10) * 200_000)
             print(number, flush=True)
@@ -186,7 +179,7 @@ def test_a_file_is_replaced_at_once(tmp_path, monkeypatch):
     def no_space(path):
         raise FULL
 
-    monkeypatch.setattr(files, "_sync", no_space)
+    monkeypatch.setattr(atomic, "_sync", no_space)
     with pytest.raises(SddError, match="No space left"):
         write_atomic(file, "newer")
     assert contents(tmp_path) == {"deep/file": b"new"}
@@ -196,7 +189,7 @@ def test_what_a_dead_process_left_is_removed(tmp_path):
     file = tmp_path / "file"
 
     def work():
-        files._sync = lambda path: os.kill(os.getpid(), signal.SIGKILL)
+        atomic._sync = lambda path: os.kill(os.getpid(), signal.SIGKILL)
         write_atomic(file, "unfinished")
 
     assert in_child(work) == -signal.SIGKILL
@@ -320,7 +313,7 @@ def test_files_are_synced_as_windows_can(tmp_path, monkeypatch):
 def test_no_process_is_looked_for_where_that_would_end_it(tmp_path, monkeypatch):
     """On Windows os.kill ends a process, whatever the signal."""
     (tmp_path / f".file.{os.getppid()}").write_text("of another process")
-    monkeypatch.setattr(files, "os", SimpleNamespace(**{
+    monkeypatch.setattr(atomic, "os", SimpleNamespace(**{
         **vars(os), "name": "nt", "kill": lambda *_: pytest.fail("it ends a process")}))
     write_atomic(tmp_path / "file", "content")
 
@@ -328,14 +321,14 @@ def test_no_process_is_looked_for_where_that_would_end_it(tmp_path, monkeypatch)
 def test_whoever_waits_for_a_lock_says_so(tmp_path, monkeypatch):
     """Whatever it is for: a level, a run's files, a tracker. The other one may be stopped."""
     said = []
-    monkeypatch.setattr(files, "warn", said.append)
+    monkeypatch.setattr(atomic, "warn", said.append)
     run = tmp_path / "run"
     run.mkdir()
     tracked = SimpleNamespace(folder=run, experiment=SimpleNamespace(settings=dict))
     tracker = SimpleNamespace(start=lambda *_: None)
     waits = {
         "making 0123456789ab": lambda: Store(tmp_path).lock("0123456789abcdef"),
-        f"writing {run}": Run("run", run, None)._locked,
+        f"writing {run}": RunFolder("run", run, None)._locked,
         "starting its trackers": lambda: nullcontext(_Tracking(tracker)._start(tracked)),
     }
     held = [tmp_path / ".shared/locks/0123456789abcdef.lock", run / ".lock",

@@ -11,8 +11,8 @@ import torch
 from support import Log, contents, go, in_child, small
 
 from sdd_core import SddError
+from sdd_core.files.entries import damaged_entries, level_is_whole
 from sdd_core.files.reading import LARGEST_SETTINGS, is_folder, names_in, read_bytes
-from sdd_core.files.writing import damaged_entries, level_is_whole
 from sdd_core.level.checkpoint import Checkpoint
 from sdd_core.runs.store import Store
 
@@ -97,13 +97,13 @@ def test_a_rewind_point_that_cannot_be_read_is_named_and_stays(store, made, monk
 def test_a_checkpoint_that_cannot_be_read_is_named_and_stays(store, made, monkeypatch):
     checkpoint = Checkpoint(5, (), {"w": torch.ones(2)}, {}, {}, ())
     kept = Store(store)
-    kept.save_checkpoint("key", checkpoint)
+    kept.checkpoints.save("key", checkpoint)
     (file,) = (store / ".shared" / "checkpoints").iterdir()
     with monkeypatch.context() as patched:
         failing(patched, "open", file, errno.EIO)
         with pytest.raises(SddError, match=file.name):
-            kept.load_checkpoint("key")
-    assert kept.load_checkpoint("key").taken == 5
+            kept.checkpoints.load("key")
+    assert kept.checkpoints.load("key").taken == 5
 
 
 def test_measurements_that_cannot_be_read_are_not_taken_again(store, made, monkeypatch):

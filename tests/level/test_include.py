@@ -13,7 +13,7 @@ from torch.nn.utils import parametrizations
 import sdd_core
 from sdd_core import SddError
 from sdd_core.level import layers, masks
-from sdd_core.runs.store import read_level
+from sdd_core.runs.level_files import read_level
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*deprecated.*:FutureWarning")
 DRAW = torch.Generator().manual_seed(0)

@@ -13,7 +13,7 @@ import sdd_core
 from sdd_core import SddError, load_plugins
 from sdd_core.cli import main
 from sdd_core.files.reading import seal
-from sdd_core.runs.run_folder import open_run
+from sdd_core.runs.open_run import open_run
 from sdd_core.runs.store import Store
 
 SETTINGS = small(levels=1, train={"epochs": 1}, model={"name": "mlp", "widths": [8]})
@@ -203,7 +203,8 @@ def test_masks_that_claim_more_than_they_have_are_refused(tmp_path, shape):
     import torch
     from safetensors.torch import save
 
-    from sdd_core.files.writing import SUMS, sha256
+    from sdd_core.files.entries import SUMS
+    from sdd_core.files.reading import sha256
 
     result = go(SETTINGS, tmp_path)
     folder = Store(tmp_path).level_folder(result.levels[1].key)

@@ -15,8 +15,8 @@ from support import KillMyself, Log, contents, go, in_child, small
 import sdd_core
 from sdd_core import SddError, load_plugins
 from sdd_core.cli import main
-from sdd_core.files import writing as files
-from sdd_core.runs.run_folder import open_run
+from sdd_core.files import atomic
+from sdd_core.runs.open_run import open_run
 
 SETTINGS = small(levels=1, train={"epochs": 2})
 
@@ -220,8 +220,8 @@ def test_a_run_that_is_killed_while_it_gets_more_levels_is_not_taken_for_an_edit
         shutil.copytree(store, place)
 
         def work(place=place, nth=nth):
-            count, sync = KillMyself(nth), files._sync
-            files._sync = lambda path: (count(), sync(path))
+            count, sync = KillMyself(nth), atomic._sync
+            atomic._sync = lambda path: (count(), sync(path))
             go({**SETTINGS, "levels": 2}, place)
 
         assert in_child(work) == -signal.SIGKILL

@@ -19,7 +19,7 @@ from support import contents, go, small
 import sdd_core
 from sdd_core import SddError, load_plugins
 from sdd_core.cli import main
-from sdd_core.runs.run_folder import open_run
+from sdd_core.runs.open_run import open_run
 from sdd_core.runs.store import Store
 from sdd_core.training.costs import KernelCosts
 

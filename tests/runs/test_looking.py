@@ -16,7 +16,7 @@ from click.testing import CliRunner
 import sdd_core
 from sdd_core import Experiment, SddError, load_plugins
 from sdd_core.cli import main
-from sdd_core.runs.run_folder import open_run
+from sdd_core.runs.open_run import open_run, strange_modules
 
 NETS = """
     import math, os
@@ -114,7 +114,7 @@ def test_neither_does_python(ran):
     assert len(found.result().levels) == 2
     assert len(sdd_core.table(ran.folder / "runs")) == 2
     sdd_core.plot(found.result())
-    assert found.strange_modules() == []
+    assert strange_modules(found) == []
     assert ran.imports() == 1
 
 

@@ -13,8 +13,10 @@ from sdd_core import Experiment, SddError, load_plugins
 from sdd_core.experiment.settings import read_toml
 from sdd_core.files.reading import seal
 from sdd_core.installation import DISTRIBUTION
-from sdd_core.runs.run_folder import RunFolder, open_run
-from sdd_core.runs.store import LEVEL_FILES, Store
+from sdd_core.runs.level_files import LEVEL_FILES
+from sdd_core.runs.open_run import open_run
+from sdd_core.runs.run_folder import RunFolder
+from sdd_core.runs.store import Store
 
 
 @pytest.fixture(scope="module")

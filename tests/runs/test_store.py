@@ -18,11 +18,13 @@ from support import Log, contents, end_of, go, in_child, small, start_child
 from waiting import wait_until
 
 from sdd_core import Epoch, SddError
-from sdd_core.files import writing as files
+from sdd_core.files import atomic
+from sdd_core.files.entries import damaged_file
 from sdd_core.level.checkpoint import Checkpoint
 from sdd_core.level.level import Level
 from sdd_core.runs import store
-from sdd_core.runs.store import LEVEL_FILES, Store
+from sdd_core.runs.level_files import LEVEL_FILES
+from sdd_core.runs.store import Store
 
 SOURCES = [Path(store.__file__).parents[1], Path(store.__file__).parents[2] / "plugins"]
 
@@ -101,8 +103,8 @@ def some_checkpoint(taken=5):
 
 def test_a_checkpoint_comes_back_bit_for_bit(tmp_path):
     kept, checkpoint = Store(tmp_path), some_checkpoint()
-    kept.save_checkpoint("key", checkpoint)
-    found = Store(tmp_path).load_checkpoint("key")
+    kept.checkpoints.save("key", checkpoint)
+    found = Store(tmp_path).checkpoints.load("key")
     assert found is not None
     assert (found.taken, found.epochs, found.kernels) == (5, checkpoint.epochs, ("sparse",))
     for part in ("state", "momenta", "random_state"):
@@ -113,11 +115,11 @@ def test_a_checkpoint_comes_back_bit_for_bit(tmp_path):
 def test_only_the_latest_checkpoint_is_kept_and_none_of_a_finished_level(tmp_path):
     kept = Store(tmp_path)
     for taken in (5, 12, 100):
-        kept.save_checkpoint("key", some_checkpoint(taken))
-    kept.save_checkpoint("other", some_checkpoint(3))
+        kept.checkpoints.save("key", some_checkpoint(taken))
+    kept.checkpoints.save("other", some_checkpoint(3))
     folder = tmp_path / ".shared" / "checkpoints"
     assert len(list(folder.iterdir())) == 2
-    assert kept.load_checkpoint("key").taken == 100
+    assert kept.checkpoints.load("key").taken == 100
     kept.save_level("key", level_of({"w": torch.ones(2, dtype=torch.bool)}))
     assert [path.name.split("-")[0] for path in folder.iterdir()] == ["other"]
 
@@ -125,26 +127,26 @@ def test_only_the_latest_checkpoint_is_kept_and_none_of_a_finished_level(tmp_pat
 @pytest.mark.parametrize("harm", ["flip", "cut", "empty"])
 def test_a_damaged_checkpoint_is_not_used(tmp_path, capsys, harm):
     kept = Store(tmp_path)
-    kept.save_checkpoint("key", some_checkpoint())
+    kept.checkpoints.save("key", some_checkpoint())
     (file,) = (tmp_path / ".shared" / "checkpoints").iterdir()
     content = bytearray(file.read_bytes())
     content[-1] ^= 1
     cut = {"flip": content, "cut": content[: len(content) // 2], "empty": b""}[harm]
     file.write_bytes(cut)
-    assert kept.load_checkpoint("key") is None
+    assert kept.checkpoints.load("key") is None
     assert "checkpoint key-5-" in capsys.readouterr().err
 
 
 def test_a_whole_checkpoint_is_used_where_a_later_one_is_damaged(tmp_path):
     kept = Store(tmp_path)
-    kept.save_checkpoint("key", some_checkpoint(5))
+    kept.checkpoints.save("key", some_checkpoint(5))
     (early,) = (tmp_path / ".shared" / "checkpoints").iterdir()
     content = early.read_bytes()
-    kept.save_checkpoint("key", some_checkpoint(9))
+    kept.checkpoints.save("key", some_checkpoint(9))
     (late,) = (tmp_path / ".shared" / "checkpoints").iterdir()
     late.write_bytes(late.read_bytes()[:100])
     early.write_bytes(content)  # as after a kill between writing one and deleting the other
-    assert kept.load_checkpoint("key").taken == 5
+    assert kept.checkpoints.load("key").taken == 5
 
 
 @pytest.mark.parametrize("name", [*LEVEL_FILES, "SHA256SUMS"])
@@ -176,7 +178,7 @@ def test_a_damaged_rewind_point_is_made_again(tmp_path, capsys):
 
 def test_a_full_disk_is_one_line_and_the_run_goes_on_later(tmp_path, monkeypatch):
     whole = go(small(), tmp_path / "whole")
-    sync = files._sync
+    sync = atomic._sync
     for space in (1, 4, 9, 14, 25):
         left = [space]
 
@@ -186,14 +188,14 @@ def test_a_full_disk_is_one_line_and_the_run_goes_on_later(tmp_path, monkeypatch
                 raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
             sync(path)
 
-        monkeypatch.setattr(files, "_sync", fill)
+        monkeypatch.setattr(atomic, "_sync", fill)
         with pytest.raises(SddError, match=r"cannot write .*No space left on device") as refused:
             go(small(), tmp_path / "store", checkpoint_minutes=0)
         assert "\n" not in str(refused.value)
         shared = tmp_path / "store" / ".shared"
         for entry in (*(shared / "levels").iterdir(), *(shared / "points").iterdir()):
-            assert files.damaged_file(entry) is None
-    monkeypatch.setattr(files, "_sync", sync)
+            assert damaged_file(entry) is None
+    monkeypatch.setattr(atomic, "_sync", sync)
     result = go(small(), tmp_path / "store")
     assert contents(result.folder) == contents(whole.folder)
 

@@ -13,9 +13,10 @@ from torch import Tensor
 
 from sdd_core import Dataset, Experiment, Metric, SddError, Split
 from sdd_core.experiment.keys import dense_key, level_keys
-from sdd_core.files.writing import DENSE_WEIGHTS
+from sdd_core.files.entries import DENSE_WEIGHTS
 from sdd_core.level.level import Level
-from sdd_core.runs.store import Store, read_level
+from sdd_core.runs.level_files import read_level
+from sdd_core.runs.store import Store
 from sdd_core.training.level_trainer import LevelTrainer
 from sdd_core.training.setup import ExperimentSetup
 

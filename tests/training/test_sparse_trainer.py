@@ -136,8 +136,8 @@ def test_goes_on_from_every_checkpoint_bit_for_bit(make, augmented, tmp_path, mo
     assert len(checkpoints) > 4
     never = KernelCosts(sparse_first=1e9, sparse_inner=1e9, sparse_pixel=1e9)
     for checkpoint in checkpoints:
-        store.save_checkpoint("level", checkpoint)
-        found = store.load_checkpoint("level")
+        store.checkpoints.save("level", checkpoint)
+        found = store.checkpoints.load("level")
         assert found.kernels == whole.kernels != ()
         network = make(seed=1)
         network.load_state_dict(dict(found.state))

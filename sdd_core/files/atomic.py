@@ -1,27 +1,21 @@
-"""Files that exist entirely or not at all, whenever the machine stops."""
+"""Write files and folders atomically: entirely or not at all, whenever the machine stops."""
 
 from __future__ import annotations
 
 import errno
 import glob
 import os
-import re
 import shutil
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import BinaryIO
 
 from filelock import FileLock, Timeout
 
 from sdd_core.errors import SddError
-from sdd_core.files.reading import LARGEST_SETTINGS, exists, is_folder, names_in, read_bytes, sha256
+from sdd_core.files.reading import exists
 from sdd_core.output.notices import warn
-
-SUMS = "SHA256SUMS"
-
-DENSE_WEIGHTS = Path("levels", "00", "weights.safetensors")
-"""Where a run's folder has the dense network."""
 
 
 @contextmanager
@@ -77,10 +71,11 @@ def write_atomic(path: Path, content: bytes | str, *, locked: bool = False) -> N
             temporary.unlink(missing_ok=True)
 
 
-def write_entry(folder: Path, write: Callable[[Path], None]) -> None:
-    """Make a folder at once, with the checksum of every file that `write` puts into it.
+@contextmanager
+def new_folder(folder: Path) -> Iterator[Path]:
+    """Make a folder atomically: give an empty one to fill, which then takes its place.
 
-    The caller holds the entry's lock: what an earlier attempt left behind is thrown away.
+    The caller holds a lock for the folder: what an earlier attempt left behind is deleted.
     Raises SddError.
     """
     partial = folder.with_name(f"{folder.name}.partial")
@@ -88,15 +83,22 @@ def write_entry(folder: Path, write: Callable[[Path], None]) -> None:
         try:
             shutil.rmtree(partial, ignore_errors=True)
             partial.mkdir(parents=True)
-            write(partial)
-            files = sorted(partial.iterdir())
-            (partial / SUMS).write_text(sums_text({file.name: sha256(file) for file in files}))
-            for file in (*files, partial / SUMS, partial):
+            yield partial
+            for file in (*sorted(partial.iterdir()), partial):
                 _sync(file)
             partial.rename(folder)
             _sync(folder.parent)
         finally:
             shutil.rmtree(partial, ignore_errors=True)
+
+
+def move(path: Path, target: Path) -> None:
+    """Move a file or folder to a place on the same disk, durably. Raises SddError."""
+    with disk_errors(target):
+        target.parent.mkdir(parents=True, exist_ok=True)
+        path.rename(target)
+        _sync(path.parent)
+        _sync(target.parent)
 
 
 def append_line(path: Path, line: str) -> None:
@@ -127,112 +129,6 @@ def _end_of_lines(stream: BinaryIO) -> int:
             return start + found + 1
         end = start
     return 0
-
-
-def damaged_file(folder: Path) -> str | None:
-    """The name of the first file in an entry that is missing or not what was written, or None.
-
-    Raises SddError where a file cannot be read, which says nothing about what is in it.
-    """
-    sums = checksums(folder)
-    for name, expected in (sums or {}).items():
-        try:
-            if sha256(folder / name) != expected:
-                return name
-        except FileNotFoundError:
-            return name
-    # A list that lost its end would let files through that nothing vouches for.
-    strange = set(names_in(folder)) - {*(sums or {}), SUMS}
-    return min(strange, default=None) if sums else SUMS
-
-
-def checksums(folder: Path) -> dict[str, str] | None:
-    """The SHA-256 of every file in an entry, by name; None where the list is missing or damaged.
-
-    Raises SddError where it cannot be read.
-    """
-    try:
-        text = read_bytes(folder / SUMS, LARGEST_SETTINGS).decode()
-    except (FileNotFoundError, UnicodeDecodeError):
-        return None
-    found = {name: sum_ for sum_, name in re.findall(r"([0-9a-f]{64})  (\w[\w.-]*)\n", text)}
-    # Byte by byte as it is written: nothing between the lines, each name once.
-    return found if found and text == sums_text(found) else None
-
-
-def sums_text(sums: Mapping[str, str]) -> str:
-    """The list of checksums of an entry, of the SHA-256 of each file by its name."""
-    return "".join(f"{sum_}  {name}\n" for name, sum_ in sums.items())
-
-
-def level_folder(store: Path, key: str) -> Path:
-    """Where a level is in the store in a folder, or would be."""
-    return store / ".shared" / "levels" / key
-
-
-def level_is_whole(store: Path, key: str) -> bool:
-    """Whether a level is in the store as it was written. Changes nothing, not even a damaged
-    one, and makes no store where there is none. Raises SddError where it cannot be read."""
-    folder = level_folder(store, key)
-    return is_folder(folder) and damaged_file(folder) is None
-
-
-def set_aside(path: Path, store: Path, *, stays: bool = False) -> Path:
-    """Move something damaged out of the way, into `<store>/.shared/damaged`, where nothing is
-    ever deleted; returns where it is now. Raises SddError.
-
-    stays: it is to be written anew, all at once: what is there until then is a link to it.
-    """
-    below = path.relative_to(store)
-    place = damaged_folder(store).joinpath(*(part for part in below.parts if part != ".shared"))
-    found, number = place, 1
-    while exists(found):
-        number += 1
-        found = place.with_name(f"{place.name}.{number}")
-    if stays:
-        link_or_copy(path, found)
-    else:
-        with disk_errors(found):
-            found.parent.mkdir(parents=True, exist_ok=True)
-            path.rename(found)
-            _sync(path.parent)
-            _sync(found.parent)
-    return found
-
-
-def damaged_folder(store: Path) -> Path:
-    """Where a store has what was found damaged and set aside."""
-    return store / ".shared" / "damaged"
-
-
-def damaged_entries(store: Path) -> list[Path]:
-    """What was found damaged in a store and set aside: levels, rewind points, files of runs."""
-    folder = damaged_folder(store)
-    return [folder / part / name for part in names_in(folder) for name in names_in(folder / part)]
-
-
-def with_checksum(options: Any, option: str, file: Path) -> Any:
-    """Options as they were given, and under `option`, unless that is given too, the SHA-256 of the
-    file that another of them names.
-
-    So another file in its place makes another experiment. To be called by a model validator of the
-    mode "before".
-    """
-    if isinstance(options, Mapping) and not options.get(option) and os.path.isfile(file):
-        return {**options, option: sha256(file)}
-    return options
-
-
-def check_unchanged(file: Path, checksum: str | None, what: str, option: str) -> None:
-    """Raises SddError, one line, when a file has another SHA-256 than `checksum`.
-
-    what: the file, as a user knows it. option: where the checksum stands, `noise.checksum`. Raises
-    FileNotFoundError when there is none, and SddError when it cannot be read.
-    """
-    if checksum not in {None, sha256(file)}:
-        raise SddError(f"{what} is not the one that the experiment began with (its checksum "
-                       f"differs); bring that back, or leave out {option} for an experiment of its "
-                       "own")
 
 
 def link_or_copy(source: Path, target: Path) -> None:
