@@ -38,7 +38,7 @@ WORDS = [
     (["binary.toml"], "cannot read experiment file binary.toml"),
     (["one.toml", "another.toml"], "unexpected extra argument (another.toml)"),
     (["--data", "mnist", "--data-root", "nowhere"], "data 'mnist'"),
-    (["--data", "image-folder"], "data.path: has to be given"),
+    (["--data", "image-folder"], "data.path: is required"),
     (["--data", "image-folder", "--data.path", "nowhere"], "nowhere"),
     (["--model", "no_such_package.module:function"], "no_such_package"),
     (["--model", "os.path:no_such_function"], "no_such_function"),

@@ -118,7 +118,7 @@ def test_what_has_no_content(value):
     if isinstance(value, type):
         fingerprint(value)
         return
-    with pytest.raises(SddError, match="cannot be told from what another one holds") as refused:
+    with pytest.raises(SddError, match="cannot be compared with that of another one") as refused:
         fingerprint({"held": value})
     assert "\n" not in str(refused.value)
 

@@ -148,7 +148,7 @@ def test_a_run_can_be_read_without_its_model_and_not_gone_on_with(own, tmp_path)
 BAD = {
     "own_networks:missing": "model: cannot import 'own_networks:missing': AttributeError",
     "no_such_module:f": "model: cannot import 'no_such_module:f': ModuleNotFoundError",
-    "own_networks:value": "model: 'own_networks:value' is no function or class",
+    "own_networks:value": "model: 'own_networks:value' is not a function or class",
     "own_networks:": "model: cannot import 'own_networks:'",
     ":mlp": "model: cannot import ':mlp'",
     "own_networks:nothing": "model 'own_networks:nothing' returned NoneType; expected a torch",
@@ -171,9 +171,9 @@ def test_what_is_no_network_is_one_line_and_nothing_is_written(own, tmp_path, na
     ("options", "reason"),
     [
         ({"widht": 3}, "unexpected keyword argument 'widht'"),
-        ({"width": float("nan")}, "must be numbers, text or lists"),
-        ({"width": object()}, "must be numbers, text or lists"),
-        ({"width": None}, "must be numbers, text or lists"),
+        ({"width": float("nan")}, "must be values of TOML, such as numbers, text or lists"),
+        ({"width": object()}, "must be values of TOML, such as numbers, text or lists"),
+        ({"width": None}, "must be values of TOML, such as numbers, text or lists"),
         ({"path": "x"}, "an option cannot be called `path`"),
     ],
 )

@@ -63,9 +63,9 @@ def check(says, **settings):
 
 @pytest.mark.parametrize("make", [lambda net: net, lambda net: net()], ids=["function", "instance"])
 @pytest.mark.parametrize(("net", "says"), [
-    (lazy, "has lazy layers, whose weights have no shape yet; give their sizes"),
+    (lazy, "has lazy layers, whose weights have no shape yet; set their sizes"),
     (lazy_buffers, "has lazy layers"),
-    (empty, "has no number in '0.weight', shape [0, 4]; give each layer inputs and outputs"),
+    (empty, "has an empty parameter '0.weight', shape [0, 4]; give each layer inputs and outputs"),
     (on_meta, "has for 'weight' a tensor on the device 'meta'"),
     (lambda: nn.Linear(4, 2).double(), "expected torch.float32 for all that trains"),
     (lambda: nn.Linear(4, 2, dtype=torch.complex64), "expected torch.float32"),
@@ -97,7 +97,7 @@ def adam(weights):
     ({"pruner": object()}, "expected a pruner's name"),
     ({"train": 5}, "train: input should be a valid dictionary"),
     ({"pruner": [{"name": "imp"}]}, "expected a pruner's name"),
-    ({"levels": 1, "pruner": {"sparsity": [0.1, 0.2]}}, "given for 2 levels, but levels is 1"),
+    ({"levels": 1, "pruner": {"sparsity": [0.1, 0.2]}}, "has 2 values, but levels is 1"),
 ], ids=short)  # fmt: skip
 def test_plugins(settings, says):
     check(says, **settings)
@@ -253,7 +253,7 @@ def test_one_that_is_there_can_and_the_environment_may_name_others(sdd, monkeypa
 
 def test_a_list_of_sparsities_has_a_level_for_each():
     for levels in (0, 1, 2):
-        check(f"given for 3 levels, but levels is {levels}", levels=levels,
+        check(f"has 3 values, but levels is {levels}", levels=levels,
               pruner={"sparsity": [0.1, 0.2, 0.3]})
     assert Experiment.make({"levels": 3, "pruner": {"sparsity": [0.1, 0.2, 0.3]}}).levels == 3
     # The dense network alone of what prunes at one stroke.

@@ -86,10 +86,10 @@ def test_a_record_shows_but_does_not_go_on(tmp_path):
     assert run.result().levels == result.levels
     assert run_name(run.experiment) == result.run
     assert run.experiment == result.experiment
-    with pytest.raises(SddError, match="data 'given:tensors' was handed over in Python") as told:
+    with pytest.raises(SddError, match="data 'given:tensors' was passed in Python") as told:
         sdd_core.run(run.experiment, store=tmp_path)
     assert "\n" not in str(told.value)
-    with pytest.raises(SddError, match="model 'given:Sequential' was handed over in Python"):
+    with pytest.raises(SddError, match="model 'given:Sequential' was passed in Python"):
         sdd_core.run(run.experiment, store=tmp_path, data=(TRAIN, TEST))
 
 
@@ -204,7 +204,7 @@ class Scaled(nn.Module):
 
 
 def test_a_parameter_that_nothing_redraws_is_told_before_anything_is_trained(tmp_path):
-    with pytest.raises(SddError, match=r"'given:Scaled': .* draws 'scale'; hand over a function"):
+    with pytest.raises(SddError, match=r"'given:Scaled': .* sets 'scale'; pass a function"):
         go(tmp_path / "store", model=Scaled(), retrain="scratch")
     assert not (tmp_path / "store").exists()
     assert len(go(tmp_path / "store", model=Scaled(), retrain="rewind").levels) == 2
@@ -309,7 +309,7 @@ def test_fresh_levels_redraw_what_parametrised_weights_are_computed_from():
 def test_a_parametrisation_without_an_inverse_is_not_drawn_anew_in_silence():
     layer = nn.Linear(4, 3)
     register_parametrization(layer, "weight", Clipped())
-    with pytest.raises(SddError, match=r"draws '0\.parametrizations\.weight\.original'"):
+    with pytest.raises(SddError, match=r"sets '0\.parametrizations\.weight\.original'"):
         GivenModel.of(nn.Sequential(layer)).fresh((1, 4, 4), 3)
 
 
@@ -434,7 +434,7 @@ def default_argument(model):
 def test_functions_that_stay_with_the_module_that_is_copied_are_refused(tmp_path, change):
     model = network()
     change(model)
-    says = r"model 'Sequential': a hook, or a method .* refers to the "
+    says = r"model 'Sequential': a hook or a replaced method refers to the "
     with pytest.raises(SddError, match=says):
         go(tmp_path / "store", model=model)
     assert not (tmp_path / "store").exists()

@@ -202,5 +202,5 @@ def test_damaged_weights_and_such_that_diverged(tmp_path, before):
 
 
 def test_a_checksum_of_nothing():
-    with pytest.raises(SddError, match="pretrained_checksum is given, but pretrained is not"):
+    with pytest.raises(SddError, match="pretrained_checksum is set, but pretrained is not"):
         Experiment.make({"train": {"pretrained_checksum": "0" * 64}})
