@@ -5,11 +5,11 @@ import os
 import shutil
 
 import pytest
-from runs.before_checksums import strip
 from click.testing import CliRunner
 from support import go, small
 
 import sdd_core
+from runs.before_checksums import strip
 from sdd_core import SddError, load_plugins
 from sdd_core.cli import main
 from sdd_core.files.reading import seal

@@ -8,11 +8,11 @@ import shutil
 import signal
 
 import pytest
-from runs.before_checksums import strip
 from click.testing import CliRunner
 from support import KillMyself, Log, contents, go, in_child, small
 
 import sdd_core
+from runs.before_checksums import strip
 from sdd_core import SddError, load_plugins
 from sdd_core.cli import main
 from sdd_core.files import atomic
