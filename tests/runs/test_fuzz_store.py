@@ -21,7 +21,7 @@ from sdd_core import SddError, load_plugins
 from sdd_core.cli import main
 from sdd_core.runs.open_run import open_run
 from sdd_core.runs.store import Store
-from sdd_core.training.costs import KernelCosts
+from sdd_core.sparse.costs import KernelCosts
 
 SEEDS = (0, 1)
 CONFIGURATION = small(levels=1, train={"epochs": 1}, model={"name": "mlp", "widths": [8]})

@@ -25,7 +25,7 @@ from training_cases import (
 from sdd_core.level.evaluation import evaluate
 from sdd_core.level.retraining import Retraining
 from sdd_core.runs.store import Store
-from sdd_core.training.costs import KernelCosts
+from sdd_core.sparse.costs import KernelCosts
 from sdd_core.training.dense_trainer import DenseTrainer
 from sdd_core.training.loop import Task, Watcher, train_level
 from sdd_core.training.sparse_trainer import SparseTrainer

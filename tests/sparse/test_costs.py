@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sdd_core.training.costs import KernelCosts
+from sdd_core.sparse.costs import KernelCosts
 
 COSTS = KernelCosts(
     sparse_first=2.0, dense_first=1.0, sparse_inner=3.0, dense_inner=1.0,

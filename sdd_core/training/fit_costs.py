@@ -8,19 +8,22 @@ from time import perf_counter
 
 import numpy as np
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from sdd_core.data.dataset import Dataset
 from sdd_core.data.resident import DeviceDataset
 from sdd_core.data.split import Split
 from sdd_core.experiment.train import Train
-from sdd_core.sparse import kernels
-from sdd_core.sparse.convmodule import load_convolution, supports_convolution
-from sdd_core.sparse.meeting import ALONE
-from sdd_core.sparse.mlp import aligned
-from sdd_core.sparse.plan import Plan
-from sdd_core.sparse.vector import Tile
-from sdd_core.training.costs import KernelCosts
+from sdd_core.sparse.architecture import Architecture, Linear
+from sdd_core.sparse.barrier import ALONE
+from sdd_core.sparse.costs import KernelCosts
+from sdd_core.sparse.kernels import linear as compiled
+from sdd_core.sparse.kernels.records import Net
+from sdd_core.sparse.match import match
+from sdd_core.sparse.module import load
+from sdd_core.sparse.network import SgdSettings, aligned
+from sdd_core.sparse.plan import make_plan
+from sdd_core.sparse.simd import Lanes
 from sdd_core.training.dense_trainer import DenseTrainer
 
 EXAMPLES = 128
@@ -58,24 +61,26 @@ def _nanoseconds(step: Callable[[], object], repeats: int) -> float:
 
 def _layer(kernel: str, first: bool, repeats: int) -> float:
     """One forward and backward pass of 300 units, over the weights that they touch."""
-    random = np.random.default_rng(0)
-    mask = random.random((300, 784 if first else 300)) < (0.6 if kernel == "sparse" else 1.0)
-    plan = Plan([mask], [True], [kernel])
-    layer, tile = plan.layers[0], Tile(EXAMPLES)
-    units = aligned(plan.units * tile.width, np.float32)
+    random, inputs = np.random.default_rng(0), 784 if first else 300
+    mask = random.random((300, inputs)) < (0.6 if kernel == "sparse" else 1.0)
+    plan = make_plan(Architecture((Linear(inputs, 300),)), [mask, np.ones(300, bool)], [kernel])
+    layer, lanes = plan.linears[0], Lanes(EXAMPLES)
+    units = aligned(plan.vectors * lanes.width, np.float32)
     units[:] = random.standard_normal(units.size)
-    parameters = np.zeros(plan.kept.size, np.float32)
+    parameters = np.zeros(plan.packing.size, np.float32)
     gradients = np.zeros_like(parameters)
+    net = Net(
+        plan.linears, plan.convolutions, plan.activations, plan.norms, plan.index, plan.features,
+        parameters, np.zeros((2, 0), np.float32),
+    )  # fmt: skip
+    forward, backward = {
+        "sparse": (compiled.sparse_forward, compiled.sparse_backward),
+        "dense": (compiled.dense_forward, compiled.dense_backward),
+    }[kernel]
 
     def step() -> None:
-        if kernel == "sparse":
-            kernels.sparse_forward(layer, plan.index, parameters, units, False, ALONE, tile)
-            kernels.sparse_backward(
-                layer, plan.index, parameters, gradients, units, first, ALONE, tile
-            )
-        else:
-            kernels.dense_forward(layer, parameters, units, False, ALONE, tile)
-            kernels.dense_backward(layer, parameters, gradients, units, first, ALONE, tile)
+        forward(layer, net, units, False, ALONE, lanes)
+        backward(layer, net, gradients, units, first, ALONE, lanes)
 
     return _nanoseconds(step, repeats) / int(mask.sum())
 
@@ -128,16 +133,17 @@ def _convolution(
         nn.Conv2d(channels, channels, 3, 1, 1, bias=False), nn.BatchNorm2d(channels), nn.ReLU(),
         nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(channels, 10),
     )  # fmt: skip
-    plan = supports_convolution(network, shape)
-    assert plan is not None
-    weights = plan.parameters(network)[: len(plan.convolutions)]
+    architecture = match(network, shape)
+    assert architecture is not None
+    names = architecture.parameters[: len(architecture.convolutions)]
+    weights: list[Tensor] = [network.get_parameter(name) for name in names]
     random = torch.Generator().manual_seed(0)
     images = torch.randn(EXAMPLES, *shape, generator=random).numpy()
     labels, order = np.arange(EXAMPLES) % 10, np.arange(EXAMPLES)
     points = []
     for density in (0.1, 0.6):
         masks = {w: torch.rand(w.shape, generator=random) < density for w in weights}
-        own = load_convolution(plan, network, masks, momentum=0.9, weight_decay=0.0)
+        own = load(architecture, network, masks, SgdSettings(momentum=0.9, weight_decay=0.0))
         step = partial(own.train_epoch, images, labels, order, EXAMPLES, [0.0])
         kept = sum(int(mask.sum()) for mask in masks.values())
         points.append((kept, _nanoseconds(step, repeats)))

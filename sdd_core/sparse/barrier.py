@@ -1,7 +1,7 @@
 """How threads of compiled code share a loop and wait for each other.
 
 A step of a small network takes tens of microseconds, and its threads have to wait for each other
-after every layer: they meet by counting in shared memory, not through the operating system.
+after every layer: they do so by counting in shared memory, not through the operating system.
 """
 
 # pyright: reportCallIssue=false
@@ -10,19 +10,39 @@ after every layer: they meet by counting in shared memory, not through the opera
 from __future__ import annotations
 
 import os
+from typing import NamedTuple
 
+import numpy as np
 from llvmlite import ir
 from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
+from numpy.typing import NDArray
 
 from sdd_core.sparse.compilation import compiled
 
-# Where the counts lie in the array that threads share: a cache line apart.
-ARRIVALS, ABANDONED, SIZE = 0, 8, 16
+# A thread's number, and how many there are.
+Part = tuple[int, int]
 
 # The part of a thread that has all the work.
-ALONE = (0, 1)
+ALONE: Part = (0, 1)
+
+# Where a barrier has its counts, a cache line apart: how many threads arrived, all rounds
+# together; whether one was interrupted; and for each thread the rounds that it took part in.
+ARRIVALS, ABANDONED, ROUNDS, LINE = 0, 8, 16, 8
+
+
+class Thread(NamedTuple):
+    """One of the threads that work together: its part, and the barrier where it meets the rest."""
+
+    part: Part
+    barrier: NDArray[np.int64]
+
+
+def new_barrier(threads: int) -> NDArray[np.int64]:
+    """A barrier for so many threads."""
+    return np.zeros(ROUNDS + threads * LINE, np.int64)
+
 
 # Looks at the counter before the processor is offered to others: some 10 microseconds.
 PATIENCE = 4000
@@ -33,27 +53,29 @@ give_way = types.ExternalFunction(
 
 
 @compiled
-def meet(meeting, rounds, part):
-    """Wait until every thread has come here; returns how often they have met.
+def wait(thread):
+    """Wait until every thread has come here.
 
-    rounds: how often they had met before.
+    Raises: RuntimeError if one of them was interrupted.
     """
-    count = part[1]
+    number, count = thread.part
     if count == 1:
-        return rounds + 1
-    arrive(meeting, ARRIVALS)
+        return
+    barrier = thread.barrier
+    barrier[ROUNDS + number * LINE] += 1
+    arrivals = barrier[ROUNDS + number * LINE] * count
+    arrive(barrier, ARRIVALS)
     looks = 0
-    while look(meeting, ARRIVALS) < (rounds + 1) * count:
+    while look(barrier, ARRIVALS) < arrivals:
         looks += 1
         if looks > PATIENCE:
             give_way()
-            if look(meeting, ABANDONED):
+            if look(barrier, ABANDONED):
                 raise RuntimeError("a thread of this team was interrupted")
-    return rounds + 1
 
 
 @intrinsic
-def arrive(typingctx, meeting, place):
+def arrive(typingctx, barrier, place):
     """Count one up. What this thread wrote before, others see who see the count."""
 
     def build(context, builder, signature, arguments):
@@ -61,18 +83,18 @@ def arrive(typingctx, meeting, place):
         builder.atomic_rmw("add", pointer, ir.Constant(pointer.type.pointee, 1), "seq_cst")
         return context.get_dummy_value()
 
-    return types.void(meeting, types.intp), build
+    return types.void(barrier, types.intp), build
 
 
 @intrinsic
-def look(typingctx, meeting, place):
+def look(typingctx, barrier, place):
     """Read a count, and with it what those who counted had written."""
 
     def build(context, builder, signature, arguments):
         pointer = _pointer(context, builder, signature, arguments)
         return builder.load_atomic(pointer, "seq_cst", 8)
 
-    return types.int64(meeting, types.intp), build
+    return types.int64(barrier, types.intp), build
 
 
 def _pointer(context, builder, signature, arguments):

@@ -6,19 +6,13 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from time import perf_counter
 
-import numpy as np
-from numpy.typing import NDArray
-
-from sdd_core.sparse.meeting import ABANDONED, ALONE, SIZE
-
-# A thread's number, and how many there are.
-Part = tuple[int, int]
+from sdd_core.sparse.barrier import ABANDONED, Thread, new_barrier
 
 # Steps on which one thread and several are compared each, and after how many that is done again.
 TRIAL, PERIOD = 8, 512
 
 
-class Team:
+class ThreadTeam:
     """A number of threads, the caller's among them.
 
     Args:
@@ -29,39 +23,38 @@ class Team:
         self.size = size
         self._pool = ThreadPoolExecutor(size - 1) if size > 1 else None
 
-    def run(self, work: Callable[[Part, NDArray[np.int64]], float]) -> float:
-        """Sum of what `work` returns in each thread.
+    def run(self, work: Callable[[Thread], float]) -> float:
+        """Return the sum of what `work` returns in each thread.
 
-        work: compiled without the interpreter's lock; takes the thread's part and the array by
-            which they `meet`.
+        work: compiled without the interpreter's lock.
 
         Raises: what `work` raised first, when all threads have ended.
         """
-        meeting = np.zeros(SIZE, np.int64)
+        barrier = new_barrier(self.size)
         if self._pool is None:
-            return work(ALONE, meeting)
+            return work(Thread((0, 1), barrier))
         errors: list[BaseException] = []
 
         def share(number: int) -> float:
             try:
-                return work((number, self.size), meeting)
+                return work(Thread((number, self.size), barrier))
             except BaseException as error:
                 errors.append(error)
-                meeting[ABANDONED] = 1  # nobody must wait for the one that will not come
+                barrier[ABANDONED] = 1  # nobody must wait for the one that will not come
                 return 0.0
 
         try:
             others = [self._pool.submit(share, number) for number in range(1, self.size)]
             total = share(0) + sum(other.result() for other in others)
         except BaseException:  # Ctrl-C just before or after
-            meeting[ABANDONED] = 1
+            barrier[ABANDONED] = 1
             raise
         if errors:
             raise errors[0]
         return total
 
 
-class Crew:
+class AdaptiveTeam:
     """One thread, or a team, for steps whose results are the same with either.
 
     The threads of a team hand each other what they computed after every layer. Where their cores
@@ -73,14 +66,14 @@ class Crew:
     """
 
     def __init__(self, size: int) -> None:
-        self.whole = Team(size)
+        self.whole = ThreadTeam(size)
         # What has to be compiled first counts against one thread.
-        self._teams = (Team(1), self.whole)
+        self._teams = (ThreadTeam(1), self.whole)
         self._times = [0.0, 0.0]
         self._position = 0  # of the next step in its period
 
-    def run(self, take: Callable[[Team, int, int], float], steps: int) -> float:
-        """Sum of what `take(team, begin, end)` returns, which carries out some of the steps."""
+    def run(self, take: Callable[[ThreadTeam, int, int], float], steps: int) -> float:
+        """Return the sum of what `take(team, begin, end)` returns for some of the steps each."""
         if self.whole.size == 1:
             return take(self.whole, 0, steps)
         total, begin = 0.0, 0

@@ -11,9 +11,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sdd_core.errors import SddError
-from sdd_core.sparse import SparseMLP
+from sdd_core.sparse.network import State
+from sdd_core.sparse.perceptron import Perceptron
 
-from .reference import Case, Reference, assert_same, make_case
+from .reference import SETTINGS, Case, Reference, assert_same, bits, make_case
 
 SIZES = (30, 24, 12, 5)
 
@@ -102,10 +103,9 @@ def test_unit_without_inputs_trains_its_bias_and_disconnected_weights_decay():
     case.weights[1][:, 1] = 0.0
     network = case.sparse(kernels=["sparse", "sparse"])
     network.train_epoch(case.images, case.labels, np.arange(200), 200, [0.1])
-    bias = network.biases()[0]
-    assert bias is not None
+    weight, bias, *_ = network.state().parameters
     assert abs(bias[0] - (1 - 0.1 * 1e-2)) > 1e-4
-    np.testing.assert_allclose(network.weights()[0][1], case.weights[0][1] * (1 - 0.1 * 1e-2))
+    np.testing.assert_allclose(weight[1], case.weights[0][1] * (1 - 0.1 * 1e-2))
 
 
 def test_relu_has_no_gradient_at_zero():
@@ -114,10 +114,9 @@ def test_relu_has_no_gradient_at_zero():
     case.biases[0] = np.zeros(1)
     network = case.sparse()
     network.train_epoch(case.images, case.labels, np.arange(100), 100, [0.1])
-    bias = network.biases()[0]
-    assert bias is not None
+    weight, bias, *_ = network.state().parameters
     assert not bias.any()
-    assert not network.weights()[0].any()
+    assert not weight.any()
 
 
 @pytest.mark.parametrize("density", [0.05, 0.9])
@@ -130,19 +129,10 @@ def test_split_run_equals_whole_run_bit_for_bit(density):
 
     part = case.sparse()
     part.train_epoch(case.images, case.labels, order[: 4 * 32], 32, rates(10)[:4])
-    resumed = SparseMLP(
-        part.weights(),
-        part.biases(),
-        case.masks,
-        momentum=0.9,
-        weight_decay=1e-2,
-        weight_momenta=part.weight_momenta(),
-        bias_momenta=part.bias_momenta(),
-        kernels=part.kernels,
-    )
+    resumed = case.sparse(part.state(), kernels=part.kernels)
     resumed.train_epoch(case.images, case.labels, order[4 * 32 :], 32, rates(10)[4:])
     for other in (again, resumed):
-        assert _bits(other) == _bits(whole)
+        assert bits(other) == bits(whole)
 
 
 def test_threads_do_not_disturb_each_other():
@@ -151,7 +141,7 @@ def test_threads_do_not_disturb_each_other():
     def run(case: Case) -> bytes:
         network = case.sparse()
         network.train_epoch(case.images, case.labels, case.order(0, 400 * 64), 64, rates(400))
-        return _bits(network)
+        return bits(network)
 
     alone = [run(case) for case in cases]
     with ThreadPoolExecutor(2) as pool:
@@ -195,7 +185,7 @@ def test_divergence_shows():
     assert np.isnan(case.sparse().evaluate(case.images, case.labels).loss)
     network = case.sparse()
     assert np.isnan(network.train_epoch(case.images, case.labels, np.arange(64), 64, [0.1]))
-    assert np.isnan(network.weights()[-1]).all()
+    assert np.isnan(network.state().parameters[-2]).all()
 
 
 @pytest.mark.parametrize(
@@ -226,10 +216,10 @@ def test_data_that_does_not_fit(change, message):
 @pytest.mark.parametrize(
     ("damage", "message"),
     [
-        (lambda case: case.masks.pop(), "as many"),
-        (lambda case: case.masks.__setitem__(1, np.ones((2, 2), bool)), "layer 1: the mask"),
-        (lambda case: case.biases.__setitem__(0, np.zeros(3)), "layer 0: the bias"),
-        (lambda case: case.weights.__setitem__(2, case.weights[2].astype("f4")), "layer 2"),
+        (lambda case: case.masks.__setitem__(1, np.ones((2, 2), bool)), "mask of parameter 2 is"),
+        (lambda case: case.masks.__setitem__(1, np.ones((12, 24))), "mask of parameter 2 is float"),
+        (lambda case: case.biases.__setitem__(0, np.zeros(3)), "parameter 1 has shape"),
+        (lambda case: case.weights.__setitem__(2, case.weights[2].astype("f4")), "parameter 4 is"),
         (lambda case: [part.pop(1) for part in (case.weights, case.biases, case.masks)], "inputs"),
     ],
 )
@@ -240,7 +230,12 @@ def test_networks_that_do_not_fit(damage, message):
         case.sparse()
 
 
-def _bits(network: SparseMLP) -> bytes:
-    arrays = network.weights() + network.weight_momenta()
-    vectors = network.biases() + network.bias_momenta()
-    return b"".join(a.tobytes() for a in arrays + [v for v in vectors if v is not None])
+def test_as_many_masks_as_parameters_and_none_of_biases():
+    case = make_case(SIZES, 0.5)
+    arguments = case.architecture(), State(case.parameters()), case.all_masks(), SETTINGS
+    architecture, state, masks, settings = arguments
+    with pytest.raises(SddError, match="as many"):
+        Perceptron(architecture, state, masks[:-1], settings)
+    masks[1] = np.arange(24) < 5
+    with pytest.raises(SddError, match="biases"):
+        Perceptron(architecture, state, masks, settings)

@@ -7,11 +7,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from sdd_core.sparse.barrier import share, share_of_weights, wait
 from sdd_core.sparse.compilation import compiled
-from sdd_core.sparse.meeting import meet, share, share_of_weights
-from sdd_core.sparse.team import PERIOD, TRIAL, Crew, Team
+from sdd_core.sparse.threads import PERIOD, TRIAL, AdaptiveTeam, ThreadTeam
 
-from .reference import make_case
+from .reference import bits, make_case
 
 SIZES = (200, 130, 90, 7)
 
@@ -34,20 +34,20 @@ def test_shares_of_weights_cover_everything_once_and_are_as_large(weights, threa
 
 
 @compiled
-def relay(turns, log, part, meeting):
-    """Writes its number in turn; without the meetings the order would be anything."""
-    rounds = 0
+def relay(turns, log, thread):
+    """Writes its number in turn; without the barrier the order would be anything."""
+    number, count = thread.part
     for turn in range(turns):
-        if turn % part[1] == part[0]:
-            log[turn] = 0 if turn == 0 else log[turn - 1] + part[0] + 1
-        rounds = meet(meeting, rounds, part)
-    return float(rounds)
+        if turn % count == number:
+            log[turn] = 0 if turn == 0 else log[turn - 1] + number + 1
+        wait(thread)
+    return float(turns)
 
 
 @pytest.mark.parametrize("threads", [1, 2, 3])
-def test_a_meeting_waits_for_all_and_shows_what_they_wrote(threads):
+def test_a_barrier_waits_for_all_and_shows_what_they_wrote(threads):
     turns, log = 2000, np.full(2000, -1)
-    total = Team(threads).run(lambda part, meeting: relay(turns, log, part, meeting))
+    total = ThreadTeam(threads).run(lambda thread: relay(turns, log, thread))
     assert total == threads * turns
     expected = np.cumsum([turn % threads + 1 for turn in range(turns)]) - 1
     assert (log == expected).all()
@@ -57,16 +57,16 @@ def test_a_meeting_waits_for_all_and_shows_what_they_wrote(threads):
 def test_nobody_waits_for_a_thread_that_failed(failing):
     ended = []
 
-    def work(part, meeting):
-        if part[0] == failing:
+    def work(thread):
+        if thread.part[0] == failing:
             raise KeyboardInterrupt
         try:
-            return relay(10, np.zeros(10, np.int64), part, meeting)
+            return relay(10, np.zeros(10, np.int64), thread)
         finally:
-            ended.append(part[0])
+            ended.append(thread.part[0])
 
     with pytest.raises(KeyboardInterrupt):
-        Team(2).run(work)
+        ThreadTeam(2).run(work)
     assert ended == [1 - failing]
 
 
@@ -81,10 +81,7 @@ def test_a_network_is_the_same_to_the_bit_with_any_number_of_threads(threads, de
         network.train_epoch(case.images, case.labels, order, 150, rates) for network in (one, many)
     ]
     assert losses[0] == pytest.approx(losses[1], rel=1e-14)
-    for ours, theirs in zip(one.weights(), many.weights(), strict=True):
-        assert (ours == theirs).all()
-    for ours, theirs in zip(one.biases(), many.biases(), strict=True):
-        assert (ours == theirs).all()
+    assert bits(one) == bits(many)
     measured = [network.evaluate(case.images, case.labels) for network in (one, many)]
     assert measured[0].loss == measured[1].loss
     assert measured[0].accuracy == measured[1].accuracy
@@ -94,17 +91,17 @@ def test_a_network_is_the_same_to_the_bit_with_any_number_of_threads(threads, de
 @pytest.mark.parametrize("slow", [1, 2])
 @pytest.mark.parametrize("call", [1, 5, 100, 2 * PERIOD])
 def test_all_steps_but_the_trials_go_to_who_was_faster(slow, call, monkeypatch):
-    crew, sizes, now = Crew(2), [], [0.0]
-    monkeypatch.setattr("sdd_core.sparse.team.perf_counter", lambda: now[0])
+    team, sizes, now = AdaptiveTeam(2), [], [0.0]
+    monkeypatch.setattr("sdd_core.sparse.threads.perf_counter", lambda: now[0])
 
-    def take(team: Team, begin: int, end: int) -> float:
+    def take(team: ThreadTeam, begin: int, end: int) -> float:
         assert begin == len(sizes) % call
         sizes.extend([team.size] * (end - begin))
         now[0] += (end - begin) * (2 if team.size == slow else 1)
         return end - begin
 
     while len(sizes) < PERIOD:
-        assert crew.run(take, call) == call
+        assert team.run(take, call) == call
     period = [1] * TRIAL + [2] * TRIAL + [3 - slow] * (PERIOD - 2 * TRIAL)
     known = sizes[: PERIOD + 2 * TRIAL]  # then they are compared again
     assert known == (period + period)[: len(known)]
@@ -112,5 +109,5 @@ def test_all_steps_but_the_trials_go_to_who_was_faster(slow, call, monkeypatch):
 
 def test_one_thread_is_not_compared_with_itself():
     taken = []
-    Crew(1).run(lambda team, begin, end: taken.append((team.size, begin, end)) or 0.0, 1000)
+    AdaptiveTeam(1).run(lambda team, begin, end: taken.append((team.size, begin, end)) or 0.0, 1000)
     assert taken == [(1, 0, 1000)]

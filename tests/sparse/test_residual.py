@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import copy
-from typing import Any
 
 import numpy as np
 import pytest
@@ -14,16 +13,14 @@ from hypothesis import strategies as st
 from torch import nn
 from torch.nn import functional
 
-from sdd_core.sparse.convmodule import (
-    ConvPlan,
-    load_convolution,
-    save_convolution,
-    supports_convolution,
-)
+from sdd_core.sparse.architecture import Architecture
+from sdd_core.sparse.match import match
+from sdd_core.sparse.module import load, save
+from sdd_core.sparse.network import SgdSettings
 
 from .residual import ResNet, masks_of, train
 
-SGD: dict[str, Any] = {"momentum": 0.9, "weight_decay": 1e-2}
+SETTINGS = SgdSettings(momentum=0.9, weight_decay=1e-2)
 
 
 def data(examples: int, size: int = 16) -> tuple[torch.Tensor, torch.Tensor]:
@@ -32,10 +29,10 @@ def data(examples: int, size: int = 16) -> tuple[torch.Tensor, torch.Tensor]:
     return images, torch.randint(5, (examples,), generator=random)
 
 
-def plan_of(model: nn.Module, size: int = 16) -> ConvPlan:
-    plan = supports_convolution(model, (3, size, size))
-    assert plan is not None
-    return plan
+def architecture_of(model: nn.Module, size: int = 16) -> Architecture:
+    architecture = match(model, (3, size, size))
+    assert architecture is not None
+    return architecture
 
 
 def make(widths: tuple[int, ...] = (6, 8, 12), blocks: int = 2, seed: int = 0) -> ResNet:
@@ -53,9 +50,9 @@ def compare(model, masks, *, examples, batch_size, passes, tolerance, size=16) -
     images, labels = data(examples, size)
     ours = copy.deepcopy(model)
     twins = dict(zip(model.parameters(), ours.parameters(), strict=True))
-    plan = plan_of(ours, size)
-    network = load_convolution(plan, ours, {twins[p]: mask for p, mask in masks.items()}, **SGD)
-    optimizer = torch.optim.SGD(model.parameters(), lr=0.02, **SGD)
+    kept = {twins[p]: mask for p, mask in masks.items()}
+    network = load(architecture_of(ours, size), ours, kept, SETTINGS)
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.02, **SETTINGS._asdict())
     steps = -(-examples // batch_size)
     for _ in range(passes):
         expected = train(model, masks, optimizer, images, labels, batch_size=batch_size)
@@ -63,7 +60,7 @@ def compare(model, masks, *, examples, batch_size, passes, tolerance, size=16) -
             images.numpy(), labels.numpy(), np.arange(examples), batch_size, [0.02] * steps
         )
         assert loss == pytest.approx(expected, abs=tolerance)
-    momenta = save_convolution(network, plan, ours)
+    momenta = save(network, ours)
     for parameter, twin in twins.items():
         torch.testing.assert_close(twin, parameter, rtol=tolerance, atol=tolerance)
         buffer = optimizer.state[parameter]["momentum_buffer"]
@@ -165,20 +162,20 @@ def test_threads_and_splits_change_no_bit():
     order, rates = np.random.default_rng(0).permutation(100), [0.05] * 5
     results = []
     for threads in (1, 2, 1):
-        network = load_convolution(plan_of(model), model, masks, threads=threads, **SGD)
+        network = load(architecture_of(model), model, masks, SETTINGS, threads=threads)
         network.train_epoch(*arrays, order, 20, rates)
-        results.append(network.parameters())
+        results.append(network.state().parameters)
 
     resumed = copy.deepcopy(model)
     twins = dict(zip(model.parameters(), resumed.parameters(), strict=True))
     kept = {twins[p]: mask for p, mask in masks.items()}
-    plan = plan_of(resumed)
-    part = load_convolution(plan, resumed, kept, **SGD)
+    architecture = architecture_of(resumed)
+    part = load(architecture, resumed, kept, SETTINGS)
     part.train_epoch(*arrays, order[:40], 20, rates[:2])
-    momenta = save_convolution(part, plan, resumed)
-    rest = load_convolution(plan, resumed, kept, momenta=momenta, **SGD)
+    momenta = save(part, resumed)
+    rest = load(architecture, resumed, kept, SETTINGS, momenta=momenta)
     rest.train_epoch(*arrays, order[40:], 20, rates[2:])
-    results.append(rest.parameters())
+    results.append(rest.state().parameters)
     for other in results[1:]:
         for one, two in zip(results[0], other, strict=True):
             np.testing.assert_array_equal(one, two)
@@ -190,13 +187,14 @@ def test_evaluations_between_steps_change_no_bit():
     results = []
     for evaluated in (False, True):
         model = make().float()
-        network = load_convolution(plan_of(model), model, masks_of(model, 0.2, 0), threads=2, **SGD)
+        masks = masks_of(model, 0.2, 0)
+        network = load(architecture_of(model), model, masks, SETTINGS, threads=2)
         for start in range(0, 100, 20):
             # The last image alone, which leaves a group mostly empty, and all of them.
             for few in (slice(99, 100), slice(None)) if evaluated else ():
                 network.evaluate(arrays[0][few], arrays[1][few])
             network.train_epoch(*arrays, np.arange(start, start + 20), 20, [0.05])
-        results.append((network.parameters(), network.evaluate(*arrays).logits))
+        results.append((network.state().parameters, network.evaluate(*arrays).logits))
     for one, two in zip(*(parameters for parameters, _ in results), strict=True):
         np.testing.assert_array_equal(one, two)
     np.testing.assert_array_equal(results[0][1], results[1][1])
@@ -235,8 +233,8 @@ def replace(name: str, part: nn.Module):
     ],
 )
 def test_refuses_what_it_does_not_train_exactly(change):
-    assert supports_convolution(ResNet(), (3, 16, 16)) is not None
-    assert supports_convolution(Changed(change), (3, 16, 16)) is None
+    assert match(ResNet(), (3, 16, 16)) is not None
+    assert match(Changed(change), (3, 16, 16)) is None
 
 
 class HeldNorm(ResNet):
@@ -290,12 +288,12 @@ class ByKeyword(ResNet):
     ],
 )
 def test_what_the_model_does_itself_counts(model, taken):
-    assert (supports_convolution(model, (3, 16, 16)) is not None) == taken
+    assert (match(model, (3, 16, 16)) is not None) == taken
     with torch.no_grad():  # where it is asked does not
-        assert (supports_convolution(model, (3, 16, 16)) is not None) == taken
+        assert (match(model, (3, 16, 16)) is not None) == taken
 
 
 @pytest.mark.parametrize("shape", [(3, 18, 18), (3, 16, 32), (768,), (1, 16, 16), (3, 8, 8)])
 def test_refuses_images_that_do_not_fit(shape):
     model = ResNet() if shape != (3, 8, 8) else ResNet((4, 4, 4))
-    assert supports_convolution(model, shape) is None
+    assert match(model, shape) is None

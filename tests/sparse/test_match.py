@@ -7,10 +7,12 @@ import pytest
 import torch
 from torch import nn
 
-from sdd_core.sparse import load, save, supports
-from sdd_core.sparse.convmodule import supports_convolution
+from sdd_core.sparse.match import match
+from sdd_core.sparse.module import load, save
+from sdd_core.sparse.network import SgdSettings
 
 SHAPE = (1, 4, 5)
+SETTINGS = SgdSettings(momentum=0.9, weight_decay=1e-4)
 
 
 class Written(nn.Module):
@@ -44,7 +46,9 @@ def sequential(*extra: nn.Module) -> nn.Sequential:
 )
 def test_takes_a_chain_however_it_is_written(forward):
     model = Written(forward)
-    assert supports(model, SHAPE) == ["one", "two"]
+    found = match(model, SHAPE)
+    assert found is not None
+    assert found.parameters == ("one.weight", "one.bias", "two.weight", "two.bias")
 
 
 @pytest.mark.parametrize(
@@ -80,8 +84,7 @@ def test_takes_a_chain_however_it_is_written(forward):
     ],
 )
 def test_refuses_anything_else(forward):
-    assert supports(Written(forward), SHAPE) is None
-    assert supports_convolution(Written(forward), (1, 4, 4)) is None  # asked next
+    assert match(Written(forward), SHAPE) is None
 
 
 def frozen() -> nn.Module:
@@ -147,54 +150,49 @@ class Scaled(nn.Linear):
     ],
 )
 def test_refuses_what_it_does_not_train_exactly(model):
-    assert supports(model, SHAPE) is None
+    assert match(model, SHAPE) is None
 
 
 def test_images_that_are_flat_already_need_no_flatten():
     model = nn.Sequential(nn.Linear(20, 3))
-    assert supports(model, (20,)) == ["0"]
-    assert supports(model, SHAPE) is None
+    found = match(model, (20,))
+    assert found is not None
+    assert found.parameters == ("0.weight", "0.bias")
+    assert match(model, SHAPE) is None
 
 
 def test_leaves_the_modes_alone():
     model = sequential()
     model[1].eval()
-    supports(model, SHAPE)
+    match(model, SHAPE)
     assert [part.training for part in model.modules()] == [True, True, False, True, True]
 
 
 def test_module_to_network_and_back():
     torch.manual_seed(0)
     model = sequential()
-    names = supports(model, SHAPE)
-    assert names == ["1", "3"]
-    linears = [model[int(name)] for name in names]
+    architecture = match(model, SHAPE)
+    assert architecture is not None
+    linears = [model[1], model[3]]
     mask = torch.rand(6, 20) < 0.5
     linears[0].weight.data *= mask
+    masks = {linears[0].weight: mask}
     images = np.random.default_rng(0).standard_normal((64, 20)).astype(np.float32)
     labels = np.arange(64) % 3
-    whole = load(linears, [mask, None], momentum=0.9, weight_decay=1e-4)
+    whole = load(architecture, model, masks, SETTINGS)
     whole.train_epoch(images, labels, np.arange(64), 32, [0.1, 0.1])
 
     before = linears[0].weight.detach().clone()
-    part = load(linears, [mask, None], momentum=0.9, weight_decay=1e-4)
+    part = load(architecture, model, masks, SETTINGS)
     part.train_epoch(images, labels, np.arange(32), 32, [0.1])
     assert torch.equal(linears[0].weight, before)  # the network has copies
-    momenta = save(part, linears)
+    momenta = save(part, model)
     assert set(momenta) == set(model.parameters())
-    rest = load(
-        linears,
-        [mask, None],
-        momenta=momenta,
-        kernels=part.kernels,
-        momentum=0.9,
-        weight_decay=1e-4,
-    )
+    rest = load(architecture, model, masks, SETTINGS, momenta=momenta, kernels=part.kernels)
     rest.train_epoch(images, labels, np.arange(32, 64), 32, [0.1])
-    save(rest, linears)
-    for linear, weight, bias in zip(linears, whole.weights(), whole.biases(), strict=True):
-        np.testing.assert_array_equal(linear.weight.detach().numpy(), weight)
-        np.testing.assert_array_equal(linear.bias.detach().numpy(), bias)
+    save(rest, model)
+    for parameter, array in zip(model.parameters(), whole.state().parameters, strict=True):
+        np.testing.assert_array_equal(parameter.detach().numpy(), array)
     with torch.inference_mode():
         logits = model(torch.from_numpy(images))
     result = rest.evaluate(images, labels)

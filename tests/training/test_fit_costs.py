@@ -6,7 +6,7 @@ from itertools import count
 
 import pytest
 
-from sdd_core.sparse import fit
+from sdd_core.training import fit_costs as fit
 
 STEP = 1e6
 """Nanoseconds that every step takes by that clock."""
