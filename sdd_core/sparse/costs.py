@@ -46,24 +46,27 @@ class KernelCosts:
             for i, mask in enumerate(masks)
         )
 
-    def gains(self, masks: Masks) -> bool:
-        """Whether a perceptron's layers, each with its kernel, beat the general path."""
-        general = self.general_step + self.general_weight * sum(mask.size for mask in masks)
-        return self.step(masks) < general
+    def gains(self, masks: Masks, pixels: Sequence[int] = ()) -> bool:
+        """Whether sparse kernels beat the general path.
 
-    def step(self, masks: Masks) -> float:
-        """What a perceptron's layers cost together, each with its kernel."""
-        layers = enumerate(zip(masks, self.choose(masks), strict=True))
-        return sum(self._layer(mask, kernel, first=i == 0) for i, (mask, kernel) in layers)
-
-    def gains_convolution(self, masks: Masks, pixels: Sequence[int]) -> bool:
-        """Whether sparse convolutions, whose results have so many pixels, beat the general path."""
+        Args:
+            masks: of the weights; of a residual network, of its convolutions.
+            pixels: how many the result of each convolution has; none for a perceptron.
+        """
+        if not pixels:
+            general = self.general_step + self.general_weight * sum(mask.size for mask in masks)
+            return self.step(masks) < general
         layers = list(zip(masks, pixels, strict=True))
         own = sum(
             int(mask.sum()) * (self.sparse_kept + count * self.sparse_pixel)
             for mask, count in layers
         )
         return own < sum(mask.size * count for mask, count in layers) * self.general_pixel
+
+    def step(self, masks: Masks) -> float:
+        """What a perceptron's layers cost together, each with its kernel."""
+        layers = enumerate(zip(masks, self.choose(masks), strict=True))
+        return sum(self._layer(mask, kernel, first=i == 0) for i, (mask, kernel) in layers)
 
     def _layer(self, mask: NDArray[np.bool_], kernel: str, *, first: bool) -> float:
         if kernel == "sparse":

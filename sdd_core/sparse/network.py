@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from sdd_core.sparse.architecture import Architecture
 from sdd_core.sparse.checks import check_data, check_network, check_steps
+from sdd_core.sparse.kernels.loss import count_hits
 from sdd_core.sparse.kernels.records import Data, Net, Results, Sgd, Steps
 from sdd_core.sparse.plan import make_plan
 
@@ -61,7 +62,7 @@ class Network(ABC):
     Args:
         state: copied.
         masks: for each parameter, True where an entry is kept (None: all).
-        kernels: `"sparse"` or `"dense"` for each weight.
+        kernels: `"sparse"` or `"dense"` for each weight (None: the kind of network decides).
 
     Attributes:
         steps: taken since the network was made, or since `save` wrote it to a model.
@@ -82,13 +83,13 @@ class Network(ABC):
         state: State,
         masks: Masks,
         settings: SgdSettings,
-        kernels: Sequence[str],
+        kernels: Sequence[str] | None,
     ) -> None:
         check_network(architecture, state.parameters, masks)
         full = [np.ones(parameter.shape, bool) if mask is None else mask
                 for parameter, mask in zip(state.parameters, masks, strict=True)]  # fmt: skip
         self.architecture = architecture
-        self.kernels = tuple(kernels)
+        self.kernels = tuple(kernels or self._choose([full[i] for i in architecture.weights()]))
         self.steps = 0
         self._dtype = state.parameters[0].dtype.type
         self._plan = plan = make_plan(architecture, full, self.kernels)
@@ -139,7 +140,7 @@ class Network(ABC):
         logits = np.empty((count, self.architecture.linears[-1].outputs), self._dtype)
         results = Results(logits, np.empty(-(-count // self.GROUP)))
         self._evaluate(data, results)
-        hits = int((logits.argmax(axis=1) == labels).sum())
+        hits = count_hits(logits, labels)
         # One after the other: the sum must not depend on the number of threads.
         return Evaluation(sum(results.losses.tolist()) / count, hits / count, logits)
 
@@ -152,6 +153,10 @@ class Network(ABC):
             unpack(self._net.parameters), unpack(self._sgd.momenta),
             list(zip(means, variances, strict=True)) if self._net.norms.size else [],
         )  # fmt: skip
+
+    @abstractmethod
+    def _choose(self, masks: Sequence[NDArray[np.bool_]]) -> tuple[str, ...]:
+        """Return a kernel for each weight, given the masks of all weights."""
 
     @abstractmethod
     def _train(self, data: Data, steps: Steps) -> float:

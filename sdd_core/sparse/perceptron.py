@@ -23,7 +23,7 @@ class Perceptron(Network):
 
     Args:
         kernels: None: as `KernelCosts` chooses.
-        threads: how many work on a step together.
+        threads: how many work on a step together, where the clock says that it is faster.
     """
 
     GRADIENTS, GROUP = 1, 128
@@ -37,16 +37,15 @@ class Perceptron(Network):
         kernels: Sequence[str] | None = None,
         threads: int = 1,
     ) -> None:
-        if kernels is None:
-            kernels = KernelCosts().choose(
-                [_mask(state, masks, i) for i in architecture.weights()]
-            )
         super().__init__(architecture, state, masks, settings, kernels)
         for mask, shape in zip(masks, architecture.shapes(), strict=True):
             if mask is not None and len(shape) == 1 and not mask.all():
                 raise SddError("the biases of a perceptron cannot be pruned; mask weights only")
         self._units: dict[tuple[Lanes, int], NDArray] = {}
         self._team = AdaptiveTeam(threads)
+
+    def _choose(self, masks: Sequence[NDArray[np.bool_]]) -> tuple[str, ...]:
+        return KernelCosts().choose(masks)
 
     def _train(self, data: Data, steps: Steps) -> float:
         size, lanes = steps.batch_size, _lanes(steps.batch_size)
@@ -83,8 +82,3 @@ class Perceptron(Network):
 def _lanes(batch_size: int) -> Lanes:
     """The width that wastes least: idle lanes cost as much as busy ones, each vector some more."""
     return Lanes(min((128, 64, 32), key=lambda width: -(-batch_size // width) * (width + 16)))
-
-
-def _mask(state: State, masks: Masks, number: int) -> NDArray[np.bool_]:
-    mask = masks[number]
-    return np.ones(state.parameters[number].shape, bool) if mask is None else mask

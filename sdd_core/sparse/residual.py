@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
+from numpy.typing import NDArray
 
+from sdd_core.errors import SddError
 from sdd_core.sparse.architecture import Architecture
 from sdd_core.sparse.barrier import Thread
 from sdd_core.sparse.kernels import residual as compiled
@@ -29,7 +31,7 @@ class ResidualNetwork(Network):
     """Convolutions, batch normalisations and residual sums, then mean, Linear; see `Network`.
 
     Args:
-        kernels: all sparse; there are no others.
+        kernels: `"sparse"` for each convolution; there are no others.
         threads: 1 or 2.
     """
 
@@ -44,11 +46,15 @@ class ResidualNetwork(Network):
         kernels: Sequence[str] | None = None,
         threads: int = 1,
     ) -> None:
-        sparse = ("sparse",) * len(architecture.convolutions)
-        super().__init__(architecture, state, masks, settings, kernels or sparse)
+        if threads > HALVES:
+            raise SddError(f"a residual network takes 1 or {HALVES} threads, got {threads}")
+        super().__init__(architecture, state, masks, settings, kernels)
         self._team = ThreadTeam(threads)
         self._batch = self._new_batch(0)
         self._spaces = [self._new_workspace() for _ in range(threads)]
+
+    def _choose(self, masks: Sequence[NDArray[np.bool_]]) -> tuple[str, ...]:
+        return ("sparse",) * len(self.architecture.convolutions)
 
     def _train(self, data: Data, steps: Steps) -> float:
         batch = self._batch_for(-(-min(steps.batch_size, len(steps.order)) // IMAGES))

@@ -157,16 +157,20 @@ class SparseTrainerFactory:
         if not kept.keys() <= set(weights):  # only weights may have masks
             return None
         arrays = [_array(kept, name, parameters[name]) for name in weights]
-        if kernels is None and not self._gains(arrays):
+        pixels, step = architecture.pixels(), float("inf")
+        if kernels is None and not self._costs.gains(arrays[: len(pixels) or None], pixels):
             return None
+        if not pixels:  # those of a residual network are sparse, and its steps long
+            kernels, step = kernels or self._costs.choose(arrays), self._costs.step(arrays)
         own = load(
             architecture, network, {parameters[name]: mask for name, mask in kept.items()},
             SgdSettings(self._momentum(), self._train.weight_decay),
             momenta=None if momenta is None else {parameters[n]: m for n, m in momenta.items()},
-            kernels=kernels or self._kernels(arrays), threads=self._threads(arrays),
+            kernels=kernels, threads=_threads(step),
         )  # fmt: skip
         return SparseTrainer(network, own, data=self._data, batch_size=self._train.batch_size)
 
+<<<<<<< HEAD
     def _momentum(self) -> float:
         momentum = self._train.optimizer.sgd_momentum
         assert momentum is not None  # other optimizers have an objective: the general path
@@ -190,6 +194,13 @@ class SparseTrainerFactory:
         if not self._architecture.operations and self._costs.step(masks) < WORTH_SHARING:
             return 1
         return min(2, torch.get_num_threads())
+=======
+
+def _threads(step: float) -> int:
+    """For a step that costs so much on one thread. No more than two: a step is short, and a sweep
+    has other work for the rest."""
+    return 1 if step < WORTH_SHARING else min(2, torch.get_num_threads())
+>>>>>>> 8413c67305c0fe1a064d2f298e7b5386477518a8
 
 
 def _array(kept: Mapping[str, Tensor], name: str, weight: Tensor) -> NDArray[np.bool_]:

@@ -55,16 +55,16 @@ def test_convolutions_pay_for_each_pixel_of_their_results():
     # more decides.
     small, large = np.zeros(20, bool), np.zeros(24, bool)
     small[:2] = large[:14] = True
-    assert not COSTS.gains_convolution([small, large], [16, 4])
+    assert not COSTS.gains([small, large], [16, 4])
     large[13] = False
-    assert COSTS.gains_convolution([small, large], [16, 4])
+    assert COSTS.gains([small, large], [16, 4])
 
 
 @given(st.integers(0, 100), st.integers(0, 100))
 def test_what_gains_still_gains_when_more_is_pruned(kept, more):
     one, other = mask(10, 10, max(kept, more)), mask(10, 10, min(kept, more))
     assert COSTS.gains([other]) >= COSTS.gains([one])
-    assert COSTS.gains_convolution([other], [4]) >= COSTS.gains_convolution([one], [4])
+    assert COSTS.gains([other], [4]) >= COSTS.gains([one], [4])
 
 
 @pytest.mark.parametrize("cost", [-1.0, float("nan"), float("inf")])

@@ -1,6 +1,6 @@
 # pyright: reportCallIssue=false
 # (the functions of `simd` get their first argument, the typing context, from the compiler)
-"""Cross-entropy and its gradient."""
+"""Cross-entropy and its gradient, and accuracy."""
 
 from __future__ import annotations
 
@@ -59,3 +59,17 @@ def cross_entropy(logits, classes, labels, examples, scale, lanes):
         for lane in range(examples.size, count):
             logits[c * count + lane] = 0
     return loss
+
+
+@compiled
+def count_hits(logits, labels):
+    """Return how many rows of `logits` [examples, classes] are largest at their label; of equal
+    ones the first counts."""
+    hits = 0
+    for row in range(labels.size):
+        best = 0
+        for c in range(1, logits.shape[1]):
+            if logits[row, c] > logits[row, best]:
+                best = c
+        hits += best == labels[row]
+    return hits
