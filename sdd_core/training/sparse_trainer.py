@@ -170,37 +170,16 @@ class SparseTrainerFactory:
         )  # fmt: skip
         return SparseTrainer(network, own, data=self._data, batch_size=self._train.batch_size)
 
-<<<<<<< HEAD
     def _momentum(self) -> float:
         momentum = self._train.optimizer.sgd_momentum
         assert momentum is not None  # other optimizers have an objective: the general path
         return momentum
 
-    def _gains(self, masks: list[NDArray[np.bool_]]) -> bool:
-        assert self._architecture is not None
-        pixels = self._architecture.pixels()
-        if pixels:
-            return self._costs.gains_convolution(masks[: len(pixels)], pixels)
-        return self._costs.gains(masks)
-
-    def _kernels(self, masks: list[NDArray[np.bool_]]) -> tuple[str, ...] | None:
-        """A perceptron's; those of a residual network are sparse."""
-        assert self._architecture is not None
-        return None if self._architecture.operations else self._costs.choose(masks)
-
-    def _threads(self, masks: list[NDArray[np.bool_]]) -> int:
-        """No more than two: a step is short, and a sweep has other work for the rest."""
-        assert self._architecture is not None
-        if not self._architecture.operations and self._costs.step(masks) < WORTH_SHARING:
-            return 1
-        return min(2, torch.get_num_threads())
-=======
 
 def _threads(step: float) -> int:
     """For a step that costs so much on one thread. No more than two: a step is short, and a sweep
     has other work for the rest."""
     return 1 if step < WORTH_SHARING else min(2, torch.get_num_threads())
->>>>>>> 8413c67305c0fe1a064d2f298e7b5386477518a8
 
 
 def _array(kept: Mapping[str, Tensor], name: str, weight: Tensor) -> NDArray[np.bool_]:
