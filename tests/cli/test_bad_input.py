@@ -49,7 +49,7 @@ WORDS = [
     (["--store", "invalid.toml/store"], "cannot write invalid.toml/store"),
     (["--threads", "0"], "--threads"),
     (["--store", ""], "an empty name; expected a folder"),
-    (["--checkpoint-minutes", "nan"], "nan is no number of minutes"),
+    (["--checkpoint-minutes", "nan"], "nan is not a number of minutes"),
     (["--checkpoint-minutes", "-1"], "-1.0 is not in the range"),
     (["--pruner.sparsity", "0.5", "--pruner.fraction", "0.3"],
      "pruner: sparsity and fraction are both given; give one"),
@@ -100,7 +100,7 @@ def test_the_beginning_of_several_names_is_refused_with_the_names(sdd, tmp_path,
         (tmp_path / "runs" / name).mkdir(parents=True)
         (tmp_path / "runs" / name / "experiment.toml").write_text("")
     line = refused(sdd(command, "dig"))
-    assert "'dig' begins the names of 2 runs" in line
+    assert "'dig' matches 2 runs" in line
     assert "digits-1, digits-2" in line
 
 

@@ -161,7 +161,7 @@ def test_ctrl_c_stops_with_one_line_and_the_same_command_goes_on(tmp_path):
     assert child.returncode == 130
     assert output == ""
     lines = errors.splitlines()
-    assert lines[-1] == "stopped; the same command goes on from here"
+    assert lines[-1] == "stopped; run the same command again to resume"
     assert all(line.startswith("level ") for line in lines[:-1])
     command[command.index("300")] = "2"
     done = subprocess.run(command, capture_output=True, text=True, env=environment, check=True)
