@@ -83,7 +83,7 @@ def test_run_refuses(sdd, tmp_path, monkeypatch, words, said):
         (["resume"], "Missing argument 'RUN'"),
         (["resume", "nothing"], "no run 'nothing' in runs"),
         (["report", "nothing"], "no run 'nothing' in runs"),
-        (["report", "."], "is no run folder"),
+        (["report", "."], "is not a run folder"),
         (["show", "imq"], "no plugin is called 'imq'; did you mean imp"),
         (["list-plugins", "--kind", "pruners"], "'pruners' is not one of"),
     ],
@@ -108,7 +108,7 @@ def test_the_beginning_of_several_names_is_refused_with_the_names(sdd, tmp_path,
 @pytest.mark.parametrize(
     ("record", "said"),
     [
-        ('{"format": 99}', "has format 99, this version of sdd reads"),
+        ('{"format": 99}', "has format 99, but this version of sdd reads"),
         ("{", "missing or damaged"),
         (None, "missing or damaged"),
         ("[]", "missing or damaged"),

@@ -119,7 +119,7 @@ def test_resume_refuses_a_run_whose_experiment_was_changed(sdd, tmp_path):
     file.write_text(before.replace("seed = 0", "seed = 1"))
     kept = sorted(tmp_path.rglob("*"))
     line = refused(sdd("resume", run))
-    assert f"runs/{run}/experiment.toml is not what the run was carried out with" in line
+    assert f"runs/{run}/experiment.toml has changed since the run was made" in line
     assert sorted(tmp_path.rglob("*")) == kept
     file.write_text(before)
     assert sdd("resume", run, "--quiet").exit_code == 0
