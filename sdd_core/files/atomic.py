@@ -20,11 +20,11 @@ from sdd_core.output.notices import warn
 
 @contextmanager
 def disk_errors(path: Path) -> Iterator[None]:
-    """Turns a full disk or an unwritable folder into one clear line."""
+    """Turn a full disk or an unwritable folder into a SddError, one line."""
     try:
         yield
     except OSError as error:
-        # safetensors and others bury the system's words in their own
+        # safetensors and others put the system's message inside their own
         reason = error.strerror or " ".join(str(error).split())
         raise SddError(f"cannot write {path}: {reason}; free some space, or choose another place "
                        "with --store or --output") from error
@@ -32,10 +32,10 @@ def disk_errors(path: Path) -> Iterator[None]:
 
 @contextmanager
 def locked(file: Path, doing: str) -> Iterator[None]:
-    """Hold a lock, which the system frees when the process dies. Whoever has to wait for another
-    process, busy, stuck or stopped, says so. Raises SddError: no lock can be had there.
+    """Hold a lock, which the system frees when the process dies. If another process holds it for
+    longer than a second, print a notice and wait. Raises SddError where locking is impossible.
 
-    doing: what is done meanwhile, as in "waiting for another process, which is making ...".
+    doing: what the holder does, as in "waiting for another process, which is making ...".
     """
     lock = FileLock(file)
     with disk_errors(file):
@@ -51,11 +51,10 @@ def locked(file: Path, doing: str) -> Iterator[None]:
 
 
 def write_atomic(path: Path, content: bytes | str, *, locked: bool = False) -> None:
-    """Write a file at once: readers see the old one or the new one. Raises SddError.
+    """Write a file atomically: readers see the old one or the new one. Raises SddError.
 
-    locked: the caller holds a lock, so that nobody else writes the file meanwhile. What a dead
-        process left of it is then in the way of nothing and need not be looked for, which takes
-        the longer the more files a folder has.
+    locked: the caller holds a lock, so that nobody else writes the file. Then the remains of dead
+        processes do no harm and are not searched for, which saves time in large folders.
     """
     temporary = path.with_name(f".{path.name}.partial") if locked else _temporary(path)
     with disk_errors(path):
@@ -73,7 +72,7 @@ def write_atomic(path: Path, content: bytes | str, *, locked: bool = False) -> N
 
 @contextmanager
 def new_folder(folder: Path) -> Iterator[Path]:
-    """Make a folder atomically: give an empty one to fill, which then takes its place.
+    """Make a folder atomically: yield an empty folder to fill, which is renamed at the end.
 
     The caller holds a lock for the folder: what an earlier attempt left behind is deleted.
     Raises SddError.
@@ -102,10 +101,10 @@ def move(path: Path, target: Path) -> None:
 
 
 def append_line(path: Path, line: str) -> None:
-    """Add a line to a file. The caller holds a lock. Raises SddError.
+    """Append a line to a file. The caller holds a lock. Raises SddError.
 
-    A process that dies meanwhile leaves a part of the line, without its end: readers take it for
-    nothing, and the next line is written in its place.
+    A process that dies meanwhile leaves a partial line without a line end: readers ignore it, and
+    the next line overwrites it.
     """
     with disk_errors(path):
         new = not exists(path)
@@ -119,7 +118,7 @@ def append_line(path: Path, line: str) -> None:
 
 
 def _end_of_lines(stream: BinaryIO) -> int:
-    """The position after the last line that has an end."""
+    """Return the position after the last complete line, in bytes."""
     end = stream.seek(0, os.SEEK_END)
     while end > 0:
         start = max(0, end - 4096)
@@ -132,7 +131,10 @@ def _end_of_lines(stream: BinaryIO) -> int:
 
 
 def link_or_copy(source: Path, target: Path) -> None:
-    """Make `target` the same file as `source`; a copy where the file system has no hard links."""
+    """Hard-link `target` to `source`, or copy it where the file system has no hard links.
+
+    Raises SddError.
+    """
     temporary = _temporary(target)
     with disk_errors(target):
         if target.exists() and target.samefile(source):
@@ -153,20 +155,20 @@ def _temporary(path: Path) -> Path:
 
 
 def _remove_orphans(path: Path) -> None:
-    """Remove what processes left of a file that died while they wrote it."""
+    """Remove the partial files of processes that died while they wrote the file."""
     if os.name == "nt":
-        return  # there os.kill ends the process that it is to look for
+        return  # on Windows, os.kill would end the process instead of checking it
     for file in path.parent.glob(f".{glob.escape(path.name)}.*"):
         try:
             os.kill(int(file.suffix[1:]), 0)
         except ProcessLookupError:
             file.unlink(missing_ok=True)
-        except (PermissionError, ValueError):  # of another user, or none of ours
+        except (PermissionError, ValueError):  # another user's process, or not our file
             continue
 
 
 def _sync(path: Path) -> None:
-    """Have the disk keep what was written. Folders as far as the system can: Windows opens none,
+    """Flush a file or folder to disk. Folders only where the system can: Windows cannot open them,
     and some network disks refuse to sync them."""
     folder = path.is_dir()
     try:
@@ -183,4 +185,4 @@ def _sync(path: Path) -> None:
 
 _NO_SYNC_OF_FOLDERS = {errno.EACCES, errno.EPERM, errno.EINVAL, errno.EISDIR, errno.EBADF,
                        errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP}
-"""What systems say that cannot sync folders; a full or broken disk says something else."""
+"""Error codes of systems that cannot sync folders; a full or broken disk has other codes."""

@@ -1,4 +1,4 @@
-"""Folders with the checksums of their files, and what was damaged and set aside."""
+"""Write and check folders with the checksums of their files, and set damaged files aside."""
 
 from __future__ import annotations
 
@@ -28,9 +28,9 @@ def write_entry(folder: Path, write: Callable[[Path], None]) -> None:
 
 
 def damaged_file(folder: Path) -> str | None:
-    """The name of the first file in an entry that is missing or not what was written, or None.
+    """Return the name of the first missing or changed file in an entry, or None.
 
-    Raises SddError where a file cannot be read, which says nothing about what is in it.
+    Raises SddError where a file cannot be read: it may be intact.
     """
     sums = checksums(folder)
     for name, expected in (sums or {}).items():
@@ -39,38 +39,36 @@ def damaged_file(folder: Path) -> str | None:
                 return name
         except FileNotFoundError:
             return name
-    # A list that lost its end would let files through that nothing vouches for.
+    # If the list lost its end, some files would have no checksum.
     strange = set(names_in(folder)) - {*(sums or {}), SUMS}
     return min(strange, default=None) if sums else SUMS
 
 
 def checksums(folder: Path) -> dict[str, str] | None:
-    """The SHA-256 of every file in an entry, by name; None where the list is missing or damaged.
-
-    Raises SddError where it cannot be read.
-    """
+    """Return the SHA-256 of every file in an entry, by name; None if the list is missing or
+    damaged. Raises SddError where it cannot be read."""
     try:
         text = read_bytes(folder / SUMS, LARGEST_SETTINGS).decode()
     except (FileNotFoundError, UnicodeDecodeError):
         return None
     found = {name: sum_ for sum_, name in re.findall(r"([0-9a-f]{64})  (\w[\w.-]*)\n", text)}
-    # Byte by byte as it is written: nothing between the lines, each name once.
+    # Exactly the bytes that would be written: nothing between the lines, each name once.
     return found if found and text == sums_text(found) else None
 
 
 def sums_text(sums: Mapping[str, str]) -> str:
-    """The list of checksums of an entry, of the SHA-256 of each file by its name."""
+    """Return the text of an entry's list of checksums, given the SHA-256 of each file by name."""
     return "".join(f"{sum_}  {name}\n" for name, sum_ in sums.items())
 
 
 def level_folder(store: Path, key: str) -> Path:
-    """Where a level is in the store in a folder, or would be."""
+    """Return the folder of a level in a store, whether it exists or not."""
     return store / ".shared" / "levels" / key
 
 
 def level_is_whole(store: Path, key: str) -> bool:
-    """Whether a level is in the store as it was written. Changes nothing, not even a damaged
-    one, and makes no store where there is none. Raises SddError where it cannot be read."""
+    """Return whether a level is in the store, undamaged. Change nothing: a damaged level stays, and
+    no store is created. Raises SddError where it cannot be read."""
     folder = level_folder(store, key)
     return is_folder(folder) and damaged_file(folder) is None
 
@@ -92,11 +90,11 @@ def set_aside(path: Path, store: Path, *, stays: bool = False) -> Path:
 
 
 def damaged_folder(store: Path) -> Path:
-    """Where a store has what was found damaged and set aside."""
+    """Return the folder of a store for damaged files that were set aside."""
     return store / ".shared" / "damaged"
 
 
 def damaged_entries(store: Path) -> list[Path]:
-    """What was found damaged in a store and set aside: levels, rewind points, files of runs."""
+    """Return the paths of what was set aside as damaged: levels, rewind points, files of runs."""
     folder = damaged_folder(store)
     return [folder / part / name for part in names_in(folder) for name in names_in(folder / part)]

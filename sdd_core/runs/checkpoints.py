@@ -1,4 +1,4 @@
-"""Checkpoints: levels in the middle of their training, in a folder with one file for each."""
+"""Save and load checkpoints of levels that are being trained, one file each."""
 
 from __future__ import annotations
 
@@ -22,20 +22,22 @@ class Checkpoints:
     """The checkpoints of all levels of a store, by the level's key."""
 
     def __init__(self, folder: Path, set_aside: Callable[[Path, str, str], None]) -> None:
-        """set_aside: moves away a damaged file, given its path, its name and what is wrong."""
+        """set_aside: moves a damaged file away, given its path, its name and the reason."""
         self._folder = folder
         self._set_aside = set_aside
 
     def load(self, key: str) -> Checkpoint | None:
-        """The latest whole checkpoint of a level, or None. One that is damaged is set aside.
-        Raises SddError when one is there and cannot be read."""
+        """Return the latest undamaged checkpoint of a level, or None. Set damaged ones aside.
+
+        Raises SddError when a checkpoint cannot be read.
+        """
         for taken, file in self._files(key):
             try:
                 content = read_bytes(file, LARGEST_TENSORS)
             except FileNotFoundError:
                 continue
             if hashlib.sha256(content).hexdigest()[:16] != file.stem.rpartition("-")[2]:
-                reason = "its checksum is not that of its content"
+                reason = "its checksum does not match its content"
                 self._set_aside(file, f"checkpoint {file.name}", reason)
                 continue
             tensors, record = read_tensors(file)
@@ -52,9 +54,10 @@ class Checkpoints:
         return None
 
     def save(self, key: str, checkpoint: Checkpoint) -> None:
-        """Keep a checkpoint in place of the one before. Its name has its checksum.
+        """Save a checkpoint and delete the one before. The file's name contains its checksum.
 
-        Raises SddError: a full disk."""
+        Raises SddError, for example for a full disk.
+        """
         parts = {
             "state": checkpoint.state,
             "momenta": checkpoint.momenta,
@@ -72,7 +75,7 @@ class Checkpoints:
                 file.unlink(missing_ok=True)
 
     def _files(self, key: str) -> list[tuple[int, Path]]:
-        """A level's checkpoints with the steps that they were taken after, the latest first."""
+        """Return a level's checkpoints with their training steps, the latest first."""
         pattern = re.compile(re.escape(key) + r"-(\d{1,18})-[0-9a-f]{16}\.safetensors")
         found = [(int(match[1]), self._folder / match[0])
                  for match in map(pattern.fullmatch, names_in(self._folder)) if match]
@@ -80,7 +83,7 @@ class Checkpoints:
 
     def forget(self, key: str) -> None:
         """Delete the checkpoints of a level."""
-        # With a dot: what was being written when a process died.
+        # With a dot: partial files of processes that died.
         for pattern in (f"{key}-*", f".{key}-*"):
             for file in self._folder.glob(pattern):
                 file.unlink(missing_ok=True)

@@ -1,7 +1,7 @@
-"""The files of a level: a record, its weights and masks, and its epochs.
+"""Read and write the files of a level: a record, its weights and masks, and its epochs.
 
-Only the kept weights are stored, and a bit for each weight, so that a sparse level is small. No
-pickle is written or read.
+Only the kept weights are stored, and one bit for each weight, so that a sparse level is small.
+Pickle is neither written nor read.
 """
 
 from __future__ import annotations
@@ -39,8 +39,11 @@ class _LevelRecord(BaseModel):
 
 
 def read_level(folder: Path, key: str | None = None) -> Level:
-    """The level in a folder of the store, or of a run. Raises SddError for files that are missing
-    or hold something else than a level, and Damaged for a level with another key."""
+    """Return the level in a folder of the store or of a run.
+
+    Raises SddError for missing files or files that do not hold a level, and Damaged for a level
+    with another key.
+    """
     with content_errors(folder):
         record = _LevelRecord.model_validate_json(read_bytes(folder / "level.json"))
         masks = _unpack(folder / "masks.safetensors")
@@ -58,7 +61,7 @@ def read_level(folder: Path, key: str | None = None) -> Level:
 
 
 def write_level(folder: Path, key: str, level: Level) -> None:
-    """Write the files of a level into a folder."""
+    """Write the files of a level into a folder. Raises OSError."""
     weights = {
         name: _kept(tensor, level.masks[name]) if name in level.masks else tensor.contiguous()
         for name, tensor in level.state.items()
@@ -80,12 +83,14 @@ def write_level(folder: Path, key: str, level: Level) -> None:
 
 @contextmanager
 def content_errors(path: Path) -> Iterator[None]:
-    """One line for files whose checksums are right, or of which there are none, and whose content
-    is no level: a stranger's, or another version's."""
+    """Turn errors of files with unexpected content, such as another version's, into one line.
+
+    Their checksums may be right.
+    """
     try:
         yield
     except FileNotFoundError as error:
-        raise SddError(f"{path} is not whole: {Path(error.filename).name} is missing") from None
+        raise SddError(f"{path} is incomplete: {Path(error.filename).name} is missing") from None
     except (Damaged, SafetensorError, ValueError, TypeError, LookupError, RuntimeError, MemoryError,
             OSError) as error:
         reason = " ".join(str(error).split())
@@ -94,24 +99,24 @@ def content_errors(path: Path) -> Iterator[None]:
 
 
 def _kept(weight: Tensor, mask: Tensor) -> Tensor:
-    """The kept weights `[kept]`; all of them where pruned ones are held elsewhere than at zero."""
+    """Return the kept weights `[kept]`, or all weights if some pruned ones are not zero."""
     return weight.contiguous() if weight[~mask].any() else weight[mask]
 
 
 def _pack(masks: Mapping[str, Tensor]) -> bytes:
-    """Masks as safetensors, a bit for each weight; their shapes stand in the header."""
+    """Return masks as safetensors, one bit for each weight, with their shapes in the header."""
     bits = {name: torch.from_numpy(np.packbits(mask.numpy())) for name, mask in masks.items()}
     shapes = {name: list(mask.shape) for name, mask in masks.items()}
     return save(bits, {"shapes": json.dumps(shapes)})
 
 
 def _unpack(file: Path) -> dict[str, Tensor]:
-    # The header keeps the order of the network's layers, which safetensors itself does not.
+    # The header keeps the order of the network's layers; safetensors itself does not.
     with opened(file, LARGEST_TENSORS), safe_open(file, "np") as found:
         masks = {}
         for name, shape in _SHAPES.validate_json(found.metadata()["shapes"]).items():
             packed, size = found.get_tensor(name), math.prod(shape)
-            # Before so much memory is asked for.
+            # Checked before memory for the mask is allocated.
             if min(shape, default=1) < 0 or packed.size != (size + 7) // 8:
                 raise ValueError(f"the mask {name!r} of shape {shape} has {packed.size} bytes")
             bits = np.unpackbits(packed, count=size)
@@ -123,10 +128,11 @@ _SHAPES = TypeAdapter(dict[str, list[int]])
 
 
 def read_tensors(file: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
-    """The tensors in a file, and the words in its header. Raises SddError."""
+    """Return the tensors in a file, and the texts in its header. Raises SddError."""
     with content_errors(file), opened(file, LARGEST_TENSORS), safe_open(file, "pt") as found:
         return load_file(file), found.metadata() or {}
 
 
 def epochs_of(lines: str) -> tuple[Epoch, ...]:
+    """Return the epochs in JSON lines. Raises Damaged."""
     return tuple(Epoch(**row.model_dump()) for row in parse_epochs(lines.encode()))

@@ -17,16 +17,17 @@ from sdd_core.runs.run_folder import RunFolder, imported_plugins
 
 
 def open_run(folder: Path, plugins: Plugins, *, to_resume: bool = False) -> RunFolder:
-    """The run in a folder. Imports nothing but installed plugins.
+    """Return the run in a folder. Import only installed plugins.
 
-    to_resume: its record may be damaged, where its name says what it is.
+    to_resume: accept a damaged record if the folder's name matches the experiment.
 
-    Raises SddError when there is none, it is of another version, damaged or cannot be read.
+    Raises SddError when the folder has no run, or it has another version, is damaged or cannot be
+    read.
     """
     file, record = folder / EXPERIMENT, None
     if not any(exists(folder / name) for name in (EXPERIMENT, METRICS)):
-        raise SddError(f"{folder} is no run folder (it has no {EXPERIMENT}); `sdd runs` lists the "
-                       "runs in the store")
+        raise SddError(f"{folder} is not a run folder (it has no {EXPERIMENT}); `sdd runs` lists "
+                       "the runs in the store")
     try:
         record = read_record(folder)
     except Damaged:
@@ -34,23 +35,23 @@ def open_run(folder: Path, plugins: Plugins, *, to_resume: bool = False) -> RunF
             raise
     content = read_experiment(folder, record)
     settings = parse_toml(content, file)
-    wanted_levels(folder, None, content)  # which every file says that a run has written
+    wanted_levels(folder, None, content)  # every experiment file of a run has this field
     try:
         run = RunFolder(folder.name, folder, Experiment.make(settings, plugins, recorded=True))
         if record is None and run_name(run.experiment) != run.name:
-            raise SddError(f"{folder / RECORD} is missing or damaged, and {file} is not what a run "
-                           "of this name began with; run the experiment again with another "
-                           "--store, or delete the folder")
+            raise SddError(f"{folder / RECORD} is missing or damaged, and {file} is not the "
+                           "experiment that belongs to this name; run the experiment again with "
+                           "another --store, or delete the folder")
     except SddError:
         raise
-    except Exception as error:  # of a plugin that is given what no run of ours holds
+    except Exception as error:  # a plugin got options that no run of ours would contain
         raise SddError(f"{file} cannot be read: {format_error(error)}") from None
     return run
 
 
 def strange_modules(run: RunFolder) -> list[str]:
-    """Return the user's own modules that carrying out a run would import and that are not those
-    that it has imported before, each with the reason. Import none."""
+    """Return the user's own modules that resuming a run would import and that differ from those it
+    imported before, each with the reason. Import none."""
     record = run.known_record()
     known = {name: (one.file, one.sha256) for name, one in record.modules.items()} if record else {}
     return [strange for plugin in imported_plugins(run.experiment)

@@ -1,16 +1,13 @@
-"""The store: levels by their key, shared by all runs that have them in common.
+"""Store levels by their key, shared by all runs that have them in common.
 
-    <store>/.shared/levels/<key>/       a trained level
-    <store>/.shared/metrics/<key>.json  what was measured on that level, by metric
+    <store>/.shared/levels/<key>/       a trained level, see `sdd_core.runs.level_files`
+    <store>/.shared/metrics/<key>.json  measurements of that level, by metric
     <store>/.shared/points/<key>/       the dense network after some steps (0: its initialisation)
-    <store>/.shared/checkpoints/        levels in the middle of their training
+    <store>/.shared/checkpoints/        checkpoints of levels that are being trained
     <store>/.shared/locks/
-    <store>/.shared/kernels.json        what `sdd fit-kernels` measured, where it was used
-    <store>/.shared/damaged/            what was found damaged and set aside
-    <store>/<run>/                      one folder a run, see `sdd_core.runs.run_folder`
-
-A level's weights are stored as its kept weights and a bit for each weight, so that a sparse level
-is small. No pickle is written or read.
+    <store>/.shared/kernels.json        costs measured by `sdd fit-kernels`, if it was used
+    <store>/.shared/damaged/            damaged files that were set aside
+    <store>/<run>/                      one folder per run, see `sdd_core.runs.run_folder`
 """
 
 from __future__ import annotations
@@ -47,7 +44,7 @@ class Store:
     """Levels, rewind points and checkpoints in a folder that several processes may share."""
 
     def __init__(self, folder: Path) -> None:
-        """Raises SddError when the folder cannot be made or written."""
+        """Create the folders. Raises SddError when the folder cannot be made or written."""
         self.folder = folder
         self._shared = folder / ".shared"
         with disk_errors(folder):
@@ -58,16 +55,17 @@ class Store:
         self.checkpoints = Checkpoints(self._shared / "checkpoints", self._set_aside)
 
     def lock(self, key: str) -> AbstractContextManager[None]:
-        """Held while a level is made. The system frees it when the process dies."""
+        """Return the lock to hold while a level is made. The system frees it when the process
+        dies."""
         return locked(self._shared / "locks" / f"{key}.lock", f"making {key[:12]}")
 
     def level_folder(self, key: str) -> Path:
-        """Where a level is, or would be."""
+        """Return the folder of a level, whether it exists or not."""
         return level_folder(self.folder, key)
 
     def load_level(self, key: str) -> Level | None:
-        """The level, or None when it has to be trained: it is not there, or it was damaged and is
-        set aside. Raises SddError when it is there and cannot be read."""
+        """Return a level, or None when it must be trained: it is missing, or it was damaged and is
+        now set aside. Raises SddError when it exists and cannot be read."""
         folder = self.level_folder(key)
         if not self._whole(folder):
             return None
@@ -76,19 +74,18 @@ class Store:
         except Damaged as error:
             self._set_aside(folder, f"level {key[:12]}", str(error))
             return None
-        # Those that a process left when it died between keeping the level and deleting them.
+        # Left by a process that died between saving the level and deleting them.
         self.checkpoints.forget(key)
         return level
 
     def save_level(self, key: str, level: Level) -> None:
-        """Keep a level; it is there entirely or not at all. Raises SddError: a full disk."""
-
+        """Save a level atomically. Raises SddError, for example for a full disk."""
         write_entry(self.level_folder(key), lambda folder: write_level(folder, key, level))
         self.checkpoints.forget(key)
 
     def load_metrics(self, key: str) -> dict[str, Any]:
-        """What was measured on a level: for each metric's key its values. None of it where that is
-        damaged. The caller holds a lock. Raises SddError when it is there and cannot be read."""
+        """Return the measurements of a level, the values by metric key; empty if they are missing
+        or damaged. The caller holds a lock. Raises SddError when they cannot be read."""
         file = self._metrics(key)
         try:
             return _measured(*read_sealed(file, key, LARGEST_TEXT))
@@ -99,14 +96,14 @@ class Store:
             return {}
 
     def save_metrics(self, key: str, measured: Mapping[str, Any]) -> None:
-        """Keep what was measured on a level, in place of what was kept before. The caller holds a
-        lock. Raises SddError: a full disk."""
+        """Replace the measurements of a level. The caller holds a lock. Raises SddError, for
+        example for a full disk."""
         content = seal({"level": key, "measured": dict(measured)}, key)
         write_atomic(self._metrics(key), f"{content}\n", locked=True)
 
     def put_away(self, key: str) -> Path:
-        """Move a level aside, for it to be made anew, and return where it is; what was measured on
-        it is measured again. Raises SddError."""
+        """Set a level aside, so that it is trained and measured again, and return its new path.
+        Raises SddError."""
         with disk_errors(self.level_folder(key)):
             self._metrics(key).unlink(missing_ok=True)
             return set_aside(self.level_folder(key), self.folder)
@@ -115,8 +112,8 @@ class Store:
         return self._shared / "metrics" / f"{key}.json"
 
     def load_point(self, key: str) -> dict[str, Tensor] | None:
-        """A state of the dense network, or None when it is not there, or was damaged and is set
-        aside. Raises SddError when it is there and cannot be read."""
+        """Return a state of the dense network, or None when it is missing, or was damaged and is
+        now set aside. Raises SddError when it exists and cannot be read."""
         folder = self._shared / "points" / key
         if not self._whole(folder):
             return None
@@ -127,7 +124,7 @@ class Store:
         return state
 
     def save_point(self, key: str, state: Mapping[str, Tensor]) -> None:
-        """Keep a state of the dense network. Raises SddError: a full disk."""
+        """Save a state of the dense network. Raises SddError, for example for a full disk."""
 
         def write(folder: Path) -> None:
             (folder / "weights.safetensors").write_bytes(save(dict(state), {"key": key}))
@@ -135,51 +132,52 @@ class Store:
         write_entry(self._shared / "points" / key, write)
 
     def kernel_costs(self) -> KernelCosts:
-        """What chooses the sparse kernels: the defaults, or what `sdd fit-kernels` measured.
+        """Return the costs that decide which sparse kernels are used: the defaults, or those
+        measured by `sdd fit-kernels`.
 
-        They belong to the store, so that all that share its levels choose alike. Raises SddError
-        when the file holds something else.
+        They belong to the store, so that all runs that share its levels use the same kernels.
+        Raises SddError when the file holds something else.
         """
         file = self._shared / "kernels.json"
         try:
-            # A table from before there were checksums has none.
+            # A table from before the introduction of checksums has none.
             found, _ = read_sealed(file, file.name, LARGEST_SETTINGS)
             return KernelCosts(**found).check()
         except FileNotFoundError:
             return KernelCosts()
         except (Damaged, ValueError, TypeError):
             raise SddError(f"{file} is not a table of kernel costs; run `sdd fit-kernels` again, "
-                           "or delete it to use the defaults") from None
+                           "or delete the file to use the defaults") from None
 
     def save_kernel_costs(self, costs: KernelCosts) -> None:
-        """Use these costs for all levels that are yet to be trained. Raises SddError."""
+        """Use these costs for all further levels. Raises SddError."""
         file = self._shared / "kernels.json"
         write_atomic(file, seal(asdict(costs), file.name, indent=1) + "\n")
 
     def _whole(self, folder: Path) -> bool:
-        """Whether an entry is there as it was written. One that is damaged is set aside; one that
-        cannot be read raises SddError, for nothing is known about it."""
+        """Return whether an entry exists undamaged. Set a damaged one aside. Raises SddError for
+        one that cannot be read: it may be intact."""
         if not is_folder(folder):
             return False
         damaged = damaged_file(folder)
         if damaged:
             what = f"{folder.parent.name.removesuffix('s')} {folder.name[:12]}"
-            self._set_aside(folder, what, f"{damaged} is not what was written")
+            self._set_aside(folder, what, f"{damaged} is missing, changed or unexpected")
         return not damaged
 
     def _set_aside(self, path: Path, what: str, reason: str) -> None:
         where = set_aside(path, self.folder)
-        warn(f"{what} is damaged ({reason}); it was moved to {where} and is made again")
+        warn(f"{what} is damaged ({reason}); it was moved to {where} and will be made again")
 
 
 def _measured(found: dict[str, Any], sealed: bool) -> dict[str, Any]:
-    """What was measured, out of a file of metrics. Raises Damaged."""
+    """Return the measurements in a file of metrics. Raises Damaged."""
     if not sealed and not all(map(_is_key, found)):
         raise Damaged("it has no checksum")
-    # From before there were checksums it has nothing but what was measured.
+    # Files from before the introduction of checksums have nothing but the measurements.
     measured = found.get("measured") if sealed else found
     if not (isinstance(measured, dict) and all(isinstance(v, dict) for v in measured.values())):
-        raise Damaged("it is no table of what was measured")
+        raise Damaged("it is not a table of measurements")
     return measured
 
 

@@ -298,7 +298,7 @@ def test_help_shows_the_default_of_the_chosen_data(own_file, tmp_path):
     for words in (["--data=image-folder"], ["--data=hf:x"], [f"--data={own_file}"]):
         said = helped(*words)
         assert "Label noise. [default: none]" in said
-        assert "Options of noise symmetric, which any of them asks for: --noise.rate" in said
+        assert "Options of noise symmetric (any of them selects it): --noise.rate" in said
     (tmp_path / "e.toml").write_text('data = {name = "image-folder", path = "x"}\n')
     assert "Label noise. [default: none]" in helped("e.toml")
 

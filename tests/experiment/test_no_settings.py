@@ -208,7 +208,7 @@ FILES = [
 def test_a_file_that_has_no_table_where_one_is_set(sdd, tmp_path, command, text, setting, says):  # noqa: F811
     (tmp_path / "x.toml").write_text(text)
     if command == "sweep" and text.startswith("[["):
-        says = "has a list for pruner; change it there"
+        says = "has a list for pruner; edit the file instead"
     line = refused(sdd(command, "x.toml", "--set", setting))
     assert says in line or (command == "sweep" and "has a list for" in line)
 

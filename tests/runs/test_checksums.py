@@ -138,7 +138,7 @@ def test_an_edited_experiment_is_refused_by_all_and_told_what_to_do(store, made,
         assert said in done.stderr
     done = sdd("runs", "--store", store)
     assert done.exit_code == 1
-    assert "is not what the run was carried out with" in " ".join(done.stdout.split())
+    assert "has changed since the run was made" in " ".join(done.stdout.split())
     assert file.read_text() == edited
     # The run itself, once more, has its own settings again, and what was edited is kept.
     go(SETTINGS, store)
@@ -157,7 +157,7 @@ def test_files_of_another_run_are_not_taken_for_its_own(store, made):
     (levels / "00").rename(levels / "02")
     (levels / "01").rename(levels / "00")
     (levels / "02").rename(levels / "01")
-    with pytest.raises(SddError, match=r"levels/00/level.json .*it is of another level"):
+    with pytest.raises(SddError, match=r"levels/00/level.json .*it belongs to another level"):
         open_run(run, load_plugins()).result()
 
 

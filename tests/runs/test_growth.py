@@ -157,11 +157,11 @@ def test_experiments_are_counted_without_being_kept(tmp_path):
 
 def test_a_large_sweep_says_something_before_all_its_experiments_are_known(monkeypatch, capsys):
     monkeypatch.setattr(sweep, "MANY", 4)
-    monkeypatch.setattr(sweep, "SAID_EVERY", 0)
-    told = sweep._aloud(iter("abcd"), 4)
+    monkeypatch.setattr(sweep, "REPORT_EVERY", 0)
+    told = sweep._reported(iter("abcd"), 4)
     next(told)
-    assert capsys.readouterr().err == "0 of 4 experiments are known\n"
+    assert capsys.readouterr().err == "expanded 0 of 4 experiments\n"
     assert list(told) == ["b", "c", "d"]
-    assert capsys.readouterr().err.count("of 4 experiments are known") == 3
-    assert list(sweep._aloud(iter("abc"), 3)) == ["a", "b", "c"]
+    assert capsys.readouterr().err.count("of 4 experiments") == 3
+    assert list(sweep._reported(iter("abc"), 3)) == ["a", "b", "c"]
     assert capsys.readouterr().err == ""

@@ -107,7 +107,7 @@ def test_a_record_with_the_distributions_earlier_name_is_of_the_same_plugins(tmp
 
 
 def test_a_folder_that_is_no_run_is_refused(tmp_path):
-    with pytest.raises(SddError, match="is no run folder"):
+    with pytest.raises(SddError, match="is not a run folder"):
         open_run(tmp_path, load_plugins())
 
 
@@ -115,7 +115,7 @@ def test_a_folder_that_is_no_run_is_refused(tmp_path):
     "record", ['{"format": 999}', {"format": 999, "anything": ["else"]}], ids=["bare", "sealed"]
 )
 def test_a_folder_of_another_version_is_refused_and_left_alone(result, record):
-    message = "has format 999, this version of sdd reads 2; use another --store"
+    message = "has format 999, but this version of sdd reads 2; use another --store"
     file = result.folder / "record.json"
     file.write_text(record if isinstance(record, str) else seal(record, file.name))
     before = contents(result.folder.parent)
