@@ -1,4 +1,4 @@
-"""Which kernel a layer gets: a deterministic rule of its shape and density."""
+"""The choice of a layer's kernel, a deterministic function of its shape and density."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ Masks = Sequence[NDArray[np.bool_]]
 
 @dataclass(frozen=True, kw_only=True)
 class KernelCosts:
-    """Nanoseconds that a weight costs on one thread, in a training step with 128 examples.
+    """Cost of a weight in nanoseconds, on one thread, in a training step with 128 examples.
 
-    A sparse layer pays for its kept weights, a dense one for all. The first layer is apart
-    because it needs no gradient of its inputs. The general path (torch) pays for all weights, and
-    `general_step` for any step. Convolutions pay for each pixel of their results: a kept weight
-    `sparse_pixel`, and `sparse_kept` besides; on the general path every weight `general_pixel`.
-    Only the ratios matter for the choice; the defaults are those of an AVX-512 machine;
-    `fit_costs` measures them anew.
+    The cost of a sparse layer is proportional to its kept weights, that of a dense layer to all
+    weights. The first layer has its own costs because it needs no gradient of its inputs. On the
+    dense path (torch), all weights count, plus `general_step` per step. For convolutions, each kept
+    weight costs `sparse_kept` plus `sparse_pixel` per output pixel; on the dense path every weight
+    costs `general_pixel` per output pixel. Only the ratios matter for the choice. The defaults are
+    those of an AVX-512 machine; `fit_costs` measures them.
     """
 
     sparse_first: float = 6.7
@@ -34,20 +34,20 @@ class KernelCosts:
     general_pixel: float = 7.5
 
     def check(self) -> KernelCosts:
-        """Itself. Raises ValueError or TypeError where a cost is not a number from 0 on."""
+        """Return itself. Raises ValueError or TypeError if a cost is not a finite number >= 0."""
         if not all(0 <= cost < float("inf") for cost in asdict(self).values()):
-            raise ValueError("costs must be finite numbers from 0 on")
+            raise ValueError("costs must be finite numbers of at least 0")
         return self
 
     def choose(self, masks: Masks) -> tuple[str, ...]:
-        """`"sparse"` or `"dense"` for each layer of a perceptron, first to last."""
+        """Return `"sparse"` or `"dense"` for each layer of a perceptron, first to last."""
         return tuple(
             min(("dense", "sparse"), key=lambda kernel: self._layer(mask, kernel, first=i == 0))
             for i, mask in enumerate(masks)
         )
 
     def gains(self, masks: Masks, pixels: Sequence[int] = ()) -> bool:
-        """Whether sparse kernels beat the general path.
+        """Return whether sparse kernels are faster than the dense path.
 
         Args:
             masks: of the weights; of a residual network, of its convolutions.
@@ -57,14 +57,14 @@ class KernelCosts:
             general = self.general_step + self.general_weight * sum(mask.size for mask in masks)
             return self.step(masks) < general
         layers = list(zip(masks, pixels, strict=True))
-        own = sum(
+        sparse = sum(
             int(mask.sum()) * (self.sparse_kept + count * self.sparse_pixel)
             for mask, count in layers
         )
-        return own < sum(mask.size * count for mask, count in layers) * self.general_pixel
+        return sparse < sum(mask.size * count for mask, count in layers) * self.general_pixel
 
     def step(self, masks: Masks) -> float:
-        """What a perceptron's layers cost together, each with its kernel."""
+        """Return the total cost of a perceptron's layers with their chosen kernels."""
         layers = enumerate(zip(masks, self.choose(masks), strict=True))
         return sum(self._layer(mask, kernel, first=i == 0) for i, (mask, kernel) in layers)
 

@@ -21,7 +21,7 @@ WORDS = [
     (["--levels", "many"], "'many' is not a valid integer"),
     (["--train.epochs", "0"], "train.epochs: input should be greater than or equal to 1"),
     (["--train.lr", "inf"], "train.lr: input should be a finite number"),
-    (["--train.decay.milestones", "0.9,0.1"], "must grow"),
+    (["--train.decay.milestones", "0.9,0.1"], "must be increasing"),
     (["--pruner.scope", "all"], "pruner.scope"),
     (["--pruner.exempt", "no-such-layer"], "'no-such-layer' matches no layer"),
     (["--seed", "-1"], "seed"),
@@ -52,7 +52,7 @@ WORDS = [
     (["--checkpoint-minutes", "nan"], "nan is not a number of minutes"),
     (["--checkpoint-minutes", "-1"], "-1.0 is not in the range"),
     (["--pruner.sparsity", "0.5", "--pruner.fraction", "0.3"],
-     "pruner: sparsity and fraction are both given; give one"),
+     "pruner: sparsity and fraction are both set; set only one"),
 ]
 
 

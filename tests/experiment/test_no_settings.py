@@ -67,7 +67,7 @@ def check(says, **settings):
     (lazy_buffers, "has lazy layers"),
     (empty, "has an empty parameter '0.weight', shape [0, 4]; give each layer inputs and outputs"),
     (on_meta, "has for 'weight' a tensor on the device 'meta'"),
-    (lambda: nn.Linear(4, 2).double(), "expected torch.float32 for all that trains"),
+    (lambda: nn.Linear(4, 2).double(), "expected torch.float32 for all trainable"),
     (lambda: nn.Linear(4, 2, dtype=torch.complex64), "expected torch.float32"),
 ])  # fmt: skip
 @pytest.mark.filterwarnings("ignore")
@@ -241,7 +241,7 @@ def test_an_empty_name_is_no_place(sdd, tmp_path, words):  # noqa: F811
 def test_a_plugin_that_is_not_there_cannot_be_left_out(sdd, tmp_path, words):  # noqa: F811
     (tmp_path / "x.toml").write_text("levels = 0\n")
     line = refused(sdd(*words, "--no-plugin", "randm"))
-    assert "no plugin is called 'randm', so none can be left out; did you mean random" in line
+    assert "no plugin is called 'randm', so it cannot be blocked; did you mean random" in line
 
 
 def test_one_that_is_there_can_and_the_environment_may_name_others(sdd, monkeypatch):  # noqa: F811
@@ -333,4 +333,4 @@ def test_an_infinite_value_is_told_and_is_no_number(tmp_path, capfd):
                                         "none": None, "good": 1.5}
     lines = [line for line in capfd.readouterr().err.splitlines() if "infinite" in line]
     assert lines == [f"sdd: warning: level 0: metric 'infinite' gives an infinite '{name}', which "
-                     "is kept as no number" for name in ("much", "by_layer")]
+                     "is recorded as missing" for name in ("much", "by_layer")]

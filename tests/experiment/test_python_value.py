@@ -256,7 +256,7 @@ BAD = [
     ({"data": TRAIN[0]}, "data: expected a name"),
     ({"data": ((np.zeros((4, 3)), [0.5] * 4), TEST)}, "'given:tensors': the training split has la"),
     ({"data": (TRAIN, ([*TEST[0]],))}, "'given:tensors': the test split has no label for item 0"),
-    ({"test": TEST}, "test: test data needs training data in train="),
+    ({"test": TEST}, "test: test data requires training data in train="),
     ({"train": TRAIN, "test": TEST}, "and no data= beside it"),
     ({"train": TRAIN}, "train: got tuple without test="),
 ]

@@ -223,7 +223,7 @@ def test_an_entry_point_that_is_announced_twice_keeps_the_first(install):
     plugins = load(install("sdd-twice", good()))
     rows = [row for row in plugins.rows if row.distribution == "sdd-twice"]
     assert [row.status for row in rows] == ["ok", "failed"]
-    assert "announces 'entry' twice" in rows[1].reason
+    assert "has two entry points 'entry'" in rows[1].reason
     assert plugins.hooks.has_plugin("sdd-twice:entry")
 
 
@@ -233,7 +233,7 @@ def test_an_entry_point_that_is_announced_twice_keeps_the_first(install):
 def test_unknown_names_come_with_the_nearest():
     said = refusal(load(), "pruner", "gradiant")
     assert said.startswith("unknown pruner 'gradiant'; did you mean gradient")
-    assert "there are: " in refusal(load(), "pruner", "zzzzz")
+    assert "available: " in refusal(load(), "pruner", "zzzzz")
     assert "imp" in refusal(load(), "pruner", "zzzzz")
 
 
@@ -242,14 +242,14 @@ def test_a_stranger_cannot_take_a_built_in_name(install):
     assert plugins.get("pruner", "imp").__module__.startswith("sdd_plugins.")
     assert plugins.get("pruner", "aaa:imp").__module__ == "aaa_module"
     assert reasons(plugins)["aaa", "imp"] == (
-        f"the name 'imp' is taken by {DISTRIBUTION}; ask for this one as aaa:imp"
+        f"the name 'imp' is taken by {DISTRIBUTION}; use aaa:imp for this one"
     )
 
 
 def test_two_strangers_with_one_name_are_an_error_where_it_is_used(install):
     plugins = load(install("sdd-b", good("namesake")), install("sdd-a", good("namesake")))
     assert refusal(plugins, "pruner", "namesake") == (
-        "pruner 'namesake' comes from 2 packages; say sdd-a:namesake or sdd-b:namesake"
+        "pruner 'namesake' comes from 2 packages; use sdd-a:namesake or sdd-b:namesake"
     )
     assert plugins.get("pruner", "sdd-a:namesake").__module__ == "sdd_a_module"
     assert plugins.get("pruner", "sdd-b:namesake").__module__ == "sdd_b_module"
@@ -368,7 +368,7 @@ def test_a_strangers_pruner_works_without_the_built_in_ones(tmp_path):
     plugins.register(module(sdd_pruners=[Own]), "stranger", "1.0", "entry")
     result = go(small(pruner="own", levels=1), tmp_path, plugins=plugins)
     assert result.levels[1].density < 1
-    with pytest.raises(SddError, match="unknown pruner 'imp'; there are: own"):
+    with pytest.raises(SddError, match="unknown pruner 'imp'; available: own"):
         Experiment.make(small(), plugins)
 
 

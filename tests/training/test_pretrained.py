@@ -103,8 +103,8 @@ def test_a_last_layer_that_does_not_fit_is_initialised_and_named(tmp_path, befor
     data = few_classes()
     found = start(small(data=data, noise="none", train=training(before)), tmp_path)
     assert capsys.readouterr().err == (
-        "sdd: train.pretrained: output.weight, output.bias of the last layer are not taken from "
-        f"{before}, whose shapes differ, but initialised\n"
+        "sdd: train.pretrained: output.weight, output.bias of the last layer are initialised, "
+        f"not taken from {before}, because the shapes differ\n"
     )
     usual = start(small(data=data, noise="none"), tmp_path)
     for name in HIDDEN:
