@@ -141,7 +141,7 @@ def test_default_noise_that_names_none_keeps_a_plugin_out(wrong):
 
 
 def test_none_with_a_rate_says_what_to_do():
-    with pytest.raises(SddError, match=r"noise\.rate: .* rate is 0\.2; name the noise too"):
+    with pytest.raises(SddError, match=r"noise\.rate: .* rate is 0\.2; set the name too"):
         Experiment.make({"noise": {"name": "none", "rate": 0.2}})
 
 

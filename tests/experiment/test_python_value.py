@@ -257,7 +257,7 @@ BAD = [
     ({"data": ((np.zeros((4, 3)), [0.5] * 4), TEST)}, "'given:tensors': the training split has la"),
     ({"data": (TRAIN, ([*TEST[0]],))}, "'given:tensors': the test split has no label for item 0"),
     ({"test": TEST}, "test: test data requires training data in train="),
-    ({"train": TRAIN, "test": TEST}, "and no data= beside it"),
+    ({"train": TRAIN, "test": TEST}, "and excludes data="),
     ({"train": TRAIN}, "train: got tuple without test="),
 ]
 

@@ -100,7 +100,7 @@ def test_networks_that_are_built_alike_are_read_once(make, monkeypatch):
 
 def test_reference_is_the_general_path():
     network = perceptron(192, 40, 5)
-    one = trainer(network, random_masks(network, 0.1), dataset(), "reference")
+    one = trainer(network, random_masks(network, 0.1), dataset(), "none")
     assert isinstance(one, DenseTrainer)
 
 
