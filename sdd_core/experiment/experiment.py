@@ -209,8 +209,8 @@ def default_of_option(field: str) -> str | None:
 
 
 def plugins_of(experiment: Experiment) -> dict[str, Plugin]:
-    """The plugins of an experiment but for its metrics, by section, and those that are options
-    there, by their dotted names."""
+    """Return the plugins of an experiment, without metrics: those of sections by section, and those
+    of options by dotted name."""
     found = {section: getattr(experiment, section) for section in sections()}
     for field in options_that_name():
         section, _, option = field.partition(".")

@@ -1,6 +1,6 @@
-"""Trains networks of known layers by sparse kernels, behind the same face as any trainer.
+"""Training of networks of supported layers with sparse kernels, as a `Trainer`.
 
-Imports numba; `sdd_core.training.select` looks first whether there is one.
+This module imports numba; `sdd_core.training.select` checks first that it is installed.
 """
 
 from __future__ import annotations
@@ -33,18 +33,18 @@ Images = NDArray[np.float32]
 Kernels = tuple[str, ...] | None
 Made = tuple[Own, Callable[[], dict[Tensor, Tensor]], tuple[str, ...]]
 
-# Batches that are made at once, where images are augmented or kept as bytes.
+# Batches to prepare at once if images are augmented or stored as bytes.
 BATCHES = 8
 
-# Nanoseconds of a perceptron's step from which a second thread saves more than it costs.
+# Nanoseconds of a perceptron's step above which a second thread pays off.
 WORTH_SHARING = 150_000
 
 
 class SparseTrainer:
     """Masked SGD by sparse kernels; see Trainer.
 
-    The kernels hold their own copy of the parameters: `save` writes it to the network, and
-    returns the parameters' momenta.
+    The kernels have their own copy of the parameters. `save` writes it to the network and returns
+    the momenta of the parameters.
     """
 
     def __init__(
@@ -64,7 +64,7 @@ class SparseTrainer:
         self._data = data
         self._batch_size = batch_size
         self._labels = data.train_labels.numpy()
-        # None where every batch is made anew.
+        # None if every batch must be prepared.
         whole = data.augmentation is None and data.train_images.is_floating_point()
         self._images = self._array(data.train_images) if whole else None
         self._buffer = data.buffer(0 if whole else BATCHES * batch_size)
@@ -88,7 +88,7 @@ class SparseTrainer:
             self._own.train_epoch(images, labels, np.arange(len(images)), size, rates)
 
     def unmask(self) -> None:
-        """See Trainer. Masks that will be lifted train on the general path, so there are none."""
+        """See Trainer. Never called: levels whose masks are lifted use the dense path."""
 
     def evaluate(self, part: str) -> tuple[float, float]:
         """See Trainer."""
@@ -113,8 +113,8 @@ class SparseTrainer:
         return {name: momenta[p].contiguous() for name, p in self._network.named_parameters()}
 
     def _batches(self, part: str) -> list[tuple[Tensor | Images, NDArray[np.int64]]]:
-        """Images and labels of 'train' or 'test', no copies: tensors where they are to be
-        normalised. Made once, for small data sets feel the slicing."""
+        """Return images and labels of 'train' or 'test', without copies; images that still have to
+        be normalised are tensors. Cached, because slicing takes long on small data sets."""
         if part not in self._parts:
             data = self._data
             train = part == "train"
@@ -133,15 +133,15 @@ class SparseTrainer:
         return images
 
     def _array(self, images: Tensor) -> Images:
-        """Images as the kernels take them; no copy where they lie in memory so already."""
+        """Return images in the layout of the kernels, without a copy if they already have it."""
         flat = images.reshape(len(images), -1) if isinstance(self._own, SparseMLP) else images
         return flat.contiguous().numpy()
 
 
 class SparseTrainerFactory:
-    """Makes the trainers of networks that are built alike; their layers are read off the first.
+    """Makes the trainers of networks with one architecture, which is read from the first network.
 
-    network: of these the first. costs: choose the kernels.
+    network: the first network. costs: the costs that decide about the kernels.
     """
 
     def __init__(
@@ -164,12 +164,11 @@ class SparseTrainerFactory:
         momenta: Mapping[str, Tensor] | None,
         kernels: Kernels,
     ) -> SparseTrainer | None:
-        """A trainer with sparse kernels, or None where the general path has to train, or is
-        faster.
+        """Return a trainer with sparse kernels; None if the dense path is required or faster.
 
-        kernels: those of a checkpoint, which decide alone; None: the costs decide.
+        kernels: the kernels of a checkpoint, which must be used; None: the costs decide.
         """
-        if not is_plain(network):  # it may have become so since the first one was read
+        if not is_plain(network):  # it may differ from the first network, for example by hooks
             return None
         parameters = dict(network.named_parameters())
         kept: dict[Tensor, Tensor] = {
@@ -222,12 +221,12 @@ def _convolutional(
 
 
 def _masks_only(kept: Masks, weights: Sequence[Tensor]) -> bool:
-    """Whether nothing but these has a mask."""
+    """Return whether only these weights have a mask."""
     return set(map(id, kept)) <= set(map(id, weights))
 
 
 def _threads() -> int:
-    """No more than two: a step is short, and a sweep has other work for the rest."""
+    """Return the number of threads, at most two: a step is short, and a sweep uses other cores."""
     return min(2, torch.get_num_threads())
 
 
