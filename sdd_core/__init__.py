@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from sdd_core.errors import SddError
     from sdd_core.experiment.experiment import Experiment
     from sdd_core.experiment.train import Train
-    from sdd_core.files.writing import check_unchanged, with_checksum
+    from sdd_core.files.reading import check_unchanged, with_checksum
     from sdd_core.installation import install_hint
     from sdd_core.level.evaluation import second_derivatives
     from sdd_core.level.level import Epoch, LevelView
@@ -103,7 +103,7 @@ _HOMES = {
     "by_learning_distance": "analysis.recommendation",
     "by_test_accuracy": "analysis.recommendation",
     "check_learning_distance": "analysis.prediction",
-    "check_unchanged": "files.writing",
+    "check_unchanged": "files.reading",
     "compare": "analysis.comparison",
     "find_phases": "phases.phases",
     "group": "analysis.groups",
@@ -117,7 +117,7 @@ _HOMES = {
     "sweep": "sweeps",
     "table": "analysis.tidy",
     "warn": "output.notices",
-    "with_checksum": "files.writing",
+    "with_checksum": "files.reading",
 }
 
 __all__ = [*_HOMES]  # noqa: PLE0604 (the lazy names are in _HOMES)

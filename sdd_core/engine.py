@@ -17,7 +17,7 @@ from sdd_core.data.plain import finite, infinite, plain
 from sdd_core.errors import SddError
 from sdd_core.experiment.experiment import Experiment
 from sdd_core.experiment.keys import ablated_key, digest, identity, level_keys
-from sdd_core.files.writing import SUMS
+from sdd_core.files.entries import SUMS
 from sdd_core.installation import DISTRIBUTION
 from sdd_core.level import masks as masking
 from sdd_core.level.inspection import parameters_of, too_little
@@ -29,10 +29,11 @@ from sdd_core.plugin.kinds import Metric, Schedule, label
 from sdd_core.plugin.observers import Observers
 from sdd_core.pruning import prune
 from sdd_core.randomness import fork_random_state
+from sdd_core.runs.level_files import LEVEL_FILES
 from sdd_core.runs.result import COLUMNS, Result
 from sdd_core.runs.rows import Row, metric_faults
 from sdd_core.runs.run_folder import RunFolder, level_result
-from sdd_core.runs.store import LEVEL_FILES, Store
+from sdd_core.runs.store import Store
 from sdd_core.training.level_trainer import Call, LevelTrainer
 from sdd_core.training.setup import ExperimentSetup
 

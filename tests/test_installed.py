@@ -131,7 +131,7 @@ def test_going_on_with_another_version_says_so_once(site, tmp_path):
     words = ["run", "--pruner=fitting", "--train.epochs=1", "--model.widths=8", "--quiet"]
     assert sdd(site, tmp_path, *words, "--levels=1").returncode == 0
     again = sdd(site, tmp_path, *words, "--levels=1")
-    assert "was begun with" not in again.stderr
+    assert "began with" not in again.stderr
     (record,) = (tmp_path / "runs").glob("*/record.json")
     old = json.loads(record.read_text().replace('"3.1"', '"3.0"'))
     for since in ("name", "experiment", "levels", "modules", "checksum"):
@@ -139,6 +139,6 @@ def test_going_on_with_another_version_says_so_once(site, tmp_path):
     record.write_text(json.dumps(old))
     done = sdd(site, tmp_path, *words, "--levels=2")
     assert done.returncode == 0
-    (line,) = [line for line in done.stderr.splitlines() if "was begun with" in line]
-    assert "was begun with sdd-fitting 3.0 (now sdd-fitting 3.1)" in line
+    (line,) = [line for line in done.stderr.splitlines() if "began with" in line]
+    assert "began with sdd-fitting 3.0 (now sdd-fitting 3.1)" in line
     assert record.parent.name in line

@@ -11,7 +11,7 @@ import torch
 from support import KillMyself, contents, draws, go, in_child, small
 
 from sdd_core import hookimpl
-from sdd_core.files import writing as files
+from sdd_core.files import atomic
 from sdd_core.training import loop as training
 
 pytestmark = pytest.mark.slow
@@ -152,8 +152,8 @@ def test_dropout_and_batch_normalisation_go_on(tmp_path, own_network, monkeypatc
     moments = [after() for _ in range(80)]
 
     def work(kills):
-        count, sync = KillMyself(moments[kills]), files._sync
-        files._sync = lambda path: (count(), sync(path))
+        count, sync = KillMyself(moments[kills]), atomic._sync
+        atomic._sync = lambda path: (count(), sync(path))
         go(settings, tmp_path / "killed", checkpoint_minutes=0)
 
     assert until_done(work) >= 3
@@ -169,8 +169,8 @@ def test_every_way_of_training_goes_on(tmp_path, monkeypatch, variant):
     moments = [after() for _ in range(80)]
 
     def work(kills):
-        count, sync = KillMyself(moments[kills]), files._sync
-        files._sync = lambda path: (count(), sync(path))
+        count, sync = KillMyself(moments[kills]), atomic._sync
+        atomic._sync = lambda path: (count(), sync(path))
         go(settings, tmp_path / "killed", checkpoint_minutes=0)
 
     assert until_done(work) >= 2
@@ -192,8 +192,8 @@ def test_killed_at_every_write(tmp_path):
     whole = go(settings, tmp_path / "whole")
 
     def work(kills):
-        count, sync = KillMyself(kills + 1), files._sync
-        files._sync = lambda path: (count(), sync(path))
+        count, sync = KillMyself(kills + 1), atomic._sync
+        atomic._sync = lambda path: (count(), sync(path))
         go(settings, tmp_path / "killed", checkpoint_minutes=0)
 
     assert until_done(work) >= 5

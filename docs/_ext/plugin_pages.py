@@ -77,7 +77,7 @@ def _of(row: PluginRecord) -> Iterator[str]:
     if plugin.source:
         yield f"**Source:** {text(plugin.source)}\n"
     if issubclass(plugin, DataSource):
-        yield f"**Label noise if none is asked for:** {text(noise_of(plugin))}\n"
+        yield f"**Default label noise:** {text(noise_of(plugin))}\n"
     yield f"```sh\n{example(row)}\n```\n"
     if plugin.model_fields:
         yield "## Options\n\n| option | type | default | bounds | |\n|---|---|---|---|---|"

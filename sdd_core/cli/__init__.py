@@ -1,4 +1,4 @@
-"""The command line. Commands are imported when they are used: `sdd --help` waits for nothing."""
+"""Define the command line. Commands are imported on use, so that `sdd --help` is fast."""
 
 from __future__ import annotations
 
@@ -20,33 +20,33 @@ from sdd_core.output.text import one_line as plain
 
 GROUP = "sdd.commands"
 
-# name: (module and object, what `sdd --help` says of it)
+# name: (module and object, line in `sdd --help`)
 COMMANDS = {
-    "run": ("run:run", "Run an experiment, or go on with it."),
-    "resume": ("run:resume", "Go on with a run that was interrupted."),
-    "inspect": ("inspect:inspect", "List what is prunable in a network, and what is not."),
-    "sweep": ("sweep:sweep", "Run many experiments: a file with lists of values."),
+    "run": ("run:run", "Run or resume an experiment."),
+    "resume": ("run:resume", "Resume an interrupted run."),
+    "inspect": ("inspect:inspect", "List the prunable and the other parameters of a network."),
+    "sweep": ("sweep:sweep", "Run many experiments from a file with lists of values."),
     "runs": ("runs:runs", "List the runs in the store."),
     "reproduce": ("reproduce:reproduce", "Run the experiments behind a claim of the paper."),
-    "report": ("runs:report", "Table, figure and CSV of a run."),
-    "table": ("table:table", "One tidy table of runs, CSV or Parquet."),
-    "plot": ("plot:plot", "Draw runs over one another, over seeds."),
-    "landscape": ("landscape:landscape", "Draw the loss around the weights of a run's levels."),
+    "report": ("runs:report", "Write the table, figure and CSV of a run."),
+    "table": ("table:table", "Write runs as one tidy table, CSV or Parquet."),
+    "plot": ("plot:plot", "Draw runs in one figure, averaged over seeds."),
+    "landscape": ("landscape:landscape", "Draw the loss around the weights of each level."),
     "list-plugins": ("plugins:list_plugins", "List the installed plugins."),
     "fit-kernels": ("kernels:fit_kernels", "Measure which sparse kernels are fast here."),
-    "show": ("plugins:show", "Show a plugin's options and where its method comes from."),
-    "new-plugin": ("new_plugin:new_plugin", "Write a plugin to start from, ready to install."),
-    "check": ("check:check", "Hold a plugin to its contract."),
-    "schema": ("schema:schema", "The JSON schema of experiment files, for editors."),
+    "show": ("plugins:show", "Show a plugin's options and the source of its method."),
+    "new-plugin": ("new_plugin:new_plugin", "Write a plugin template, ready to install."),
+    "check": ("check:check", "Check that a plugin keeps its contract."),
+    "schema": ("schema:schema", "Print the JSON schema of experiment files, for editors."),
 }
 
 
-GOES_ON = {"run", "resume", "sweep", "reproduce"}
-"""The commands that go on where they were stopped."""
+RESUMABLE = {"run", "resume", "sweep", "reproduce"}
+"""The commands that resume where they were stopped."""
 
 
 class Refusal(click.ClickException):
-    """What a user can mend as click shows it: one line on standard error, exit code 2."""
+    """An error that the user can fix, printed as one line on standard error; exit code 2."""
 
     exit_code = 2
 
@@ -57,13 +57,13 @@ class Refusal(click.ClickException):
 
 @contextmanager
 def one_line(ctx: click.Context | None = None) -> Iterator[None]:
-    """Turns an SddError, click's own errors with their three lines, and what the system refuses,
-    into a Refusal, and Ctrl-C into Stopped. ctx: where the command is invoked."""
+    """Turn an SddError, a usage error of click (three lines) or an OSError into a Refusal, and
+    Ctrl-C into Stopped. ctx: the context of the command."""
     try:
         yield
     except KeyboardInterrupt:
-        goes_on = ctx is not None and ctx.invoked_subcommand in GOES_ON
-        more = "; the same command goes on from here" if goes_on else ""
+        resumable = ctx is not None and ctx.invoked_subcommand in RESUMABLE
+        more = "; run the same command again to resume" if resumable else ""
         raise Stopped(f"{STOPPED}{more}") from None
     except SddError as error:
         raise Refusal(str(error)) from error
@@ -72,15 +72,15 @@ def one_line(ctx: click.Context | None = None) -> Iterator[None]:
         raise Refusal(error.format_message().rstrip(".") + where) from error
     except OSError as error:
         if error.errno == errno.EPIPE:
-            raise  # somebody has read enough: click ends quietly
+            raise  # the reader closed the pipe: click ends quietly
         what = error.filename or "the output"
         raise Refusal(f"cannot read or write {what}: {error.strerror or error}") from error
 
 
 def strangers() -> dict[str, EntryPoint]:
-    """The commands that other distributions announce, entry points of the group `sdd.commands`;
-    of two with one name that of the first distribution. None is imported: a broken one breaks
-    itself alone."""
+    """Return the commands of other distributions (entry points of the group `sdd.commands`) by
+    name; where two have one name, that of the alphabetically first distribution. Import none, so
+    that a broken one breaks only itself."""
     found = sorted(entry_points(group=GROUP), key=lambda one: one.dist.name if one.dist else "")
     return {one.name: one for one in reversed(found) if one.name not in COMMANDS}
 
@@ -97,7 +97,7 @@ def _load(announced: EntryPoint) -> click.Command:
 
 
 class LazyGroup(click.Group):
-    """A group that imports a command when it is used."""
+    """A group of commands that are imported on use."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         return [*COMMANDS, *strangers()]
@@ -150,7 +150,7 @@ class LazyGroup(click.Group):
                 name = ctx.invoked_subcommand or ""
                 if name in COMMANDS:
                     raise
-                # Of a plugin, whose mistakes are told as all plugins' are.
+                # A plugin's command: report its failure like that of any plugin.
                 raise SddError(f"command {name!r} failed: {format_error(error)}") from error
 
 

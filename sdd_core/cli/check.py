@@ -27,15 +27,16 @@ if TYPE_CHECKING:
 @click.option("--set", "set_", multiple=True, metavar="OPTION=VALUE",
               help="Set an option of the plugin; may be repeated.")
 @click.option("--data-root", type=Folder(),
-              help="Folder where a data set's files are.")
+              help="Folder with the data set's files.")
 @no_plugin_option
 def check(
     name: str, set_: tuple[str, ...], data_root: Path | None, no_plugin: tuple[str, ...]
 ) -> None:
-    """Hold a plugin to its contract: one line for each check, exit code 1 where one finds a fault.
+    """Check that a plugin keeps its contract. Print one line per check; exit with code 1 if a check
+    finds a fault.
 
-    NAME may be written kind:name or distribution:name. `sdd_core.testing` does the same in a
-    plugin's own tests.
+    NAME may be written kind:name or distribution:name. To run the same checks in a plugin's own
+    tests, use `sdd_core.testing`.
     """
     plugins = load_plugins(no_plugin)
     found = _row(name, plugins)
@@ -62,7 +63,7 @@ def _row(name: str, plugins: Plugins) -> PluginRecord:
         raise SddError(unknown(name, plugins))
     if len(rows) > 1:
         choices = " or ".join(f"{row.kind}:{row.name}" for row in rows)
-        raise SddError(f"{len(rows)} plugins are called {name!r}; say {choices}")
+        raise SddError(f"{len(rows)} plugins are called {name!r}; use {choices}")
     return rows[0]
 
 
@@ -77,12 +78,12 @@ def _checks(
     for text in settings:
         option, equals, value = text.partition("=")
         if not equals:
-            raise SddError(f"--set {text!r} is no setting; expected OPTION=VALUE")
+            raise SddError(f"--set {text!r} is not a setting; expected OPTION=VALUE")
         options[option.strip()] = parse_value(value.strip())
     needed = [option for option, info in row.plugin.model_fields.items() if info.is_required()]
     missing = [option for option in needed if option not in options]
     if missing:
-        raise SddError(f"{row.kind} {row.name!r} has no default for {', '.join(missing)}; say "
+        raise SddError(f"{row.kind} {row.name!r} has no default for {', '.join(missing)}; add "
                        f"--set {missing[0]}=...")
     try:
         plugin = row.plugin.model_validate(options)

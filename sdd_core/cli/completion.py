@@ -1,7 +1,7 @@
-"""What shells complete: the names of plugins, their options, and the names of runs.
+"""Complete the names of plugins, their options, and the names of runs in shells.
 
-Which plugins there are, only importing them tells, which takes seconds for torch. So another
-process does it, once for what is installed, and what it found is kept in the user's cache.
+Listing the plugins means importing them, which takes seconds because of torch. So a separate
+process does it once per set of installed distributions and caches the result for the user.
 """
 
 from __future__ import annotations
@@ -27,11 +27,11 @@ Completer = Callable[[click.Context, click.Parameter, str], list[CompletionItem]
 
 GROUP = "sdd"
 LONGEST = 120
-"""Seconds that importing all plugins may take."""
+"""Time limit for importing all plugins, in seconds."""
 
 
 def names_of(kind: str | None = None) -> Completer:
-    """Completes the names of the usable plugins of a kind, or of all kinds."""
+    """Return a completer for the names of the usable plugins of a kind, or of all kinds."""
 
     def complete(
         ctx: click.Context, param: click.Parameter, incomplete: str
@@ -48,8 +48,8 @@ def names_of(kind: str | None = None) -> Completer:
 
 
 def run_names(files: bool = False) -> Completer:
-    """Completes the names of the runs in `--store`; what else is possible are folders, or `files`,
-    which a shell completes itself where no name fits."""
+    """Return a completer for the names of the runs in `--store`. Where none fits, the shell itself
+    completes folders, or files if `files`."""
 
     def complete(
         ctx: click.Context, param: click.Parameter, incomplete: str
@@ -66,8 +66,10 @@ def run_names(files: bool = False) -> Completer:
 
 
 def field_options(chosen: Mapping[str, tuple[str, str]]) -> list[click.Parameter]:
-    """An option for each field of the training and of the plugins that are `chosen`: for each
-    section its kind and the plugin's name."""
+    """Return an option for each field of the training and of the chosen plugins.
+
+    chosen: the kind and name of the plugin, by section.
+    """
     known = catalogue()
     fields = {"train": known["train"]}
     for section, (kind, name) in chosen.items():
@@ -84,15 +86,15 @@ def field_options(chosen: Mapping[str, tuple[str, str]]) -> list[click.Parameter
 
 
 def default_noise(data: Any) -> str:
-    """The label noise whose options may be given without its name, for data of that name."""
+    """Return the label noise whose options may be given without its name, for this data set."""
     known = catalogue()["plugins"].get("data", {}).get(data, {}) if isinstance(data, str) else {}
     usual = known.get("default_noise", "none")
     return "symmetric" if usual == "none" else usual
 
 
 def catalogue() -> dict[str, Any]:
-    """Names, descriptions and options of the plugins that are installed, by kind. Empty where
-    they cannot be found out: a shell shows no errors."""
+    """Return the names, descriptions and options of the installed plugins, by kind. Empty where
+    they cannot be listed, because a shell shows no errors."""
     installed = _installed()
     base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
     file = Path(base) / "sdd" / "completion.json"
@@ -113,14 +115,14 @@ def catalogue() -> dict[str, Any]:
 
 def _keep(file: Path, value: Any) -> None:
     file.parent.mkdir(parents=True, exist_ok=True)
-    # Two shells may do so at once.
+    # Two shells may write it at the same time.
     with tempfile.NamedTemporaryFile("w", dir=file.parent, delete=False, encoding="utf-8") as fresh:
         json.dump(value, fresh)
     os.replace(fresh.name, file)
 
 
 def _installed() -> list[list[Any]]:
-    """What tells that other plugins are there than when the catalogue was made."""
+    """Return what changes when other plugins are installed than in the cached catalogue."""
     return sorted(
         [entry.dist.name if entry.dist else "?", entry.dist.version if entry.dist else "?",
          entry.name, entry.value, _changed(entry)]
@@ -129,7 +131,7 @@ def _installed() -> list[list[Any]]:
 
 
 def _changed(entry: EntryPoint) -> float:
-    """When the file behind an entry point was changed last; nothing is imported for it."""
+    """Return when the file behind an entry point was last changed, without importing it."""
     top, *inner = entry.module.split(".")
     with suppress(Exception):
         spec = find_spec(top)

@@ -1,4 +1,4 @@
-"""`sdd inspect`: what would be pruned."""
+"""`sdd inspect`: list the parameters that would be pruned."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ STYLES = {"prunable": "green", "exempt": "yellow", "left alone": "dim"}
 @click.command(cls=ExperimentCommand)
 @experiment_options
 @click.option("--data-root", type=Folder(),
-              help="Folder where data sets are looked for and downloaded to.")
+              help="Folder for data sets, also for downloads.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
 @no_plugin_option
 def inspect(
@@ -36,13 +36,14 @@ def inspect(
 ) -> None:
     """List the parameters of the experiment's network: prunable, exempt, or left alone and why.
 
-    Settings are those of `sdd run`; --pruner.exempt takes patterns of layers that stay whole,
-    --pruner.include of those that are pruned besides the ones that sdd knows.
+    The settings are those of `sdd run`. --pruner.exempt takes patterns of layers that are not
+    pruned; --pruner.include takes patterns of layers that are pruned in addition to those that sdd
+    knows.
     """
     plugins = load_plugins(no_plugin)
     settings = override(read_toml(file) if file else {}, changes(options))
     experiment = Experiment.make(settings, plugins)
-    import torch  # noqa: PLC0415 (what is wrong with the settings is said before torch is there)
+    import torch  # noqa: PLC0415 (slow; errors in the settings are reported first)
 
     from sdd_core.level.inspection import parameters_of, too_little  # noqa: PLC0415
     from sdd_core.training.setup import ExperimentSetup  # noqa: PLC0415

@@ -1,4 +1,4 @@
-"""Ctrl-C that is not lost."""
+"""Handle Ctrl-C so that it is never lost."""
 
 from __future__ import annotations
 
@@ -19,16 +19,16 @@ if TYPE_CHECKING:
 
 
 INTERRUPTED = 130
-"""The exit code of what Ctrl-C ended, as shells have it."""
+"""Exit code after Ctrl-C, the usual one of shells."""
 
 STOPPED = "stopped"
 
 SHOW_CURSOR = "\x1b[?25h\n"
-"""What a progress bar does at its end, as a terminal obeys it."""
+"""Escape sequence that shows the cursor again, as a progress bar does at its end."""
 
 
 class Stopped(click.ClickException):
-    """Ctrl-C as click shows it: one line on standard error, exit code 130."""
+    """Ctrl-C, reported as one line on standard error; exit code 130."""
 
     exit_code = INTERRUPTED
 
@@ -38,19 +38,19 @@ class Stopped(click.ClickException):
 
 
 class Interrupts:
-    """While it is entered, Ctrl-C raises KeyboardInterrupt, and once more when it is looked for:
-    Python drops an exception that comes up while it tidies up after an object.
+    """A context in which Ctrl-C raises KeyboardInterrupt, and raises it again at the next check if
+    it was dropped: Python drops an exception raised in a finaliser.
 
-    It looks at the end of an epoch and of a level, as an observer of a run, whenever a sweep's
-    progress does, and when it is left. In the middle of an import, which may swallow the exception
-    or leave half a module, it ends the process instead, as a kill would.
+    The checks are at the end of each epoch and level (as an observer of a run), at each look of a
+    sweep's progress, and on leaving the context. During an import, which may swallow the exception
+    or leave half a module, Ctrl-C ends the process instead, like a kill.
     """
 
     def __init__(self) -> None:
         self._came = False
 
     def __enter__(self) -> Interrupts:
-        # Only the main thread hears of it.
+        # Python delivers signals to the main thread only.
         self._listens = threading.current_thread() is threading.main_thread()
         if self._listens:
             self._before = signal.signal(signal.SIGINT, self._interrupt)
@@ -84,18 +84,18 @@ class Interrupts:
         self.look()
 
     def look(self) -> None:
-        """Raises KeyboardInterrupt if it came and was dropped."""
+        """Raise KeyboardInterrupt if it came and was dropped."""
         if self._came:
             self._came = False
             raise KeyboardInterrupt
 
     def watching(self, progress: Progress) -> Progress:
-        """A sweep's progress that looks for Ctrl-C too."""
+        """Return a sweep's progress that also checks for Ctrl-C."""
         return _Watched(progress, self)
 
 
 def _importing(frame: FrameType | None) -> bool:
-    """Whether what is going on is part of an import."""
+    """Return whether the frame is part of an import."""
     while frame is not None and not frame.f_code.co_filename.startswith("<frozen importlib"):
         frame = frame.f_back
     return frame is not None

@@ -1,4 +1,4 @@
-"""`sdd fit-kernels`: measures what the choice of sparse kernels weighs."""
+"""`sdd fit-kernels`: measure the costs that decide which sparse kernels are used."""
 
 from __future__ import annotations
 
@@ -13,31 +13,31 @@ from sdd_core.errors import SddError
 from sdd_core.installation import install_hint
 from sdd_core.output.fitting import FittingTable
 from sdd_core.runs.store import Store
-from sdd_core.training.costs import KernelCosts
+from sdd_core.sparse.costs import KernelCosts
 
 
 @click.command("fit-kernels")
 @store_option
 @click.option("--repeats", type=click.IntRange(min=1), default=30, show_default=True,
-              help="Timings of each cost, of which the least counts.")
-@click.option("--defaults", is_flag=True, help="Measure nothing; go back to the default costs.")
+              help="Number of timings per cost; the shortest counts.")
+@click.option("--defaults", is_flag=True, help="Restore the default costs; measure nothing.")
 def fit_kernels(store: Path, repeats: int, defaults: bool) -> None:
-    """Measure which kernels are fast on this machine, for the levels yet to come in a store.
+    """Measure which kernels are fast on this machine, for all further levels in a store.
 
-    Takes seconds; nothing else should run meanwhile. Levels that are trained stay as they are, and
-    one that was interrupted goes on with the kernels it began with. Other kernels round otherwise,
-    so two stores with other costs may differ in the last bits.
+    This takes seconds; nothing else should run meanwhile. Trained levels do not change, and an
+    interrupted level is resumed with its own kernels. Kernels differ in rounding, so two stores
+    with different costs may differ in the last bits.
     """
     try:
-        from sdd_core.sparse.fit import fit_costs  # noqa: PLC0415 (imports numba)
+        from sdd_core.training.fit_costs import fit_costs  # noqa: PLC0415 (imports numba)
     except ImportError as error:
         raise SddError(f"sparse kernels cannot be used here: {error}; "
                        f"{install_hint()}") from None
-    usual = KernelCosts()
-    costs = usual if defaults else fit_costs(repeats=repeats)
+    default = KernelCosts()
+    costs = default if defaults else fit_costs(repeats=repeats)
     table = FittingTable("cost", "nanoseconds", "default")
     for name, cost in asdict(costs).items():
-        table.add_row(name, f"{cost:,.1f}", f"{getattr(usual, name):,.1f}")
+        table.add_row(name, f"{cost:,.1f}", f"{getattr(default, name):,.1f}")
     console().print(table)
     Store(store).save_kernel_costs(costs)
-    echo(f"{store} uses these costs from now on.")
+    echo(f"{store} now uses these costs.")

@@ -18,13 +18,13 @@ from sdd_core.report.look import Look
 @click.command()
 @click.argument("name", metavar="RUN", shell_complete=run_names())
 @click.option("--levels", default="", metavar="LIST",
-              help="Which to draw, 0,10,25.  [default: six, evenly spread]")
+              help="Levels to draw, such as 0,10,25.  [default: six, evenly spread]")
 @click.option("--plane", is_flag=True,
-              help="Contours over a plane of two random directions, from landscape with dimensions "
-              "= 2.")
+              help="Draw contours over a plane of two random directions; needs landscape with "
+              "dimensions = 2.")
 @click.option("--output", type=File(),
               default=Path("landscape.png"), show_default=True,
-              help="Where to write, .png, .svg or .pdf; the numbers go to a .csv beside it.")
+              help="File to write, .png, .svg or .pdf; the numbers go to a .csv beside it.")
 @figure_options
 @store_option
 @no_plugin_option
@@ -41,9 +41,9 @@ def landscape(
 ) -> None:
     """Draw the training loss along a random direction from the weights of RUN's levels.
 
-    RUN is a name that `sdd runs` lists, or a run's folder; it has to have the metric `landscape`.
+    RUN is a name from `sdd runs`, or a run's folder; it must have the metric `landscape`.
     """
-    # matplotlib takes its time
+    # matplotlib is slow to import
     from sdd_core.report.landscape import landscape_figure, plane_figure  # noqa: PLC0415
     from sdd_core.report.plot import check_form, write_beside  # noqa: PLC0415
 
@@ -52,7 +52,8 @@ def landscape(
     try:
         chosen = [int(word) for word in levels.split(",") if word.strip()]
     except ValueError:
-        raise SddError(f"--levels {levels!r} is no list of levels; expected 0,10,25") from None
+        raise SddError(f"--levels {levels!r} is not a list of levels; expected, for example, "
+                       "0,10,25") from None
     result = find_run(name, store, load_plugins(no_plugin)).result()
     draw = plane_figure if plane else landscape_figure
     for file in write_beside(*draw(result, chosen, look), output):

@@ -17,12 +17,13 @@ from sdd_core.experiment.experiment import field_of
 from sdd_core.plugin.base import article
 from sdd_core.plugin.discovery import load_plugins
 
-KINDS = ("pruner", "retrain", "metric", "noise", "data", "model", "loss", "ablation", "optimizer",
-         "decay", "scope", "sparsity", "tracker", "hook")  # fmt: skip
+TEMPLATES = files("sdd_core").joinpath("templates")
+KINDS = sorted(file.name.removesuffix(".py.txt") for file in
+               TEMPLATES.joinpath("kinds").iterdir())
 
 NAME = re.compile(r"[a-z][a-z0-9]*([-_][a-z0-9]+)*")
 
-# Where each template goes in the new distribution.
+# Template: its place in the new distribution.
 FILES = {
     "pyproject.toml.txt": "pyproject.toml",
     "README.md.txt": "README.md",
@@ -33,19 +34,19 @@ FILES = {
 
 @click.command("new-plugin")
 @click.argument("name")
-@click.option("--kind", required=True, type=click.Choice(KINDS), help="What the plugin is.")
+@click.option("--kind", required=True, type=click.Choice(KINDS), help="Kind of the plugin.")
 @click.option("--output", type=Folder(),
-              help="Folder to make; sdd-NAME in this one if not given.")
+              help="Folder to create.  [default: sdd-NAME]")
 def new_plugin(name: str, kind: str, output: Path | None) -> None:
-    """Write a distribution with a plugin in it: it can be installed, and its tests pass.
+    """Write a distribution with a plugin that can be installed and whose tests pass.
 
-    NAME is what users will type, such as magnitude-increase.
+    NAME is the name that users will type, such as magnitude-increase.
     """
     words = _words(name, kind)
     folder = output or Path(words["distribution"])
     if folder.exists():
-        raise SddError(f"{folder} exists already; say with --output where else to write, or choose "
-                       "another name")
+        raise SddError(f"{folder} already exists; choose another folder with --output, or another "
+                       "name")
     test = "test_hook.py.txt" if kind == "hook" else "test_plugin.py.txt"
     places = FILES | {
         f"kinds/{kind}.py.txt": f"{words['module']}.py",
@@ -53,12 +54,12 @@ def new_plugin(name: str, kind: str, output: Path | None) -> None:
     }
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
-        # Whole or not at all: the folder gets its name when everything is in it.
+        # Atomically: the folder gets its name when it is complete.
         with TemporaryDirectory(dir=folder.parent, prefix=".sdd-") as fresh:
             for template, place in places.items():
                 file = Path(fresh) / folder.name / place
                 file.parent.mkdir(parents=True, exist_ok=True)
-                text = files("sdd_core").joinpath("templates", template).read_text("utf-8")
+                text = TEMPLATES.joinpath(template).read_text("utf-8")
                 file.write_text(Template(text).substitute(words), encoding="utf-8")
             (Path(fresh) / folder.name).rename(folder)
     except OSError as error:
@@ -69,20 +70,20 @@ def new_plugin(name: str, kind: str, output: Path | None) -> None:
 
 
 def _words(name: str, kind: str) -> dict[str, str]:
-    """What the templates leave open. Raises SddError: a name that cannot be one."""
+    """Return the values for the placeholders of the templates. Raises SddError for a bad name."""
     if not NAME.fullmatch(name):
-        raise SddError(f"{name!r} is no name for a plugin; use small letters, digits and hyphens, "
-                       "such as magnitude-increase")
+        raise SddError(f"{name!r} is not a valid plugin name; use lower-case letters, digits and "
+                       "hyphens, such as magnitude-increase")
     parts = re.split("[-_]", name.removeprefix("sdd-"))
     module = "_".join(["sdd", *parts])
     if module in {"sdd_core", "sdd_plugins"}:
-        raise SddError(f"{name!r} would make the module {module}, which is sdd's own; choose "
+        raise SddError(f"{name!r} would create the module {module}, which belongs to sdd; choose "
                        "another name")
     taken = next((row for row in load_plugins().rows
                   if (row.kind, row.name) == (kind, name) and row.plugin), None)
     if taken:
-        raise SddError(f"there is {article(kind)} {name!r} already, in {taken.distribution}; "
-                       "choose another name")
+        raise SddError(f"{taken.distribution} already has {article(kind)} {name!r}; choose another "
+                       "name")
     words = " ".join(parts)
     section = field_of(kind) or kind
     use = {"hook": "sdd run --levels=3", "metric": f"sdd run --metric={name}"}

@@ -1,4 +1,4 @@
-"""Options that several commands have."""
+"""Options that several commands share."""
 
 from __future__ import annotations
 
@@ -13,10 +13,11 @@ from sdd_core.plugin.discovery import load_plugins
 from sdd_core.report.look import Legend
 
 LEFT_OUT = 1
-"""The exit code of what was done, but not for all runs."""
+"""Exit code of a command that left out some runs."""
+
 
 class Named(click.Path):
-    """A path that has a name: '' would be the current folder."""
+    """A path that is not empty: '' would mean the current folder."""
 
     expected: ClassVar[str]
 
@@ -29,7 +30,7 @@ class Named(click.Path):
 
 
 class Folder(Named):
-    """A folder, to be made or there."""
+    """A folder, which may not exist yet."""
 
     expected = "a folder, '.' for this one"
 
@@ -38,7 +39,7 @@ class Folder(Named):
 
 
 class File(Named):
-    """A file, to be made or there."""
+    """A file, which may not exist yet."""
 
     expected = "a file"
 
@@ -47,7 +48,7 @@ class File(Named):
 
 
 class Minutes(click.FloatRange):
-    """0 or more, and a number: nan is neither above nor below anything."""
+    """A number of minutes, 0 or more. Click's range check lets nan through."""
 
     name = "minutes"
 
@@ -59,7 +60,7 @@ class Minutes(click.FloatRange):
     ) -> float:
         minutes = super().convert(value, param, ctx)
         if math.isnan(minutes):
-            self.fail(f"{value} is no number of minutes", param, ctx)
+            self.fail(f"{value} is not a number of minutes", param, ctx)
         return minutes
 
 
@@ -70,18 +71,18 @@ store_option = click.option(
     envvar="SDD_STORE",
     show_default=True,
     show_envvar=True,
-    help="Folder for runs and the levels they share.",
+    help="Folder for runs and the levels that they share.",
 )
 checkpoint_option = click.option(
     "--checkpoint-minutes", type=Minutes(), default=2.0, show_default=True,
-    help="How much work a crash may cost.",
+    help="Time between checkpoints; a crash loses at most so much work.",
 )
 
 
 def _left_out(ctx: click.Context, param: click.Parameter, names: tuple[str, ...]) -> tuple[
     str, ...
 ]:
-    """The plugins that are to be left out. Raises SddError: there is no such plugin."""
+    """Check the names of plugins to leave out. Raises SddError for an unknown plugin."""
     if names and not ctx.resilient_parsing:
         load_plugins(names).check_blocked(names)
     return names
@@ -93,21 +94,20 @@ no_plugin_option = click.option(
 )
 tracker_option = click.option(
     "--tracker", "trackers", multiple=True, metavar="NAME", shell_complete=names_of("tracker"),
-    help="Send settings and curves there too; may be repeated.  "
-    "`sdd list-plugins --kind tracker`",
+    help="Experiment tracker to log to; may be repeated.  See `sdd list-plugins --kind tracker`.",
 )
 
 
 def figure_options(command: Any) -> Any:
-    """How figures look; see `sdd_core.report.look.Look`."""
+    """Add the options for the look of figures; see `sdd_core.report.look.Look`."""
     for option in reversed(
         [
             click.option("--width", type=float, metavar="INCHES",
-                         help="Width of the figure; the height follows."),
+                         help="Width of the figure; the height is in proportion."),
             click.option("--font-size", type=float, default=10.0, metavar="POINTS",
-                         show_default=True, help="Size of its text."),
+                         show_default=True, help="Size of the text."),
             click.option("--legend", type=click.Choice(get_args(Legend)), default="best",
-                         show_default=True, help="Where the legend stands."),
+                         show_default=True, help="Place of the legend."),
         ]
     ):
         command = option(command)
@@ -119,17 +119,18 @@ def _named(option: str, kind: str, says: str) -> Any:
 
 
 def place_options(command: Any) -> Any:
-    """Options that say where and how, and do not change the result."""
+    """Add the options that do not change the result: places, device, output."""
     for option in reversed(
         [
             store_option,
             click.option("--data-root", type=Folder(),
-                         help="Folder where data sets are looked for and downloaded to."),
-            click.option("--device", help="cpu, cuda, cuda:1, ...; a GPU if there is one."),
-            click.option("--threads", type=click.IntRange(min=1), help="Threads of torch."),
+                         help="Folder for data sets, also for downloads."),
+            click.option("--device", help="cpu, cuda, cuda:1, ...  [default: a GPU if there is "
+                         "one]"),
+            click.option("--threads", type=click.IntRange(min=1), help="Number of torch threads."),
             checkpoint_option,
             tracker_option,
-            click.option("--quiet", "-q", is_flag=True, help="No progress."),
+            click.option("--quiet", "-q", is_flag=True, help="Show no progress."),
             click.option("--json", "as_json", is_flag=True,
                          help="Print the result as one JSON document."),
             no_plugin_option,
@@ -140,22 +141,25 @@ def place_options(command: Any) -> Any:
 
 
 def experiment_options(command: Any) -> Any:
-    """FILE and the options that say what the experiment is."""
+    """Add FILE and the options that define the experiment."""
     for option in reversed(
         [
             click.argument("file", required=False, type=File()),
-            _named("--pruner", "pruner", "Which weights go.  [default: imp]"),
-            _named("--retrain", "retrain", "How a pruned level trains.  [default: rewind]"),
+            _named("--pruner", "pruner", "Method that chooses the weights to prune.  "
+                   "[default: imp]"),
+            _named("--retrain", "retrain", "Retraining schedule of a pruned level.  "
+                   "[default: rewind]"),
             _named("--data", "data", "Data set.  [default: digits]"),
             _named("--noise", "noise", "Label noise."),
             _named("--model", "model", "Network, torchvision:NAME, timm:NAME or "
                    "package.module:function.  [default: mlp]"),
-            _named("--loss", "loss", "What training minimises.  [default: cross-entropy]"),
-            _named("--ablation", "ablation", "What is changed about each level."),
-            click.option("--levels", type=int, help="How often to prune.  [default: 25]"),
-            click.option("--seed", type=int, help="Of every stream of randomness.  [default: 0]"),
+            _named("--loss", "loss", "Training loss.  [default: cross-entropy]"),
+            _named("--ablation", "ablation", "Change to each level, to isolate one effect."),
+            click.option("--levels", type=int, help="Number of prunings.  [default: 25]"),
+            click.option("--seed", type=int, help="Seed for all random choices.  [default: 0]"),
             click.option("--kernels", type=click.Choice(["auto", "none"]),
-                         help="'none': plain dense arithmetic under masks.  [default: auto]"),
+                         help="Sparse kernels; none: dense arithmetic with masks.  "
+                         "[default: auto]"),
             click.option("--set", "set_", multiple=True, metavar="FIELD=VALUE",
                          help="Set any field of the experiment; may be repeated."),
         ]

@@ -1,4 +1,4 @@
-"""`sdd plot`: runs laid over one another."""
+"""`sdd plot`: draw runs in one figure."""
 
 from __future__ import annotations
 
@@ -26,13 +26,13 @@ from sdd_core.runs.table import STYLES as PHASES
 @click.command()
 @click.argument("names", metavar="[RUN|FILE]...", nargs=-1, shell_complete=run_names(files=True))
 @click.option("--metric", "metrics", multiple=True, default=("test_accuracy",),
-              show_default=True, metavar="NAME", help="What to draw; may be repeated.")
+              show_default=True, metavar="NAME", help="Metric to draw; may be repeated.")
 @click.option("--output", type=File(),
               default=Path("plot.png"), show_default=True,
-              help="Where to write, .png, .svg or .pdf; the numbers go to a .csv beside it.")
+              help="File to write, .png, .svg or .pdf; the numbers go to a .csv beside it.")
 @click.option("--labels", default="", metavar="LIST",
-              help="What the lines are called, in their order: clean,noisy.")
-@click.option("--title", help="In place of what the runs show; '' for none.")
+              help="Names of the lines, in their order, such as clean,noisy.")
+@click.option("--title", help="Title of the figure; '' for none.  [default: what the runs show]")
 @figure_options
 @store_option
 @no_plugin_option
@@ -48,14 +48,14 @@ def plot(
     store: Path,
     no_plugin: tuple[str, ...],
 ) -> None:
-    """Draw runs over one another: means over seeds, with a band of one standard deviation.
+    """Draw runs in one figure: means over seeds, with a band of one standard deviation.
 
-    RUN is a name that `sdd runs` lists, a pattern such as 'digits-*', or a folder; FILE an
-    experiment or sweep file (.toml), for all its runs. All the runs in the store if none is
-    given. Runs that differ in their seed alone are one line. Those that cannot be read are left
-    out, with exit code 1.
+    RUN is a name from `sdd runs`, a pattern such as 'digits-*', or a folder; FILE is an
+    experiment or sweep file (.toml) and stands for all its runs. Default: all runs in the store.
+    Runs that differ only in their seed form one line. Runs that cannot be read are left out; the
+    exit code is then 1.
     """
-    # matplotlib takes its time
+    # matplotlib is slow to import
     from sdd_core.report.plot import (  # noqa: PLC0415
         check_form,
         groups_figure,
@@ -74,7 +74,7 @@ def plot(
     written = write_figure(figure, groups, metrics, output)
     for one in groups:
         _print(one)
-    # Each with each while that can be read, else the first with each.
+    # All pairs while these are few, else the first with each other one.
     first = groups if len(groups) <= 4 else groups[:1]
     for number, one in enumerate(first):
         for other in groups[number + 1:]:
@@ -85,7 +85,7 @@ def plot(
 
 
 def _print(one: Group) -> None:
-    """What a group shows, and how sure that is."""
+    """Print the findings of a group with their uncertainty."""
     found = Findings(one)
     echo(f"{one.label}: {found.verdict}", style="bold")
     table = FittingTable("phase", "begins", "ends", "seeds")
@@ -105,7 +105,7 @@ def _print(one: Group) -> None:
 
 
 def _between(value: float, over_seeds: tuple[float, float] | None) -> str:
-    """A sparsity of the mean curve, and the least and greatest over the seeds."""
+    """Return a sparsity of the mean curve, with the least and greatest over the seeds."""
     if over_seeds is None:
         return percent(value)
     return f"{percent(value)} ({percent(over_seeds[0])} to {percent(over_seeds[1])})"

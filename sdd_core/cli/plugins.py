@@ -29,7 +29,7 @@ from sdd_core.plugin.registry import PluginRecord
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
 @no_plugin_option
 def list_plugins(kind: str | None, as_json: bool, no_plugin: tuple[str, ...]) -> None:
-    """List the installed plugins, and those that failed or are blocked with the reason."""
+    """List the installed plugins. Those that failed or are blocked are listed with the reason."""
     plugins = load_plugins(no_plugin)
     order = [*KINDS, "recipe", "observer", ""]
     rows = sorted(plugins.rows, key=lambda row: order.index(row.kind))
@@ -56,7 +56,7 @@ def list_plugins(kind: str | None, as_json: bool, no_plugin: tuple[str, ...]) ->
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
 @no_plugin_option
 def show(name: str, as_json: bool, no_plugin: tuple[str, ...]) -> None:
-    """Show a plugin's options, with types, defaults and bounds, and its source.
+    """Show a plugin's options (types, defaults, bounds) and its source.
 
     NAME may be written kind:name or distribution:name.
     """
@@ -72,7 +72,7 @@ def show(name: str, as_json: bool, no_plugin: tuple[str, ...]) -> None:
 
 
 def unknown(name: str, plugins: Plugins) -> str:
-    """What to say of a name that no plugin has: why it is not there, or which come near."""
+    """Return the error for a name that no plugin has, with the reason or the nearest names."""
     names = sorted({row.name for row in plugins.rows if row.status == "ok"})
     why = next((f"; it is {row.status}: {row.reason}" for row in plugins.rows
                 if name in {row.name, row.entry_point} and row.status != "ok"), "")
@@ -92,7 +92,7 @@ def _print(row: PluginRecord) -> None:
         echo(f"Source: {plugin.source}")
     if issubclass(plugin, DataSource):
         echo()
-        echo(f"Label noise if none is asked for: {noise_of(plugin)}")
+        echo(f"Default label noise: {noise_of(plugin)}")
     if plugin.model_fields:
         table = FittingTable("option", "type", "default", "bounds", "")
         for option, info in plugin.model_fields.items():
@@ -121,7 +121,7 @@ def _document(row: PluginRecord) -> dict[str, Any]:
 
 
 def example(row: PluginRecord) -> str:
-    """A command that uses a plugin, with the options that have to be given in capitals."""
+    """Return a command that uses a plugin, with the values of required options in capitals."""
     plugin = row.plugin
     assert plugin is not None
     required = [name for name, info in plugin.model_fields.items() if info.is_required()]
@@ -136,13 +136,13 @@ def example(row: PluginRecord) -> str:
 
 
 def dotted(row: PluginRecord, option: str) -> str:
-    """An option's name in an experiment, `pruner.fraction`."""
+    """Return an option's name in an experiment, such as `pruner.fraction`."""
     section = field_of(row.kind)
     return f"{section}.{option}" if section else option
 
 
 def default(info: FieldInfo) -> str:
-    """A field's default, as `0.2`."""
+    """Return a field's default as text, such as `0.2`."""
     if info.is_required():
         return "(required)"
     value = info.get_default()
@@ -150,7 +150,7 @@ def default(info: FieldInfo) -> str:
 
 
 def bounds(info: FieldInfo) -> str:
-    """A field's limits, as `> 0, < 1`."""
+    """Return a field's limits as text, such as `> 0, < 1`."""
     signs = {"gt": ">", "ge": ">=", "lt": "<", "le": "<=", "pattern": "matches"}
     return ", ".join(
         f"{sign} {getattr(limit, name)}"

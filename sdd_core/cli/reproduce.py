@@ -1,4 +1,4 @@
-"""`sdd reproduce`: the paper's claims, as experiments."""
+"""`sdd reproduce`: run the experiments behind the paper's claims."""
 
 from __future__ import annotations
 
@@ -22,24 +22,24 @@ from sdd_core.sweeps.work import RunOptions
 
 @click.command()
 @click.argument("names", metavar="RECIPE...", nargs=-1)
-@click.option("--list", "list_", is_flag=True, help="List the recipes and what they are about.")
+@click.option("--list", "list_", is_flag=True, help="List the recipes and their topics.")
 @click.option("--scale", type=click.Choice(SCALES), default="small", show_default=True,
               help="small: minutes on two cores; medium: hours; paper: the authors' settings.")
 @click.option("--on", default="", metavar="TEXT",
-              help="Only the data and models of that scale with this in their title, lenet or "
+              help="Run only data and models with this text in their title, such as lenet or "
               "cifar.  [default: all]")
 @click.option("--output", type=Folder(), default="results",
               show_default=True, help="Folder for pages, figures and numbers.")
 @click.option("--executor", default="local", metavar="NAME", show_default=True,
-              help="Where to run: `sdd list-plugins --kind executor`.")
+              help="Where to run; see `sdd list-plugins --kind executor`.")
 @click.option("--workers", type=click.IntRange(min=1),
-              help="Experiments at a time; one for each core if not given.")
+              help="Number of experiments at a time.  [default: one per core]")
 @store_option
 @click.option("--data-root", type=Folder(),
-              help="Folder where data sets are looked for and downloaded to.")
-@click.option("--device", help="cpu, cuda, cuda:1, ...; a GPU if there is one.")
-@click.option("--quiet", "-q", is_flag=True, help="No progress.")
-@click.option("--json", "as_json", is_flag=True, help="With --list: one JSON document.")
+              help="Folder for data sets, also for downloads.")
+@click.option("--device", help="cpu, cuda, cuda:1, ...  [default: a GPU if there is one]")
+@click.option("--quiet", "-q", is_flag=True, help="Show no progress.")
+@click.option("--json", "as_json", is_flag=True, help="With --list: print one JSON document.")
 @no_plugin_option
 def reproduce(
     names: tuple[str, ...],
@@ -58,9 +58,9 @@ def reproduce(
 ) -> None:
     """Run the experiments behind a claim of the paper and draw its figure.
 
-    Levels that are in the store already, from this or any other command, are not trained again.
-    What cannot be carried out, for its data set is missing, is left out and said at the end, with
-    exit code 1.
+    Levels already in the store, from this or any other command, are reused. Experiments that
+    cannot run, because their data set is missing, are left out and reported at the end; the exit
+    code is then 1.
     """
     plugins = load_plugins(no_plugin)
     if list_ or not names:
@@ -97,7 +97,7 @@ def reproduce(
 def _list(plugins: Plugins, as_json: bool) -> None:
     recipes = read_recipes(plugins.recipe_files)
     if not recipes:
-        raise SddError("there are no recipes; `sdd list-plugins` says which plugins were left out")
+        raise SddError("there are no recipes; `sdd list-plugins` lists plugins that were left out")
     counts = {
         recipe.name: {
             scale: len(expand([one for figure in figures for one in figure.settings], plugins))
@@ -112,7 +112,7 @@ def _list(plugins: Plugins, as_json: bool) -> None:
             for one in recipes
         ]))
         return
-    table = FittingTable("recipe", "what it is about", "in the paper",
+    table = FittingTable("recipe", "topic", "in the paper",
                          "runs: " + ", ".join(SCALES))
     for one in recipes:
         runs = " ".join(f"{counts[one.name][scale]:4}" for scale in SCALES)

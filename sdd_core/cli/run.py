@@ -28,15 +28,15 @@ from sdd_core.plugin.discovery import Plugins, load_plugins, warn_of_problems
 @experiment_options
 @click.option("--metric", "metric", multiple=True, metavar="NAME",
               shell_complete=names_of("metric"),
-              help="Measure this too; may be repeated.")
+              help="Additional metric; may be repeated.")
 @place_options
 def run(
     file: Path | None, no_plugin: tuple[str, ...], metric: tuple[str, ...], **options: Any
 ) -> None:
-    """Run an experiment, or go on with it: levels that are there are not trained again.
+    """Run or resume an experiment. Levels already in the store are reused.
 
-    Settings come from FILE (TOML), then from the options. Run again with more --levels to
-    continue.
+    Settings come from FILE (TOML), then from the options. To continue, run again with more
+    --levels.
     """
     plugins = load_plugins(no_plugin)
     settings = override(read_toml(file) if file else {}, changes(options))
@@ -50,36 +50,35 @@ def run(
 @click.command()
 @click.argument("name", metavar="RUN", shell_complete=run_names())
 @click.option("--trust", is_flag=True,
-              help="Import the modules of the run's model and data although they are not those "
-              "that it has imported before.")
+              help="Import the modules of the run's model and data even if they have changed.")
 @place_options
 def resume(
     name: str, trust: bool, store: Path, no_plugin: tuple[str, ...], **options: Any
 ) -> None:
-    """Go on with RUN: a name that `sdd runs` lists, or a run's folder. What is damaged in it is
-    made again.
+    """Resume RUN: a name from `sdd runs`, or a run's folder. Damaged files are made again.
 
-    A model or data of your own, `module:function`, is imported, which executes it. Where the module
-    is not the one that the run has imported before, that needs --trust.
+    Your own model or data, `module:function`, is imported, which executes it. If the module is not
+    the one that the run imported before, this needs --trust.
     """
     from sdd_core.cli.runs import find_run  # noqa: PLC0415
+    from sdd_core.runs.open_run import strange_modules  # noqa: PLC0415
 
     plugins = load_plugins(no_plugin)
     found = find_run(name, store, plugins, to_resume=True)
     if run_name(found.experiment) != found.folder.name:
-        raise SddError(f"{found.folder / 'experiment.toml'} is not what the run began with, or a "
-                       "plugin means something else by it now; bring that back, or carry it out "
-                       "as a run of its own, `sdd run FILE`")
-    if not trust and (strange := found.strange_modules()):
-        raise SddError(f"module {strange[0]}; importing it executes it, so read it first, and then "
+        raise SddError(f"{found.folder / 'experiment.toml'} is not the experiment that the run "
+                       "began with, or a plugin now interprets it differently; restore it, or "
+                       "start a new run with `sdd run FILE`")
+    if not trust and (strange := strange_modules(found)):
+        raise SddError(f"module {strange[0]}; importing it executes it, so read it first, then use "
                        f"`sdd resume --trust {found.folder}`")
-    # A run goes on in the store that it lies in.
+    # A run is resumed in the store that contains it.
     carry_out(found.experiment, plugins, store=found.folder.parent, **options)
 
 
 def carry_out(experiment: Experiment, plugins: Plugins, **options: Any) -> None:
-    """Run the experiment, write its report and print what was found."""
-    import torch  # noqa: PLC0415 (what is wrong with the settings is said before torch is there)
+    """Run the experiment, write its report and print the findings."""
+    import torch  # noqa: PLC0415 (slow; errors in the settings are reported first)
 
     from sdd_core.engine import run as run_experiment  # noqa: PLC0415
     from sdd_core.observers.progress import progress_for  # noqa: PLC0415
@@ -91,12 +90,12 @@ def carry_out(experiment: Experiment, plugins: Plugins, **options: Any) -> None:
     if options["threads"]:
         torch.set_num_threads(options["threads"])
     showing = progress_for(sys.stderr, options["quiet"])
-    with showing as progress, tracking(trackers) as telling, Interrupts() as interrupts:
+    with showing as progress, tracking(trackers) as trackings, Interrupts() as interrupts:
         result = run_experiment(
             experiment,
             store=options["store"],
             plugins=plugins,
-            observers=[*progress, *telling, interrupts],
+            observers=[*progress, *trackings, interrupts],
             data_root=options["data_root"],
             device=options["device"],
             checkpoint_minutes=options["checkpoint_minutes"],

@@ -1,4 +1,4 @@
-"""`sdd runs` and `sdd report`: what is in the store."""
+"""`sdd runs` and `sdd report`: list and report the runs in the store."""
 
 from __future__ import annotations
 
@@ -21,27 +21,28 @@ from sdd_core.cli.options import (
 )
 from sdd_core.cli.terminal import console, echo
 from sdd_core.errors import SddError
-from sdd_core.files.writing import damaged_entries
+from sdd_core.files.entries import damaged_entries
 from sdd_core.output.fitting import FittingTable
 from sdd_core.output.notices import say
 from sdd_core.plugin.discovery import Plugins, load_plugins, warn_of_problems
 from sdd_core.report import phase_table, result_table, write_report
 from sdd_core.report.look import Look
+from sdd_core.runs.open_run import open_run
 from sdd_core.runs.result import Result
-from sdd_core.runs.run_folder import RunFolder, open_run
+from sdd_core.runs.run_folder import RunFolder
 from sdd_core.runs.stored_runs import overview, run_folders
 
 
 def find_run(name: str, store: Path, plugins: Plugins, *, to_resume: bool = False) -> RunFolder:
-    """The run that a name, the beginning of one, or a folder means. Raises SddError.
+    """Return the run with a name, a unique beginning of a name, or a folder.
 
-    to_resume: see `open_run`.
+    to_resume: see `open_run`. Raises SddError when there is no such run or it cannot be read.
     """
     return open_run(folder_of(name, store), plugins, to_resume=to_resume)
 
 
 def folder_of(name: str, store: Path) -> Path:
-    """The folder of that run. Raises SddError."""
+    """Return the folder of that run. Raises SddError when there is none, or several."""
     if Path(name).is_dir():
         return Path(name)
     folders = [folder for folder in run_folders(store) if folder.name.startswith(name)]
@@ -49,13 +50,13 @@ def folder_of(name: str, store: Path) -> Path:
     if len(exact or folders) == 1:
         return (exact or folders)[0]
     if folders:
-        raise SddError(f"{name!r} begins the names of {len(folders)} runs in {store}; give more "
-                       f"of it: {', '.join(folder.name for folder in folders[:4])}")
-    raise SddError(f"no run {name!r} in {store}; `sdd runs --store {store}` lists what is there")
+        raise SddError(f"{name!r} matches {len(folders)} runs in {store}; use a longer name: "
+                       f"{', '.join(folder.name for folder in folders[:4])}")
+    raise SddError(f"no run {name!r} in {store}; `sdd runs --store {store}` lists the runs")
 
 
 def end_with(left_out: Sequence[object]) -> None:
-    """End the command with the exit code that says that something was left out, if it was."""
+    """End the command with exit code 1 if something was left out."""
     if left_out:
         raise click.exceptions.Exit(LEFT_OUT)
 
@@ -65,9 +66,9 @@ def end_with(left_out: Sequence[object]) -> None:
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
 @no_plugin_option
 def runs(store: Path, as_json: bool, no_plugin: tuple[str, ...]) -> None:
-    """List the runs in the store, and what was found damaged and set aside.
+    """List the runs in the store, and the damaged files that were set aside.
 
-    A run that cannot be read is listed with the reason, and the exit code is 1.
+    A run that cannot be read is listed with the reason; the exit code is then 1.
     """
     load_plugins(no_plugin)
     rows: list[dict[str, Any]] = []
@@ -84,7 +85,7 @@ def runs(store: Path, as_json: bool, no_plugin: tuple[str, ...]) -> None:
     if as_json:
         click.echo(json.dumps(rows, allow_nan=False))
     elif not rows:
-        echo(f"no runs in {store}; `sdd run` makes one")
+        echo(f"no runs in {store}; `sdd run` starts one")
     else:
         _print(rows)
     for entry in damaged_entries(store):
@@ -93,7 +94,7 @@ def runs(store: Path, as_json: bool, no_plugin: tuple[str, ...]) -> None:
 
 
 def _print(rows: Sequence[Mapping[str, Any]]) -> None:
-    table = FittingTable("run", "levels", "what was found")
+    table = FittingTable("run", "levels", "finding")
     for row in rows:
         levels = "?" if row["levels"] is None else f"{row['levels']}/{row['of']}"
         table.add_row(row["run"], levels, row["verdict"])
@@ -104,7 +105,7 @@ def _print(rows: Sequence[Mapping[str, Any]]) -> None:
 @click.argument("name", metavar="RUN", shell_complete=run_names())
 @store_option
 @click.option("--output", type=Folder(),
-              help="Where to write; the run's own folder if not given.")
+              help="Folder to write to.  [default: report/ in the run's folder]")
 @click.option("--json", "as_json", is_flag=True, help="Print the result as one JSON document.")
 @figure_options
 @no_plugin_option
@@ -118,15 +119,17 @@ def report(
     legend: str,
     no_plugin: tuple[str, ...],
 ) -> None:
-    """Page (HTML), table, figure (PNG, SVG) and CSV of RUN: a name that `sdd runs` lists, or a
-    folder."""
+    """Write the page (HTML), figure (PNG, SVG) and CSV of RUN, and print its table.
+
+    RUN is a name from `sdd runs`, or a run's folder.
+    """
     look = Look(width, font_size, legend)
     plugins = load_plugins(no_plugin)
     warn_of_problems(plugins)
     result = find_run(name, store, plugins).result()
     if not result.levels:
         raise SddError(f"run {result.run} has no finished level yet; `sdd resume {result.folder}` "
-                       "goes on with it")
+                       "continues it")
     files = write_report(result, output or result.folder / "report", look)
     if as_json:
         click.echo(json.dumps(result.to_json(), allow_nan=False))
@@ -135,7 +138,7 @@ def report(
 
 
 def print_result(result: Result, files: list[Path]) -> None:
-    """The table, the phases and where the files are, on standard output."""
+    """Print the table, the phases and the paths of the files on standard output."""
     output = console()
     output.print(result_table(result), "")
     if result.phases.named():

@@ -14,10 +14,10 @@ from sdd_core.plugin.discovery import load_plugins, warn_of_problems
 @click.command()
 @no_plugin_option
 def schema(no_plugin: tuple[str, ...]) -> None:
-    """Print the JSON schema of experiment files, with the installed plugins' options.
+    """Print the JSON schema of experiment files, with the options of the installed plugins.
 
-    Editors complete and check TOML files by it: `sdd schema > sdd.schema.json`, and
-    `#:schema ./sdd.schema.json` as the first line of the experiment.
+    Editors use it to complete and check TOML files: run `sdd schema > sdd.schema.json` and write
+    `#:schema ./sdd.schema.json` in the first line of the experiment.
     """
     plugins = load_plugins(no_plugin)
     warn_of_problems(plugins)

@@ -1,4 +1,4 @@
-"""Options of the command line that come from the experiment and the chosen plugins."""
+"""Make command-line options from the fields of the experiment and of the chosen plugins."""
 
 from __future__ import annotations
 
@@ -29,15 +29,15 @@ _NOISE = "sdd_core.cli.settings.noise"
 
 
 class ExperimentCommand(click.Command):
-    """A command with a typed option for every field of the chosen plugins, `--pruner.batches`."""
+    """A command with a typed option for each field of the chosen plugins: `--pruner.batches`."""
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         self._find_options(ctx, args)
         return super().parse_args(ctx, args)
 
     def _find_options(self, ctx: click.Context, args: list[str]) -> None:
-        """Find the options of the plugins that a line, and the file in it, choose. A mistake in the
-        line is told when click parses it."""
+        """Find the options of the plugins that the command line and its file choose. Mistakes in
+        the line are reported later, when click parses it."""
         seen, rest = words_of(self, args)
         file = next((Path(word) for word in rest if word.endswith(".toml")), None)
         try:
@@ -48,7 +48,7 @@ class ExperimentCommand(click.Command):
                 raise
             fields = {}
         if ctx.resilient_parsing:
-            # A shell asks what may come next, and nobody waits for torch with a finger on Tab.
+            # For shell completion, importing torch would take too long.
             noise = default_noise(_name(fields, "data", DEFAULTS))
             ctx.meta[_OPTIONS] = field_options(chosen(fields, {**DEFAULTS, "noise": noise}))
         else:
@@ -57,7 +57,7 @@ class ExperimentCommand(click.Command):
             ctx.meta[_NOISE] = noise_of(_data(fields, plugins))
 
     def get_params(self, ctx: click.Context) -> list[click.Parameter]:
-        """Those that the command always has, and those of the chosen plugins."""
+        """Return the fixed parameters and those of the chosen plugins."""
         return [*super().get_params(ctx), *ctx.meta.get(_OPTIONS, ())]
 
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
@@ -76,10 +76,10 @@ class ExperimentCommand(click.Command):
 
 
 def words_of(command: click.Command, args: Sequence[str]) -> tuple[dict[str, Any], list[str]]:
-    """Return what a line gives each option, as text by the option's name, and the other words.
+    """Return the values in a command line by option name, as text, and the other words.
 
-    Flags of the command have no value. Every other option has one, those too that the command will
-    only have when it is known which plugins the line chooses.
+    Flags have no value. All other options have one, including those that the command gets only
+    after the plugins in the line are known.
     """
     named = {word: param for param in command.params for word in param.opts}
     seen: dict[str, Any] = {}
@@ -101,7 +101,7 @@ def words_of(command: click.Command, args: Sequence[str]) -> tuple[dict[str, Any
 
 
 class FieldOption(click.Option):
-    """An option that stands for a field of the experiment."""
+    """An option for a field of the experiment."""
 
     def __init__(self, section: str, field: str, info: FieldInfo, group: str) -> None:
         default = info.get_default(call_default_factory=False)
@@ -111,13 +111,13 @@ class FieldOption(click.Option):
             note += f"  [default: {shown}]"
         self.group = group
         kind = type_name(info.annotation)
-        own: dict[str, Callable[[str], Any]] = {
+        parsers: dict[str, Callable[[str], Any]] = {
             "text": str, "path": str, "text list": parse_words,
         }
-        parse = own.get(kind, parse_value)
+        parse = parsers.get(kind, parse_value)
         if any(isinstance(mark, PluginRef) for mark in info.metadata):
             parse = parse_choice
-        elif kind.endswith(" list") and kind not in own:
+        elif kind.endswith(" list") and kind not in parsers:
             parse = parse_list
         super().__init__(
             [f"--{section}.{field}", f"{section}.{field}".replace(".", _SEPARATOR)],
@@ -135,11 +135,11 @@ def _options(fields: Mapping[str, Any], plugins: Plugins) -> list[click.Paramete
         try:
             plugin: type[BaseModel] = plugins.find(kind, name)[0]
         except SddError:
-            continue  # an unknown name is told, with the nearest ones, when the value is made
+            continue  # reported with the nearest names when the experiment is made
         group = f"Options of {section} {name}"
         usual = usual_noise(_data(fields, plugins), asked=False)["name"]
         if section == "noise" and not fields.get("noise") and usual != name:
-            group += ", which any of them asks for"
+            group += " (any of them selects it)"
         options += [
             FieldOption(section, field, info, group) for field, info in plugin.model_fields.items()
         ]
@@ -151,21 +151,21 @@ def _data(fields: Mapping[str, Any], plugins: Plugins) -> type[DataSource]:
 
 
 def noise_of(data: type[DataSource]) -> str:
-    """The label noise of experiments on this data that ask for none, `symmetric, rate=0.2`."""
+    """Return the default label noise for this data as text, such as `symmetric, rate=0.2`."""
     options = usual_noise(data, asked=False)
     return ", ".join([options.pop("name"), *(f"{name}={one}" for name, one in options.items())])
 
 
 def _name(fields: Mapping[str, Any], section: str, defaults: Mapping[str, str]) -> Any:
-    """The name of the plugin that a section has, or that `defaults` has for it."""
+    """Return the name of the plugin in a section, or its default."""
     default = defaults.get(section)
     table = fields.get(section, default)
     return table.get("name", default) if isinstance(table, Mapping) else table
 
 
 def chosen(fields: Mapping[str, Any], defaults: Mapping[str, str]) -> dict[str, tuple[str, str]]:
-    """The plugins that settings name, or else those of `defaults`: section, or option of one, to
-    kind and name."""
+    """Return the plugins that settings name, or else the defaults: kind and name, by section or
+    option."""
     chosen = {}
     for section, kind in sections().items():
         if (name := _name(fields, section, defaults)) is not None:
@@ -181,12 +181,15 @@ def chosen(fields: Mapping[str, Any], defaults: Mapping[str, str]) -> dict[str, 
 
 
 def changes(values: Mapping[str, Any]) -> list[tuple[str, Any]]:
-    """The settings among parsed options, as dotted fields; `--set` comes before the others."""
+    """Return the settings among parsed options as dotted fields, those of `--set` first.
+
+    Raises SddError for a `--set` that is not FIELD=VALUE.
+    """
     made: list[tuple[str, Any]] = []
     for text in values.get("set_") or ():
         field, equals, value = text.partition("=")
         if not equals or not field.strip():
-            raise SddError(f"--set {text!r} is no setting; expected FIELD=VALUE, for example "
+            raise SddError(f"--set {text!r} is not a setting; expected FIELD=VALUE, for example "
                            "--set train.epochs=30")
         made.append((field.strip(), parse_value(value.strip())))
     for name, value in values.items():
@@ -202,7 +205,7 @@ def changes(values: Mapping[str, Any]) -> list[tuple[str, Any]]:
 
 
 def parse_choice(text: str) -> Any:
-    """A plugin's name, or a table with its options as TOML has it; or numbers, as in a list."""
+    """Parse a plugin's name, a TOML table with its options, or numbers, as in a list."""
     value = parse_value(text)
     if isinstance(value, str):
         with suppress(ValueError):
@@ -211,15 +214,15 @@ def parse_choice(text: str) -> Any:
 
 
 def parse_list(text: str) -> Any:
-    """A list as TOML has it, or with commas alone: `300,100`, `300`."""
+    """Parse a list in TOML, or separated by commas: `300,100`, `300`."""
     if text.lstrip().startswith("["):
         return parse_value(text)
     return [parse_value(word) for word in parse_words(text)]
 
 
 def parse_words(text: str) -> Any:
-    """A list of texts, as TOML has it, or with commas alone: `hidden*,output`, and `0`, which is
-    what the first layer of a torch.nn.Sequential is called."""
+    """Parse a list of texts in TOML, or separated by commas: `hidden*,output`; also `0`, the name
+    of the first layer of a torch.nn.Sequential."""
     if text.lstrip().startswith("["):
         return parse_value(text)
     return [word for part in text.split(",") if (word := part.strip())]

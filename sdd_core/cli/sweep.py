@@ -1,4 +1,4 @@
-"""`sdd sweep`: many experiments at once."""
+"""`sdd sweep`: run many experiments."""
 
 from __future__ import annotations
 
@@ -39,14 +39,14 @@ from sdd_core.sweeps.work import RunOptions
 _PREFIX = "executor__"
 
 MANY = 1000
-"""So many experiments take a while to be told apart, some milliseconds each."""
+"""From this number of experiments on, progress in expanding them is reported."""
 
-SAID_EVERY = 5.0
-"""Seconds between two lines about that."""
+REPORT_EVERY = 5.0
+"""Seconds between two such reports."""
 
 
 class SweepCommand(click.Command):
-    """A command with a typed option for every field of the chosen executor."""
+    """A command with a typed option for each field of the chosen executor."""
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         seen, _ = words_of(self, args)
@@ -68,34 +68,34 @@ class SweepCommand(click.Command):
 @click.argument("files", metavar="FILE...", nargs=-1, required=True,
                 type=File())
 @click.option("--set", "set_", multiple=True, metavar="FIELD=VALUE",
-              help="Set any field, also to a list; may be repeated.")
+              help="Set any field, also to a list of values; may be repeated.")
 @click.option("--executor", default="local", metavar="NAME", show_default=True,
-              help="Where to run: `sdd list-plugins --kind executor`.")
+              help="Where to run; see `sdd list-plugins --kind executor`.")
 @click.option("--workers", type=click.IntRange(min=1),
-              help="Experiments at a time; one for each core if not given.")
-@click.option("--dry-run", is_flag=True, help="Say what there is to do, and do nothing.")
+              help="Number of experiments at a time.  [default: one per core]")
+@click.option("--dry-run", is_flag=True, help="Print the work to do, without doing it.")
 @store_option
 @click.option("--data-root", type=Folder(),
-              help="Folder where data sets are looked for and downloaded to.")
-@click.option("--device", help="cpu, cuda, cuda:1, ...; a GPU if there is one.")
+              help="Folder for data sets, also for downloads.")
+@click.option("--device", help="cpu, cuda, cuda:1, ...  [default: a GPU if there is one]")
 @checkpoint_option
 @tracker_option
-@click.option("--quiet", "-q", is_flag=True, help="No progress.")
+@click.option("--quiet", "-q", is_flag=True, help="Show no progress.")
 @click.option("--json", "as_json", is_flag=True,
               help="Print the results as one JSON document, a list.")
 @no_plugin_option
 def sweep(files: tuple[Path, ...], store: Path, no_plugin: tuple[str, ...], **options: Any) -> None:
-    """Run all experiments that FILE stands for, or go on with them.
+    """Run or resume all experiments in FILE.
 
-    In FILE, an experiment file (TOML), any field may have a list: seed = [0, 1, 2]. The
-    experiments are the product of all lists; a field that is itself a list, as model.widths,
-    takes a list of lists. Levels that runs have in common are trained once. Runs that fail are
-    reported at the end, with exit code 1.
+    FILE is an experiment file (TOML) in which any field may have a list of values: seed = [0, 1,
+    2]. The experiments are the product of all lists; a field that is itself a list, such as
+    model.widths, takes a list of lists. Levels that runs have in common are trained once. Failed
+    runs are reported at the end; the exit code is then 1.
     """
     plugins = load_plugins(no_plugin)
     settings = [_settings(file, changes({"set_": options["set_"]})) for file in files]
     count, each = expansion(settings, plugins)
-    experiments = each if options["quiet"] else _aloud(each, count)
+    experiments = each if options["quiet"] else _reported(each, count)
     executor = make_executor(_executor_options(options), plugins)
     trackers = make_trackers(options["trackers"], plugins)
     warn_of_problems(plugins)
@@ -125,8 +125,8 @@ def sweep(files: tuple[Path, ...], store: Path, no_plugin: tuple[str, ...], **op
     for name, reason in failures.items():
         say(f"sdd: run {name} failed: {reason}")
     if failures:
-        say(f"{len(failures)} of {len(plan.names)} runs failed; the same command tries "
-            "them again")
+        say(f"{len(failures)} of {len(plan.names)} runs failed; run the same command again to "
+            "retry them")
         raise click.exceptions.Exit(1)
 
 
@@ -135,17 +135,17 @@ def _settings(file: Path, changed: list[tuple[str, Any]]) -> dict[str, Any]:
     for field, _ in changed:
         section, dot, _ = field.partition(".")
         if dot and isinstance(settings.get(section), list):
-            raise SddError(f"--set {field}: {file} has a list for {section}; change it there")
+            raise SddError(f"--set {field}: {file} has a list for {section}; edit the file instead")
     return override(settings, changed)
 
 
-def _aloud(experiments: Iterator[Experiment], count: int) -> Iterator[Experiment]:
-    """The experiments, and where there are many, what is going on until they are all known."""
+def _reported(experiments: Iterator[Experiment], count: int) -> Iterator[Experiment]:
+    """Yield the experiments, and where there are many, report how many are expanded so far."""
     since = time.monotonic()
     for number, experiment in enumerate(experiments):
-        if count >= MANY and (number == 0 or time.monotonic() - since > SAID_EVERY):
+        if count >= MANY and (number == 0 or time.monotonic() - since > REPORT_EVERY):
             since = time.monotonic()
-            say(f"{number:,} of {count:,} experiments are known")
+            say(f"expanded {number:,} of {count:,} experiments")
         yield experiment
 
 
@@ -161,12 +161,12 @@ def _print_counts(counts: dict[str, int]) -> None:
     echo(f"{counts['runs']} run{'s' * (counts['runs'] != 1)}")
     echo(f"{counts['levels']} level{'s' * (counts['levels'] != 1)}, {counts['shared']} of them "
          "shared by several runs")
-    echo(f"{counts['there']} are there already")
+    echo(f"{counts['there']} already in the store")
     echo(f"{counts['to_train']} to train")
 
 
 def _print(results: list[Result]) -> None:
-    table = FittingTable("run", "what was found")
+    table = FittingTable("run", "finding")
     for result in results:
         table.add_row(result.run, result.phases.verdict)
     console().print(table)

@@ -1,4 +1,4 @@
-"""`sdd table`: results as one tidy table."""
+"""`sdd table`: write results as one tidy table."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ from sdd_core.errors import SddError
 from sdd_core.experiment.import_path import Imported
 from sdd_core.experiment.keys import digest, run_name
 from sdd_core.experiment.settings import read_toml
-from sdd_core.files.writing import write_atomic
+from sdd_core.files.atomic import write_atomic
 from sdd_core.output.notices import say, warn
 from sdd_core.output.text import csv_text
 from sdd_core.plugin.discovery import Plugins, load_plugins, warn_of_problems
 from sdd_core.plugin.kinds import Plugin
+from sdd_core.runs.open_run import open_run
 from sdd_core.runs.result import Result
-from sdd_core.runs.run_folder import open_run
 from sdd_core.runs.stored_runs import is_run, results_of, run_folders
 
 if TYPE_CHECKING:
@@ -35,16 +35,16 @@ if TYPE_CHECKING:
 @click.argument("names", metavar="[RUN|FILE]...", nargs=-1, shell_complete=run_names(files=True))
 @store_option
 @click.option("--output", type=File(),
-              help="Where to write, .csv or .parquet; CSV on standard output if not given.")
+              help="File to write, .csv or .parquet.  [default: CSV on standard output]")
 @no_plugin_option
 def table(
     names: tuple[str, ...], store: Path, output: Path | None, no_plugin: tuple[str, ...]
 ) -> None:
-    """Write one row for each run and level: every setting, sparsity, phase and every metric.
+    """Write one row for each run and level, with all settings, sparsity, phase and all metrics.
 
-    RUN is a name that `sdd runs` lists, a pattern such as 'digits-*', or a folder; FILE an
-    experiment or sweep file (.toml), for all its runs. All the runs in the store if none is given.
-    Those that cannot be read are left out, with exit code 1.
+    RUN is a name from `sdd runs`, a pattern such as 'digits-*', or a folder; FILE is an experiment
+    or sweep file (.toml) and stands for all its runs. Default: all runs in the store. Runs that
+    cannot be read are left out; the exit code is then 1.
     """
     if output is not None and output.suffix not in {".csv", ".parquet"}:
         raise SddError(f"cannot write {output}: expected a name that ends in .csv or .parquet")
@@ -53,8 +53,8 @@ def table(
     results, left_out = named_results(names, store, plugins)
     rows = tidy_table(results)
     if not rows:
-        raise SddError(f"there is no finished level yet in {store}; `sdd sweep` and `sdd run` "
-                       "make some")
+        raise SddError(f"there is no finished level in {store} yet; train some with `sdd run` or "
+                       "`sdd sweep`")
     numbers = csv_text(rows)
     if output is None:
         click.echo(numbers, nl=False)
@@ -67,8 +67,11 @@ def table(
 def named_results(
     names: Sequence[str], store: Path, plugins: Plugins
 ) -> tuple[list[Result], list[SddError]]:
-    """The results that names, patterns, folders and files mean, of all runs in the store where
-    there are none, and why others cannot be read. Raises SddError, also where none can be read."""
+    """Return the results of the named runs, or of all runs in the store if there are no names, and
+    the errors of the runs that cannot be read.
+
+    Raises SddError for an unknown name, and where no run can be read.
+    """
     if names:
         # A run that is named twice counts once.
         folders = {one.name: one for name in names for one in _named(name, store, plugins)}
@@ -82,12 +85,12 @@ def named_results(
 
 
 def _named(name: str, store: Path, plugins: Plugins) -> list[Path]:
-    """The folder of a run, those that match a pattern, or those of the runs that a file stands for
-    and that have begun."""
+    """Return the folder of a run, those that match a pattern, or those of the runs of a file that
+    have begun."""
     if "*" in name:
         matching = [folder for folder in run_folders(store) if fnmatchcase(folder.name, name)]
         if not matching:
-            raise SddError(f"no run in {store} matches {name!r}; `sdd runs` lists what is there")
+            raise SddError(f"no run in {store} matches {name!r}; `sdd runs` lists the runs")
         return matching
     if not name.endswith(".toml"):
         return [folder_of(name, store)]
@@ -95,26 +98,27 @@ def _named(name: str, store: Path, plugins: Plugins) -> list[Path]:
 
 
 def _of_file(file: Path, store: Path, plugins: Plugins) -> list[Path]:
-    from sdd_core.sweeps import expand  # noqa: PLC0415 (torch, for which a shell must not wait)
+    from sdd_core.sweeps import expand  # noqa: PLC0415 (torch is too slow for shell completion)
 
     settings = read_toml(file)
-    own = any(":" in str(settings.get(section)) for section in ("model", "data"))
-    runs: dict[str, list[str]] = {}  # by what the file says; of several sources if need be
-    for one in expand([settings], plugins, _recorded(store, plugins) if own else {}):
-        said = one.to_dict()
+    imported = any(":" in str(settings.get(section)) for section in ("model", "data"))
+    # By the settings in the file; one setting has several runs if a source file has changed.
+    runs: dict[str, list[str]] = {}
+    for one in expand([settings], plugins, _recorded(store, plugins) if imported else {}):
+        fields = one.to_dict()
         for section in ("model", "data"):
-            said[section].pop("source_hash", None)
-        runs.setdefault(digest(said), []).append(run_name(one))
+            fields[section].pop("source_hash", None)
+        runs.setdefault(digest(fields), []).append(run_name(one))
     begun = [[store / run for run in names if is_run(store / run)] for names in runs.values()]
     if missing := begun.count([]):
-        warn(f"{missing} of the {len(runs)} runs of {file} have not begun; `sdd sweep {file}` "
-             "carries them out")
+        warn(f"{missing} of the {len(runs)} runs of {file} have not begun; run them with "
+             f"`sdd sweep {file}`")
     return [run for names in begun for run in names]
 
 
 def _recorded(store: Path, plugins: Plugins) -> dict[str, Recorded]:
-    """What the runs in a store say about the users' own models and data, none of which is
-    imported to find it out."""
+    """Return what the runs in a store record about the users' own models and data, by import path,
+    without importing any."""
     from sdd_core.sweeps.settings import Recorded, nesting  # noqa: PLC0415 (torch, as above)
 
     known: dict[str, Recorded] = {}
@@ -122,7 +126,7 @@ def _recorded(store: Path, plugins: Plugins) -> dict[str, Recorded]:
         try:
             experiment = open_run(folder, plugins).experiment
         except SddError:
-            continue  # said when its results are read
+            continue  # reported when its results are read
         plugins_used: tuple[Plugin, ...] = (experiment.model, experiment.data)
         for one in plugins_used:
             if isinstance(one, Imported):

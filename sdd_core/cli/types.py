@@ -1,4 +1,4 @@
-"""Names of option types, as help and completion show them."""
+"""Name the types of options for help and completion."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from sdd_core.plugin.kinds import Plugin
 
 
 def type_name(annotation: Any) -> str:
-    """A field's type as a reader sees it: `integer`, `number`, `text`, `numbers`, ..."""
+    """Return the readable name of a field's type: `integer`, `number`, `text`, `text list`, ..."""
     origin, arguments = typing.get_origin(annotation), typing.get_args(annotation)
     if origin is typing.Annotated:
         return type_name(arguments[0])

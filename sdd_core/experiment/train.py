@@ -9,7 +9,8 @@ from typing import Annotated, Any
 from pydantic import Field, model_validator
 
 from sdd_core.experiment.choice import DEFAULTS, chosen
-from sdd_core.files.writing import DENSE_WEIGHTS, with_checksum
+from sdd_core.files.entries import DENSE_WEIGHTS
+from sdd_core.files.reading import with_checksum
 from sdd_core.level.retraining import LARGEST_RATE
 from sdd_core.plugin.kinds import (
     Frozen,

@@ -1,1 +1,1 @@
-"""Files: read with suspicion, written whole or not at all."""
+"""Files: checked when they are read, written atomically."""

@@ -1,7 +1,7 @@
-"""Read files that may be broken, in the way, or written by a stranger.
+"""Read files that may be damaged, unreadable, or written by somebody else.
 
-Three things are kept apart: a file that is missing (FileNotFoundError), a file that is not what
-was written (`Damaged`), and a file that cannot be read now, of which nothing is known (SddError).
+There are three kinds of failure: a file is missing (FileNotFoundError), a file is not what was
+written (`Damaged`), or a file cannot be read now and may be intact (SddError).
 """
 
 from __future__ import annotations
@@ -20,22 +20,23 @@ from typing import Any
 from sdd_core.errors import SddError
 
 LARGEST_SETTINGS = 2**24
-"""Bytes of an experiment file or a record; more is no such file."""
+"""Largest accepted experiment file or record, in bytes."""
 
 LARGEST_TEXT = 2**29
-"""Bytes of a file with a line for each level or epoch."""
+"""Largest accepted file with a line for each level or epoch, in bytes."""
 
 LARGEST_TENSORS = 2**36
-"""Bytes of a file of weights."""
+"""Largest accepted file of weights, in bytes."""
+
 
 class Damaged(SddError):
-    """A file is missing or not what was written, so that it may be made again."""
+    """A file that is missing or not what was written, so that it may be made again."""
 
 
 @contextmanager
 def read_errors(path: Path) -> Iterator[None]:
-    """Turn a file that is there and cannot be read into one line that names it. That it is missing
-    stays a FileNotFoundError."""
+    """Turn the error for an unreadable file into a SddError, one line with its path. A missing file
+    still raises FileNotFoundError."""
     try:
         yield
     except FileNotFoundError:
@@ -47,13 +48,13 @@ def read_errors(path: Path) -> Iterator[None]:
 
 @contextmanager
 def opened(path: Path, most: int) -> Iterator[BufferedReader]:
-    """A regular file of at most `most` bytes, open for reading.
+    """Open a regular file of at most `most` bytes for reading.
 
-    Raises FileNotFoundError, and SddError for anything else: a pipe or a device, which could make
-    the reader wait for ever, a file that is too large, a disk that fails.
+    Raises FileNotFoundError for a missing file, and SddError for a pipe or a device (reading could
+    block for ever), a file that is too large, and a disk that fails.
     """
     with read_errors(path):
-        # Not even opened where it is something else, for that may already have an effect.
+        # Checked before opening, because opening a device may already have an effect.
         _check(path, os.stat(path), most)
         flags = getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
         descriptor = os.open(path, os.O_RDONLY | flags)
@@ -87,14 +88,38 @@ def sha256(path: Path) -> str:
         return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
+def with_checksum(options: Any, option: str, file: Path) -> Any:
+    """Return options with the SHA-256 of a file added as `option`, unless that is set already.
+
+    Thus another file at the same path is another experiment. Call it in a model validator of mode
+    "before".
+    """
+    if isinstance(options, Mapping) and not options.get(option) and os.path.isfile(file):
+        return {**options, option: sha256(file)}
+    return options
+
+
+def check_unchanged(file: Path, checksum: str | None, what: str, option: str) -> None:
+    """Check that a file has the SHA-256 `checksum`; None accepts any file.
+
+    what: name of the file for users. option: option with the checksum, such as `noise.checksum`.
+    Raises SddError when the checksum differs or the file cannot be read, and FileNotFoundError when
+    it is missing.
+    """
+    if checksum not in {None, sha256(file)}:
+        raise SddError(f"{what} is not the file that the experiment began with (its checksum "
+                       f"differs); restore that file, or leave out {option} to start a new "
+                       "experiment")
+
+
 def exists(path: Path) -> bool:
-    """Whether there is anything at a path. Raises SddError where that cannot be known."""
+    """Return whether anything exists at a path. Raises SddError where that cannot be found out."""
     return _found(path) is not None
 
 
 def is_folder(path: Path) -> bool:
-    """Whether there is a folder; False where there is nothing. Raises SddError for something else
-    in its place, and where it cannot be known."""
+    """Return whether there is a folder at a path; False if there is nothing. Raises SddError if
+    there is something else, or it cannot be found out."""
     found = _found(path)
     if found is None:
         return False
@@ -112,7 +137,7 @@ def _found(path: Path) -> os.stat_result | None:
 
 
 def names_in(folder: Path) -> list[str]:
-    """Return the names in a folder, sorted; none where it is missing. Raises SddError."""
+    """Return the sorted names in a folder; none if it is missing. Raises SddError."""
     try:
         with read_errors(folder):
             return sorted(os.listdir(folder))
@@ -121,50 +146,50 @@ def names_in(folder: Path) -> list[str]:
 
 
 def parse_json(text: bytes) -> Any:
-    """Return the value of a JSON text. Raises Damaged for anything that is none, also where it is
-    nested deeper or has longer numbers than Python reads."""
+    """Return the value of a JSON text. Raises Damaged if it is not JSON, or is nested deeper or has
+    longer numbers than Python can read."""
     try:
         return _DECODER.decode(text.decode())
     except (ValueError, RecursionError) as error:
-        raise Damaged(f"it is no JSON: {' '.join(str(error).split())}") from None
+        raise Damaged(f"it is not JSON: {' '.join(str(error).split())}") from None
 
 
 def _no_number(name: str) -> float:
-    raise ValueError(f"{name} is no number")
+    raise ValueError(f"{name} is not a number")
 
 
 _DECODER = json.JSONDecoder(parse_constant=_no_number)
 
 
 def seal(content: Mapping[str, Any], of: str, indent: int | None = None) -> str:
-    """Return a JSON object as a text whose last member is the checksum of what stands before it.
+    """Return a JSON object as text, whose last member is the checksum of the text before it.
 
-    of: what the object is about, a run or a level, so that it cannot stand in for another's.
+    of: name of the run or level, so that the text is not valid for another one.
     """
     text = json.dumps(content, indent=indent, allow_nan=False)[:-1].rstrip()
     return f'{text}, "checksum": "{_checksum(text.encode(), of)}"}}'
 
 
 def unseal(text: bytes, of: str) -> tuple[bytes, bool]:
-    """Return the text of a JSON object without its checksum, and whether it has one: what is from
-    before there were checksums has none. Raises Damaged where the checksum is another."""
+    """Return the text of a JSON object without its checksum, and whether it has one: files from
+    before the introduction of checksums have none. Raises Damaged if the checksum is wrong."""
     text = text.rstrip()
     found = _SEAL.fullmatch(text, max(0, len(text) - _SEAL_LENGTH))
     if not found:
         return text, False
     before = text[:-_SEAL_LENGTH]
     if _checksum(before, of) != found[1].decode():
-        raise Damaged("its checksum is not that of its content")
+        raise Damaged("its checksum does not match its content")
     return before + b"}", True
 
 
 def read_sealed(path: Path, of: str, most: int) -> tuple[dict[str, Any], bool]:
     """Return the JSON object in a file without its checksum, and whether it has one. Raises
-    FileNotFoundError, Damaged and SddError."""
+    FileNotFoundError if it is missing, Damaged, and SddError if it cannot be read."""
     text, sealed = unseal(read_bytes(path, most), of)
     found = parse_json(text)
     if not isinstance(found, dict):
-        raise Damaged("it is no JSON object")
+        raise Damaged("it is not a JSON object")
     return found, sealed
 
 

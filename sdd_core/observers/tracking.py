@@ -13,7 +13,7 @@ from pydantic import ValidationError
 
 from sdd_core.errors import FAILURES, SddError, format_error
 from sdd_core.experiment.settings import first_error
-from sdd_core.files.writing import locked
+from sdd_core.files.atomic import locked
 from sdd_core.installation import DISTRIBUTION, install_hint
 from sdd_core.output.notices import lenient, warn
 from sdd_core.output.text import one_line

@@ -6,7 +6,7 @@ import io
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from sdd_core.files.writing import write_atomic
+from sdd_core.files.atomic import write_atomic
 from sdd_core.report.look import Look
 from sdd_core.report.page import report_page
 from sdd_core.runs.table import csv_table, html_table, phase_table, result_table

@@ -16,7 +16,7 @@ from sdd_core.analysis.comparison import compare
 from sdd_core.analysis.findings import Findings
 from sdd_core.analysis.groups import Group, group, place
 from sdd_core.errors import SddError, did_you_mean
-from sdd_core.files.writing import write_atomic
+from sdd_core.files.atomic import write_atomic
 from sdd_core.output.text import csv_text
 from sdd_core.report.figure import (
     ABOVE_NAMES,

@@ -20,7 +20,7 @@ from sdd_core.analysis.groups import Group, group
 from sdd_core.analysis.prediction import check_learning_distance, rank_correlation
 from sdd_core.errors import SddError
 from sdd_core.experiment.keys import run_name
-from sdd_core.files.writing import write_atomic
+from sdd_core.files.atomic import write_atomic
 from sdd_core.output.text import markdown_text, one_line, percent
 from sdd_core.plugin.discovery import Plugins
 from sdd_core.plugin.kinds import Executor

@@ -1,8 +1,8 @@
-"""`record.json`: what a run is, what it runs on, and what its other files have to be.
+"""Read and write `record.json`: name, versions, device, data sizes and checksums of a run.
 
-Its last member is the checksum of the others. A record from before there were checksums has
-neither that nor the members that came with it; it is believed, and written anew with them when
-the run goes on.
+Its last member is the checksum of the others. A record from before the introduction of checksums
+has neither that member nor those added with it. It is accepted, and rewritten with them when the
+run is resumed.
 """
 
 from __future__ import annotations
@@ -14,9 +14,9 @@ from typing import Annotated, Any
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from sdd_core.errors import SddError, format_error
-from sdd_core.experiment.settings import parse_toml
-from sdd_core.files.writing import write_atomic
 from sdd_core.experiment.keys import FORMAT
+from sdd_core.experiment.settings import parse_toml
+from sdd_core.files.atomic import write_atomic
 from sdd_core.files.reading import (
     LARGEST_SETTINGS,
     Damaged,
@@ -30,7 +30,7 @@ EXPERIMENT = "experiment.toml"
 
 
 class Strict(BaseModel):
-    """What a file may hold, and nothing else: no text for a number, no unknown member."""
+    """The exact content of a file: no text for a number, no unknown member."""
 
     model_config = ConfigDict(strict=True, frozen=True, extra="forbid", allow_inf_nan=False)
 
@@ -40,23 +40,23 @@ Sha256 = Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
 
 
 class Origin(Strict):
-    """Where a plugin comes from."""
+    """The distribution of a plugin."""
 
     distribution: str
     version: str
 
 
 class Source(Strict):
-    """A module that a run has imported: its file, and the SHA-256 of its source."""
+    """A module that a run imported: its file, and the SHA-256 of its source."""
 
     file: str
     sha256: Sha256
 
 
 class Sizes(Strict):
-    """How many examples a run trains on and is tested on, and of how many classes.
+    """The numbers of training and test examples and of classes.
 
-    classes, changed_labels: None in records from before they were recorded.
+    classes, changed_labels: None in older records.
     """
 
     train_examples: Count
@@ -66,12 +66,12 @@ class Sizes(Strict):
 
 
 class Record(Strict):
-    """What a run's folder says about the run.
+    """The record of a run.
 
-    name: of the run; what is in its rows counts for no other one. experiment: the SHA-256 of
-    `experiment.toml`, or, while that is being changed, of what it was and will be. levels: as many
-    as are wanted. modules: the user's own that the run has imported. noise: the
-    label noise and its options.
+    name: of the run; its rows are valid for no other run. experiment: the SHA-256 of
+    `experiment.toml`, or, while that is being replaced, of the old and the new one. levels: number
+    of levels that the run shall have. modules: the user's own modules that the run imported.
+    noise: the label noise and its options.
     """
 
     format: int
@@ -89,13 +89,13 @@ class Record(Strict):
 
     @property
     def with_checksums(self) -> bool:
-        """Whether the run was written, or went on, since there are checksums."""
+        """Whether the run was written or resumed after the introduction of checksums."""
         return bool(self.experiment)
 
 
 def read_record(folder: Path) -> Record:
-    """Return the record in a run's folder. Raises Damaged when it is missing or not what was
-    written, and SddError when it is of another version or cannot be read."""
+    """Return the record in a run's folder. Raises Damaged when it is missing or damaged, and
+    SddError when it has another version or cannot be read."""
     file = folder / RECORD
     try:
         return _read(folder)
@@ -113,29 +113,28 @@ def write_record(folder: Path, record: Record) -> None:
 
 
 def read_experiment(folder: Path, record: Record | None) -> bytes:
-    """Return what is in the experiment file of a run's folder. Raises Damaged when it is missing or
-    not what the run was carried out with, and SddError when it cannot be read."""
+    """Return the content of the experiment file in a run's folder. Raises Damaged when it is
+    missing or not the experiment of the run, and SddError when it cannot be read."""
     file = folder / EXPERIMENT
     try:
         content = read_bytes(file, LARGEST_SETTINGS)
     except FileNotFoundError:
-        raise Damaged(f"{file} is missing; `sdd run` with the run's settings writes it "
-                      "again") from None
+        raise Damaged(f"{file} is missing; write it again with `sdd run` and the run's "
+                      "settings") from None
     if record and record.with_checksums and digest_of(content) not in record.experiment:
-        raise Damaged(f"{file} is not what the run was carried out with (its checksum differs); "
-                      "bring that back, or carry out what it says now as a run of its own, "
-                      f"`sdd run {file}`")
+        raise Damaged(f"{file} has changed since the run was made (its checksum differs); restore "
+                      f"it, or start a new run with `sdd run {file}`")
     return content
 
 
 def wanted_levels(folder: Path, record: Record | None, content: bytes) -> int:
-    """Return how many levels a run is to have, by its record, or, where that does not say so, by
-    its experiment file. Raises SddError."""
+    """Return how many levels a run shall have, according to its record, or, if that has no number,
+    to its experiment file. Raises SddError when the file has none either."""
     if record is not None and record.levels is not None:
         return record.levels
     levels = parse_toml(content, folder / EXPERIMENT).get("levels")
     if not isinstance(levels, int) or not 0 <= levels <= 10_000:
-        raise SddError(f"{folder / EXPERIMENT} does not say how many levels the run has")
+        raise SddError(f"{folder / EXPERIMENT} has no valid number of levels; restore the file")
     return levels
 
 
@@ -145,9 +144,9 @@ def digest_of(content: bytes | str) -> str:
 
 
 def fault(error: ValueError | RecursionError) -> str:
-    """Return what is wrong with a file's content in a few words, the first thing of several."""
+    """Return the first fault of a file's content in a few words."""
     if isinstance(error, RecursionError):
-        return "it is nested too deep"
+        return "it is nested too deeply"
     if not isinstance(error, ValidationError):
         return format_error(error)
     first = error.errors()[0]
@@ -161,8 +160,8 @@ def _read(folder: Path) -> Record:
         raise Damaged("it has no checksum")
     version = found.get("format")
     if isinstance(version, int) and version != FORMAT:
-        raise SddError(f"{folder} has format {version}, this version of sdd reads {FORMAT}; use "
-                       "another --store, or the version of sdd that made it")
+        raise SddError(f"{folder} has format {version}, but this version of sdd reads {FORMAT}; "
+                       "use another --store, or the version of sdd that made it")
     try:
         return Record.model_validate(found)
     except (ValueError, RecursionError) as error:

@@ -1,32 +1,30 @@
-"""What a run found: its levels, and the phases that they fall into."""
+"""Define the result of a run: its levels and their phases."""
 
 from __future__ import annotations
 
-import math
-from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from sdd_core.runs.table import html_table
-from sdd_core.phases.phases import Phases, find_phases
-from sdd_core.output.text import percent
 from sdd_core.experiment.applied_noise import applied_noise
 from sdd_core.experiment.experiment import Experiment
 from sdd_core.level.result import LevelResult
+from sdd_core.output.text import percent
+from sdd_core.phases.phases import Phases, find_phases
+from sdd_core.runs.table import html_table
 
 COLUMNS = ("run", "level", "sparsity", "density", "phase", "diverged", *Experiment.model_fields)
-"""What tables have beside metrics, whose names no metric's value may take."""
+"""Columns of tables other than metrics; no value of a metric may have such a name."""
 
 
 @dataclass(frozen=True)
 class Result:
     """A run's levels in order, from the dense network (level 0) on.
 
-    test_examples, train_examples: sizes of the data. classes: how many there are. changed_labels:
-    how many training labels the label noise changed. The last three are None of runs that did not
-    write them down.
+    test_examples, train_examples: numbers of examples. classes: number of classes. changed_labels:
+    number of training labels that the label noise changed. The last three are None if an older
+    run did not record them.
     """
 
     run: str
@@ -45,7 +43,7 @@ class Result:
                 f"{self.phases.verdict}>")
 
     def curve(self, metric: str) -> list[float]:
-        """The metric at every level; NaN where a level has none."""
+        """Return the metric at every level; NaN where a level has none."""
         return [level.number(metric) for level in self.levels]
 
     @property
@@ -61,12 +59,12 @@ class Result:
 
     @cached_property
     def phases(self) -> Phases:
-        """Where test accuracy is level, falls, rises and collapses as sparsity grows."""
+        """The phases of test accuracy as sparsity grows: light, critical, sweet, collapsed."""
         return find_phases(self.sparsity, self.curve("test_accuracy"), self.test_examples,
                            self.classes)
 
     def to_json(self) -> dict[str, Any]:
-        """The document that `sdd run --json` prints."""
+        """Return the document that `sdd run --json` prints."""
         levels = [
             {
                 "level": level.level,

@@ -1,8 +1,8 @@
-"""`metrics.jsonl`: what was measured on a run's levels, one line each.
+"""Read and write `metrics.jsonl`: the metrics of a run, one line per level.
 
-Lines are appended, so that a level costs the same however many there are; of two about one level
-the later counts. Each has its checksum, which counts for this run alone. Lines from before there
-were checksums have none; they are believed in a run whose record has none either.
+Lines are appended, so that a level costs the same however many there are; of two lines for one
+level the later counts. Each line has a checksum that is valid only for this run. Lines from before
+the introduction of checksums have none; they are accepted if the run's record has none either.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from typing import Annotated, Any
 from pydantic import AfterValidator, ConfigDict, Field, TypeAdapter, ValidationError
 
 from sdd_core.errors import format_error
-from sdd_core.files.writing import SUMS, checksums
+from sdd_core.files.entries import SUMS, checksums
 from sdd_core.files.reading import (
     Damaged,
     exists,
@@ -42,11 +42,11 @@ AT_MOST = {
     "train_accuracy_mislabelled": 1.0,
     "learning_distance": float("inf"),
 }
-"""The metrics that reports and phases are made from, which are numbers from 0 on, or None."""
+"""Upper limits of the metrics that reports and phases use; they are numbers >= 0, or None."""
 
 
 def metric_faults(metrics: Mapping[str, Any]) -> dict[str, str]:
-    """Return what is wrong with metrics that reports are made from, in a few words, by name."""
+    """Return the faults of metrics that reports use, in a few words, by name."""
     return {
         name: f"{name} is {metrics[name]!r}; expected a number from 0 to {most:g}"
         for name, most in AT_MOST.items()
@@ -62,7 +62,10 @@ def _usable(metrics: dict[str, Any]) -> dict[str, Any]:
 
 
 class Row(Strict):
-    """A line of the file. metrics: finite numbers by name, see `sdd_core.plugin.kinds.metric.Metric`."""
+    """A line of `metrics.jsonl`.
+
+    metrics: finite numbers by name, see `sdd_core.plugin.kinds.metric.Metric`.
+    """
 
     level: int = Field(ge=0, le=10_000)
     key: Key
@@ -91,19 +94,18 @@ _EPOCHS = TypeAdapter(list[EpochRow])
 
 
 def parse_epochs(content: bytes) -> list[EpochRow]:
-    """Return what `epochs.jsonl` holds. Raises Damaged."""
+    """Return the rows of an `epochs.jsonl`. Raises Damaged."""
     try:
         return _EPOCHS.validate_json(b"[" + b",".join(content.splitlines()) + b"]")
     except ValidationError as error:
-        raise Damaged(f"it is no list of epochs: {error.errors()[0]['msg']}") from None
+        raise Damaged(f"it is not a list of epochs: {error.errors()[0]['msg']}") from None
 
 
 @dataclass(frozen=True)
 class Rows:
-    """What a file holds.
+    """The rows in a file.
 
-    problems: a line for each thing that is not as it was written. content: the bytes, None where
-    there is no file.
+    problems: a line for each damaged row. content: the bytes of the file, None if there is none.
     """
 
     by_level: dict[int, Row]
@@ -114,7 +116,7 @@ class Rows:
 def read_rows(folder: Path, run: str, with_checksums: bool) -> Rows:
     """Return the rows in a run's folder. Raises SddError when the file cannot be read.
 
-    run: the run's name. with_checksums: a line without one is damaged.
+    run: the run's name. with_checksums: treat lines without a checksum as damaged.
     """
     file = folder / METRICS
     try:
@@ -130,7 +132,7 @@ def read_rows(folder: Path, run: str, with_checksums: bool) -> Rows:
         except Damaged as error:
             problems.append(f"line {number} of {file} is damaged ({error}); `sdd resume {folder}` "
                             "measures that level again")
-    # The last one may have lost its end: with the process that was writing it, or that alone.
+    # The last line may be partial, or lack only its line end, if the process writing it died.
     with suppress(Damaged):
         row = _parse(last, run, with_checksums)
         rows[row.level] = row
@@ -138,10 +140,10 @@ def read_rows(folder: Path, run: str, with_checksums: bool) -> Rows:
 
 
 def whole_rows(folder: Path, run: str, with_checksums: bool) -> list[Row]:
-    """Return the rows of all levels that a run's folder has, in order.
+    """Return the rows of all levels in a run's folder, in order.
 
-    Raises Damaged when one is missing or not what was written, so that numbers made from all levels
-    are not made from some of them.
+    Raises Damaged when one is missing or damaged, so that no summary is computed from only some of
+    the levels.
     """
     for _ in range(2):  # once more for a level that is being added
         rows = read_rows(folder, run, with_checksums)
@@ -151,24 +153,24 @@ def whole_rows(folder: Path, run: str, with_checksums: bool) -> list[Row]:
         # A level has its row before it has its folder.
         if first == len(rows.by_level) and not exists(folder / "levels" / f"{first:02d}"):
             return [rows.by_level[level] for level in range(first)]
-    raise Damaged(f"{folder / METRICS} lacks level {first}, which the run has; `sdd resume "
-                  f"{folder}` measures it again")
+    raise Damaged(f"{folder / METRICS} lacks level {first} of the run; `sdd resume {folder}` "
+                  "measures it again")
 
 
 def read_epochs(folder: Path, row: Row, with_checksums: bool) -> tuple[dict[str, Any], ...]:
-    """Return what was measured after each epoch of a level. Raises Damaged when that is missing or
-    not what was written, or not of the row's level, and SddError when it cannot be read."""
+    """Return the measurements after each epoch of a level. Raises Damaged when they are missing,
+    damaged or of another level than the row, and SddError when they cannot be read."""
     level = folder / "levels" / f"{row.level:02d}"
     name = SUMS
     try:
         sums = checksums(level)
         if sums is None and (with_checksums or exists(level / SUMS)):
-            raise Damaged("it is not what was written")
+            raise Damaged("it was changed after it was written")
         if sums is not None:
             name = "level.json"
             found = parse_json(_checked(level, name, sums))
             if not isinstance(found, dict) or found.get("key") != row.key:
-                raise Damaged("it is of another level")
+                raise Damaged("it belongs to another level")
         name = "epochs.jsonl"
         return tuple(one.model_dump() for one in parse_epochs(_checked(level, name, sums)))
     except (FileNotFoundError, Damaged) as error:
@@ -184,12 +186,12 @@ def _checked(folder: Path, name: str, sums: Mapping[str, str] | None) -> bytes:
 
 
 def line_of(row: Row, run: str) -> str:
-    """Return a row as a line of the file, without its end."""
+    """Return a row as a line of the file, without a line end."""
     return seal(dict(row), run)
 
 
 def text_of(rows: Mapping[int, Row], run: str) -> str:
-    """Return the file that has one line for each level, in their order."""
+    """Return the text of a file with one line for each level, in order."""
     return "".join(f"{line_of(rows[level], run)}\n" for level in sorted(rows))
 
 
@@ -200,7 +202,7 @@ def _parse(line: bytes, run: str, with_checksums: bool) -> Row:
     try:
         row = Row.model_validate_json(text)
         if not sealed:
-            json.dumps(row.metrics, allow_nan=False)  # JSON has no infinity, and Python reads it
+            json.dumps(row.metrics, allow_nan=False)  # Python reads infinity, JSON has none
     except (ValueError, RecursionError) as error:
         raise Damaged(fault(error)) from None
     return row

@@ -1,13 +1,12 @@
-"""A run's folder: the experiment, what it ran on, its levels and what was measured on them.
+"""Read and write a run's folder: the experiment, its record, its levels and their metrics.
 
     <store>/<run>/experiment.toml        the resolved experiment; `sdd run` takes it
     <store>/<run>/record.json            versions of everything that matters, the data's sizes, the
                                          label noise and how many labels it changed
-    <store>/<run>/metrics.jsonl          one JSON object a level
+    <store>/<run>/metrics.jsonl          one JSON object per level
     <store>/<run>/levels/00/             weights, masks and epochs, the same files as in the store
 
-Whoever reads a run finds out what is not as it was written, and runs no code but that of installed
-plugins.
+Reading a run detects damaged files, and executes no code except that of installed plugins.
 """
 
 from __future__ import annotations
@@ -20,34 +19,25 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+from sdd_core.errors import SddError
 from sdd_core.experiment.applied_noise import applied_noise
-from sdd_core.errors import SddError, format_error
 from sdd_core.experiment.experiment import Experiment, plugins_of
-from sdd_core.experiment.settings import parse_toml
-from sdd_core.files.writing import (
-    append_line,
-    disk_errors,
-    link_or_copy,
-    locked,
-    set_aside,
-    write_atomic,
-)
-from sdd_core.installation import DISTRIBUTION
+from sdd_core.experiment.import_path import Imported
 from sdd_core.experiment.keys import FORMAT, run_name
-from sdd_core.output.notices import warn
-from sdd_core.experiment.import_path import Imported, strange_modules
-from sdd_core.plugin.run import Run
-from sdd_core.plugin.kinds import Plugin, label
-from sdd_core.plugin.discovery import Plugins
+from sdd_core.files.atomic import append_line, disk_errors, link_or_copy, locked, write_atomic
+from sdd_core.files.entries import set_aside
 from sdd_core.files.reading import (
     LARGEST_SETTINGS,
     Damaged,
     exists,
     read_bytes,
 )
-from sdd_core.runs.result import Result
+from sdd_core.installation import DISTRIBUTION
 from sdd_core.level.result import LevelResult
-from sdd_core.runs.rows import METRICS, Row, line_of, read_epochs, read_rows, text_of, whole_rows
+from sdd_core.output.notices import warn
+from sdd_core.plugin.discovery import Plugins
+from sdd_core.plugin.kinds import Plugin, label
+from sdd_core.plugin.run import Run
 from sdd_core.runs.record import (
     EXPERIMENT,
     RECORD,
@@ -59,6 +49,8 @@ from sdd_core.runs.record import (
     wanted_levels,
     write_record,
 )
+from sdd_core.runs.result import Result
+from sdd_core.runs.rows import METRICS, Row, line_of, read_epochs, read_rows, text_of, whole_rows
 
 VERSIONS_OF = (
     DISTRIBUTION, "torch", "torchvision", "numpy", "numba", "pydantic", "pluggy", "safetensors",
@@ -67,23 +59,23 @@ VERSIONS_OF = (
 
 @dataclass(frozen=True)
 class RunFolder(Run):
-    """A run with what reads and writes its folder."""
+    """A run that can read and write its folder."""
 
     experiment: Experiment
 
     @classmethod
     def of(cls, experiment: Experiment, store: Path) -> RunFolder:
-        """The run of an experiment in a store. Raises SddError: a folder of another version."""
+        """Return the run of an experiment in a store. Raises SddError for a folder of another
+        version."""
         name = run_name(experiment)
         run = cls(name, store / name, experiment)
-        run._known_record()
+        run.known_record()
         return run
 
     def begin(self, plugins: Plugins, device: str, sizes: Mapping[str, int]) -> None:
-        """Write down the experiment and what it runs on, and mend what was damaged. Raises
-        SddError.
+        """Write the experiment and the record, and repair damaged files. Raises SddError.
 
-        sizes: what `Sizes` holds: of the data, and how many labels the label noise changed.
+        sizes: the fields of `Sizes`: of the data, and how many labels the label noise changed.
         """
         measured = self.experiment.metrics
         origins: dict[str, Any] = {
@@ -95,10 +87,10 @@ class RunFolder(Run):
             for metric in (plugins.default_metrics() if measured is None else measured)
         }
         with self._locked():
-            before = self._known_record(aloud=True)
+            before = self.known_record(set_aside_damaged=True)
             if before is not None:
                 self._warn_of_versions(before.model_dump()["plugins"], origins)
-            # First, for rows that have no checksum are those of a record that has none.
+            # Before the record is rewritten: only an old record accepts rows without checksums.
             self._mend_rows(before)
             self._write(before, {
                 "format": FORMAT,
@@ -115,30 +107,31 @@ class RunFolder(Run):
     def _write(self, before: Record | None, facts: Mapping[str, Any]) -> None:
         """Write the record and the experiment."""
         file = self.folder / EXPERIMENT
-        there = read_bytes(file, LARGEST_SETTINGS) if exists(file) else None
+        current = read_bytes(file, LARGEST_SETTINGS) if exists(file) else None
         # A run that once had more levels keeps them.
         levels = self.experiment.levels
         with suppress(SddError):  # damaged
-            levels = max(levels, wanted_levels(self.folder, before, there or b""))
+            levels = max(levels, wanted_levels(self.folder, before, current or b""))
         text = self.experiment.model_copy(update={"levels": levels}).to_toml()
         digests = [digest_of(text)]
-        if there is not None and digest_of(there) not in digests:
-            if before is None or digest_of(there) in (before.experiment or [digest_of(there)]):
-                # Until it is changed the record fits both, so that a run that is killed here is
-                # not taken for one that somebody has edited.
-                digests.append(digest_of(there))
+        if current is not None and digest_of(current) not in digests:
+            found = digest_of(current)
+            if before is None or found in (before.experiment or [found]):
+                # Until the file is replaced, the record accepts both versions, so that a run that
+                # is killed here does not look edited.
+                digests.append(found)
             else:
-                self._set_aside(file, "it is not what the run was carried out with")
+                self._set_aside(file, "it has changed since the run was made")
         record = Record(**facts, name=self.name, levels=levels, experiment=digests)
         write_record(self.folder, record)
-        if there != text.encode():
-            # After the record, for it is what makes a folder a run.
+        if current != text.encode():
+            # After the record, because this file makes a folder a run.
             write_atomic(file, text, locked=True)
         if len(digests) > 1:
             write_record(self.folder, record.model_copy(update={"experiment": digests[:1]}))
 
     def _mend_rows(self, record: Record | None) -> None:
-        """Leave rows that are whole, one for each level; the others are measured again."""
+        """Keep one undamaged row for each level; the other levels are measured again."""
         rows = read_rows(self.folder, self.name, record is not None and record.with_checksums)
         for problem in rows.problems:
             warn(problem)
@@ -148,43 +141,46 @@ class RunFolder(Run):
                 self._set_aside(self.folder / METRICS, "")
             write_atomic(self.folder / METRICS, text, locked=True)
 
-    def _known_record(self, aloud: bool = False) -> Record | None:
-        """The record; None where there is none, or, which is said `aloud`, where it is damaged and
-        set aside. Raises SddError when it is of another version or cannot be read."""
+    def known_record(self, set_aside_damaged: bool = False) -> Record | None:
+        """Return the record; None if it is missing or damaged.
+
+        set_aside_damaged: set a damaged record aside, with a notice. Raises SddError when it has
+        another version or cannot be read.
+        """
         if not exists(self.folder / RECORD):
             return None
         try:
             record = read_record(self.folder)
             if record.name in {"", self.name}:
                 return record
-            reason = f"it is that of {record.name}"
+            reason = f"it belongs to {record.name}"
         except Damaged as error:
             reason = str(error)
-        if aloud:
+        if set_aside_damaged:
             self._set_aside(self.folder / RECORD, reason)
         return None
 
     def _set_aside(self, file: Path, reason: str) -> None:
         where = set_aside(file, self.folder.parent, stays=True)
         why = f" is damaged ({reason});" if reason else ":"
-        warn(f"{file}{why} what it held was kept in {where}")
+        warn(f"{file}{why} its content was kept in {where}")
 
     @contextmanager
     def _locked(self) -> Iterator[None]:
-        """While this run's files are written, for another process may carry out the same run."""
+        """Hold the lock of this folder, because another process may execute the same run."""
         with disk_errors(self.folder):
             self.folder.mkdir(parents=True, exist_ok=True)
         with locked(self.folder / ".lock", f"writing {self.folder}"):
             yield
 
     def _warn_of_versions(self, begun: Mapping[str, Any], origins: Mapping[str, Any]) -> None:
-        """Say on standard error which plugins have another version than when the run began."""
+        """Warn of plugins whose version has changed since the run began."""
         before, now = _versions(begun), _versions(origins)
         changed = sorted({f"{before[part]} (now {now[part]})" for part in before.keys() & now.keys()
                           if before[part] != now[part]})
         if changed:
-            warn(f"run {self.name} was begun with {', '.join(changed)}; levels that it has are "
-                 "kept, the others are made by what is installed now")
+            warn(f"run {self.name} began with {', '.join(changed)}; its existing levels are kept, "
+                 "the others are made with the installed version")
 
     @property
     def noise(self) -> str:
@@ -196,30 +192,30 @@ class RunFolder(Run):
         return applied_noise(self.experiment.noise, changed, examples)
 
     def known(self) -> dict[int, Row]:
-        """The rows of `metrics.jsonl`, by level, after `begin`."""
+        """Return the rows of `metrics.jsonl` by level. Call `begin` before."""
         return read_rows(self.folder, self.name, True).by_level
 
     def keep(self, row: Row) -> None:
-        """Add a level's row to the folder. Raises SddError."""
+        """Append a level's row to `metrics.jsonl`. Raises SddError."""
         with self._locked():
             append_line(self.folder / METRICS, line_of(row, self.name))
 
     def settle(self) -> None:
-        """Leave one row for each level, in their order, where levels were measured again. Raises
+        """Keep one row for each level, in order, after levels were measured again. Raises
         SddError."""
         with self._locked():
-            self._mend_rows(self._known_record())
+            self._mend_rows(self.known_record())
 
     def link(self, level: int, files: Mapping[str, Path]) -> None:
-        """Make the store's files of a level the folder's. Raises SddError."""
+        """Link the store's files of a level into the folder. Raises SddError."""
         for name, file in files.items():
             link_or_copy(file, self.folder / "levels" / f"{level:02d}" / name)
 
     def result(self, *, epochs: bool = True) -> Result:
-        """What has been measured so far, up to the experiment's number of levels.
+        """Return the result so far, up to the experiment's number of levels.
 
-        epochs: what was measured after each epoch is wanted too. Raises SddError: something is
-        damaged or cannot be read.
+        epochs: include the measurements after each epoch. Raises SddError when something is damaged
+        or cannot be read.
         """
         record = read_record(self.folder)
         read_experiment(self.folder, record)
@@ -233,69 +229,28 @@ class RunFolder(Run):
         return Result(self.name, self.folder, self.experiment, levels, sizes.test_examples,
                       sizes.classes, sizes.train_examples, sizes.changed_labels)
 
-    def strange_modules(self) -> list[str]:
-        """The user's own modules that carrying out the run would import and that are not those that
-        it has imported before, each with the reason. Imports none."""
-        record = self._known_record()
-        known = {name: (one.file, one.sha256) for name, one in record.modules.items()} if record \
-            else {}
-        return [strange for plugin in _imported(self.experiment)
-                for strange in strange_modules(plugin.path, known)]
-
-
-def open_run(folder: Path, plugins: Plugins, *, to_resume: bool = False) -> RunFolder:
-    """The run in a folder. Imports nothing but installed plugins.
-
-    to_resume: its record may be damaged, where its name says what it is.
-
-    Raises SddError when there is none, it is of another version, damaged or cannot be read.
-    """
-    file, record = folder / EXPERIMENT, None
-    if not any(exists(folder / name) for name in (EXPERIMENT, METRICS)):
-        raise SddError(f"{folder} is no run folder (it has no {EXPERIMENT}); `sdd runs` lists the "
-                       "runs in the store")
-    try:
-        record = read_record(folder)
-    except Damaged:
-        if not to_resume:
-            raise
-    content = read_experiment(folder, record)
-    settings = parse_toml(content, file)
-    wanted_levels(folder, None, content)  # which every file says that a run has written
-    try:
-        run = RunFolder(folder.name, folder, Experiment.make(settings, plugins, recorded=True))
-        if record is None and run_name(run.experiment) != run.name:
-            raise SddError(f"{folder / RECORD} is missing or damaged, and {file} is not what a run "
-                           "of this name began with; run the experiment again with another "
-                           "--store, or delete the folder")
-    except SddError:
-        raise
-    except Exception as error:  # of a plugin that is given what no run of ours holds
-        raise SddError(f"{file} cannot be read: {format_error(error)}") from None
-    return run
-
 
 def _modules(experiment: Experiment) -> dict[str, Source]:
-    """The user's own modules that the experiment's model and data come from."""
-    return {name: Source(file=file, sha256=sha256) for plugin in _imported(experiment)
+    """Return the user's own modules with the experiment's model and data, by name."""
+    return {name: Source(file=file, sha256=sha256) for plugin in imported_plugins(experiment)
             for name, (file, sha256) in plugin.sources().items()}
 
 
-def _imported(experiment: Experiment) -> list[Imported]:
+def imported_plugins(experiment: Experiment) -> list[Imported]:
     plugins: tuple[Plugin, ...] = (experiment.data, experiment.model)
     return [plugin for plugin in plugins if isinstance(plugin, Imported)]
 
 
 def _versions(origins: Mapping[str, Any]) -> dict[str, str]:
-    """Distribution and version of each plugin in a record, metrics one by one."""
+    """Return the distribution and version of each plugin in a record, including each metric."""
     parts = {**origins, **origins.get("metrics", {})}
-    now = {"sdd": DISTRIBUTION}  # what the distribution was called in earlier records
+    now = {"sdd": DISTRIBUTION}  # the distribution's name in earlier records
     return {part: f"{now.get(origin['distribution'], origin['distribution'])} {origin['version']}"
             for part, origin in parts.items() if part != "metrics"}
 
 
 def level_result(row: Row, epochs: tuple[Mapping[str, Any], ...] = ()) -> LevelResult:
-    """A row of `metrics.jsonl` as a value."""
+    """Return a row of `metrics.jsonl` as a LevelResult."""
     return LevelResult(
         row.level, row.key, row.sparsity, row.density, row.diverged, row.metrics, epochs
     )

@@ -1,4 +1,4 @@
-"""The runs in a store, one by one: a bad one does not hide the others."""
+"""List and read the runs in a store. A damaged run does not hide the others."""
 
 from __future__ import annotations
 
@@ -6,28 +6,29 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from sdd_core.phases.phases import Phases, find_phases
 from sdd_core.errors import SddError
-from sdd_core.output.notices import warn
-from sdd_core.plugin.discovery import Plugins
 from sdd_core.files.reading import exists, is_folder, names_in
+from sdd_core.output.notices import warn
+from sdd_core.phases.phases import Phases, find_phases
+from sdd_core.plugin.discovery import Plugins
+from sdd_core.runs.open_run import open_run
+from sdd_core.runs.record import EXPERIMENT, read_experiment, read_record, wanted_levels
 from sdd_core.runs.result import Result
 from sdd_core.runs.rows import METRICS, whole_rows
-from sdd_core.runs.run_folder import level_result, open_run
-from sdd_core.runs.record import EXPERIMENT, read_experiment, read_record, wanted_levels
+from sdd_core.runs.run_folder import level_result
 
 
 def run_folders(store: Path) -> list[Path]:
-    """Return the folders of the runs in a store in order of their names, also of those that cannot
-    be read; none where there is no store. Raises SddError when the store cannot be read."""
+    """Return the folders of the runs in a store, sorted by name, including unreadable ones; none if
+    there is no store. Raises SddError when the store cannot be read."""
     return [store / name for name in names_in(store)
             if not name.startswith(".") and is_run(store / name)]
 
 
 def is_run(folder: Path) -> bool:
-    """Whether there is a run in a folder, or something that cannot be read."""
+    """Return whether a folder contains a run, or something that cannot be read."""
     try:
-        # One that has nothing but a record was ended before it began.
+        # A folder with only a record is a run that was stopped before it began.
         return is_folder(folder) and any(
             exists(folder / name) for name in (EXPERIMENT, METRICS, "levels")
         )
@@ -37,7 +38,7 @@ def is_run(folder: Path) -> bool:
 
 @dataclass(frozen=True)
 class Overview:
-    """What `sdd runs` shows of a run: how many levels it has and will have, and their phases."""
+    """The summary of a run in `sdd runs`: its finished and planned levels, and their phases."""
 
     levels: int
     of: int
@@ -45,9 +46,9 @@ class Overview:
 
 
 def overview(folder: Path) -> Overview:
-    """Return what the run in a folder shows, out of its record and its rows; no plugin is needed.
+    """Return the summary of the run in a folder from its record and rows, without plugins.
 
-    Raises SddError: something is damaged or cannot be read.
+    Raises SddError when something is damaged or cannot be read.
     """
     record = read_record(folder)
     of = wanted_levels(folder, record, read_experiment(folder, record)) + 1
@@ -60,8 +61,8 @@ def overview(folder: Path) -> Overview:
 
 
 def results_of(folders: Iterable[Path], plugins: Plugins) -> tuple[list[Result], list[SddError]]:
-    """Return the results of runs, without their epochs, and why others cannot be read, which is
-    said on standard error too."""
+    """Return the results of runs without their epochs, and the errors of unreadable runs, which are
+    also printed as warnings."""
     results, left_out = [], []
     for folder in folders:
         try:

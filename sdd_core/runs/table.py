@@ -1,17 +1,15 @@
-"""A run's levels as a table: on a terminal, in a notebook, as CSV."""
+"""Make tables of a run's levels: for terminals, notebooks and CSV."""
 
 from __future__ import annotations
 
 import math
 from typing import Any
 
-from sdd_core.level.result import LevelResult
-from sdd_core.plugin.run import ResultView
-
-from sdd_core.output.fitting import FittingTable
 from sdd_core.level.naming import layer_of
+from sdd_core.level.result import LevelResult
+from sdd_core.output.fitting import FittingTable
 from sdd_core.output.text import csv_text, html_text
-
+from sdd_core.plugin.run import ResultView
 
 COLUMNS = {
     "test": "test_accuracy",
@@ -21,19 +19,19 @@ COLUMNS = {
     "mislabelled": "train_accuracy_mislabelled",
     "distance": "learning_distance",
 }
-"""Titles on screen, and the metrics below them."""
+"""Metrics by their column titles."""
 
 OPTIONAL = ("best test", "mislabelled", "clean", "train", "distance")
-"""What is left out of a table that is too wide, the first one first."""
+"""Columns that are left out if a table is too wide, in this order."""
 
 NAMED = 2
-"""So many dead layers are named in a line."""
+"""Number of dead layers that are named in a line."""
 
 STYLES = {"light": "", "critical": "red", "sweet": "green", "collapsed": "dim"}
 
 
 def result_table(result: ResultView) -> FittingTable:
-    """The levels with the metrics that people look at first, and their phases."""
+    """Return a table of the levels with their main metrics and phases."""
     shown = _shown(result)
     table = FittingTable("level", "sparsity %", *shown, "phase", optional=OPTIONAL,
                          caption=f"label noise: {result.noise}")
@@ -41,18 +39,18 @@ def result_table(result: ResultView) -> FittingTable:
         column.justify = "right"
     for level in result.levels:
         phase = phase_of(result, level.level)
-        said = phase or ("diverged" if level.diverged else "")
+        note = phase or ("diverged" if level.diverged else "")
         number, *cells = _cells(level, shown)
         if emptied := dead(level):
             number += "*"
             table.caption = (f"label noise: {result.noise}\n"
                              f"* dead, at level {level.level}: {emptied}")
-        table.add_row(number, *cells, said, style=STYLES.get(phase, ""))
+        table.add_row(number, *cells, note, style=STYLES.get(phase, ""))
     return table
 
 
 def phase_table(result: ResultView) -> FittingTable:
-    """Where each of the four phases lies, and how test accuracy moves in it."""
+    """Return a table of the four phases with their levels and test accuracies."""
     table = FittingTable("phase", "levels", "sparsity %", "test accuracy")
     spans, test = result.phases.named(), result.curve("test_accuracy")
     for name, style in STYLES.items():
@@ -62,19 +60,19 @@ def phase_table(result: ResultView) -> FittingTable:
                      f"{100 * result.sparsity[first]:.2f} to {100 * result.sparsity[last]:.2f}",
                      f"{accuracy(test[first])} to {accuracy(test[last])}")
         else:
-            cells = ("none", "", "")  # as on the page: what deeper levels would show, nobody knows
+            cells = ("none", "", "")  # as on the page; deeper levels might still show it
         table.add_row(name, *cells, style=style)
     return table
 
 
 def html_table(result: ResultView) -> str:
-    """The same for a notebook."""
+    """Return the verdict, the label noise and the levels as HTML, for notebooks."""
     return (f"<p>{html_text(result.phases.verdict)}</p>"
             f"<p>label noise: {html_text(result.noise)}</p>{levels_table(result)}")
 
 
 def levels_table(result: ResultView) -> str:
-    """The levels as a table of HTML."""
+    """Return the levels as an HTML table."""
     shown = _shown(result)
     emptied = any(map(dead, result.levels))
     titles = ("level", "sparsity %", *shown, "phase", *(["dead"] if emptied else []))
@@ -91,7 +89,7 @@ def levels_table(result: ResultView) -> str:
 
 
 def csv_table(result: ResultView) -> str:
-    """Every number of every level; a metric with a value for each layer has a column for each."""
+    """Return all numbers of all levels as CSV, with a column per layer for per-layer metrics."""
     rows = [
         {
             "level": level.level,
@@ -107,14 +105,14 @@ def csv_table(result: ResultView) -> str:
 
 
 def phase_of(result: ResultView, level: int) -> str:
-    """The name of the phase that a level lies in; nothing where no level has an accuracy."""
+    """Return the name of a level's phase; '' if it has none."""
     spans = result.phases.named().items()
     return next((name for name, (first, last) in spans if first <= level <= last), "")
 
 
 def dead(level: LevelResult) -> str:
-    """Return what pruning has emptied at a level: layers without any weight, by name, and how many
-    classes have no inputs; nothing where there are none, or nobody has measured it."""
+    """Return what is dead at a level: the names of layers without weights, and the number of
+    classes without inputs; '' if there are none, or they were not measured."""
     metrics, found = level.metrics, []
     if count := metrics.get("dead_layers"):
         layers = [name for name, value in metrics.get("sparsity_by_layer", {}).items()
@@ -133,7 +131,7 @@ def _counted(count: int, noun: str) -> str:
 
 
 def flat(metrics: Any) -> dict[str, Any]:
-    """Metrics with a mapping from layer to number spread out, `sparsity_by_layer/fc.weight`."""
+    """Return metrics with per-layer values flattened: `sparsity_by_layer/fc.weight`."""
     spread: dict[str, Any] = {}
     for name, value in metrics.items():
         if isinstance(value, dict):
@@ -144,7 +142,7 @@ def flat(metrics: Any) -> dict[str, Any]:
 
 
 def accuracy(value: float) -> str:
-    """An accuracy as tables have it."""
+    """Return an accuracy as text for tables."""
     return "-" if math.isnan(value) else f"{value:.3f}"
 
 

@@ -18,8 +18,8 @@ from pathlib import Path
 
 from sdd_core.experiment.experiment import Experiment
 from sdd_core.experiment.keys import ablated_key, level_keys, run_name
+from sdd_core.files.entries import level_folder, level_is_whole
 from sdd_core.files.reading import names_in
-from sdd_core.files.writing import level_folder, level_is_whole
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ from concurrent.futures import FIRST_COMPLETED, Executor, Future, wait
 from typing import Protocol
 
 from sdd_core.errors import SddError, format_error
-from sdd_core.files.writing import level_is_whole
+from sdd_core.files.entries import level_is_whole
 from sdd_core.plugin.kinds import Schedule
 from sdd_core.sweeps.plan import Plan, Task
 from sdd_core.sweeps.work import RunOptions, execute

@@ -53,7 +53,7 @@ __all__ = [
     "check_observer",
     "check_optimizer",
     "check_pruner",
-    "check_schedule",
+    "check_retrain",
     "check_scope",
     "check_sparsity",
     "check_tracker",
@@ -86,7 +86,7 @@ def check_pruner(plugin: type[Pruner] | Pruner) -> None:
     _carry_out(checks(plugin, "pruner"))
 
 
-def check_schedule(plugin: type[Schedule] | Schedule) -> None:
+def check_retrain(plugin: type[Schedule] | Schedule) -> None:
     """Certify a retraining schedule: its steps, and that an interrupted run goes on bit for bit.
     Raises Fault."""
     _carry_out(checks(plugin, "retrain"))

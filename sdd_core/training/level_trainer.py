@@ -83,7 +83,7 @@ class LevelTrainer:
         unchanged: under an ablation, the level without it.
         """
         setup, seed = self._setup, self._experiment.seed
-        resume = self._store.load_checkpoint(key)
+        resume = self._store.checkpoints.load(key)
         start = self._start(index, masks, retraining, before, unchanged)
         network = setup.build(0)
         network.load_state_dict(dict(resume.state if resume else start))
@@ -101,7 +101,7 @@ class LevelTrainer:
             train = self._experiment.train
             task = Task(retraining, seed, index, train.batch_size, train.stop_loss)
             watcher = _Watcher(self._call, index, self._every,
-                               partial(self._store.save_checkpoint, key))
+                               partial(self._store.checkpoints.save, key))
             epochs, diverged = train_level(trainer, setup.resident, task, watcher, resume)
         state = trainer.state()
         if diverged or not finite(state, setup.trainable):

@@ -8,12 +8,12 @@ from torch import nn
 
 from sdd_core.errors import SddError
 from sdd_core.experiment.train import Train
-from sdd_core.files.reading import exists
-from sdd_core.files.writing import DENSE_WEIGHTS, SUMS, check_unchanged, damaged_file
+from sdd_core.files.entries import DENSE_WEIGHTS, SUMS, damaged_file
+from sdd_core.files.reading import check_unchanged, exists
 from sdd_core.level.level import Level
 from sdd_core.level.masks import known_weights
 from sdd_core.level.naming import layer_of
-from sdd_core.runs.store import read_level
+from sdd_core.runs.level_files import read_level
 
 
 def load_pretrained(network: nn.Module, train: Train) -> list[str]:

@@ -49,7 +49,7 @@ WORDS = [
     (["--store", "invalid.toml/store"], "cannot write invalid.toml/store"),
     (["--threads", "0"], "--threads"),
     (["--store", ""], "an empty name; expected a folder"),
-    (["--checkpoint-minutes", "nan"], "nan is no number of minutes"),
+    (["--checkpoint-minutes", "nan"], "nan is not a number of minutes"),
     (["--checkpoint-minutes", "-1"], "-1.0 is not in the range"),
     (["--pruner.sparsity", "0.5", "--pruner.fraction", "0.3"],
      "pruner: sparsity and fraction are both set; set only one"),
@@ -83,7 +83,7 @@ def test_run_refuses(sdd, tmp_path, monkeypatch, words, said):
         (["resume"], "Missing argument 'RUN'"),
         (["resume", "nothing"], "no run 'nothing' in runs"),
         (["report", "nothing"], "no run 'nothing' in runs"),
-        (["report", "."], "is no run folder"),
+        (["report", "."], "is not a run folder"),
         (["show", "imq"], "no plugin is called 'imq'; did you mean imp"),
         (["list-plugins", "--kind", "pruners"], "'pruners' is not one of"),
     ],
@@ -100,7 +100,7 @@ def test_the_beginning_of_several_names_is_refused_with_the_names(sdd, tmp_path,
         (tmp_path / "runs" / name).mkdir(parents=True)
         (tmp_path / "runs" / name / "experiment.toml").write_text("")
     line = refused(sdd(command, "dig"))
-    assert "'dig' begins the names of 2 runs" in line
+    assert "'dig' matches 2 runs" in line
     assert "digits-1, digits-2" in line
 
 
@@ -108,7 +108,7 @@ def test_the_beginning_of_several_names_is_refused_with_the_names(sdd, tmp_path,
 @pytest.mark.parametrize(
     ("record", "said"),
     [
-        ('{"format": 99}', "has format 99, this version of sdd reads"),
+        ('{"format": 99}', "has format 99, but this version of sdd reads"),
         ("{", "missing or damaged"),
         (None, "missing or damaged"),
         ("[]", "missing or damaged"),

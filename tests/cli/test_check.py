@@ -63,9 +63,9 @@ def test_an_observer(sdd, stranger):
     ("words", "said"),
     [
         (["simmetric"], "no plugin is called 'simmetric'; did you mean symmetric or"),
-        (["image-folder"], "data 'image-folder' has no default for path; say --set path=..."),
+        (["image-folder"], "data 'image-folder' has no default for path; add --set path=..."),
         (["symmetric", "--set", "rate=2"], "--set rate: input should be less than or equal to 1"),
-        (["symmetric", "--set", "rate"], "--set 'rate' is no setting; expected OPTION=VALUE"),
+        (["symmetric", "--set", "rate"], "--set 'rate' is not a setting; expected OPTION=VALUE"),
         (["symmetric", "--set", "rat=1"], "--set rat: there is no such setting"),
     ],
 )

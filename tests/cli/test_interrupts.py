@@ -132,7 +132,7 @@ def test_wherever_it_comes_there_is_one_line_and_code_130(monkeypatch, command, 
     words = ["x"] * (command in {"sweep", "report"})
     done = CliRunner().invoke(main, [command, *words])
     assert done.exit_code == 130
-    assert done.output == "stopped" + "; the same command goes on from here" * goes_on + "\n"
+    assert done.output == "stopped" + "; run the same command again to resume" * goes_on + "\n"
 
 
 SDD = [sys.executable, "-m", "sdd_core"]
@@ -191,7 +191,7 @@ main()
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True,
                           check=False)
     assert done.returncode == 130
-    assert done.stderr.splitlines()[-1] == "stopped; the same command goes on from here"
+    assert done.stderr.splitlines()[-1] == "stopped; run the same command again to resume"
     assert "Traceback" not in done.stderr
     assert not list(tmp_path.glob("store/*/report/.*"))
     again = subprocess.run([*SDD, *words, "--json"], capture_output=True, text=True, check=True)
@@ -211,7 +211,7 @@ def test_a_sweep_says_one_line_whatever_its_workers_do(tmp_path):
     os.killpg(child.pid, signal.SIGINT)
     _, errors = child.communicate(timeout=120)
     assert child.returncode == 130
-    assert errors.splitlines()[-1] == "stopped; the same command goes on from here"
+    assert errors.splitlines()[-1] == "stopped; run the same command again to resume"
     assert "Traceback" not in errors
 
 

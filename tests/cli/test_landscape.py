@@ -129,5 +129,5 @@ def test_what_it_cannot_draw_is_refused(sdd, finished):
     assert 'has no landscape_2d; ' in said
     assert "dimensions = 2" in said
     said = refused(sdd("landscape", "digits", "--store", finished, "--levels", "a"))
-    assert "--levels 'a' is no list of levels" in said
+    assert "--levels 'a' is not a list of levels" in said
     assert ".svg" in refused(sdd("landscape", "x", "--store", finished, "--output", "x.jpg"))

@@ -80,26 +80,27 @@ def test_without_an_output_it_is_in_a_folder_of_its_own(sdd, tmp_path):
 
 @pytest.mark.parametrize("name", ["Weight", "two words", "1st", "a--b", "-a", "é", "a.b", "", "a/"])
 def test_bad_names_are_refused(sdd, tmp_path, name):
-    assert "is no name for a plugin" in refused(sdd("new-plugin", "--kind", "pruner", "--", name))
+    line = refused(sdd("new-plugin", "--kind", "pruner", "--", name))
+    assert "is not a valid plugin name" in line
     assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.parametrize("name", ["core", "plugins", "sdd-core"])
 def test_the_modules_of_sdd_itself_are_refused(sdd, tmp_path, name):
-    assert "which is sdd's own" in refused(sdd("new-plugin", name, "--kind", "pruner"))
+    assert "which belongs to sdd" in refused(sdd("new-plugin", name, "--kind", "pruner"))
     assert not list(tmp_path.iterdir())
 
 
 def test_a_name_that_another_plugin_has_is_refused(sdd, tmp_path):
     said = refused(sdd("new-plugin", "imp", "--kind", "pruner"))
-    assert "there is a pruner 'imp' already, in sdd; choose another name" in said
+    assert " already has a pruner 'imp'; choose another name" in said
     assert not list(tmp_path.iterdir())
     assert sdd("new-plugin", "imp", "--kind", "metric").exit_code == 0
 
 
 def test_what_exists_is_left_alone(sdd, tmp_path):
     (tmp_path / "sdd-mine").mkdir()
-    assert "sdd-mine exists already" in refused(sdd("new-plugin", "mine", "--kind", "model"))
+    assert "sdd-mine already exists" in refused(sdd("new-plugin", "mine", "--kind", "model"))
     (tmp_path / "file").write_text("a file")
     said = refused(sdd("new-plugin", "mine", "--kind", "model", "--output", "file/mine"))
     assert "cannot write file/mine" in said

@@ -119,7 +119,7 @@ def test_resume_refuses_a_run_whose_experiment_was_changed(sdd, tmp_path):
     file.write_text(before.replace("seed = 0", "seed = 1"))
     kept = sorted(tmp_path.rglob("*"))
     line = refused(sdd("resume", run))
-    assert f"runs/{run}/experiment.toml is not what the run was carried out with" in line
+    assert f"runs/{run}/experiment.toml has changed since the run was made" in line
     assert sorted(tmp_path.rglob("*")) == kept
     file.write_text(before)
     assert sdd("resume", run, "--quiet").exit_code == 0
@@ -161,7 +161,7 @@ def test_ctrl_c_stops_with_one_line_and_the_same_command_goes_on(tmp_path):
     assert child.returncode == 130
     assert output == ""
     lines = errors.splitlines()
-    assert lines[-1] == "stopped; the same command goes on from here"
+    assert lines[-1] == "stopped; run the same command again to resume"
     assert all(line.startswith("level ") for line in lines[:-1])
     command[command.index("300")] = "2"
     done = subprocess.run(command, capture_output=True, text=True, env=environment, check=True)

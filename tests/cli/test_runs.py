@@ -18,7 +18,7 @@ def test_the_store_may_come_from_the_environment(sdd, finished, monkeypatch):
 
 def test_an_empty_store_is_no_error(sdd):
     assert json.loads(sdd("runs", "--json").stdout) == []
-    assert sdd("runs").stdout == "no runs in runs; `sdd run` makes one\n"
+    assert sdd("runs").stdout == "no runs in runs; `sdd run` starts one\n"
 
 
 def test_report_names_the_phases_and_writes_its_files(sdd, finished, tmp_path):

@@ -9,7 +9,7 @@ from click.testing import Result
 
 from cli.conftest import refused
 from sdd_core import load_plugins
-from sdd_core.files.writing import level_folder
+from sdd_core.files.entries import level_folder
 from sdd_core.sweeps import expand
 from sdd_core.sweeps.plan import Plan
 
@@ -40,7 +40,7 @@ def test_a_dry_run_counts_and_does_nothing(sdd: Sdd, tmp_path: Path, file: Path)
     assert done.exit_code == 0
     # 2 dense networks, and one level for each of 2 * 3 runs.
     assert done.stdout == ("6 runs\n8 levels, 2 of them shared by several runs\n"
-                           "0 are there already\n8 to train\n")
+                           "0 already in the store\n8 to train\n")
     assert [one.name for one in tmp_path.iterdir()] == ["sweep.toml"]
 
 

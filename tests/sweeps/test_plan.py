@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sdd_core.experiment.keys import ablated_key, level_keys
-from sdd_core.files.writing import level_folder
+from sdd_core.files.entries import level_folder
 from sdd_core.plugin.discovery import load_plugins
 from sdd_core.sweeps import expand
 from sdd_core.sweeps.plan import Plan, Task

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from sdd_core.files.writing import level_folder
+from sdd_core.files.entries import level_folder
 from sdd_core.output.console import PlainConsole
 from sdd_core.plugin.discovery import load_plugins
 from sdd_core.sweeps import expand, progress

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from sdd_core.files.writing import level_folder
+from sdd_core.files.entries import level_folder
 from sdd_core.plugin.discovery import load_plugins
 from sdd_core.sweeps import expand, scheduler
 from sdd_core.sweeps.plan import Plan

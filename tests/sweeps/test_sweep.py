@@ -147,7 +147,7 @@ def test_interrupted_on_the_keyboard_it_stops_at_once_and_says_so(tmp_path: Path
         found, said = process.communicate()
     assert process.returncode == 130
     assert found == ""
-    assert said.splitlines()[-1] == "stopped; the same command goes on from here"
+    assert said.splitlines()[-1] == "stopped; run the same command again to resume"
     assert "Traceback" not in said
     with pytest.raises(ProcessLookupError):
         os.killpg(process.pid, 0)

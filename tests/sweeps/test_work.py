@@ -8,7 +8,7 @@ from pydantic import PrivateAttr
 from sdd_core.errors import format_error
 from sdd_core.experiment.experiment import Experiment
 from sdd_core.experiment.keys import dense_key, digest, level_keys, run_name
-from sdd_core.files.writing import level_folder
+from sdd_core.files.entries import level_folder
 from sdd_core.plugin.kinds import Tracker
 from sdd_core.sweeps.work import RunOptions, execute
 

@@ -16,6 +16,7 @@ from sdd_core.level import masks as masking
 from sdd_core.level.evaluation import predict
 from sdd_core.level.level import Level
 from sdd_core.pruning import prune
+from sdd_core.runs.checkpoints import Checkpoints
 from sdd_core.runs.store import Store
 from sdd_core.training import loop as training
 from sdd_core.training.setup import ExperimentSetup
@@ -48,7 +49,7 @@ class StopAt:
 
     def __init__(self, start: int, after: int, monkeypatch) -> None:
         self.starts, self.left = start, after
-        original = Store.save_checkpoint
+        original = Checkpoints.save
 
         def save(store, key, checkpoint):
             original(store, key, checkpoint)
@@ -56,7 +57,7 @@ class StopAt:
             if self.left == 0:
                 raise KeyboardInterrupt
 
-        monkeypatch.setattr(Store, "save_checkpoint", save)
+        monkeypatch.setattr(Checkpoints, "save", save)
 
     @hookimpl
     def sdd_level_start(self):
@@ -93,8 +94,8 @@ def test_goes_on_from_a_checkpoint_in_the_middle_bit_for_bit(case, after, tmp_pa
             go(settings, tmp_path / "stopped", checkpoint_minutes=0, observers=[stop])
     seen = []
     monkeypatch.setattr(
-        Store, "load_checkpoint",
-        lambda store, key, load=Store.load_checkpoint: seen.append(load(store, key)) or seen[-1],
+        Checkpoints, "load",
+        lambda store, key, load=Checkpoints.load: seen.append(load(store, key)) or seen[-1],
     )  # fmt: skip
     again = go(settings, tmp_path / "stopped")
     assert [checkpoint.taken for checkpoint in seen if checkpoint] == [after]

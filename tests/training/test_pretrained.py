@@ -13,9 +13,10 @@ from torch import Tensor
 
 from sdd_core import Dataset, Experiment, Metric, SddError, Split
 from sdd_core.experiment.keys import dense_key, level_keys
-from sdd_core.files.writing import DENSE_WEIGHTS
+from sdd_core.files.entries import DENSE_WEIGHTS
 from sdd_core.level.level import Level
-from sdd_core.runs.store import Store, read_level
+from sdd_core.runs.level_files import read_level
+from sdd_core.runs.store import Store
 from sdd_core.training.level_trainer import LevelTrainer
 from sdd_core.training.setup import ExperimentSetup
 
@@ -151,7 +152,7 @@ def test_the_record_has_the_checksum_and_other_weights_are_refused(tmp_path, bef
     assert len(first.train.pretrained_checksum or "") == 64
     shutil.copyfile(go(small(levels=0, seed=9), tmp_path).folder / DENSE_WEIGHTS,
                     folder / DENSE_WEIGHTS)  # fmt: skip
-    with pytest.raises(SddError, match="is not the one that the experiment began with"):
+    with pytest.raises(SddError, match="is not the file that the experiment began with"):
         go(first.to_dict(), tmp_path)
     assert dense_key(Experiment.make(first.to_dict())) == dense_key(first)
 

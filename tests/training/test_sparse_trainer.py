@@ -25,7 +25,7 @@ from training_cases import (
 from sdd_core.level.evaluation import evaluate
 from sdd_core.level.retraining import Retraining
 from sdd_core.runs.store import Store
-from sdd_core.training.costs import KernelCosts
+from sdd_core.sparse.costs import KernelCosts
 from sdd_core.training.dense_trainer import DenseTrainer
 from sdd_core.training.loop import Task, Watcher, train_level
 from sdd_core.training.sparse_trainer import SparseTrainer
@@ -136,8 +136,8 @@ def test_goes_on_from_every_checkpoint_bit_for_bit(make, augmented, tmp_path, mo
     assert len(checkpoints) > 4
     never = KernelCosts(sparse_first=1e9, sparse_inner=1e9, sparse_pixel=1e9)
     for checkpoint in checkpoints:
-        store.save_checkpoint("level", checkpoint)
-        found = store.load_checkpoint("level")
+        store.checkpoints.save("level", checkpoint)
+        found = store.checkpoints.load("level")
         assert found.kernels == whole.kernels != ()
         network = make(seed=1)
         network.load_state_dict(dict(found.state))

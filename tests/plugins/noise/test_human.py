@@ -145,7 +145,7 @@ def test_another_file_in_its_place_is_another_experiment(tmp_path):
     assert dense_key(made()) != dense_key(first)
     # The record of the first one says which file it was.
     assert isinstance(first.noise, Human)
-    with pytest.raises(SddError, match="is not the one that the experiment began with"):
+    with pytest.raises(SddError, match="is not the file that the experiment began with"):
         corrupt(first.noise)
 
 

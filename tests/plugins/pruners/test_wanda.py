@@ -13,7 +13,7 @@ from torch.nn.utils import parametrizations
 
 from sdd_core import SddError
 from sdd_core.level.masks import prunable_weights
-from sdd_core.runs.store import read_level
+from sdd_core.runs.level_files import read_level
 from sdd_plugins.pruners.wanda import Wanda
 
 from ..conftest import dataset

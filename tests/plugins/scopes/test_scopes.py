@@ -7,7 +7,7 @@ from torch import nn
 
 from sdd_core import Layer, Scope, SddError
 from sdd_core.pruning.prune import prune_fraction
-from sdd_core.runs.store import read_level
+from sdd_core.runs.level_files import read_level
 from sdd_plugins.scopes import Global, Input, Layerwise, Output
 
 LAYERS = {"a": Layer(6, (2, 4)), "b": Layer(3, (1, 3))}

@@ -1,0 +1,1 @@
+"""What is on disk: the store of levels, run folders, records and results."""
