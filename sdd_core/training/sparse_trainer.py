@@ -70,7 +70,7 @@ class SparseTrainer:
             self._own.train_epoch(images, labels, np.arange(len(images)), size, rates)
 
     def unmask(self) -> None:
-        """See Trainer. Never called: levels whose masks are lifted use the dense path."""
+        """See Trainer. Never called: levels whose masks are lifted use the general path."""
 
     def evaluate(self, part: str) -> tuple[float, float]:
         """See Trainer."""
@@ -142,7 +142,7 @@ class SparseTrainerFactory:
         momenta: Mapping[str, Tensor] | None,
         kernels: tuple[str, ...] | None,
     ) -> SparseTrainer | None:
-        """Return a trainer with sparse kernels; None if the dense path is required or faster.
+        """Return a trainer with sparse kernels; None if the general path is required or faster.
 
         kernels: the kernels of a checkpoint, which must be used; None: the costs decide.
         """
@@ -171,7 +171,7 @@ class SparseTrainerFactory:
 
     def _momentum(self) -> float:
         momentum = self._train.optimizer.sgd_momentum
-        assert momentum is not None  # other optimizers use the dense path
+        assert momentum is not None  # other optimizers use the general path
         return momentum
 
 
