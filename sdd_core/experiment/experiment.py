@@ -78,8 +78,8 @@ class Experiment(Frozen):
         default_factory=lambda made: _levels_of(made.get("pruner")) or 25,
         ge=0,
         le=10_000,
-        description="number of prunings; default: one for each value of pruner.sparsity if it is "
-        "set",
+        description="number of prunings; default: the number of levels of pruner.sparsity if it is "
+        "set, else 25",
     )
     metrics: tuple[Annotated[SerializeAsAny[Metric], chosen("metric")], ...] | None = Field(
         default=None, description="metrics to measure; default: all that are quick to measure"
