@@ -13,7 +13,7 @@ import sdd_core
 
 
 class Network(nn.Module):
-    """Any module will do: what is prunable in it, `sdd` finds out."""
+    """A network with attention. Any module works: `sdd` finds its prunable weights."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -32,7 +32,7 @@ def main() -> sdd_core.Result:
     arguments = argparse.ArgumentParser()
     arguments.add_argument("--levels", type=int, default=15)
     arguments.add_argument("--epochs", type=int, default=40)
-    given = arguments.parse_args()
+    options = arguments.parse_args()
 
     digits = load_digits()
     images = torch.tensor(digits.images, dtype=torch.float32).unsqueeze(1) / 16
@@ -42,13 +42,13 @@ def main() -> sdd_core.Result:
     train, test = order[:1000], order[1000:]
 
     return sdd_core.run(
-        {"train": {"epochs": given.epochs, "optimizer": "AdamW", "lr": 0.003}},
+        {"train": {"epochs": options.epochs, "optimizer": "AdamW", "lr": 0.003}},
         model=Network(),
         train=(images[train], labels[train]),
         test=(images[test], labels[test]),
         noise={"name": "symmetric", "rate": 0.2},
         pruner={"name": "imp", "fraction": 0.3},
-        levels=given.levels,
+        levels=options.levels,
         progress=True,
     )
 

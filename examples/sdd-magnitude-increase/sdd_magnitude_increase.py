@@ -1,4 +1,4 @@
-"""What weights did since their initialisation, as a pruner and as a metric."""
+"""A pruner and a metric based on the change of weights since initialisation."""
 
 from collections.abc import Mapping
 
@@ -10,9 +10,9 @@ sdd_requires = ">=1,<2"
 
 
 class MagnitudeIncrease(Pruner):
-    """Magnitude increase: weights whose magnitude grew the least in training go.
+    """Magnitude increase: prune the weights whose magnitude increased least in training.
 
-    Score |w| - |w_0|, where w_0 is the dense network's initialisation.
+    The score is |w| - |w_0|, where w_0 is the dense network's initialisation.
     """
 
     name = "magnitude-increase"
@@ -25,7 +25,7 @@ class MagnitudeIncrease(Pruner):
 
 
 class SignChanges(Metric):
-    """The fraction of kept weights whose sign is not the one of their initialisation."""
+    """The fraction of kept weights whose sign differs from that at initialisation."""
 
     name = "sign_changes"
     source = "Zhou et al., 2019, arXiv:1905.01067, on signs as all that a ticket needs"

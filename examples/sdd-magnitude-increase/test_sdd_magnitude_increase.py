@@ -1,4 +1,4 @@
-"""A pruner needs no run to be tested: what it looks at can be made by hand."""
+"""Tests of the pruner and the metric, without a run where a hand-made level suffices."""
 
 from types import SimpleNamespace
 from typing import Any

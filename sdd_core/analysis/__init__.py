@@ -1,1 +1,1 @@
-"""What results over seeds say: means, comparisons, findings, a recommended sparsity."""
+"""Analysis of results over seeds: means, comparisons, findings, a recommended sparsity."""

@@ -1,4 +1,4 @@
-"""Two groups of runs, level by level: where one of them is better."""
+"""Comparison of two groups of runs, level by level."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ from sdd_core.phases.chance import SEVERAL, largest_t, t_statistics
 
 @dataclass(frozen=True)
 class Comparison:
-    """Two groups, level by level.
+    """A comparison of two groups, level by level.
 
-    sparsity: of the levels that both have. difference: mean of `one` minus that of `other`.
-    t: the difference in its standard errors, whose variance is pooled over neighbouring levels;
-        0 where a seed has no value, NaN where seeds are too few to compare.
-    limit: the |t| that chance exceeds at any of the levels in 5 of 100 comparisons of equal
-        groups (max-t, Westfall & Young, 1993), under the correlation between levels that the runs
-        show; NaN where seeds are too few.
-    pairs: the seeds that both groups have, whose runs are compared in pairs; 0: none.
+    sparsity: that of the common levels. difference: mean of `one` minus mean of `other`.
+    t: the difference in standard errors, whose variance is pooled over neighbouring levels; 0 if a
+        seed has no value, NaN if there are too few seeds to compare.
+    limit: the |t| that chance exceeds at any level in 5 of 100 comparisons of equal groups (max-t,
+        Westfall & Young, 1993), under the measured correlation between levels; NaN if there are too
+        few seeds.
+    pairs: the number of common seeds, whose runs are compared in pairs; 0 if unpaired.
     """
 
     one: str
@@ -43,12 +43,12 @@ class Comparison:
 
     @cached_property
     def signs(self) -> tuple[int, ...]:
-        """1 where `one` is higher by more than chance, -1 where it is lower, else 0."""
+        """For each level: 1 if `one` is higher by more than chance, -1 if it is lower, else 0."""
         return tuple(int(math.copysign(1, t)) if abs(t) > self.limit else 0 for t in self.t)
 
     @cached_property
     def verdict(self) -> str:
-        """Where one of the groups is better, in one line."""
+        """The sparsities at which one group is better, in one line."""
         if math.isnan(self.limit):
             return (f"{self.one} and {self.other} cannot be compared: it takes {SEVERAL} seeds of "
                     "each to tell a difference from chance")
@@ -60,22 +60,22 @@ class Comparison:
                               else f"at {span[0]}"))
         if not spans:
             return f"{self.one} and {self.other} do not differ by more than chance in {self.metric}"
-        said = [
-            f"{verb} {' and '.join(where for sign, where in spans if sign == wanted)}"
-            for wanted, verb in ((-1, f"loses to {self.other}"), (1, f"beats {self.other}"))
-            if any(sign == wanted for sign, _ in spans)
+        parts = [
+            f"{verb} {' and '.join(where for sign, where in spans if sign == side)}"
+            for side, verb in ((-1, f"loses to {self.other}"), (1, f"beats {self.other}"))
+            if any(sign == side for sign, _ in spans)
         ]
-        return f"{self.one} {', and '.join(said)}"
+        return f"{self.one} {', and '.join(parts)}"
 
 
 def compare(one: Group, other: Group, metric: str = "test_accuracy") -> Comparison:
-    """Compare two groups at the levels whose densities agree to one part in fifty.
+    """Compare two groups at the levels whose densities agree within 2 %.
 
-    The metric is taken to be better when it is higher. Seeds that both groups have are compared
-    in pairs: they share their data, their label noise and often their dense network, so that much
-    of what chance does is alike in both. Groups without common seeds are compared by their means.
+    Higher values of the metric count as better. Common seeds are compared in pairs: they share
+    their data, their label noise and often their dense network, so much of their noise is the same.
+    Groups without common seeds are compared by their means.
 
-    Raises SddError when the groups have no sparsity in common.
+    Raises SddError if the groups have no sparsity in common.
     """
     levels = [(i, min(range(len(other.sparsity)),
                       key=lambda j: abs(other.sparsity[j] - one.sparsity[i])))
@@ -106,11 +106,11 @@ def compare(one: Group, other: Group, metric: str = "test_accuracy") -> Comparis
 
 
 def _tested(samples: list[np.ndarray]) -> tuple[tuple[float, ...], float]:
-    """The t of every level and the limit, of one sample of differences or of two of values."""
+    """Return the t of every level and the limit, for one sample of differences or two of values."""
     levels = samples[0].shape[1]
     if min(map(len, samples)) < SEVERAL:
         return (math.nan,) * levels, math.nan
-    # Levels that all pairs share, as the dense network, tell nothing about the noise of others.
+    # Levels that all pairs share, such as the dense network, do not show the noise of others.
     known = ~np.isnan(np.concatenate(samples)).any(axis=0)
     if len(samples) == 1:
         known &= (samples[0] != 0).any(axis=0)
@@ -123,7 +123,8 @@ def _tested(samples: list[np.ndarray]) -> tuple[tuple[float, ...], float]:
 
 
 def _without_common(label: str, other: str) -> str:
-    """The parts of a label that the other has not; all of it where there are none."""
+    """Return the parts of a label that the other does not have; the whole label if there are none.
+    """
     parts = [part for part in label.split(", ") if part not in other.split(", ")]
     return ", ".join(parts) or label
 

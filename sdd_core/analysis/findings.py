@@ -1,4 +1,4 @@
-"""What runs over several seeds say together: where the phases lie and how sure that is."""
+"""Findings of runs over several seeds: the phases and their uncertainty."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ INTERPOLATES = 0.99
 
 @dataclass(frozen=True)
 class Reach:
-    """Where a phase lies: sparsities at which it begins and ends in the mean curve, and in the
-    single seeds' curves, from the least to the greatest of them.
+    """The sparsities at which a phase begins and ends.
 
-    seeds: how many seeds' curves have the phase; `first` and `last` are None where none has.
+    begins, ends: in the mean curve. first, last: lowest and highest value over the curves of single
+    seeds; None if no seed's curve has the phase. seeds: the number of seeds whose curves have it.
     """
 
     begins: float
@@ -32,9 +32,9 @@ class Reach:
 
 
 class Findings:
-    """What a group of runs shows.
+    """The findings of a group of runs.
 
-    Intervals cover 95 % and need three seeds (see `sdd_core.analysis.intervals`).
+    Intervals cover 95 % and require three seeds (see `sdd_core.analysis.intervals`).
     """
 
     def __init__(self, group: Group) -> None:
@@ -47,7 +47,7 @@ class Findings:
 
     @cached_property
     def reaches(self) -> dict[str, Reach]:
-        """Where each phase of the mean curve begins and ends, there and over the seeds."""
+        """The reach of each phase of the mean curve."""
         found = {}
         for name, (begin, end) in self.phases.named().items():
             single = [(result.sparsity[span[0]], result.sparsity[span[1]])
@@ -77,10 +77,10 @@ class Findings:
     def interpolation_threshold(self) -> Interval | None:
         """The sparsity of the first level, after the highest training accuracy, whose training
         accuracy is below 0.99 times the highest: from there on the network no longer fits its
-        labels as they are, wrong ones included. None where no level is.
+        noisy labels. None if there is no such level.
 
-        The measure is relative because augmentation and weight decay keep even dense networks
-        from fitting all their labels.
+        The measure is relative, because with augmentation and weight decay even dense networks do
+        not fit all labels.
         """
         values, levels = self._whole("train_accuracy")
         places = [self.sparsity[level] for level in levels]
@@ -88,7 +88,7 @@ class Findings:
 
     @cached_property
     def verdict(self) -> str:
-        """What the runs show, in one line."""
+        """The findings in one line."""
         seeds = len(self.group.results)
         if seeds == 1:
             over = "one seed, so without intervals"
@@ -120,7 +120,7 @@ class Findings:
         return turn_intervals(values, places, [levels.index(level) for level in turns])
 
     def _whole(self, metric: str) -> tuple[np.ndarray, list[int]]:
-        """The values `[seeds, levels]` of the levels at which every seed has one, and those
+        """Return the values `[seeds, levels]` of the levels for which every seed has one, and these
         levels."""
         values = self.group.values(metric)
         whole = ~np.isnan(values).any(axis=0)

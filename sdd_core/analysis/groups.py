@@ -1,4 +1,4 @@
-"""Runs that differ in nothing but their seed, as one: means and deviations by level."""
+"""Groups of runs that differ only in their seed: means and deviations by level."""
 
 from __future__ import annotations
 
@@ -17,22 +17,22 @@ from sdd_core.phases.phases import Phases, find_phases
 from sdd_core.runs.result import Result
 
 NOT_A_DIFFERENCE = {"seed", "levels", "metrics"}
-"""Settings that may differ within a group: more levels and other metrics change no level."""
+"""Settings that may differ within a group, because they do not change any level."""
 
 SECTIONS = ("data", "noise", "model", "pruner", "retrain")
-"""What a group is called by that stands alone."""
+"""The sections in the label of a single group."""
 
 SHORT = {"noise.rate": "noise"}
-"""Settings whose field's name is longer than what people call them."""
+"""Short names of settings in labels."""
 
 
 @dataclass(frozen=True)
 class Statistics:
-    """A metric at every level, over seeds.
+    """Statistics of a metric over seeds, at every level.
 
-    mean: NaN where no seed has it. deviation: the sample standard deviation, NaN where there are
-    fewer than two values. count: how many values there are. diverged: how many seeds diverged at
-    the level, and are left out.
+    mean: NaN if no seed has a value. deviation: the sample standard deviation, NaN for fewer than
+    two values. count: the number of values. diverged: the number of seeds that diverged at the
+    level, whose values are excluded.
     """
 
     mean: tuple[float, ...]
@@ -45,7 +45,7 @@ class Statistics:
 
     @property
     def error(self) -> tuple[float, ...]:
-        """The standard error of the means; NaN where there are fewer than two values."""
+        """The standard error of the means; NaN for fewer than two values."""
         return tuple(d / math.sqrt(n) if n else math.nan
                      for d, n in zip(self.deviation, self.count, strict=True))
 
@@ -54,7 +54,7 @@ class Statistics:
 class Group:
     """Runs of one experiment with different seeds.
 
-    label: in what the group differs from those it was made beside, "pruner imp, noise 0.2".
+    label: the settings in which the group differs from the others, "pruner imp, noise 0.2".
     """
 
     label: str
@@ -76,21 +76,21 @@ class Group:
 
     @property
     def classes(self) -> int | None:
-        """The number of classes, None where it was not recorded."""
+        """The number of classes; None if it was not recorded."""
         return self.results[0].classes
 
     @cached_property
     def sparsity(self) -> list[float]:
-        """The mean sparsity of every level; the deepest run has the most levels."""
+        """The mean sparsity of every level, up to the last level of the longest run."""
         deepest = max(len(result.levels) for result in self.results)
         columns = ([result.levels[level].sparsity for result in self._reaching(level)]
                    for level in range(deepest))
-        # Of equal numbers the mean is that number, to the last digit.
+        # Avoid rounding errors in the mean of equal numbers.
         return [fmean(column) if len(set(column)) > 1 else column[0] for column in columns]
 
     def values(self, metric: str) -> np.ndarray:
-        """A metric of every seed at every level, float64 `[seeds, levels]`; NaN where a seed did
-        not reach the level, diverged or has no number."""
+        """Return a metric of every seed at every level, float64 `[seeds, levels]`; NaN if a seed
+        did not reach the level, diverged or has no number."""
         values = np.full((len(self.results), len(self.sparsity)), math.nan)
         for seed, result in enumerate(self.results):
             for number, level in enumerate(result.levels):
@@ -99,11 +99,12 @@ class Group:
         return values
 
     def mean(self, metric: str) -> tuple[float, ...]:
-        """The mean of a metric at every level, over the seeds that have it; NaN where none has."""
+        """Return the mean of a metric at every level, over the seeds with a value; NaN without any.
+        """
         return tuple(fmean(some) if some else math.nan for some in self._known(metric))
 
     def statistics(self, metric: str) -> Statistics:
-        """A metric at every level, over the seeds that reached it and did not diverge."""
+        """Return a metric's statistics, over the seeds that reached a level and did not diverge."""
         values = self._known(metric)
         return Statistics(
             self.mean(metric),
@@ -121,7 +122,7 @@ class Group:
         return find_phases(self.sparsity[:common], values, self.test_examples, self.classes)
 
     def _known(self, metric: str) -> list[list[float]]:
-        """At every level the values of the seeds that have one."""
+        """Return the known values of all seeds, for every level."""
         return [column[~np.isnan(column)].tolist() for column in self.values(metric).T]
 
     def _reaching(self, level: int) -> list[Result]:
@@ -137,8 +138,8 @@ def group(results: Iterable[Result]) -> list[Group]:
     found: dict[tuple[Any, ...], dict[int, Result]] = {}
     for result in results:
         if not result.levels:
-            raise SddError(f"run {result.run} has no finished level yet; `sdd resume "
-                           f"{result.folder}` goes on with it")
+            raise SddError(f"run {result.run} has no finished level yet; resume it with "
+                           f"`sdd resume {result.folder}`")
         settings = result.experiment.settings()
         key = tuple(item for item in settings.items() if item[0] not in NOT_A_DIFFERENCE)
         seeds = found.setdefault(key, {})
@@ -153,13 +154,13 @@ def group(results: Iterable[Result]) -> list[Group]:
 
 
 def place(sparsity: float) -> float:
-    """Where a sparsity lies on an axis: the logarithm of one over the density, so that equal
-    fractions of the remaining weights are equal steps. The empty network lies beyond 99.999 %."""
+    """Return the position of a sparsity on an axis: the logarithm of 1 / density, so that equal
+    fractions of the remaining weights are equal steps. Densities below 0.001 % count as that."""
     return -math.log(max(1 - sparsity, 1e-5))
 
 
 def _labels(experiments: Sequence[Mapping[str, Any]]) -> list[str]:
-    """A short text for each experiment, of the settings in which they differ."""
+    """Return a short label for each experiment, with the settings in which they differ."""
     if len(experiments) == 1:
         only = experiments[0]
         noise, rate = only["noise.name"], only.get("noise.rate")
@@ -170,23 +171,23 @@ def _labels(experiments: Sequence[Mapping[str, Any]]) -> list[str]:
     fields = dict.fromkeys(field for experiment in experiments for field in experiment)
     differing = [field for field in fields if _differ(field, experiments)]
     return [
-        ", ".join(_said(field, experiment[field]) for field in differing if field in experiment)
+        ", ".join(_named(field, experiment[field]) for field in differing if field in experiment)
         for experiment in experiments
     ]
 
 
 def _with_no_noise_at_rate_0(experiment: Mapping[str, Any]) -> dict[str, Any]:
-    # Beside runs at several rates, no noise is one more rate rather than another method.
+    # Among runs with several rates, no noise counts as the rate 0, not as another method.
     if experiment.get("noise.name") != "none":
         return dict(experiment)
     return {**{f: v for f, v in experiment.items() if f != "noise.name"}, "noise.rate": 0}
 
 
 def _differ(field: str, experiments: Sequence[Mapping[str, Any]]) -> bool:
-    # An option of one plugin says nothing about experiments with another plugin.
+    # Compare only experiments that have the field: options belong to one plugin.
     return len({experiment[field] for experiment in experiments if field in experiment}) > 1
 
 
-def _said(field: str, value: Any) -> str:
+def _named(field: str, value: Any) -> str:
     name = SHORT.get(field, field.removesuffix(".name").removeprefix("train."))
     return f"{name} {'none' if value is None else value}"

@@ -1,4 +1,4 @@
-"""Confidence intervals of what a curve shows, from several seeds."""
+"""Confidence intervals of features of a curve, from several seeds."""
 
 from __future__ import annotations
 
@@ -14,23 +14,23 @@ from sdd_core.phases.curves import Array
 DRAWS = 100_000
 
 HEIGHT = 0.965
-"""How often the accuracy of a level lies in its interval. A valley is named because it is low, in
-part by chance: the intervals of valleys and peaks then cover 95 %."""
+"""Coverage of the interval of one level's accuracy. A valley is selected because it is low, partly
+by chance; with this value the intervals of valleys and peaks cover 95 %."""
 
 PLACE = 0.9
-"""One minus twice the level of the one-sided tests that decide where an interval of places ends."""
+"""One minus twice the level of the one-sided tests that limit an interval of sparsities."""
 
 
 @dataclass(frozen=True)
 class Interval:
-    """A value and its 95 % confidence interval; without one where seeds are too few."""
+    """A value and its 95 % confidence interval, which is None if there are too few seeds."""
 
     value: float
     low: float | None = None
     high: float | None = None
 
     def said(self, form: Callable[[float], str]) -> str:
-        """Return the value with its interval, each written by `form`."""
+        """Return the value and its interval as text, formatted with `form`."""
         between = "" if self.low is None or self.high is None else (
             f" ({form(self.low)} to {form(self.high)})"
         )
@@ -40,12 +40,12 @@ class Interval:
 def turn_intervals(
     values: Array, sparsity: Sequence[float], turns: Sequence[int]
 ) -> tuple[tuple[Interval, Interval], tuple[Interval, Interval]]:
-    """Return the sparsity and the height of a curve's valley, and of its peak.
+    """Return the sparsity and the height of a curve's valley, and of its peak, with intervals.
 
-    The heights are the mean accuracies of those levels, with their t intervals. The place of the
-    valley reaches from the first to the last level, between the highest before it and the peak,
-    that a one-sided t test at 5 % does not find higher than the valley; that of the peak
-    accordingly, over the levels after the valley.
+    The heights are the mean accuracies of these levels, with t intervals. The interval of the
+    valley's sparsity extends from the first to the last level, between the highest level before it
+    and the peak, that a one-sided t test at 5 % does not find higher than the valley. That of the
+    peak is analogous, over the levels after the valley.
 
     values: `[seeds, levels]`, three seeds or more. turns: the levels of valley and peak.
     """
@@ -67,10 +67,10 @@ def turn_intervals(
 
 def first_below(values: Array, part: float, sparsity: Sequence[float]) -> Interval | None:
     """Return the sparsity of the first level, after the highest, at which the mean curve is below
-    `part` of its highest value; None where no level is.
+    `part` of its highest value; None if there is none.
 
-    The interval reaches from the first level that may be below, by a one-sided t test at 5 %, to
-    the first that is; where no level surely is, to the last.
+    The interval extends from the first level that may be below, by a one-sided t test at 5 %, to
+    the first that is below by this test, or to the last level if there is none.
 
     values: `[seeds, levels]`.
     """
@@ -89,8 +89,8 @@ def first_below(values: Array, part: float, sparsity: Sequence[float]) -> Interv
 
 
 def t_limit(values: Array, share: float) -> float:
-    """Return how many standard errors a level's mean is from the true one at most in that share of
-    cases: Student's t, whose variance is pooled over levels.
+    """Return the largest distance of a level's mean from the true one in a fraction `share` of
+    cases, in standard errors: Student's t with a variance that is pooled over levels.
 
     values: `[seeds, levels]`.
     """
@@ -99,22 +99,22 @@ def t_limit(values: Array, share: float) -> float:
 
 
 def _from_zero(differences: Array, values: Array) -> tuple[Array, Array]:
-    """The means of differences that were made of `values`, and how far chance alone takes them
-    from zero."""
+    """Return the means of differences that were computed from `values`, and the distances from zero
+    that chance explains."""
     error = np.sqrt(pooled_variance(differences) / len(differences))
     return differences.mean(axis=0), error * t_limit(values, PLACE)
 
 
 @lru_cache(maxsize=256)
 def _t_quantile(freedom: float, share: float) -> float:
-    """The |t| below which the share lies, by simulation: the same draws whenever it is asked."""
+    """Return the quantile `share` of |t|, by simulation with a fixed seed."""
     generator = np.random.default_rng(0)
     t = generator.standard_normal(DRAWS) / np.sqrt(generator.chisquare(freedom, DRAWS) / freedom)
     return float(np.quantile(np.abs(t), share))
 
 
 def _independent_levels(rho: float) -> float:
-    """How many independent levels tell as much about a variance as the pooled ones do, whose
-    squares correlate by rho^2 from one to the next."""
+    """Return the number of independent levels that are worth as much as the pooled ones, whose
+    squares have the correlation rho^2 between neighbours."""
     size = 2 * NEIGHBOURS + 1
     return size / (1 + 2 * sum((1 - lag / size) * rho ** (2 * lag) for lag in range(1, size)))

@@ -1,4 +1,4 @@
-"""How well the learning distance predicts the test curve, on runs where both are known."""
+"""Evaluation of the learning distance as a predictor of the test curve."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ from sdd_core.phases.curves import smoothed
 from sdd_core.runs.result import Result
 
 ALWAYS = 0.995
-"""The sparsity of the rule that looks at nothing."""
+"""The sparsity of the baseline rule that uses no measurement."""
 
 
 @dataclass(frozen=True)
 class Prediction:
-    """What the learning distance said of a run, and what test accuracy said.
+    """The prediction of the learning distance for a run, and the test accuracy.
 
-    Levels; None where there is no such thing: valley and distance_peak, and the level that
-    `by_learning_distance` recommends. in_sweet_phase: whether that lies in the sweet phase.
-    shortfall: by how much its test accuracy is below the highest of all levels.
+    valley, distance_peak, recommended: levels of the valley, of the peak of the distance, and the
+    one that `by_learning_distance` recommends. in_sweet_phase: whether the recommended level is in
+    the sweet phase. shortfall: difference of its test accuracy from the highest of all levels.
     """
 
     run: str
@@ -37,15 +37,15 @@ class Prediction:
 
 @dataclass(frozen=True)
 class DistanceCheck:
-    """How well the learning distance predicts the test curve.
+    """The quality of the learning distance as a predictor of the test curve.
 
-    predictions: of the runs with double descent.
-    rank_correlation: Spearman's, of the distance peak's sparsity with the valley's over these
-        runs; NaN with fewer than three, or where one of them is always the same.
-    left_out: runs without double descent or without a distance: there is no valley to predict.
-    shortfalls: by how much the accuracy of the level that a rule chooses is below the best, mean
-        over all `runs` that have both metrics: of `by_learning_distance`, of pruning always to
-        99.5 %, and of never pruning.
+    predictions: those of the runs with double descent.
+    rank_correlation: Spearman's correlation of the sparsities of the distance peak and the valley
+        over these runs; NaN for fewer than three runs, or if one of them is constant.
+    left_out: number of runs without double descent or without a distance.
+    shortfalls: mean difference of the accuracy of the level that a rule chooses from the best one,
+        over all `runs` with both metrics, by rule: `by_learning_distance`, always pruning to
+        99.5 %, and never pruning.
     """
 
     predictions: tuple[Prediction, ...]
@@ -59,7 +59,7 @@ class DistanceCheck:
 
     @property
     def verdict(self) -> str:
-        """The same in one line."""
+        """The result in one line."""
         if not self.predictions:
             return f"no run with double descent and a learning distance{self._beside}"
         apart = [one.distance_peak - one.valley for one in self.predictions]
@@ -83,8 +83,8 @@ class DistanceCheck:
 
 
 def check_learning_distance(results: Iterable[Result]) -> DistanceCheck:
-    """How well the peak of the learning distance predicts the valley, and its decline the sweet
-    phase, over results whose test accuracy is known."""
+    """Check how well the peak of the learning distance predicts the valley, and its decline the
+    sweet phase, on results with a test accuracy."""
     predictions, places = [], []
     left_out = 0
     shortfalls: dict[str, list[float]] = {}
@@ -114,8 +114,8 @@ def check_learning_distance(results: Iterable[Result]) -> DistanceCheck:
 
 
 def _shortfalls(run: Group, advised: int) -> dict[str, float]:
-    """By how much the accuracy of each rule's level is below the best; nothing where one of the
-    levels has none."""
+    """Return the difference of the accuracy of each rule's level from the best one; nothing if one
+    of the levels has no accuracy."""
     accuracy = run.statistics("test_accuracy").mean
     always = min(range(len(accuracy)), key=lambda level: abs(run.sparsity[level] - ALWAYS))
     chosen = {"by learning distance": advised, "always 99.5 %": always, "never pruned": 0}
@@ -127,8 +127,8 @@ def _shortfalls(run: Group, advised: int) -> dict[str, float]:
 
 
 def rank_correlation(pairs: Sequence[tuple[float, float]]) -> float:
-    """Spearman's rank correlation, ties at their mean rank; NaN with fewer than three pairs or
-    where one side is constant."""
+    """Return Spearman's rank correlation, with mean ranks for ties; NaN for fewer than three pairs
+    or if one side is constant."""
     if len(pairs) < 3:
         return math.nan
     ranks = [_ranks([pair[side] for pair in pairs]) for side in (0, 1)]

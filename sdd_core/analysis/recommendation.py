@@ -1,4 +1,4 @@
-"""Which sparsity to take, with a clean test set and without one."""
+"""Recommendation of a sparsity, with a clean test set and without one."""
 
 from __future__ import annotations
 
@@ -14,19 +14,19 @@ from sdd_core.output.text import percent
 from sdd_core.phases.curves import smoothed
 
 CLEAR = 0.05
-"""What part of a distance, or of its decline, is no accident."""
+"""The fraction of a distance, or of its decline, above which a change counts."""
 
 COLLAPSED = 0.5
-"""A level whose training accuracy is below this part of the highest is not recommended."""
+"""A level whose training accuracy is below this fraction of the highest is not recommended."""
 
 
 @dataclass(frozen=True)
 class Advice:
     """A recommended sparsity.
 
-    level, sparsity: of the level that is recommended. accuracy: its mean test accuracy, NaN where
-    there is none; only to see how good the advice was, where it was found without it.
-    why: the rule that gave it, in one line.
+    level, sparsity: the recommended level and its sparsity. accuracy: its mean test accuracy, NaN
+    if there is none; for advice by learning distance it only shows how good the advice is.
+    why: the reason, in one line.
     """
 
     level: int
@@ -41,11 +41,11 @@ class Advice:
 
 
 def recommend(runs: Group) -> Advice | None:
-    """Recommend one sparsity: by test accuracy where there is one, else by learning distance.
+    """Recommend one sparsity: by test accuracy if it was measured, else by learning distance.
 
-    The test set decides, for it measures what is wanted; the learning distance is a rule of thumb
-    for those who have no clean test labels. Where it would have cost more than one standard error
-    of accuracy, `why` says so. None where neither was measured.
+    The test set decides, because it measures the goal; the learning distance is a rule of thumb for
+    users without clean test labels. If its recommendation is worse by more than one standard error
+    of accuracy, `why` states it. Return None if neither was measured.
     """
     measured, distance = by_test_accuracy(runs), by_learning_distance(runs)
     if measured is None:
@@ -59,10 +59,10 @@ def recommend(runs: Group) -> Advice | None:
 
 
 def by_test_accuracy(runs: Group) -> Advice | None:
-    """The highest sparsity whose mean test accuracy is within one standard error of the best.
+    """Return the highest sparsity with a mean test accuracy within one standard error of the best.
 
-    The test set's labels have to be clean. The standard error is that of the best level's mean
-    over seeds, or with one seed the binomial one of its accuracy. None without a test accuracy.
+    The test labels must be clean. The standard error is that of the best level's mean over seeds,
+    or with one seed the binomial one of its accuracy. Return None without a test accuracy.
     """
     accuracy = runs.statistics("test_accuracy")
     levels = [level for level, value in enumerate(accuracy.mean) if not math.isnan(value)]
@@ -78,24 +78,24 @@ def by_test_accuracy(runs: Group) -> Advice | None:
 
 
 def by_learning_distance(runs: Group) -> Advice | None:
-    """A sparsity found without any test label, from the learning distance alone.
+    """Return a sparsity found without test labels, from the learning distance alone.
 
-    He et al. (2022, arXiv:2206.08684) see the distance rise while test accuracy falls, and decline
-    in the sweet phase. The rule made of it here, on the mean distance smoothed as accuracies are,
-    leaves out levels whose training accuracy is below half of the highest: those have collapsed.
+    He et al. (2022, arXiv:2206.08684) observe that the distance rises while test accuracy falls,
+    and declines in the sweet phase. The rule here uses the mean distance, smoothed like accuracies,
+    without collapsed levels, whose training accuracy is below half of the highest.
 
-    1. If it declines after its peak by less than 5 % of the peak, pruning has not begun to keep
-       the network from learning wrong labels, if there are any: take the last level whose
+    1. If the distance declines after its peak by less than 5 % of the peak, pruning does not yet
+       keep the network from learning wrong labels, if there are any: choose the last level whose
        training accuracy is at least 0.99 times the highest.
-    2. Else take the level at which the decline slackens: the one farthest below the straight line
-       from the peak to the last level, over the logarithm of the density.
-    3. If none lies below that line by 5 % of the decline, it has not slackened yet: take the last
-       level, and look at sparser ones.
+    2. Else choose the level at which the decline slows down: the one farthest below the straight
+       line from the peak to the last level, over the logarithm of the density.
+    3. If no level is below that line by 5 % of the decline, it has not slowed down yet: choose the
+       last level; sparser ones may be better.
 
-    It is a rule of thumb. Nothing says that the test accuracy is highest there; a sweep that ends
-    early or late moves the line; and where no label is wrong it prunes further than test accuracy
-    bears. `check_learning_distance` tells how good it was on runs whose test accuracy is known,
-    beside pruning always to 99.5 % and never. None where no distance was measured.
+    This is a rule of thumb. The test accuracy need not be highest there; a sweep that ends early or
+    late moves the line; without wrong labels it prunes more than the test accuracy tolerates.
+    `check_learning_distance` measures its quality on runs with a test accuracy, in comparison with
+    always pruning to 99.5 % and never pruning. Return None if no distance was measured.
     """
     mean = runs.statistics("learning_distance").mean
     train = runs.statistics("train_accuracy").mean
@@ -141,7 +141,8 @@ def _advice(runs: Group, level: int, why: str) -> Advice:
 
 
 def _standard_error(runs: Group, level: int) -> float:
-    """Of the mean test accuracy of a level over seeds; with one seed the binomial one."""
+    """Return the standard error of a level's mean test accuracy over seeds; with one seed, the
+    binomial one."""
     accuracy = runs.statistics("test_accuracy")
     mean, error = accuracy.mean[level], accuracy.error[level]
     return math.sqrt(mean * (1 - mean) / runs.test_examples) if math.isnan(error) else error

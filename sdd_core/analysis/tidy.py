@@ -1,4 +1,4 @@
-"""Results as one tidy table: a row for each level of each run, a column for each thing about it."""
+"""Results as one tidy table: a row for each level of each run, a column for each value."""
 
 from __future__ import annotations
 
@@ -18,16 +18,17 @@ LEVEL = ("level", "sparsity", "density", "diverged", "phase")
 
 
 def table(source: Path | str | Result | Sequence[Result]) -> list[dict[str, Any]]:
-    """One row for each run and level: `pandas.DataFrame(rows)`, `polars.DataFrame(rows)`.
+    """Return one row for each run and level, for `pandas.DataFrame(rows)` or
+    `polars.DataFrame(rows)`.
 
-    source: a store, all of whose runs are meant, or results.
+    source: results, or a store, for all of its runs.
 
     All rows have the same columns: `run`; every field of the experiment under its dotted name,
-    `train.lr`, where a list is text, `300,100`; `noise.changed_labels`, how many training labels
-    the label noise changed; `level`, `sparsity`, `density`, `diverged`, `phase`; every metric that
-    is one number. What a row has not is None.
+    `train.lr`, with a list as text, `300,100`; `noise.changed_labels`, the number of training
+    labels that the label noise changed; `level`, `sparsity`, `density`, `diverged`, `phase`; every
+    metric that is one number. Missing values are None.
 
-    Raises SddError when there is no store. Runs that cannot be read are left out, with a word on
+    Raises SddError if there is no store. Runs that cannot be read are left out, with a warning on
     standard error.
     """
     if isinstance(source, Result):
@@ -40,14 +41,14 @@ def table(source: Path | str | Result | Sequence[Result]) -> list[dict[str, Any]
 
 
 def stored_results(store: Path, plugins: Plugins) -> tuple[list[Result], list[SddError]]:
-    """The results of all the runs in a store, in order of their names, without their epochs, and
-    why others cannot be read. Raises SddError when there is no store."""
+    """Return the results of all runs in a store, sorted by name and without epochs, and the errors
+    of runs that cannot be read. Raises SddError if there is no store."""
     if not is_folder(store):
         raise SddError(f"there is no store {store}; `sdd run` and `sdd sweep` make one")
     return results_of(run_folders(store), plugins)
 
 
-# The three parts that a row is made of, so that equal names in different parts do not collide.
+# A row in three parts, so that equal names in different parts do not collide.
 _Row = tuple[dict[str, Any], dict[str, Any], dict[str, Any]]
 
 
@@ -68,9 +69,9 @@ def _rows(result: Result) -> list[_Row]:
 
 
 def _columns(rows: Sequence[_Row]) -> list[str]:
-    """All columns, in the order of the experiment's fields, of LEVEL and of the metrics."""
+    """Return all columns: the experiment's fields, LEVEL, and the metrics, in this order."""
     fields = dict.fromkeys(name for row in rows for name in row[0])
-    # Options of one section belong together, also those that only some of the runs have.
+    # Keep the options of a section together, including those that only some runs have.
     order = list(dict.fromkeys(name.partition(".")[0] for name in fields))
     grouped = sorted(fields, key=lambda name: order.index(name.partition(".")[0]))
     metrics = dict.fromkeys(name for row in rows for name in row[2])
@@ -82,7 +83,7 @@ def _find(row: _Row, column: str) -> Any:
 
 
 def parquet_bytes(rows: Sequence[Mapping[str, Any]]) -> bytes:
-    """The rows as a Parquet file. Raises SddError when pyarrow is not installed."""
+    """Return the rows as a Parquet file. Raises SddError if pyarrow is not installed."""
     try:
         import pyarrow  # noqa: PLC0415 (may be missing)
         from pyarrow import parquet  # noqa: PLC0415
@@ -95,7 +96,7 @@ def parquet_bytes(rows: Sequence[Mapping[str, Any]]) -> bytes:
         try:
             columns[column] = pyarrow.array(values)
         except (pyarrow.ArrowInvalid, pyarrow.ArrowTypeError):
-            # Options of two plugins with one name may be of different types.
+            # Options of two plugins may have the same name but different types.
             columns[column] = pyarrow.array([None if v is None else str(v) for v in values])
     stream = io.BytesIO()
     parquet.write_table(pyarrow.table(columns), stream)

@@ -1,4 +1,4 @@
-"""Tensors out of whatever holds images and labels: arrays, PIL images, torch's data sets."""
+"""Conversion of images and labels to tensors: from arrays, PIL images and torch's data sets."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ Array = Tensor | np.ndarray
 
 
 def split_of(source: Any, where: str) -> Split:
-    """The examples in `source`, copied into memory.
+    """Return the examples in `source`, copied into memory.
 
-    source: a Split, a pair of images and labels, or anything with a length and with pairs of an
-        image and its label at 0, 1, ..., as a map-style torch Dataset; its transforms are applied
-        once, and what they draw at random stays as it was drawn.
-    where: what to call it in a refusal, as "data 'mine': the training split".
+    source: a Split, a pair of images and labels, or an object with a length and with pairs of an
+        image and its label at 0, 1, ..., such as a map-style torch Dataset. Its transforms are
+        applied once: random transforms are not repeated in each epoch.
+    where: its name in error messages, such as "data 'mine': the training split".
 
-    Raises SddError: no labels, a length that is wrong, images of several shapes, ...
+    Raises SddError if labels are missing, the length is wrong, images have several shapes, ...
     """
     if isinstance(source, Split):
         return source
@@ -36,18 +36,18 @@ def split_of(source: Any, where: str) -> Split:
     if not (hasattr(source, "__len__") and hasattr(source, "__getitem__")) or isinstance(
         source, str | Mapping
     ):
-        hint = "; hand over its .dataset" if hasattr(source, "dataset") else ""
+        hint = "; pass its .dataset" if hasattr(source, "dataset") else ""
         raise SddError(f"{where} is {_a(source)}; expected a torch Dataset with a length and "
                        f"items, or a pair of images and labels{hint}")
     images, numbers = [], []
-    # Whatever transforms draw, the same data set gives the same examples.
+    # Seeded, so that the same data set gives the same examples even with random transforms.
     with fork_random_state():
         torch.manual_seed(0)
         for image, label in _examples(source, where):
             if images and image.shape != images[0].shape:
                 raise SddError(
                     f"{where} has images of several shapes: item 0 is {list(images[0].shape)}, "
-                    f"item {len(images)} is {list(image.shape)}; bring them to one, for example "
+                    f"item {len(images)} is {list(image.shape)}; make them equal, for example "
                     "with torchvision.transforms.Resize"
                 )
             images.append(image)
@@ -58,12 +58,12 @@ def split_of(source: Any, where: str) -> Split:
 
 
 def _examples(source: Any, where: str) -> Iterator[tuple[Tensor, int]]:
-    """The images and labels in a data set, in order. Raises SddError that names the item."""
+    """Yield the images and labels in a data set, in order. Raises SddError that names the item."""
     for index in range(len(source)):
         try:
             item = source[index]
         except Exception as error:
-            raise SddError(f"{where} says that it has {len(source)} items, but item {index} "
+            raise SddError(f"{where} has a length of {len(source)} items, but item {index} "
                            f"raised {format_error(error)}") from error
         if not isinstance(item, tuple | list) or len(item) != 2:
             raise SddError(f"{where} has no label for item {index}, which is {_a(item)}; expected "
@@ -78,7 +78,7 @@ def _examples(source: Any, where: str) -> Iterator[tuple[Tensor, int]]:
 
 
 def _image(image: Any, has: str) -> Tensor:
-    """One image as a tensor: PIL's as uint8 `[C, H, W]`, arrays as they are."""
+    """Return an image as a tensor: a PIL image as uint8 `[C, H, W]`, an array unchanged."""
     if isinstance(image, Array):
         return _tensor(image, has)
     if hasattr(image, "convert") and hasattr(image, "mode"):
@@ -90,13 +90,13 @@ def _image(image: Any, has: str) -> Tensor:
 
 
 def _tensor(value: Any, has: str, expected: str = "numbers, as a tensor or an array") -> Tensor:
-    """A tensor on the CPU. Raises SddError: it is none of numbers.
+    """Return a value as a tensor on the CPU. Raises SddError if it does not consist of numbers.
 
-    has: how that begins, with braces for what the value is.
+    has: the start of the error message, with braces for a description of the value.
     """
     if isinstance(value, np.ma.MaskedArray):
-        raise SddError(f"{_fill(has, 'a masked array')}; hand over its .filled(), with a number of "
-                       "your own")
+        raise SddError(f"{_fill(has, 'a masked array')}; pass its .filled(), with a value of your "
+                       "choice")
     try:
         tensor = torch.as_tensor(value).detach()
     except (TypeError, ValueError, RuntimeError):
@@ -109,7 +109,7 @@ def _tensor(value: Any, has: str, expected: str = "numbers, as a tensor or an ar
 
 
 def _images(images: Tensor, where: str) -> Tensor:
-    """Images `[N, ...]` as a Split has them: its own copy, bytes or float32."""
+    """Return a copy of images `[N, ...]` in the form of a Split: bytes or float32."""
     if images.dim() == 0:
         raise SddError(f"{where} has images without dimensions; expected [N, C, H, W]")
     if images.is_floating_point():
@@ -132,13 +132,13 @@ def _labels(labels: Any, where: str) -> Tensor:
 
 
 def _fill(has: str, what: str) -> str:
-    # Not str.format: the name of a data set may have braces of its own.
+    # Not str.format, because the name of a data set may contain braces.
     before, _, after = has.rpartition("{}")
     return before + what + after
 
 
 def _a(value: Any) -> str:
-    """What a value is, in a few words."""
+    """Return a short description of a value."""
     if isinstance(value, Tensor) and value.is_nested:
         return "a nested tensor"
     if isinstance(value, Array):

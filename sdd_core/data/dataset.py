@@ -1,4 +1,4 @@
-"""Images and labels that live in memory as tensors."""
+"""Data sets: images and labels in memory, as tensors."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -12,8 +12,8 @@ from sdd_core.output.brief import brief
 
 @dataclass(frozen=True)
 class Augmentation:
-    """What happens to a training batch: a random crop after padding with zeros by `pad` pixels on
-    every side, and a left-right flip of half of the images."""
+    """Random augmentation of training batches: a crop after padding with `pad` zero pixels on every
+    side, and a left-right flip of half of the images."""
 
     pad: int = 0
     flip: bool = False
@@ -21,13 +21,13 @@ class Augmentation:
 
 @dataclass(frozen=True)
 class Dataset:
-    """Everything an experiment knows about its data.
+    """The data of an experiment.
 
-    A network sees `(images / scale - mean) / std`, with `mean` and `std` per channel; float images
-    are taken as they are when `mean` and `std` are empty.
+    The network's inputs are `(images / scale - mean) / std`, with `mean` and `std` per channel;
+    float images are not changed if `mean` and `std` are empty.
 
-    confusions: class -> the class that annotators take it for (asymmetric noise).
-    superclasses: for every class the number of its superclass, where there are any.
+    confusions: class -> similar class (for asymmetric noise).
+    superclasses: the number of each class's superclass, if there are any.
     """
 
     name: str
@@ -47,15 +47,16 @@ class Dataset:
 
     @classmethod
     def of(cls, train: Any, test: Any, *, name: str = "own", **fields: Any) -> "Dataset":
-        """A data set out of training and test data in any form.
+        """Return a data set from training and test data.
 
         train, test: a pair of images and labels (tensors or arrays; images `[N, C, H, W]` as
             bytes, or floats of any shape `[N, ...]`), or a map-style torch Dataset, which is read
-            into memory once, transforms included: what a transform draws at random stays as it
-            was drawn, so leave crops and flips to `augmentation`.
-        fields: the other fields; `num_classes` is one more than the largest label if not given.
+            into memory once. Its random transforms are applied once, not per epoch, so use
+            `augmentation` for crops and flips.
+        fields: the other fields; `num_classes` (default: the largest label plus one).
 
-        Raises SddError: see `check`; no labels, images of several shapes, a length that is wrong.
+        Raises SddError, see `check`; also if labels are missing, images have several shapes, or a
+        length is wrong.
         """
         from sdd_core.data.convert import split_of  # noqa: PLC0415 (it imports this module)
 
@@ -74,12 +75,12 @@ class Dataset:
         return tuple(self.train.images.shape[1:])
 
     def check(self) -> "Dataset":
-        """Itself, if it can be trained on.
+        """Return itself, if it can be trained on.
 
-        Raises SddError: a split has something else than dense tensors, is empty, images and
+        Raises SddError if a split is empty or has other values than dense tensors, images and
         labels differ in number, images are neither bytes nor floats or not finite, labels are not
-        integers or lie outside the classes, all training labels are the same, train and test
-        images differ in shape, `mean` and `std` do not fit the images.
+        integers or outside the classes, all training labels are equal, train and test images differ
+        in shape, or `mean` and `std` do not fit the images.
         """
         if not isinstance(self.num_classes, Integral) or isinstance(self.num_classes, bool):
             raise SddError(f"data {self.name!r} has num_classes {self.num_classes!r}; expected a "
@@ -102,7 +103,7 @@ class Dataset:
         return self
 
     def _check_together(self) -> None:
-        """Raises SddError unless the splits, the classes, `mean` and `std` fit one another."""
+        """Raise SddError unless the splits, the classes, `mean` and `std` fit each other."""
         if self.train.images.shape[1:] != self.test.images.shape[1:]:
             raise SddError(
                 f"data {self.name!r}: training images are {list(self.train.images.shape[1:])}, "

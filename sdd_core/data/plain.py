@@ -1,4 +1,4 @@
-"""What plugins return, as plain numbers, texts and tensors."""
+"""Conversion of values that plugins return to plain numbers, texts and tensors."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from sdd_core.data.split import tensor_fault
 from sdd_core.errors import format_error
 
 DEEPEST = 32
-"""Lists and mappings within one another, in a metric's value."""
+"""The maximum depth of nested lists and mappings in a metric's value."""
 
 
 def whole(value: Any) -> int:
     """Return a whole number of any type (numpy's, a tensor without dimensions, 3.0) as an int.
-    Raises TypeError for everything else, True and "3" among it."""
+    Raises TypeError for everything else, including True and "3"."""
     if isinstance(value, float | np.floating) and float(value).is_integer():
         return int(value)
     try:
@@ -28,42 +28,41 @@ def whole(value: Any) -> int:
             return operator.index(value)
     except (TypeError, RuntimeError):  # RuntimeError: a tensor that holds no number
         pass
-    raise TypeError(f"{_shown(value)} is no whole number")
+    raise TypeError(f"{_shown(value)} is not a whole number")
 
 
 def real(value: Any) -> float:
     """Return a real number of any type (numpy's, a tensor without dimensions, a fraction) as a
-    float, infinite where it is too large for one. Raises TypeError for everything else, text and
-    True among it."""
+    float, infinite if it is too large for one. Raises TypeError for everything else, including text
+    and True."""
     if isinstance(value, Tensor):
         value = dense_tensor(value)
         if value.dim() == 0 and not value.is_complex():
             value = value.item()
-    # By the type, for float() reads texts and bytes too.
+    # Check the type, because float() also accepts texts and bytes.
     known = hasattr(type(value), "__float__") or hasattr(type(value), "__index__")
     if known and not isinstance(value, _NO_NUMBERS):
         try:
             return float(value)
         except OverflowError:
             return math.inf if value > 0 else -math.inf
-    raise TypeError(f"{_shown(value)} is no number")
+    raise TypeError(f"{_shown(value)} is not a number")
 
 
 _NO_NUMBERS = (bool, np.bool_, str, np.bytes_, np.ndarray, np.complexfloating, Tensor)
-"""Types of which some can be made a float, and are none."""
+"""Types that are not real numbers, although float() accepts some of them."""
 
 
 def dense_tensor(tensor: Any) -> Tensor:
-    """Return a tensor's numbers on the CPU, without a gradient and as torch's own type, whatever
-    subclass it was. Raises TypeError where it is none, or holds no numbers that can be computed
-    with one by one."""
+    """Return a tensor on the CPU, without a gradient, as plain torch.Tensor instead of a subclass.
+    Raises TypeError if it is not a tensor, or not a dense tensor of numbers."""
     if not isinstance(tensor, Tensor):
-        raise TypeError(f"{type(tensor).__name__} is no torch.Tensor")
+        raise TypeError(f"{type(tensor).__name__} is not a torch.Tensor")
     if fault := tensor_fault(tensor):
         raise TypeError(f"it is {fault}")
     if type(tensor).__torch_dispatch__ is not Tensor.__torch_dispatch__:
-        # Its numbers are wherever the subclass has them, not in the tensor itself.
-        raise TypeError(f"it is a {type(tensor).__name__}; hand over the torch.Tensor in it")
+        # The subclass holds the numbers itself, not in the tensor's storage.
+        raise TypeError(f"it is a {type(tensor).__name__}; pass the torch.Tensor in it")
     with torch._C.DisableTorchFunctionSubclass():
         return tensor.detach().cpu().as_subclass(Tensor)
 
@@ -85,8 +84,8 @@ def curve(values: Any) -> np.ndarray:
 
 
 def plain(value: Any, depth: int = 0) -> Any:
-    """Return a metric's value as numbers, texts, None, and lists and mappings of them, of Python's
-    own types, which a file gives back as they are. Raises TypeError for what is none of these."""
+    """Return a metric's value as numbers, texts, None, and lists and mappings of them, in types of
+    Python that JSON files preserve. Raises TypeError for any other value."""
     if depth > DEEPEST:
         raise TypeError(f"it has more than {DEEPEST} lists or mappings within one another")
     if isinstance(value, Tensor):
@@ -113,7 +112,7 @@ def _member(key: Any, item: Any, depth: int) -> Any:
 
 
 def infinite(value: Any) -> bool:
-    """Whether a plain value is infinite, or one of its parts is."""
+    """Return whether a plain value, or one of its parts, is infinite."""
     if isinstance(value, Mapping):
         return any(map(infinite, value.values()))
     if isinstance(value, list):
@@ -122,7 +121,7 @@ def infinite(value: Any) -> bool:
 
 
 def finite(value: Any) -> Any:
-    """Return a plain value as JSON has it: what is not a finite number is None."""
+    """Return a plain value for JSON, with None instead of numbers that are not finite."""
     if isinstance(value, Mapping):
         return {key: finite(item) for key, item in value.items()}
     if isinstance(value, list):
@@ -131,11 +130,11 @@ def finite(value: Any) -> Any:
 
 
 def _text(text: str) -> str:
-    """A text that a file can hold: a lone half of a surrogate pair is written out."""
+    """Return a text that a file can hold, with lone surrogates escaped."""
     return str.encode(text, errors="backslashreplace").decode()
 
 
 def _shown(value: Any) -> str:
-    """A value in an error: itself where it is short, else its type."""
+    """Return a value for an error message: itself if it is short, else its type."""
     shown = repr(value)
     return shown if len(shown) <= 40 and "object at 0x" not in shown else type(value).__name__

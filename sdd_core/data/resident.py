@@ -1,4 +1,4 @@
-"""Data that stays in the memory of the device, and whole batches made from it."""
+"""Data in the memory of the device, and batches made from it."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from torch import Tensor
 from sdd_core.data.dataset import Dataset
 from sdd_core.randomness import generator
 
-# Beyond this, images stay uint8 and are normalised batch by batch.
+# Larger data sets stay uint8 and are normalised batch by batch.
 NORMALISED_BYTES = 2 << 30
 
 
 @dataclass(frozen=True)
 class AugmentationDraws:
-    """How each image of an epoch is augmented, int64 and bool `[N]`, in the order of training."""
+    """Random augmentation of each image of an epoch, int64 and bool `[N]`, in training order."""
 
     top: Tensor
     left: Tensor
@@ -28,17 +28,17 @@ class AugmentationDraws:
 
 
 class DeviceDataset:
-    """A data set on a device: normalised once where that fits, as uint8 where it does not.
+    """A data set on a device: normalised once if that fits into memory, else as uint8.
 
-    With augmentation, training images are kept as uint8 with their padding, so that a random crop
-    of a whole batch is one indexing of a strided view.
+    With augmentation, training images are stored with their padding, so that random crops of a
+    whole batch are one indexing operation on a strided view.
     """
 
     def __init__(self, data: Dataset, device: torch.device, augment: bool) -> None:
         self.data = data
         self.device = device
         images = data.train.images
-        # Only images, [N, C, H, W], can be cropped and flipped.
+        # Only images [N, C, H, W] can be cropped and flipped.
         self.augmentation = data.augmentation if augment and images.dim() == 4 else None
         self.train_labels = data.train.labels.to(device)
         self.test_labels = data.test.labels.to(device)
@@ -55,18 +55,18 @@ class DeviceDataset:
 
     def _keep(self, images: Tensor) -> Tensor:
         images = images.to(self.device)
-        # Float images are no larger when they are normalised.
+        # Normalisation does not enlarge float images.
         fits = images.is_floating_point() or images.numel() * 4 <= NORMALISED_BYTES
-        # Contiguous, so that rows of it are views of numbers side by side.
+        # Contiguous, so that slices of rows are contiguous views.
         return normalise(images, self.data).contiguous() if fits else images
 
     def order(self, seed: int, level: int, epoch: int) -> Tensor:
-        """int64 `[N]`: the order in which an epoch trains on the examples."""
+        """Return the order of the examples in an epoch, int64 `[N]`."""
         order = torch.randperm(len(self), generator=generator(seed, "order", level, epoch))
         return order.to(self.device)
 
     def crops(self, seed: int, level: int, epoch: int) -> AugmentationDraws | None:
-        """An epoch's augmentation, drawn at once; None where there is none."""
+        """Return the random augmentation of an epoch; None without augmentation."""
         if self.augmentation is None:
             return None
         draw = generator(seed, "augmentation", level, epoch)
@@ -78,8 +78,8 @@ class DeviceDataset:
     def batch(
         self, order: Tensor, crops: AugmentationDraws | None, rows: slice, out: Tensor
     ) -> Tensor:
-        """The inputs for the examples `order[rows]`, `[batch, ...]`, written into `out`, a buffer
-        that `buffer` made: room that is new has to be cleared by the system first."""
+        """Return the inputs for the examples `order[rows]`, `[batch, ...]`, written to `out`, a
+        buffer from `buffer`. Reusing it is faster than new memory, which the system must clear."""
         chosen = order[rows]
         out = out[: len(chosen)]
         if crops is not None and self._windows is not None:
@@ -89,15 +89,15 @@ class DeviceDataset:
         return normalise(self.train_images[chosen], self.data, out)
 
     def buffer(self, batch_size: int) -> Tensor:
-        """Room for one batch of inputs, which is no larger than the training set."""
+        """Return a buffer for a batch of inputs, at most as large as the training set."""
         return torch.empty((min(batch_size, len(self)), *self.data.input_shape), device=self.device)
 
 
 def padded_views(padded: Tensor, shape: tuple[int, ...]) -> Tensor | NDArray:
-    """A view of every crop of padded images `[N, C, ...]` to `shape`, for `crop`.
+    """Return a view of every crop of padded images `[N, C, ...]` to `shape`, for `crop`.
 
-    On the CPU of numpy, which copies a window row by row, torch number by number: five times as
-    fast.
+    On the CPU it is a numpy view, because numpy copies windows row by row, five times as fast as
+    torch, which copies number by number.
     """
     if padded.device.type == "cpu":
         return sliding_window_view(padded.numpy(), shape, axis=(1, 2, 3))
@@ -108,25 +108,26 @@ def padded_views(padded: Tensor, shape: tuple[int, ...]) -> Tensor | NDArray:
 def crop(
     views: Tensor | NDArray, chosen: Tensor, crops: AugmentationDraws, rows: slice
 ) -> Tensor:
-    """Random crops `[batch, C, H, W]` of the `chosen` images, flipped where asked."""
+    """Return random crops `[batch, C, H, W]` of the `chosen` images, some of them flipped."""
     top, left, flip = crops.top[rows], crops.left[rows], crops.flip[rows]
     if isinstance(views, Tensor):
         images = views[chosen, :, top, left]
         return torch.where(flip[:, None, None, None], images.flip(-1), images)
     cut = views[chosen.numpy(), 0, top.numpy(), left.numpy()]
     flipped = np.flatnonzero(flip.numpy())
-    # torch turns rows round by vector instructions, numpy does not.
+    # torch flips rows with vector instructions, numpy does not.
     cut[flipped] = torch.from_numpy(cut[flipped]).flip(-1).numpy()
     return torch.from_numpy(cut)
 
 
 def normalise(images: Tensor, data: Dataset, out: Tensor | None = None) -> Tensor:
-    """float32 inputs: `(images / scale - mean) / std` by channel; floats without mean stay.
+    """Return float32 inputs, `(images / scale - mean) / std` by channel; float images without mean
+    are not changed.
 
-    out: room for them (None: new, or where floats stay the images themselves).
+    out: a buffer for the result (None: new memory, or the unchanged float images themselves).
     """
     stay = not data.mean and images.is_floating_point()
-    # Float images must not be changed where the data set keeps them.
+    # The images of the data set must not be changed in place.
     inputs = images.to(torch.float32, copy=not stay) if out is None else out.copy_(images)
     if stay:
         return inputs
@@ -140,7 +141,7 @@ def normalise(images: Tensor, data: Dataset, out: Tensor | None = None) -> Tenso
     return inputs.sub_(mean).div_(std)
 
 
-@functools.lru_cache(maxsize=16)  # making it takes as long as normalising a small batch
+@functools.lru_cache(maxsize=16)  # creating it takes as long as normalising a small batch
 def _channels(
     values: tuple[float, ...], shape: tuple[int, ...], scale: float, device: torch.device
 ) -> Tensor:

@@ -9,16 +9,15 @@ from sdd_core.errors import SddError
 
 
 def tensor_fault(tensor: Tensor) -> str:
-    """Return what keeps a tensor from being computed with as any other, and what to do about it;
-    '' if nothing does."""
+    """Return why a tensor cannot be used like an ordinary one, and what to do; '' if it can."""
     if tensor.is_nested:
         return "a nested tensor; pad its parts to one shape"
     if tensor.layout != torch.strided:
-        return "a sparse tensor; hand over its .to_dense()"
+        return "a sparse tensor; pass its .to_dense()"
     if tensor.is_meta:
         return "a tensor on the device 'meta'; make it on the CPU, where it holds numbers"
     if tensor.is_quantized:
-        return "a quantized tensor; hand over its .dequantize()"
+        return "a quantized tensor; pass its .dequantize()"
     return ""
 
 
@@ -28,7 +27,7 @@ class Split:
 
     images: uint8 `[N, C, H, W]`, or float32 of any shape `[N, ...]`.
     labels: int64 `[N]`, the labels that training sees.
-    true_labels: int64 `[N]`, the labels before noise; the same tensor where there is none.
+    true_labels: int64 `[N]`, the labels before noise; the same tensor without noise.
     """
 
     images: Tensor
@@ -53,12 +52,12 @@ class Split:
 
     @property
     def mislabelled(self) -> Tensor:
-        """bool `[N]`: where noise changed the label."""
+        """bool `[N]`, True where noise changed the label."""
         return self.labels != self.true_labels
 
 
 def check_tensors(split: Split, where: str) -> None:
-    """Raises SddError unless a split holds tensors with numbers in them."""
+    """Raise SddError unless a split consists of tensors of numbers."""
     if not isinstance(split, Split):
         raise SddError(f"{where} is {type(split).__name__}; expected a sdd_core.Split, as "
                        "sdd_core.Dataset.of makes it")
@@ -70,22 +69,20 @@ def check_tensors(split: Split, where: str) -> None:
         if fault := tensor_fault(tensor):
             raise SddError(f"{where} has for {name} {fault}")
         if tensor.requires_grad:
-            raise SddError(f"{where} has for {name} a tensor with a gradient; hand over its "
-                           ".detach()")
+            raise SddError(f"{where} has for {name} a tensor with a gradient; pass its .detach()")
         if tensor.dim() == 0:
             raise SddError(f"{where} has {name} without dimensions; expected one entry for each "
                            "example")
 
 
 def check_labels_fit(split: Split, where: str) -> None:
-    """Raises SddError unless a split has examples, of types that can be computed with, and a label
-    for each."""
+    """Raise SddError unless a split has examples of supported types, and a label for each."""
     images, labels, true = split.images, split.labels, split.true_labels
     if len(labels) == 0:
         raise SddError(f"{where} is empty; it needs at least one example")
     if len(images) != len(labels):
         raise SddError(
-            f"{where} has {len(images)} images but {len(labels)} labels; give one label for each "
+            f"{where} has {len(images)} images but {len(labels)} labels; pass one label for each "
             "image"
         )
     if images.dtype != torch.uint8 and not images.is_floating_point():
@@ -105,14 +102,14 @@ def check_labels_fit(split: Split, where: str) -> None:
 
 
 def check_values(split: Split, where: str, num_classes: int) -> None:
-    """Raises SddError unless a split's images are finite and its labels lie within the classes."""
+    """Raise SddError unless a split's images are finite and its labels are within the classes."""
     images = split.images
     if images.is_floating_point():
         finite = images.reshape(len(images), -1).isfinite().all(1)
         if not finite.all():
             raise SddError(
                 f"{where} has {int((~finite).sum())} example(s) with values that are not "
-                f"finite, the first is number {int(finite.int().argmin())}; take them out"
+                f"finite, the first is number {int(finite.int().argmin())}; remove them"
             )
     for kind, some in (("labels", split.labels), ("true labels", split.true_labels)):
         low, high = int(some.min()), int(some.max())

@@ -1,1 +1,1 @@
-"""What decides a result: the experiment, its settings, and the keys of its levels."""
+"""The experiment, which decides a result, its settings, and the keys of its levels."""

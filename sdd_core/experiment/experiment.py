@@ -78,8 +78,8 @@ class Experiment(Frozen):
         default_factory=lambda made: _levels_of(made.get("pruner")) or 25,
         ge=0,
         le=10_000,
-        description="number of prunings; default: one for each value of pruner.sparsity if it is "
-        "set",
+        description="number of prunings; default: the number of levels of pruner.sparsity if it is "
+        "set, else 25",
     )
     metrics: tuple[Annotated[SerializeAsAny[Metric], chosen("metric")], ...] | None = Field(
         default=None, description="metrics to measure; default: all that are quick to measure"
@@ -209,8 +209,8 @@ def default_of_option(field: str) -> str | None:
 
 
 def plugins_of(experiment: Experiment) -> dict[str, Plugin]:
-    """The plugins of an experiment but for its metrics, by section, and those that are options
-    there, by their dotted names."""
+    """Return the plugins of an experiment, without metrics: those of sections by section, and those
+    of options by dotted name."""
     found = {section: getattr(experiment, section) for section in sections()}
     for field in options_that_name():
         section, _, option = field.partition(".")

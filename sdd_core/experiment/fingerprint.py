@@ -52,7 +52,7 @@ class _Walk:
         """Add a value to the hash."""
         if type(value) in _PLAIN:
             self._say(type(value).__name__, repr(value))
-        elif type(value) in {tuple, frozenset}:  # Python may share equal ones: identity is no use
+        elif type(value) in {tuple, frozenset}:  # by content: Python may share equal ones
             self._all(type(value).__name__, _ordered(value))
         elif id(value) in self._apart_from:
             raise SddError(

@@ -1,4 +1,4 @@
-"""What a level's training is resumed from."""
+"""Checkpoints of a level's training."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from sdd_core.level.level import Epoch
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """A level in the middle of its training; from here it ends as if it had never stopped.
+    """A level during its training. Resuming gives the same result as training without a stop.
 
-    taken: steps that have been trained. random_state: of torch's global generators.
-    kernels: how each layer is trained, as in `Level`; it goes on with the same.
+    taken: number of trained steps. random_state: that of torch's global generators.
+    kernels: the kernel of each layer, as in `Level`, which must be used again.
     """
 
     taken: int
@@ -28,7 +28,7 @@ class Checkpoint:
 
 
 def random_state() -> dict[str, Tensor]:
-    """The states of torch's global generators, which layers such as dropout draw from."""
+    """Return the states of torch's global generators, which layers such as dropout use."""
     states = {"cpu": torch.get_rng_state()}
     if torch.cuda.is_available():
         states |= {f"cuda:{n}": state for n, state in enumerate(torch.cuda.get_rng_state_all())}
@@ -39,7 +39,7 @@ def restore_random_state(states: Mapping[str, Tensor]) -> None:
     """Set torch's global generators to what `random_state` returned."""
     torch.set_rng_state(states["cpu"])
     if torch.cuda.is_available():
-        # There may have been more of them where the checkpoint was written.
+        # The machine that wrote the checkpoint may have had more GPUs.
         for number in range(torch.cuda.device_count()):
             if (name := f"cuda:{number}") in states:
                 torch.cuda.set_rng_state(states[name], name)

@@ -1,4 +1,4 @@
-"""What a network says: logits, loss and accuracy in evaluation mode, and gradients."""
+"""Evaluation of networks: logits, loss, accuracy and gradients, and checks of their output."""
 
 from __future__ import annotations
 
@@ -15,19 +15,19 @@ from sdd_core.data.dataset import Dataset
 from sdd_core.data.resident import normalise
 from sdd_core.errors import FAILURES, SddError, format_error
 
-# Numbers in a batch of inputs: large enough to keep the device busy, small enough for activations.
+# Numbers in a batch of inputs: enough to use the device, few enough for the activations' memory.
 BATCH_NUMBERS = 1 << 22
 
 
 def evaluation_batches(images: Tensor) -> list[slice]:
-    """Slices of the images that are evaluated at once."""
+    """Return slices of the images, one for each evaluation batch."""
     size = min(8192, max(64, BATCH_NUMBERS // max(1, images[0].numel())))
     return [slice(first, first + size) for first in range(0, len(images), size)]
 
 
 @torch.inference_mode()
 def predict(network: nn.Module, data: Dataset, images: Tensor) -> Tensor:
-    """Logits `[N, classes]` on the CPU, for images as the data set holds them."""
+    """Return logits `[N, classes]` on the CPU, for images as stored in the data set."""
     network.eval()
     device = next(network.parameters()).device
     parts = [network(normalise(images[rows].to(device), data)) for rows in
@@ -39,9 +39,9 @@ def predict(network: nn.Module, data: Dataset, images: Tensor) -> Tensor:
 def evaluate(network: nn.Module, inputs: Tensor, labels: Tensor, data: Dataset) -> tuple[
     float, float
 ]:
-    """Mean cross-entropy (nats) and accuracy (0 to 1), in evaluation mode.
+    """Return mean cross-entropy (nats) and accuracy (0 to 1), in evaluation mode.
 
-    inputs: what the network sees, or uint8 images, on its device.
+    inputs: normalised inputs or uint8 images, on the network's device.
     """
     network.eval()
     loss = torch.zeros((), dtype=torch.float64, device=labels.device)
@@ -57,10 +57,10 @@ def evaluate(network: nn.Module, inputs: Tensor, labels: Tensor, data: Dataset) 
 def loss_gradients(
     network: nn.Module, data: Dataset, batches: int, batch_size: int, draw: torch.Generator
 ) -> dict[str, Tensor]:
-    """Gradient of the mean training loss over random batches, by parameter, on the CPU.
+    """Return the gradient of the mean training loss over random batches, by parameter, on the CPU.
 
-    The network is in training mode; its batch-norm statistics change. Examples are drawn without
-    replacement; with fewer than `batches * batch_size` of them, all are used once.
+    The network is set to training mode; its batch-norm statistics change. Examples are drawn
+    without replacement; if there are fewer than `batches * batch_size`, each is used once.
     """
     network.train()
     device = next(network.parameters()).device
@@ -79,10 +79,10 @@ def loss_gradients(
 
 @contextmanager
 def second_derivatives(network: nn.Module) -> Iterator[None]:
-    """Let gradients of this network be differentiated once more, as Hessians need it.
+    """Make gradients of this network differentiable inside the block, for Hessians.
 
-    Torch's fast kernels for attention, and cuDNN's for recurrent layers, know one derivative only:
-    while this lasts, plain operations take their place.
+    Torch's fast kernels for attention, and cuDNN's for recurrent layers, support only first
+    derivatives; plain operations replace them inside the block.
     """
     fast, cudnn = torch.backends.mha.get_fastpath_enabled(), torch.backends.cudnn.enabled
     recurrent = any(isinstance(module, nn.RNNBase) for module in network.modules())
@@ -99,9 +99,9 @@ def second_derivatives(network: nn.Module) -> Iterator[None]:
 def check_output(
     network: nn.Module, data: Dataset, device: torch.device, model: str, batch_size: int
 ) -> None:
-    """Raises SddError unless the network, which is of no use afterwards, turns images into one
-    number for each class, in evaluation and in training, and stays what it was. Where an epoch
-    has a batch of one example, it has to train on that too."""
+    """Raise SddError unless the network turns images into one number for each class, in evaluation
+    and in training, and does not change its layers. If an epoch has a batch of one example, the
+    network must be able to train on that too. The network must not be used afterwards."""
     examples = normalise(data.train.images[:2].to(device), data)
     single = 1 in (batch_size, len(data.train) % batch_size)
     cases = [(examples, False)]
@@ -111,44 +111,15 @@ def check_output(
     before = _parts(network)
     foreign: list[dict[int, Tensor]] = []
     for images, training in cases:
-        expected, untouched = [len(images), data.num_classes], images.clone()
-        try:
-            output = network.train(training)(images)
-        except FAILURES as error:
-            if training and len(images) == 1:
-                raise SddError(
-                    f"model {model!r} cannot train on one example, and with train.batch_size "
-                    f"{batch_size} a batch of the {len(data.train)} of {data.name!r} has only "
-                    f"one; choose another size: {format_error(error)}"
-                ) from error
-            raise SddError(
-                f"model {model!r} cannot take images of {data.name!r}, shape "
-                f"{list(data.input_shape)}: {format_error(error)}"
-            ) from error
-        if not isinstance(output, Tensor) or list(output.shape) != expected:
-            got = list(output.shape) if isinstance(output, Tensor) else type(output).__name__
-            raise SddError(
-                f"model {model!r} gives {got} for {len(images)} images; expected {expected}, one "
-                f"number for each of the {data.num_classes} classes of {data.name!r}"
-            )
-        if not torch.equal(images, untouched):
-            # They are evaluated again after every epoch.
-            raise SddError(
-                f"model {model!r} changes the images in place; its forward must work on a copy, "
-                "as with inplace=False in its first layer"
-            )
-        if not output.requires_grad:
-            raise SddError(
-                f"model {model!r} gives outputs without a gradient; its forward must not detach "
-                "them, and some parameter must be trainable"
-            )
+        network.train(training)
+        output = _checked_output(network, images, data, model, batch_size)
         foreign.append(_foreign_leaves(output, network, images))
         if changed := sorted(before.items() ^ _parts(network).items()):
             raise SddError(
                 f"model {model!r} changes {changed[0][0]!r} in forward; layers, parameters and "
                 "buffers must be made once, in __init__"
             )
-    # Twice the same one: no tensor that forward has made for the occasion.
+    # A tensor that appears in every case is kept by the model, not made in forward.
     for tensor in set.intersection(*map(set, foreign)) if len(foreign) > 1 else ():
         raise SddError(
             f"model {model!r} computes with a trainable tensor of shape "
@@ -158,9 +129,48 @@ def check_output(
         )
 
 
+def _checked_output(
+    network: nn.Module, images: Tensor, data: Dataset, model: str, batch_size: int
+) -> Tensor:
+    """Return the network's output for some images. Raises SddError if there is none, or if it has
+    a wrong shape or no gradient, or if the images were changed."""
+    expected, unchanged = [len(images), data.num_classes], images.clone()
+    try:
+        output = network(images)
+    except FAILURES as error:
+        if network.training and len(images) == 1:
+            raise SddError(
+                f"model {model!r} cannot train on one example, and with train.batch_size "
+                f"{batch_size} a batch of the {len(data.train)} of {data.name!r} has only "
+                f"one; choose another size: {format_error(error)}"
+            ) from error
+        raise SddError(
+            f"model {model!r} cannot take images of {data.name!r}, shape "
+            f"{list(data.input_shape)}: {format_error(error)}"
+        ) from error
+    if not isinstance(output, Tensor) or list(output.shape) != expected:
+        got = list(output.shape) if isinstance(output, Tensor) else type(output).__name__
+        raise SddError(
+            f"model {model!r} gives {got} for {len(images)} images; expected {expected}, one "
+            f"number for each of the {data.num_classes} classes of {data.name!r}"
+        )
+    if not torch.equal(images, unchanged):
+        # The same images are evaluated again after every epoch.
+        raise SddError(
+            f"model {model!r} changes the images in place; its forward must work on a copy, "
+            "as with inplace=False in its first layer"
+        )
+    if not output.requires_grad:
+        raise SddError(
+            f"model {model!r} gives outputs without a gradient; its forward must not detach "
+            "them, and some parameter must be trainable"
+        )
+    return output
+
+
 def _check_state(network: nn.Module, model: str) -> None:
-    """Raises SddError unless a network's state_dict holds its parameters as they are and can be
-    loaded, and no two of them share memory, of which training knows nothing."""
+    """Raise SddError unless a network's state_dict contains its parameters unchanged and can be
+    loaded, and no two parameters share memory, which training does not support."""
     parameters = dict(network.named_parameters())
     try:
         state = network.state_dict()
@@ -175,18 +185,18 @@ def _check_state(network: nn.Module, model: str) -> None:
     if odd:
         raise SddError(f"model {model!r}: its state_dict does not give {odd[0]!r} back as it is; "
                        "levels are kept as a state_dict, whose hooks must change no parameter")
-    prune_ties: dict[int, list[str]] = {}
+    by_storage: dict[int, list[str]] = {}
     for name, parameter in parameters.items():
-        prune_ties.setdefault(parameter.untyped_storage().data_ptr(), []).append(name)
-    for names in prune_ties.values():
+        by_storage.setdefault(parameter.untyped_storage().data_ptr(), []).append(name)
+    for names in by_storage.values():
         for other, name in combinations(names, 2):
             if torch.isin(_places(parameters[name]), _places(parameters[other])).any():
-                raise SddError(f"model {model!r}: {name!r} lies in the memory of {other!r}, and is "
+                raise SddError(f"model {model!r}: {name!r} shares memory with {other!r}, but is "
                                "another parameter; to tie them, make both the same nn.Parameter")
 
 
 def _places(tensor: Tensor) -> Tensor:
-    """Where in its storage each of a tensor's numbers lies."""
+    """Return the position of each of a tensor's numbers in its storage."""
     whole = torch.arange(tensor.untyped_storage().nbytes() // tensor.element_size())
     return whole.as_strided(tensor.shape, tensor.stride(), tensor.storage_offset())
 
@@ -197,8 +207,8 @@ def _same(one: Tensor, other: Tensor) -> bool:
 
 
 def _foreign_leaves(output: Tensor, network: nn.Module, images: Tensor) -> dict[int, Tensor]:
-    """The tensors that an output's gradient reaches and that are no parameters, by their id."""
-    own = {id(tensor) for tensor in (*network.parameters(), images)}
+    """Return the tensors, by id, that an output's gradient reaches and that are not parameters."""
+    known = {id(tensor) for tensor in (*network.parameters(), images)}
     found: dict[int, Tensor] = {}
     nodes, seen = [output.grad_fn], set()
     while nodes:
@@ -207,13 +217,13 @@ def _foreign_leaves(output: Tensor, network: nn.Module, images: Tensor) -> dict[
             continue
         seen.add(node)
         leaf = getattr(node, "variable", None)
-        if leaf is not None and id(leaf) not in own:
+        if leaf is not None and id(leaf) not in known:
             found[id(leaf)] = leaf
         nodes.extend(following for following, _ in node.next_functions)
     return found
 
 
 def _parts(network: nn.Module) -> dict[str, int]:
-    """What must be there before and after: each parameter itself, and a buffer of each name."""
+    """Return what forward must not change: the ids of parameters, and the names of buffers."""
     parameters = {name: id(p) for name, p in network.named_parameters(remove_duplicate=False)}
     return dict.fromkeys(network.state_dict(), 0) | parameters

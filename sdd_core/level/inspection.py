@@ -1,4 +1,4 @@
-"""What is prunable in a network, and why the rest is not."""
+"""Inspection of a network: which parameters are prunable, and why others are not."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from sdd_core.level.masks import prunable_weights
 from sdd_core.level.naming import layer_of
 
 NAMED = 4
-"""So many layers are named in one line."""
+"""The maximum number of layers to name in one line."""
 
 State = Literal["prunable", "exempt", "left alone"]
 
@@ -23,9 +23,9 @@ State = Literal["prunable", "exempt", "left alone"]
 class Parameter:
     """A parameter tensor of a network.
 
-    state: 'prunable', 'exempt' (it could be pruned, but a pattern keeps it), or 'left alone'.
-    why: why it is left alone.
-    weight: it is a weight of the network, a matrix or a kernel, and no bias or scale.
+    state: 'prunable', 'exempt' (prunable, but excluded by a pattern), or 'left alone'.
+    why: the reason for 'left alone'.
+    weight: True for a weight of the network, a matrix or a kernel; False for a bias or a scale.
     """
 
     name: str
@@ -39,10 +39,10 @@ class Parameter:
 def parameters_of(
     network: nn.Module, exempt: Collection[str] = (), include: Collection[str] = ()
 ) -> list[Parameter]:
-    """Every parameter tensor of a network, in its order.
+    """Return every parameter tensor of a network, in its order.
 
-    exempt: names of weights. include: patterns of weights that can be pruned besides those that
-    are known. Raises SddError when nothing can be pruned, or a pattern matches no weight.
+    exempt: names of weights. include: patterns of weights to prune in addition to the known ones.
+    Raises SddError if nothing can be pruned, or if a pattern matches no weight.
     """
     prunable = prunable_weights(network, include)
     weights = {id(weight.tensor) for weight in weights_of(network)}
@@ -71,15 +71,15 @@ def parameters_of(
                 why = "embedding"
             elif is_matrix(parameter) and id(parameter) not in weights:
                 why = "scale of a weight norm"
-        count = parameter.numel() if same == name else 0  # what is shared counts once
+        count = parameter.numel() if same == name else 0  # shared parameters count once
         rows.append(Parameter(name, tuple(parameter.shape), count, state, why,
                               id(parameter) in weights))
     return rows
 
 
 def too_little(rows: Collection[Parameter]) -> str | None:
-    """Return one line that names the largest layers left out and what to do, where less than half
-    of a network's weights can be pruned; None elsewhere."""
+    """Return a line that names the largest excluded layers and what to do, if less than half of a
+    network's weights can be pruned; else None."""
     weights = [row for row in rows if row.weight and row.count]
     whole = sum(row.count for row in weights)
     prunable = sum(row.count for row in weights if row.state == "prunable")

@@ -1,8 +1,8 @@
-"""The weights of a network's layers: which are known, how they lie, and what they are called.
+"""The weights of a network's layers: which are prunable, their layout, and their names.
 
-A weight is a matrix or a kernel: a floating-point parameter with two dimensions or more. Where a
-layer computes its weight from other tensors (`torch.nn.utils.parametrize`, weight and spectral
-norm), the tensor that is trained stands for it. The scale of a weight norm is no weight.
+A weight is a matrix or a kernel: a floating-point parameter with two or more dimensions. If a layer
+computes its weight from other tensors (`torch.nn.utils.parametrize`, weight and spectral norm), the
+trained tensor represents it. The scale of a weight norm is not a weight.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ PRUNABLE: dict[type[nn.Module], tuple[str, ...]] = {
     nn.RNNBase: ("weight_*",),  # RNN, LSTM, GRU
     nn.RNNCellBase: ("weight_*",),
 }
-"""The layers whose weights can be pruned, and what those are called there (fnmatch)."""
+"""The layers whose weights can be pruned, with the attribute names of the weights (fnmatch)."""
 
 _TRANSPOSED = (
     nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d, nn.Embedding, nn.EmbeddingBag,
@@ -43,27 +43,28 @@ Side = Literal["output", "input"]
 
 
 class Layout(NamedTuple):
-    """Where a layer's outputs and inputs are in its weight.
+    """The dimensions of a layer's outputs and inputs in its weight.
 
     transposed: `[inputs, outputs, ...]`, as in ConvTranspose2d and Embedding, instead of
         `[outputs, inputs, ...]`, as in Linear and Conv2d.
-    groups: of a convolution. Its second dimension counts the channels within one group.
+    groups: the groups of a convolution. The second dimension of its weight is the number of
+        channels within one group.
     """
 
     transposed: bool = False
     groups: int = 1
 
     def lines(self, tensor: Tensor, side: Side) -> Tensor:
-        """The numbers of a weight by output, or by input: `[outputs, of each]`, `[inputs, ...]`."""
+        """Return the numbers of a weight by output or input, `[outputs or inputs, of each]`."""
         if (side == "output") != self.transposed:
             return tensor.flatten(1)
         first, second = tensor.shape[:2]
         grouped = tensor.reshape(self.groups, first // self.groups, second, -1)
-        # In memory as it is read: sorting the lines is several times faster.
+        # Contiguous, because sorting the lines is then several times faster.
         return grouped.transpose(1, 2).reshape(self.groups * second, -1).contiguous()
 
     def from_lines(self, lines: Tensor, side: Side, shape: tuple[int, ...]) -> Tensor:
-        """The weight of this shape whose `lines` these are."""
+        """Return the weight of this shape from its `lines`."""
         if (side == "output") != self.transposed:
             return lines.reshape(shape)
         first, second = shape[:2]
@@ -74,8 +75,8 @@ class Layout(NamedTuple):
 class Weight(NamedTuple):
     """A weight of a network.
 
-    known: it belongs to one of the layers above, and is no embedding besides.
-    layout: of that layer; where several share the weight, of the first that is known.
+    known: True if it belongs to a layer in `PRUNABLE` and not also to an embedding.
+    layout: that of its layer; of several layers that share the weight, the first known one.
     """
 
     tensor: nn.Parameter
@@ -84,15 +85,15 @@ class Weight(NamedTuple):
 
 
 def weights_of(network: nn.Module) -> list[Weight]:
-    """Return every weight of a network, frozen ones too, in the order of its layers; one that
-    several layers share comes once."""
+    """Return every weight of a network, including frozen ones, in the order of its layers. A weight
+    that several layers share appears once."""
     found: dict[int, Weight] = {}
     embedded: set[int] = set()
     for module in network.modules():
-        own = list(_own(module))
+        tensors = list(_trained_tensors(module))
         if isinstance(module, _EMBEDDINGS):
-            embedded |= {id(tensor) for _, tensor in own}
-        for attribute, tensor in own:
+            embedded |= {id(tensor) for _, tensor in tensors}
+        for attribute, tensor in tensors:
             before, known = found.get(id(tensor)), _is_known(module, attribute)
             if is_matrix(tensor) and (before is None or (known and not before.known)):
                 found.pop(id(tensor), None)
@@ -102,12 +103,12 @@ def weights_of(network: nn.Module) -> list[Weight]:
 
 
 def included(network: nn.Module, patterns: Iterable[str]) -> set[int]:
-    """Return the weights that a pattern of `pruner.include` matches, as `id`s. Raises SddError for
-    a pattern that matches none that is trained."""
+    """Return the ids of the weights that a pattern of `pruner.include` matches. Raises SddError for
+    a pattern that matches no trained weight."""
     weights = {id(weight.tensor) for weight in weights_of(network)}
     found: set[int] = set()
     for pattern in patterns:
-        # With the other names of what layers share.
+        # Including all names of shared parameters.
         matched = {name: p for name, p in network.named_parameters(remove_duplicate=False)
                    if matches(name, pattern)}
         usable = {id(p) for p in matched.values() if id(p) in weights and p.requires_grad}
@@ -139,18 +140,18 @@ def is_matrix(tensor: Tensor) -> bool:
     return tensor.is_floating_point() and tensor.dim() >= 2
 
 
-def _own(module: nn.Module) -> Iterator[tuple[str, nn.Parameter]]:
-    """The tensors that are trained for a module's own attributes, without scales of weight norms,
-    and the names of those attributes."""
+def _trained_tensors(module: nn.Module) -> Iterator[tuple[str, nn.Parameter]]:
+    """Yield the trained tensors of a module's own attributes, without scales of weight norms, each
+    with the name of its attribute."""
     if isinstance(module, ParametrizationList):
-        return  # they are those of the layer that it stands in
-    own = dict(module.named_parameters(recurse=False, remove_duplicate=False))
-    for name, tensor in own.items():
+        return  # its tensors belong to the layer that contains it
+    direct = dict(module.named_parameters(recurse=False, remove_duplicate=False))
+    for name, tensor in direct.items():
         base = name.removesuffix("_g")
-        if base != name and f"{base}_v" in own:
+        if base != name and f"{base}_v" in direct:
             continue
-        # `_orig`: of spectral norm and of torch's own pruning, before there were parametrisations
-        base = name.removesuffix("_v") if name.removesuffix("_v") + "_g" in own else name
+        # `_orig` is the suffix of the older spectral norm and of torch's own pruning.
+        base = name.removesuffix("_v") if name.removesuffix("_v") + "_g" in direct else name
         yield base.removesuffix("_orig"), tensor
     if is_parametrized(module):
         for attribute, tensors in module.parametrizations.items():  # type: ignore[operator, union-attr]

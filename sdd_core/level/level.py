@@ -1,4 +1,4 @@
-"""A level: one round of pruning and training, as a value, and what a plugin sees of it."""
+"""A level, one round of pruning and training, as a value, and the view of it for plugins."""
 
 from __future__ import annotations
 
@@ -17,18 +17,18 @@ from sdd_core.level.layers import weights_of
 from sdd_core.randomness import generator
 
 Moment = Literal["end", "initialisation", "before", "dense", "level"]
-"""A network is that of the end of the level's training, or of the dense network's initialisation
-under the level's masks; or it is the trained one of the level before, or the dense one, or that of
-the level itself without the experiment's ablation."""
+"""Which network: 'end', after the level's training; 'initialisation', the dense network's
+initialisation under the level's masks; 'before', the trained level before; 'dense', the trained
+dense network; 'level', this level without the experiment's ablation."""
 
 
 @dataclass(frozen=True)
 class Epoch:
-    """What was measured after an epoch of training, in evaluation mode.
+    """The values measured after an epoch of training, in evaluation mode.
 
-    number: of the schedule, counted from 1. step: of the schedule, after the epoch.
-    train_loss, train_accuracy: on the noisy training labels without augmentation; measured where
-        the test accuracy is the best so far and after the last epoch, None elsewhere.
+    number: the epoch of the schedule, counted from 1. step: the schedule's step after the epoch.
+    train_loss, train_accuracy: on the noisy training labels, without augmentation; measured if the
+        test accuracy is the best so far and after the last epoch, else None.
     """
 
     number: int
@@ -46,10 +46,10 @@ class Level:
 
     index: 0 is the dense network; level k has been pruned k times.
     masks: bool tensors, True where a weight is kept, for every prunable weight (exempt ones too).
-    state: the network's state_dict on the CPU; pruned weights are exactly zero, or where the
-        schedule holds them, or trained again where the masks were lifted.
-    diverged: training met NaN or infinity; `state` is then what the level started from.
-    kernels: how each layer was trained, where that was chosen: part of what decides the bits.
+    state: the network's state_dict on the CPU; pruned weights are exactly zero, or at the value at
+        which the schedule holds them, or trained again if the masks were lifted.
+    diverged: True if training reached NaN or infinity; `state` is then the level's start.
+    kernels: the kernel of each layer, if it was chosen; it affects the result's last bits.
     """
 
     index: int
@@ -64,11 +64,11 @@ class Level:
 
 
 class LevelView:
-    """What a pruner or a metric sees: copies, so that nothing it does can reach the run. The data
-    set alone is no copy; changing it in place is refused.
+    """The view of a level for pruners and metrics: copies, so that they cannot change the run. Only
+    the data set is not a copy; changing it in place is an error.
 
-    level: the level's index. device: where `network()` and the data are.
-    aim: to a pruner, the density of the prunable layers that it is asked for; None to others.
+    level: the level's index. device: the device of `network()` and of the batches.
+    target_density: for a pruner, the requested density of the prunable layers; else None.
     """
 
     def __init__(
@@ -104,8 +104,8 @@ class LevelView:
         self._trainable = trainable
         self._exempt = exempt
         self._seed = seed
-        # Shared by copies of this view: the same logits need not be computed for each metric, nor
-        # a network built for each part of the data.
+        # Shared by copies of this view, so that all metrics use the same logits, computed once, and
+        # one network.
         self._logits: dict[str, Tensor] = {}
         self._predicting: list[nn.Module] = []
 
@@ -119,15 +119,15 @@ class LevelView:
 
     @cached_property
     def parameters(self) -> dict[str, Tensor]:
-        """Every parameter at the end of the level's training, frozen ones too, on the CPU."""
+        """Every parameter at the end of the level's training, including frozen ones, on the CPU."""
         return {name: self._level.state[name].clone() for name, _ in
                 self._built.named_parameters()}
 
     @cached_property
     def matrices(self) -> list[str]:
-        """Names of all weights of the network, whether or not they can be pruned: the matrices and
-        kernels of its layers, which are the floating-point parameters with two dimensions or more,
-        but for the scales of weight norms."""
+        """Names of all weights of the network, prunable or not: the matrices and kernels of its
+        layers, that is, the floating-point parameters with two or more dimensions, except the
+        scales of weight norms."""
         names = {id(p): name for name, p in self._built.named_parameters()}
         return [names[id(weight.tensor)] for weight in weights_of(self._built)]
 
@@ -138,13 +138,13 @@ class LevelView:
 
     @cached_property
     def masks(self) -> dict[str, Tensor]:
-        """bool, True where a weight is kept, for every prunable weight, exempt ones too."""
+        """bool, True where a weight is kept, for every prunable weight, including exempt ones."""
         return {name: mask.clone() for name, mask in self._level.masks.items()}
 
     @cached_property
     def free(self) -> dict[str, Tensor]:
-        """bool, True where a weight could move when the level's training ended: as `masks`, but
-        everywhere where masks were lifted (re-dense training)."""
+        """bool, True where a weight was trained at the end of the level's training: like `masks`,
+        but all True if masks were lifted (re-dense training)."""
         return {name: torch.ones_like(mask) if self._lifted else mask
                 for name, mask in self.masks.items()}
 
@@ -154,20 +154,21 @@ class LevelView:
         return [name for name in self._level.masks if name not in self._exempt]
 
     def by_output(self, name: str, tensor: Tensor) -> Tensor:
-        """The numbers of a tensor in the shape of a weight, by the outputs of its layer:
-        `[outputs, of each]`."""
+        """Return the numbers of a tensor in the shape of the weight `name`, by the outputs of its
+        layer: `[outputs, of each]`."""
         weights = dict(self._built.named_parameters())
         layouts = {id(weight.tensor): weight.layout for weight in weights_of(self._built)}
         return layouts[id(weights[name])].lines(tensor, "output")
 
     @cached_property
     def _built(self) -> nn.Module:
-        """The network with whatever weights, to see what it is made of."""
+        """The network with arbitrary weights, to inspect its layers."""
         return self._build()
 
     def network(self, at: Moment = "end") -> nn.Module:
-        """A new copy of the network, on `device`, in evaluation mode: as it is when the level has
-        been trained, or at another moment. Level 0 has none before it: raises ValueError."""
+        """Return a new copy of the network, on `device`, in evaluation mode: after the level's
+        training, or at another `Moment`. Raises ValueError if there is none, as for level 0 and
+        'before'."""
         states = {"end": self._level.state, "before": self._before, "dense": self._dense,
                   "level": self._unchanged}
         state = self._initial if at == "initialisation" else states[at]
@@ -183,13 +184,13 @@ class LevelView:
         return network.to(self.device).eval()
 
     def generator(self, purpose: str) -> torch.Generator:
-        """A source of randomness for one purpose, the same whenever this level is looked at."""
-        # "plugin": whatever the purpose is called, it is none of the engine's streams.
+        """Return a random generator for one purpose, always with the same seed for this level."""
+        # The prefix "plugin" keeps it apart from the engine's streams, whatever the purpose.
         return generator(self._seed, "plugin", purpose, self.level)
 
     def batches(self, batches: int, batch_size: int) -> list[tuple[Tensor, Tensor]]:
-        """Random batches of the training set, drawn without replacement: what the network sees,
-        `[batch, ...]`, and the labels, noisy ones included, `[batch]`, on `device`."""
+        """Return random batches of the training set, drawn without replacement: normalised inputs
+        `[batch, ...]` and noisy labels `[batch]`, on `device`."""
         draw, train = self.generator("gradient batches"), self.data.train
         order = torch.randperm(len(train), generator=draw)[: batches * batch_size]
         return [
@@ -201,7 +202,7 @@ class LevelView:
     def gradients(
         self, batches: int, batch_size: int, at: Moment = "end"
     ) -> dict[str, Tensor]:
-        """Gradient of the mean training loss over these random batches, for every trainable
+        """Return the gradient of the mean training loss over random batches, for every trainable
         parameter, on the CPU. The network is in training mode, as in the authors' code."""
         return loss_gradients(
             self.network(at), self.data, batches, batch_size, self.generator("gradient batches")
@@ -209,12 +210,12 @@ class LevelView:
 
     @cached_property
     def train_logits(self) -> Tensor:
-        """float32 `[N, classes]`, evaluation mode, without augmentation."""
+        """Logits on the training set, float32 `[N, classes]`, evaluation mode, no augmentation."""
         return self._predicted("train", self.data.train.images)
 
     @cached_property
     def test_logits(self) -> Tensor:
-        """float32 `[N, classes]`, evaluation mode."""
+        """Logits on the test set, float32 `[N, classes]`, in evaluation mode."""
         return self._predicted("test", self.data.test.images)
 
     def _predicted(self, part: str, images: Tensor) -> Tensor:

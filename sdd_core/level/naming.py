@@ -1,4 +1,4 @@
-"""What parameters are called, and the patterns that users write for them."""
+"""Names of parameters, and patterns for them."""
 
 from __future__ import annotations
 
@@ -6,13 +6,12 @@ from fnmatch import fnmatchcase
 
 
 def layer_of(name: str) -> str:
-    """Return the name of the layer that a parameter belongs to, `fc` for `fc.weight` and for
+    """Return the name of a parameter's layer: `fc` for `fc.weight` and for
     `fc.parametrizations.weight.original1`."""
     head, parametrised, _ = f".{name}".partition(".parametrizations.")
     return (head if parametrised else head.rpartition(".")[0])[1:]
 
 
 def matches(name: str, pattern: str) -> bool:
-    """Return whether a pattern (fnmatch) is meant for a parameter: it matches the parameter's name
-    or its layer's."""
+    """Return whether a pattern (fnmatch) matches a parameter's name or its layer's name."""
     return fnmatchcase(name, pattern) or fnmatchcase(layer_of(name), pattern)

@@ -1,8 +1,8 @@
-"""Weight and spectral norm of weights that have been pruned.
+"""Weight norm and spectral norm of pruned weights.
 
 A weight norm divides each row by its length, a spectral norm the whole matrix by its largest
-singular value. torch makes NaN of a row, or of a matrix, of which nothing is left; here what is
-pruned stays zero. Everything else is torch's own arithmetic, to the bit.
+singular value. For a row or a matrix of zeros torch returns NaN; these classes return zeros.
+Everything else is computed exactly as in torch.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ class _Rows(_WeightNorm):
         empty = _empty(weight_v, self.dim)
         if empty is None:
             return super().forward(weight_g, weight_v)
-        # Any other number: neither it nor its gradient gets through the second mask.
+        # Any nonzero value will do: the second mask removes it and its gradient.
         filled = weight_v.masked_fill(empty, 1.0)
         return super().forward(weight_g, filled).masked_fill(empty, 0.0)
 
@@ -36,7 +36,7 @@ class _Matrix(_SpectralNorm):
 
 
 class _RowsHook(WeightNorm):
-    """torch.nn.utils.weight_norm, which is a hook before forward."""
+    """torch.nn.utils.weight_norm, which is a forward pre-hook."""
 
     def compute_weight(self, module: nn.Module) -> Any:
         weight_v = getattr(module, f"{self.name}_v")
@@ -48,13 +48,13 @@ class _RowsHook(WeightNorm):
 
 
 class _MatrixHook(SpectralNorm):
-    """torch.nn.utils.spectral_norm, which is a hook before forward."""
+    """torch.nn.utils.spectral_norm, which is a forward pre-hook."""
 
     def compute_weight(self, module: nn.Module, do_power_iteration: bool) -> Tensor:
         weight = getattr(module, f"{self.name}_orig")
         if weight.any():
             return super().compute_weight(module, do_power_iteration)
-        return weight * 1.0  # no parameter: torch would register it with the layer
+        return weight * 1.0  # not the parameter itself, which torch would register in the layer
 
 
 _KEEPS_ZEROS: dict[type, type] = {
@@ -63,7 +63,7 @@ _KEEPS_ZEROS: dict[type, type] = {
 
 
 def keep_zeros(network: nn.Module) -> nn.Module:
-    """Let a network's weight and spectral norms make zeros of zeros; returns the network."""
+    """Make a network's weight and spectral norms map zeros to zeros. Return the network."""
     for module in network.modules():
         for norm in (module, *module._forward_pre_hooks.values()):
             if type(norm) in _KEEPS_ZEROS:
@@ -72,8 +72,8 @@ def keep_zeros(network: nn.Module) -> nn.Module:
 
 
 def _empty(weight: Tensor, dim: int) -> Tensor | None:
-    """Which rows along a dimension (-1: the whole) are zero, for `weight` to be masked with; None
-    where no row is."""
+    """Return a mask of the zero rows along a dimension (-1: the whole), broadcastable to `weight`;
+    None if no row is zero."""
     others = [other for other in range(weight.dim()) if dim == -1 or other != dim % weight.dim()]
     empty = (weight == 0).all(dim=others, keepdim=True) if others else weight == 0
     return empty if bool(empty.any()) else None

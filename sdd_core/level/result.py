@@ -1,4 +1,4 @@
-"""What was measured on a level."""
+"""Results of a level."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from sdd_core.output.text import percent
 
 @dataclass(frozen=True)
 class LevelResult:
-    """What was measured on a level.
+    """The values measured on a level.
 
-    sparsity, density: fraction of the weights pruned and kept, over the layers that may be pruned.
-    metrics: names to floats, integers, None (not a number), or a mapping from layer to float.
-    epochs: what was measured after each epoch, oldest first, as in `sdd_core.level.level.Epoch`.
+    sparsity, density: fractions of pruned and kept weights, over the layers that may be pruned.
+    metrics: by name, floats, integers, None (no value), or mappings from layer to float.
+    epochs: the values after each epoch, oldest first, as in `sdd_core.level.level.Epoch`.
     """
 
     level: int
@@ -38,8 +38,8 @@ class LevelResult:
         return f"<LevelResult {self.level}: {', '.join(parts)}>"
 
     def number(self, metric: str) -> float:
-        """The metric as a float; NaN where it was not measured or is no number. One layer's is
-        meant by `sparsity_by_layer/hidden1.weight`."""
+        """Return a metric as a float; NaN if it was not measured or is not a number. The value of
+        one layer is `sparsity_by_layer/hidden1.weight`."""
         value = self.metrics.get(metric)
         if value is None and "/" in metric:
             name, _, layer = metric.partition("/")

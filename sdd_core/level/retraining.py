@@ -1,4 +1,4 @@
-"""How a level trains, as data."""
+"""Retraining of a level, as data."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from sdd_core.output.brief import numbers
 Start = Literal["initialisation", "rewind point", "previous", "fresh", "level"]
 
 LARGEST_RATE = 1e30
-"""What float32 arithmetic takes without an overflow before training even begins."""
+"""The largest learning rate that does not overflow in float32 before training starts."""
 
 
 @dataclass(frozen=True)
 class Dense:
-    """How the dense network trained, for a schedule to build on.
+    """The dense network's training, on which schedules are based.
 
     learning_rates: float64 `[steps]`, the learning rate of every step.
     steps_per_epoch: steps (batches) in an epoch.
@@ -34,17 +34,17 @@ class Dense:
 
 @dataclass(frozen=True)
 class Retraining:
-    """Where a level's weights start and which steps it trains.
+    """The starting weights of a level and the steps of its training.
 
     start: 'initialisation' (the dense network's), 'rewind point' (the dense network after
         `first_step` steps), 'previous' (the end of the level before), 'fresh' (a new
-        initialisation, another at every level) or, for an ablation alone, 'level' (the end of the
+        initialisation, different at every level) or, only for an ablation, 'level' (the end of the
         level that it changes).
-    learning_rates: float64 `[steps]`, one for each step that is trained.
-    first_step: the step of the dense training that the first of them repeats; it decides which
-        epoch's order of examples comes first.
-    masked_steps: how many steps pruned weights stay where they are; after that all weights train
-        (None: always).
+    learning_rates: float64 `[steps]`, one for each step.
+    first_step: the step of the dense training that corresponds to the first step; it decides with
+        which epoch's order of examples the training starts.
+    masked_steps: the number of steps during which pruned weights stay fixed; afterwards all weights
+        are trained (None: pruned weights always stay fixed).
     """
 
     start: Start
@@ -59,12 +59,12 @@ class Retraining:
                 f"steps{masked}, learning rates {numbers(rates)}>")
 
     def check(self, schedule: str, dense: Dense, *, of_ablation: bool = False) -> Retraining:
-        """Itself, if a level can train so.
+        """Return this retraining with plain numbers, if it is valid.
 
-        of_ablation: it is an ablation's, for which there is a trained level to start from.
+        of_ablation: True if an ablation returned it; it may then start from the trained level.
 
-        Raises SddError: no step to train, a learning rate that is negative or no number, an
-        unknown start, a first step outside the dense training.
+        Raises SddError if there is no step, a learning rate is negative or not a number, the start
+        is unknown, or the first step is outside the dense training.
         """
         which = f"retraining schedule {schedule!r}"
         rates, steps = _rates(self.learning_rates, which), len(dense.learning_rates)
@@ -91,8 +91,8 @@ class Retraining:
 
 def checked(retraining: Any, schedule: str, dense: Dense, *, of_ablation: bool = False
             ) -> Retraining:
-    """Return what a schedule or an ablation returned, of plain numbers, if a level can train so.
-    Raises SddError, see `Retraining.check`."""
+    """Return what a schedule or an ablation returned, with plain numbers, if it is valid. Raises
+    SddError, see `Retraining.check`."""
     if not isinstance(retraining, Retraining):
         raise SddError(f"retraining schedule {schedule!r} returned {type(retraining).__name__}; "
                        "expected a sdd_core.Retraining")
@@ -100,13 +100,13 @@ def checked(retraining: Any, schedule: str, dense: Dense, *, of_ablation: bool =
 
 
 def _rates(given: Any, which: str) -> np.ndarray:
-    """Learning rates as float64, wherever they come from."""
+    """Return learning rates as float64. Raises SddError if they are not real numbers."""
     from sdd_core.data.plain import curve  # noqa: PLC0415 (imports torch, which takes a second)
 
     try:
         return curve(given)
     except TypeError as error:
-        raise SddError(f"{which} gives learning rates that are no array of real numbers: "
+        raise SddError(f"{which} gives learning rates that are not an array of real numbers: "
                        f"{error}") from None
 
 

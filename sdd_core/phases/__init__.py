@@ -1,1 +1,1 @@
-"""The phases of one curve of test accuracy, and how large a change is more than chance."""
+"""The phases of one curve of test accuracy, and tests of changes against chance."""

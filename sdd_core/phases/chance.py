@@ -1,11 +1,11 @@
-"""How far chance moves curves, and how large a difference has to be to be more than chance.
+"""The effect of chance on curves, and limits above which a difference is more than chance.
 
 Neighbouring levels of a run share their data, their dense network, most of their mask and their
-test images, so what chance adds to them is alike: correlations of 0.5 to 0.9 between neighbours
-were measured. The limits here are therefore quantiles of simulated curves with correlated noise, a
-first-order autoregression. The simulations use fixed seeds: the same question has the same answer.
+test images, so their noise is correlated: correlations of 0.5 to 0.9 between neighbours were
+measured. The limits are therefore quantiles of simulated curves with correlated noise, a
+first-order autoregression. The simulations use fixed seeds, so the limits are reproducible.
 
-`benchmarks/verdicts.py` measures how often the rules that are built on this err.
+`benchmarks/verdicts.py` measures the error rates of the rules that use them.
 """
 
 from __future__ import annotations
@@ -22,28 +22,28 @@ CORRELATIONS = (0.0, 0.3, 0.5, 0.7, 0.8, 0.9, 0.95)
 """Correlations between neighbouring levels for which limits are simulated."""
 
 LEAST_FAVOURABLE = (0.5, 0.7, 0.9)
-"""Those of them that give the largest limits for one curve: the first two with several seeds, the
-last with one."""
+"""The correlations that give the largest limits for one curve: the first two with several seeds,
+the last with one."""
 
 ALPHA = 0.04
-"""How often chance may exceed a limit: a little less than the 5 % that is promised, because
+"""The rate at which chance exceeds a limit: slightly less than the documented 5 %, because
 correlations and variances are estimated."""
 
 SEVERAL = 3
-"""Seeds from which on the noise is measured between seeds instead of along the curve."""
+"""The minimum number of seeds to measure the noise between seeds instead of along the curve."""
 
 LONG = 12
-"""Levels from which on a curve of one or two seeds shows its own noise."""
+"""The minimum number of levels to measure the noise of one or two seeds along the curve."""
 
 NEIGHBOURS = 3
-"""Levels on each side whose variances are pooled."""
+"""The number of levels on each side whose variances are pooled."""
 
 DRAWS = 2500
 
 
 def autoregressive(generator: np.random.Generator, shape: tuple[int, ...], rho: float) -> Array:
-    """Return noise of unit variance `shape`, whose neighbours on the last axis correlate by
-    `rho`."""
+    """Return noise of unit variance and this shape, whose neighbours on the last axis have the
+    correlation `rho`."""
     noise = generator.standard_normal(shape)
     for level in range(1, shape[-1]):
         noise[..., level] *= math.sqrt(1 - rho**2)
@@ -52,11 +52,11 @@ def autoregressive(generator: np.random.Generator, shape: tuple[int, ...], rho: 
 
 
 def correlation(samples: list[Array]) -> float:
-    """Return the correlation of neighbouring levels in what distinguishes the seeds of a sample.
+    """Return the correlation between neighbouring levels of the seeds' deviations from their mean.
 
-    samples: each `[seeds, levels]`. Returns 0 to 0.95, also where the seeds do not differ.
+    samples: each `[seeds, levels]`. The result is 0 to 0.95, and 0.95 if the seeds do not differ.
     """
-    # Every level in units of its noise: the noisiest would decide alone.
+    # In units of each level's noise, because otherwise the noisiest level would dominate.
     units = [np.sqrt(pooled_variance(one)) for one in samples]
     residuals = np.concatenate([ratio(one - one.mean(axis=0), unit)
                                 for one, unit in zip(samples, units, strict=True)])
@@ -67,10 +67,10 @@ def correlation(samples: list[Array]) -> float:
 
 
 def highest_likely_correlation(samples: list[Array]) -> float:
-    """Return the `correlation` that the samples show plus one and a half of its standard errors.
+    """Return the `correlation` of the samples plus one and a half of its standard errors.
 
-    Few seeds tell little about it, and where it is taken to be lower than it is, differences pass
-    for more than chance.
+    With few seeds the estimate is uncertain, and too low a value would make chance differences
+    count as more than chance.
     """
     found = correlation(samples)
     freedom = sum(len(one) - 1 for one in samples) * (samples[0].shape[-1] - 1)
@@ -81,11 +81,11 @@ def highest_likely_correlation(samples: list[Array]) -> float:
 def pooled_variance(values: Array) -> Array:
     """Return the variance over seeds of every level, `[..., levels]`.
 
-    It is pooled over seven neighbouring levels, for few seeds tell little about one level alone.
-    Where a level's own variance is larger than that, it stands: seeds differ most where a curve
-    begins to collapse, and neighbours know nothing of it.
+    It is pooled over seven neighbouring levels, because few seeds give an uncertain estimate for
+    one level. If a level's own variance is larger, that is used: seeds differ most where a curve
+    begins to collapse, which its neighbours do not show.
 
-    values: `[..., seeds, levels]`; NaN where a seed has none.
+    values: `[..., seeds, levels]`; NaN where a seed has no value.
     """
     count = (~np.isnan(values)).sum(axis=-2)
     centred = values - _mean(values, axis=-2)
@@ -96,9 +96,10 @@ def pooled_variance(values: Array) -> Array:
 
 
 def roughness(curve: Array) -> Array:
-    """Return the standard deviation of independent noise that would make a curve as rough as it
-    is: from second differences, which a trend, a bend or a collapse changes little. Noise that is
-    correlated along the curve is larger; the limits take account of it.
+    """Return the standard deviation of independent noise that explains a curve's roughness.
+
+    It is estimated from second differences, on which a trend, a bend or a collapse has little
+    effect. Noise that is correlated along the curve is larger; the limits take this into account.
 
     curve: `[..., levels]`, three levels or more.
     """
@@ -109,12 +110,12 @@ def roughness(curve: Array) -> Array:
 
 
 def level_errors(values: Array) -> Array:
-    """Return the scale of what chance does to each level of the mean curve, `[..., levels]`.
+    """Return the scale of the noise of each level of the mean curve, `[..., levels]`.
 
-    With three seeds or more it is the standard error of the mean, without what a seed adds to all
-    its levels alike; with fewer it is the `roughness` of the mean curve.
+    With three or more seeds it is the standard error of the mean, without each seed's mean offset
+    over all levels; with fewer it is the `roughness` of the mean curve.
 
-    values: `[..., seeds, levels]`; NaN where a seed has none.
+    values: `[..., seeds, levels]`; NaN where a seed has no value.
     """
     seeds = values.shape[-2]
     if seeds < SEVERAL:
@@ -128,11 +129,11 @@ def level_errors(values: Array) -> Array:
 
 @dataclass(frozen=True)
 class Limits:
-    """How much of each chance alone makes of a level curve in 95 of 100 cases, in units of the
-    levels' errors.
+    """95 % limits for changes of a flat curve that are due to chance, in units of the levels'
+    errors.
 
-    depth: of the deepest valley, the smaller of its fall and its rise. rise: from the first level
-    to the highest. drop: from a level to the lowest after it.
+    depth: depth of the deepest valley, the smaller of its fall and its rise. rise: rise from the
+    first level to the highest. drop: fall from a level to the lowest after it.
     """
 
     depth: float
@@ -141,15 +142,15 @@ class Limits:
 
 
 def shows_noise(seeds: int, levels: int) -> bool:
-    """Tell whether `level_errors` can be measured on curves of that many seeds and levels."""
+    """Return whether `level_errors` can be measured with this number of seeds and levels."""
     return seeds >= SEVERAL or levels >= LONG
 
 
 @lru_cache(maxsize=256)
 def limits(seeds: int, levels: int) -> Limits:
-    """Return the limits for the mean curve of so many seeds, under the least favourable of the
-    correlations. Ten seeds stand for more than ten, one for two. Where the curves cannot show
-    their noise, its standard deviation is the unit."""
+    """Return the limits for the mean curve of this number of seeds, under the least favourable
+    correlation. More than ten seeds count as ten, two as one. If the noise cannot be measured on
+    the curves, the unit is its standard deviation."""
     seeds = 1 if seeds < SEVERAL else min(seeds, 10)
     measured = shows_noise(seeds, levels)
     draws = _draws(seeds * levels)
@@ -168,7 +169,7 @@ def limits(seeds: int, levels: int) -> Limits:
 
 @lru_cache(maxsize=256)
 def _largest_t(seeds: tuple[int, ...], levels: int) -> tuple[float, ...]:
-    """The 95 % quantile of the largest |t| over the levels, for each correlation."""
+    """Return the 95 % quantile of the largest |t| over the levels, for each correlation."""
     draws = _draws(sum(seeds) * levels)
     found = []
     for number, rho in enumerate(CORRELATIONS):
@@ -180,11 +181,11 @@ def _largest_t(seeds: tuple[int, ...], levels: int) -> tuple[float, ...]:
 
 
 def t_statistics(samples: list[Array]) -> Array:
-    """Return the difference of the first sample's mean from zero, or from the second's, in
-    standard errors, `[..., levels]`.
+    """Return the difference of the first sample's mean from zero, or from the second sample's mean,
+    in standard errors, `[..., levels]`.
 
-    The variance is the largest of the pooled ones of a level and its two neighbours: where noise
-    is strong at a few levels, three seeds may agree at one of them by accident.
+    The variance is the largest pooled variance of a level and its two neighbours, because with
+    strong noise at a few levels three seeds may agree at one of them by accident.
 
     samples: each `[..., seeds, levels]`.
     """
@@ -194,19 +195,19 @@ def t_statistics(samples: list[Array]) -> Array:
 
 
 def largest_t(samples: list[Array]) -> float:
-    """Return the |t| that chance exceeds at any of the levels in 5 of 100 cases, under the highest
-    correlation that the samples make likely."""
+    """Return the |t| that chance exceeds at any level in 5 of 100 cases, under the
+    `highest_likely_correlation` of the samples."""
     limit = _largest_t(tuple(min(len(one), 20) for one in samples), samples[0].shape[-1])
     return float(np.interp(highest_likely_correlation(samples), CORRELATIONS, limit))
 
 
 def _draws(numbers: int) -> int:
-    """How many simulations of so many numbers each are worth their time."""
+    """Return the number of simulations, which is smaller the more `numbers` each has."""
     return int(min(max(2e6 / numbers, 500), DRAWS))
 
 
 def _windowed(values: Array) -> Array:
-    """Sums over each level and its neighbours along the last axis."""
+    """Return sums over each level and its neighbours along the last axis."""
     levels = np.arange(values.shape[-1])
     sums = np.concatenate([np.zeros((*values.shape[:-1], 1)), np.cumsum(values, axis=-1)], axis=-1)
     first = np.maximum(levels - NEIGHBOURS, 0)
@@ -215,12 +216,12 @@ def _windowed(values: Array) -> Array:
 
 
 def _largest_nearby(values: Array) -> Array:
-    """The largest value of each level and its two neighbours along the last axis."""
+    """Return the largest value of each level and its two neighbours along the last axis."""
     padded = np.pad(values, [(0, 0)] * (values.ndim - 1) + [(1, 1)], mode="edge")
     return np.max([padded[..., :-2], values, padded[..., 2:]], axis=0)
 
 
 def _mean(values: Array, axis: int) -> Array:
-    """Means of what is known, the axis kept; 0 where nothing is."""
+    """Return means without NaN, keeping the axis; 0 where all values are NaN."""
     count = (~np.isnan(values)).sum(axis=axis, keepdims=True)
     return np.nansum(values, axis=axis, keepdims=True) / np.maximum(count, 1)

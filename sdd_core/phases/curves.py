@@ -1,6 +1,6 @@
-"""Curves over levels: smoothed, their falls and rises, their valley and peak.
+"""Curves over levels: smoothing, falls and rises, valley and peak.
 
-All functions take many curves at once, `[..., levels]`.
+All functions accept many curves at once, `[..., levels]`.
 """
 
 from __future__ import annotations
@@ -13,8 +13,8 @@ Array = np.ndarray
 
 
 def smoothed(values: Array | Sequence[float]) -> Array:
-    """Return running medians of three along the last axis; both ends stay as they are. One odd
-    level then decides nothing, and a valley of two levels keeps its depth."""
+    """Return running medians of three along the last axis; both ends are unchanged. A single
+    outlier then has no effect, and a valley of two levels keeps its depth."""
     values = np.asarray(values, dtype=float)
     if values.shape[-1] < 3:
         return values
@@ -25,8 +25,8 @@ def smoothed(values: Array | Sequence[float]) -> Array:
 def falls_and_rises(
     height: Array, errors: Array, counted: Array | None = None
 ) -> tuple[Array, Array]:
-    """Return by how many errors each level lies below the highest before it, and below the
-    highest after it, `[..., levels]`.
+    """Return how far each level is below the highest before it, and below the highest after it, in
+    errors, `[..., levels]`.
 
     counted: bool, the levels to which a curve may rise; None: all.
     """
@@ -39,12 +39,12 @@ def falls_and_rises(
 def turning_points(
     raw: Array, errors: Array, counted: Array | None = None
 ) -> tuple[Array, Array, Array]:
-    """Return the level of the valley, that of the peak after it, and the valley's depth in errors:
-    the smaller of its fall and its rise on the smoothed curve, which is larger nowhere else.
+    """Return the level of the valley, the level of the peak after it, and the valley's depth in
+    errors.
 
-    The smoothed curve says where they are; of that level and its two neighbours the lowest is
-    named the valley, the highest the peak, for those are the points that a reader of the curve
-    sees.
+    The depth of a level is the smaller of its fall and its rise on the smoothed curve; the valley
+    is where it is largest. Of that level and its two neighbours, the lowest of the raw curve is
+    returned as the valley, because a reader sees the raw curve; likewise the highest as the peak.
     """
     height = smoothed(raw)
     fall, rise = falls_and_rises(height, errors, counted)
@@ -60,7 +60,7 @@ def turning_points(
 
 
 def below(height: Array, errors: Array, other: Array) -> Array:
-    """Return by how many errors each level lies below the level `other`, `[..., levels]`."""
+    """Return how far each level is below the level `other`, in errors, `[..., levels]`."""
     errors = np.broadcast_to(errors, height.shape)
     above = np.take_along_axis(height, other, axis=-1) - height
     scale = np.sqrt((np.take_along_axis(errors, other, axis=-1) ** 2 + errors**2) / 2)
@@ -75,14 +75,14 @@ def highest_so_far(height: Array) -> Array:
 
 
 def ratio(apart: Array, error: Array) -> Array:
-    """`apart / error`; without an error, 0 where nothing is apart and else infinite."""
+    """Return `apart / error`; if the error is 0, return 0 for 0 and else infinity."""
     certain = np.where(apart == 0, 0.0, np.copysign(np.inf, apart))
     return np.divide(apart, error, out=certain, where=error > 0)
 
 
 def _lowest_nearby(raw: Array, level: Array, first: Array, last: Array) -> Array:
-    """The lowest of a level and its two neighbours, of those from `first` to `last`; the level
-    itself where there is none."""
+    """Return the lowest of a level and its two neighbours that are between `first` and `last`; the
+    level itself if none is."""
     around = np.stack([level, level - 1, level + 1], axis=-1)
     allowed = (around >= first[..., None]) & (around <= last[..., None])
     near = np.clip(around, 0, raw.shape[-1] - 1)

@@ -17,26 +17,26 @@ Span = tuple[int, int]
 """The first and the last level of a phase."""
 
 FEWEST = {"one": 8, "several": 5}
-"""Levels below which nothing is said: of one or two seeds, and of three or more."""
+"""The minimum number of levels for a verdict: with one or two seeds, and with three or more."""
 
 NEARLY = 0.75
-"""A valley of more than this part of what chance makes leaves the verdict open."""
+"""A valley deeper than this fraction of the chance limit leaves the verdict undecided."""
 
 DEEP = 0.99
-"""A curve that only falls and ends below this sparsity ends too early to tell: the valleys of the
-paper's Figure 1 lie below it."""
+"""A curve that only falls and ends below this sparsity is too short for a verdict: the valleys of
+the paper's Figure 1 are below it."""
 
 
 @dataclass(frozen=True)
 class Phases:
-    """Where test accuracy stays, falls, rises and collapses as sparsity grows.
+    """The levels at which test accuracy stays, falls, rises and collapses as sparsity increases.
 
-    double_descent: whether it falls and then rises by more than chance.
-    verdict: that in one line.
-    undecided: whether the curve is too short, too noisy or ends too early to tell.
-    light, critical, sweet, collapsed: first and last level of each phase, None where there is
-        none. They follow one another; levels at the end of a curve that has neither kept its
-        accuracy nor collapsed lie in none of them.
+    double_descent: whether test accuracy falls and then rises by more than chance.
+    verdict: the result in one line.
+    undecided: whether the curve is too short, too noisy or ends too early to decide.
+    light, critical, sweet, collapsed: first and last level of each phase, None if it is missing.
+        The phases are consecutive. Levels at the end of a curve that has neither kept its accuracy
+        nor collapsed belong to none.
     valley, peak: the levels of the lowest accuracy between the fall and the rise, and of the
         highest after it; None without double descent.
     """
@@ -65,38 +65,38 @@ def find_phases(
 ) -> Phases:
     """Find the phases of a curve (He et al., 2022, arXiv:2206.08684, sec. 2.3 and Figure 5).
 
-    The paper reads them off by eye. The rule here:
+    The paper determines them by eye. This function uses these rules:
 
-    1. Differences are taken on the (mean) curve smoothed by running medians of three levels. The
-       valley and the peak that are named are the lowest and the highest of the three levels there,
-       with their own accuracies.
-    2. Chance: with three seeds or more, its scale is measured between the seeds; with fewer, on
-       the curve itself, from how far levels lie from the middle of their neighbours; with fewer
-       than 12 levels as well, it is taken to be two binomial standard errors,
-       sqrt(p (1 - p) / test_examples). A difference is more than chance if it is above the 95 %
-       quantile for flat curves whose noise correlates by up to 0.9 from level to level
-       (`sdd_core.phases.chance`), and above one binomial standard error.
+    1. Differences are computed on the (mean) curve, smoothed by running medians of three levels.
+       The reported valley and peak are the lowest and the highest of the three levels there, with
+       their own accuracies.
+    2. Chance: with three or more seeds, its scale is measured between the seeds; with fewer, on the
+       curve itself, from the distances of levels to the mean of their neighbours; with fewer than
+       12 levels as well, it is two binomial standard errors, sqrt(p (1 - p) / test_examples). A
+       difference is more than chance if it is above the 95 % quantile for flat curves whose noise
+       has a correlation of up to 0.9 between levels (`sdd_core.phases.chance`), and above one
+       binomial standard error.
     3. The valley is the level at which the smaller of its fall (from the highest level before it)
        and its rise (to the highest after it) is largest. There is double descent if both are more
-       than chance. A rise that ends where accuracy has collapsed (see 6) does not count.
+       than chance. A rise that ends where accuracy has collapsed (rule 6) does not count.
     4. The light phase ends at the last level before the valley that is within one binomial
        standard error of the highest before it.
-    5. The critical phase goes through the valley and ends at the last level of the rise that is
-       below the dense network; the sweet phase follows, up to the last level that is not. Where
-       the peak is below the dense network, half-way between valley and peak takes its place, and
-       the verdict says so.
-    6. What follows has collapsed if, at the end, at least half of what the dense network's
-       accuracy is above guessing (1 / classes) is lost. Else the curve ends before it collapses,
+    5. The critical phase contains the valley and ends at the last level of the rise below the dense
+       network. The sweet phase follows, up to the last level that is not below it. If the peak is
+       below the dense network, the midpoint between valley and peak replaces the dense accuracy,
+       and the verdict states it.
+    6. The levels after that are collapsed if, at the end, at least half of the dense network's
+       accuracy above guessing (1 / classes) is lost. Otherwise the curve ends before the collapse,
        and its last levels have no phase.
-    7. Without double descent there is no critical phase. There is a sweet phase where accuracy
-       rises above the dense network's by more than chance.
+    7. Without double descent there is no critical phase. There is a sweet phase if accuracy rises
+       above the dense network's by more than chance.
 
     Args:
-        sparsity: of every level, growing.
-        accuracy: test accuracy (0 to 1), `[levels]` or `[seeds, levels]`; NaN where a level has
-            none: training diverged, or it was not measured.
+        sparsity: sparsity of every level, increasing.
+        accuracy: test accuracy (0 to 1), `[levels]` or `[seeds, levels]`; NaN for a level without
+            one, because training diverged or it was not measured.
         test_examples: size of the test set.
-        classes: number of classes, None where it is not known; guessing is then taken to be 0.
+        classes: number of classes; None if unknown, which sets guessing to 0.
     """
     values = np.atleast_2d(np.asarray(accuracy, dtype=float))
     levels = np.flatnonzero(~np.isnan(values).all(axis=0)) if values.size else np.array([], int)
@@ -104,20 +104,23 @@ def find_phases(
         why = "no level has a test accuracy" if values.size else "there are no levels"
         return Phases(False, f"nothing can be said: {why}", undecided=True)
     curve = Curve(values[:, levels], test_examples, classes)
-    at = [float(sparsity[level]) for level in levels]
-    found = _found(curve, at)
-    # Levels without an accuracy belong to the phase around them.
-    place = levels.tolist()
-    ends = [*place[:-1], values.shape[1] - 1]
-    moved: dict[str, Any] = {name: (place[first - 1] + 1 if first else 0, ends[last])
-                             for name, (first, last) in found.named().items()}
-    if found.valley is not None and found.peak is not None:
-        moved |= {"valley": place[found.valley], "peak": place[found.peak]}
-    return replace(found, **moved)
+    found = _found(curve, [float(sparsity[level]) for level in levels])
+    return _with_gaps(found, levels.tolist(), values.shape[1])
+
+
+def _with_gaps(phases: Phases, levels: Sequence[int], count: int) -> Phases:
+    """Return the phases of a curve without gaps as those of all `count` levels. levels: the levels
+    with an accuracy; the others belong to the phase around them."""
+    ends = [*levels[:-1], count - 1]
+    moved: dict[str, Any] = {name: (levels[first - 1] + 1 if first else 0, ends[last])
+                             for name, (first, last) in phases.named().items()}
+    if phases.valley is not None and phases.peak is not None:
+        moved |= {"valley": levels[phases.valley], "peak": levels[phases.peak]}
+    return replace(phases, **moved)
 
 
 class Curve:
-    """A mean curve without gaps, and what chance does to it."""
+    """A mean curve without gaps, and the effect of chance on it."""
 
     def __init__(self, values: np.ndarray, test_examples: int, classes: int | None = None) -> None:
         """values: `[seeds, levels]`, at least one number for each level."""
@@ -127,15 +130,15 @@ class Curve:
         self.height = smoothed(self.raw)
         variance = np.maximum(self.height * (1 - self.height), 1e-4)
         self.binomial = np.sqrt(variance / max(test_examples, 1))
-        # At half of what the dense network has above guessing, a level has collapsed.
+        # A level has collapsed below half of the dense network's accuracy above guessing.
         dense = self.height[0] - guessing
         self.collapsed = (self.height - guessing < dense / 2) & (dense > 0)
         self.limits = limits(self.seeds, self.last + 1)
         self.errors = self._errors(values)
 
     def _errors(self, values: np.ndarray) -> np.ndarray:
-        """The scale of what chance does to each level."""
-        # A steep collapse would pass for noise along the curve.
+        """Return the scale of the noise of each level."""
+        # Without the collapsed end, because a steep collapse would look like noise.
         end = int(np.flatnonzero(~self.collapsed)[-1]) + 1
         if self.seeds < SEVERAL and end >= LONG:
             return np.full(self.last + 1, level_errors(values[:, :end])[0])
@@ -144,36 +147,36 @@ class Curve:
         return 2 * self.binomial
 
     def chance(self, limit: float) -> np.ndarray:
-        """By how much chance makes levels differ, under one of the limits."""
+        """Return the largest difference of each level that chance explains, under a limit."""
         return np.maximum(limit * self.errors, self.binomial)
 
     def differ(self, high: int, low: int, limit: float) -> bool:
-        """Whether level `high` is above level `low` by more than chance."""
+        """Return whether level `high` is above level `low` by more than chance."""
         chance = self.chance(limit)
         scale = math.sqrt((chance[high] ** 2 + chance[low] ** 2) / 2)
         return bool(self.height[high] - self.height[low] > scale)
 
     def turning_points(self, raw: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Valley, peak and depth of this curve or, under the same chance, of others like it; a
+        """Return valley, peak and depth of this curve, or of similar curves with the same noise. A
         depth above 1 is more than chance."""
         return turning_points(raw, self.chance(self.limits.depth), ~self.collapsed)
 
     def highest(self) -> int:
-        """The level of the highest accuracy."""
+        """Return the level of the highest accuracy."""
         return max(range(self.last + 1), key=lambda i: (self.height[i], self.raw[i]))
 
     def last_within_error(self, top: int, end: int) -> int:
-        """The last level before `end` that is within one binomial error of level `top`."""
+        """Return the last level before `end` that is within one binomial error of level `top`."""
         least = self.height[top] - self.binomial[top]
         return max(i for i in range(top, end) if self.height[i] >= least)
 
     def tail(self, begin: int) -> Span | None:
-        """The levels from `begin` to the end where the end has collapsed."""
+        """Return the levels from `begin` to the end if the end has collapsed, else None."""
         return (begin, self.last) if begin <= self.last and self.collapsed[self.last] else None
 
 
 def _found(curve: Curve, sparsity: Sequence[float]) -> Phases:
-    """The phases of a curve without gaps."""
+    """Return the phases of a curve without gaps."""
     several = curve.seeds >= SEVERAL
     fewest = FEWEST["several" if several else "one"]
     if curve.last + 1 < fewest:
@@ -221,8 +224,8 @@ def _with_valley(curve: Curve, where: Sequence[str], valley: int, peak: int) -> 
 
 
 def _level_or_rising(curve: Curve) -> tuple[Phases, bool, bool]:
-    """The phases of a curve without a valley, without a verdict, and whether it rises and falls by
-    more than chance."""
+    """Return the phases of a curve without a valley, with an empty verdict, and whether it rises
+    and falls by more than chance."""
     height, raw, last, top = curve.height, curve.raw, curve.last, curve.highest()
     lowest = top + int(np.argmin(height[top:]))
     rises = curve.differ(top, 0, curve.limits.rise)
@@ -239,7 +242,7 @@ def _level_or_rising(curve: Curve) -> tuple[Phases, bool, bool]:
 
 
 def _without(curve: Curve, where: Sequence[str], deepest: float) -> Phases:
-    """The phases of a curve that does not fall and rise again."""
+    """Return the phases of a curve that does not fall and rise again."""
     raw, last, top = curve.raw, curve.last, curve.highest()
     phases, rises, falls = _level_or_rising(curve)
     if rises:

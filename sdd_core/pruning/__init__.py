@@ -1,1 +1,1 @@
-"""From scores to masks: how many weights each layer loses, and which."""
+"""Scores to masks: how many weights of each layer are pruned, and which."""

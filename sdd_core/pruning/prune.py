@@ -27,12 +27,12 @@ from sdd_core.pruning.selection import (
 
 
 class Rules(NamedTuple):
-    """What holds when weights are chosen, besides the scope.
+    """Rules for the choice of weights, in addition to the scope.
 
-    together: equal scores go at once, even if more go than were asked for.
-    keep_at_least: how many weights each layer keeps, a count (int) or a fraction (float); None: a
-        layer may lose all.
-    layouts: where outputs and inputs are in each weight; `[outputs, inputs, ...]` if not given.
+    prune_ties: equal scores are pruned together, even if that is more than the requested number.
+    keep_at_least: minimum of weights that each layer keeps, a count (int) or a fraction (float);
+        None: no minimum.
+    layouts: the layout of each weight (default: `[outputs, inputs, ...]`).
     """
 
     prune_ties: bool = False
@@ -46,14 +46,15 @@ USUAL = Rules()
 def prune_fraction(
     masks: Masks, scores: Masks, fraction: float, scope: Scope, rules: Rules = USUAL
 ) -> dict[str, Tensor]:
-    """Return masks without a fraction of the weights that are still kept, lowest scores first.
+    """Return masks with a fraction of the remaining weights pruned, lowest scores first.
 
-    The number that goes is the smallest whole number that is at least `fraction` of those kept,
-    as in the authors' code, but over the layers in `scores` alone; so repeated pruning reaches
-    zero. Layers without scores keep their masks. Ties go in the order of layers and of positions
-    within them. Which scores compete, and how many of them go, the scope says; within the outputs
-    of a layer that number is shared out as `lowest_within` does. Raises SddError for a scope that
-    is wrong, and where `rules` leave too few weights that may go.
+    The number of pruned weights is `fraction` of those kept, rounded up, as in the authors' code,
+    but counted only over the layers in `scores`; so repeated pruning reaches zero. Layers without
+    scores keep their masks. Ties are pruned in the order of layers and of positions within them.
+    The scope decides which scores compete and how many weights each group loses; `lowest_within`
+    distributes this number over the outputs of a layer.
+
+    Raises SddError for an invalid scope, and if `rules` leave too few weights to prune.
     """
     return _prune(masks, scores, scope, rules, by_fraction(fraction))
 
@@ -62,17 +63,17 @@ def prune_to(
     masks: Masks, scores: Masks, sparsity: float, scope: Scope, rules: Rules = USUAL
 ) -> dict[str, Tensor]:
     """Return masks pruned to a sparsity, counted over the layers in `scores`, lowest scores first;
-    everything else as in `prune_fraction`."""
+    otherwise like `prune_fraction`."""
     return _prune(masks, scores, scope, rules, to_sparsity(sparsity))
 
 
 def by_fraction(fraction: float) -> Callable[[int, int], int]:
-    """Return how many of `kept` weights go where a fraction of them is to."""
+    """Return `count(kept, size)`, the number of weights to prune: a fraction of `kept`."""
     return lambda kept, size: share(fraction, kept)
 
 
 def to_sparsity(sparsity: float) -> Callable[[int, int], int]:
-    """Return how many of `kept` weights go where `size` are to be pruned to a sparsity."""
+    """Return `count(kept, size)`, the number of weights to prune to reach a sparsity of `size`."""
     return lambda kept, size: max(0, share(sparsity, size) - (size - kept))
 
 
@@ -113,30 +114,30 @@ def check_floor(
     levels: int,
     keep_at_least: float,
 ) -> None:
-    """Raises SddError where it is known before any training that some level asks for more weights
-    than `keep_at_least` lets go. counts: of a level, how many go."""
+    """Raise SddError if it is known before training that some level must prune more weights than
+    `keep_at_least` allows. counts: returns the `count` function of a level."""
     level = first_impossible(
         layers, lambda left, level: shares_of(scope, left, counts(level)), levels, keep_at_least
     )
     if level is not None:
         raise SddError(f"pruner.keep_at_least {keep_at_least:g} leaves too few weights for level "
-                       f"{level} to be pruned as asked; keep fewer, or prune less "
+                       f"{level} to prune; keep fewer, or prune less "
                        "(pruner.fraction, pruner.sparsity, levels)")
 
 
 def check_together(scope: Scope, prune_ties: bool) -> None:
-    """Raises SddError for a pruner of whole channels with a scope that would cut them."""
+    """Raise SddError for a pruner of whole channels with a scope that would split them."""
     if prune_ties and scope.within is not None:
         raise SddError(f"scope {label(scope)!r} compares scores within each {scope.within}, which "
-                       "cuts the whole channels that this pruner takes; choose 'global', 'layer' "
-                       "or 'erk' for pruner.scope")
+                       "splits the channels that this pruner prunes as a whole; choose 'global', "
+                       "'layer' or 'erk' for pruner.scope")
 
 
 def shares_of(
     scope: Scope, layers: Mapping[str, Layer], count: Callable[[int, int], int]
 ) -> list[tuple[list[str], int]]:
-    """Return the layers whose scores compete, and how many weights they lose between them. Raises
-    SddError for a scope that is wrong."""
+    """Return groups of layers whose scores compete, each with its number of weights to prune.
+    Raises SddError for an invalid scope."""
     with attribute_errors(scope):
         return checked_shares(scope, layers, scope.shares(dict(layers), count))
 
@@ -144,8 +145,8 @@ def shares_of(
 def checked_shares(
     scope: Scope, layers: Mapping[str, Layer], found: Iterable[tuple[Iterable[str], int]]
 ) -> list[tuple[list[str], int]]:
-    """The groups of a scope that have layers. Raises SddError when it does not give each layer a
-    place or takes more than there is."""
+    """Return the groups of a scope that have layers. Raises SddError if a layer is not in exactly
+    one group, or if a number is larger than the group."""
     shares = [(list(names), whole(number)) for names, number in found]
     if sorted(name for names, _ in shares for name in names) != sorted(layers):
         raise SddError(f"scope {label(scope)!r} does not put each layer into one group; expected "
@@ -157,16 +158,16 @@ def checked_shares(
                            "alone")
         kept = sum(layers[name].kept for name in names)
         if not 0 <= number <= kept:
-            raise SddError(f"scope {label(scope)!r} takes {number} weights of {', '.join(names)}; "
-                           f"expected 0 to {kept}, which are left there")
+            raise SddError(f"scope {label(scope)!r} prunes {number} weights of {', '.join(names)}; "
+                           f"expected 0 to {kept}, the number of remaining weights")
     return [(names, number) for names, number in shares if names]
 
 
 def check_scores(scores: Masks, masks: Masks, prunable: list[str], pruner: str) -> Masks:
-    """The scores on the CPU, in the network's order.
+    """Return the scores on the CPU, in the network's order.
 
-    Raises SddError: a layer is missing or unknown, a shape differs, a score is no real number or,
-    where the weight is kept, NaN.
+    Raises SddError if a layer is missing or unknown, a shape differs, a score is not a real number,
+    or the score of a kept weight is NaN.
     """
     if not isinstance(scores, Mapping):
         raise SddError(f"pruner {pruner!r} returned {type(scores).__name__}; expected a mapping "
@@ -194,7 +195,8 @@ def _checked_scores(given: Any, mask: Tensor, pruner: str, name: str) -> Tensor:
 
 
 def check_masks(masks: Masks, like: Masks, ablation: str) -> dict[str, Tensor]:
-    """The masks on the CPU, in the network's order. Raises SddError unless they fit `like`."""
+    """Return the masks on the CPU, in the network's order. Raises SddError unless their names and
+    shapes are those of `like`."""
     problem = f"ablation {ablation!r} did not return a bool mask of the weight's shape for each " \
               f"of {', '.join(like)}"
     if not isinstance(masks, Mapping) or set(masks) != set(like):

@@ -1,4 +1,4 @@
-"""Which weights of a group go: the lowest scores, exactly as many as were asked for."""
+"""Selection of the weights to prune in a group: the lowest scores, exactly as many as requested."""
 
 from __future__ import annotations
 
@@ -14,26 +14,27 @@ from sdd_core.level.layers import Layout, Side
 from sdd_core.plugin.kinds.scope import Layer
 
 Shares = Sequence[tuple[Sequence[str], int]]
-"""Layers whose scores compete, and how many weights they lose between them."""
+"""Groups of layers whose scores compete, each with its number of weights to prune."""
 
 
 def share(fraction: float, count: int) -> int:
-    """Return the smallest whole number that is at least a fraction of a count."""
-    # Decimal: 0.2 of 49,200 is 9,840, where floats would say 9,840.000000000002 and take one more.
+    """Return a fraction of a count, rounded up."""
+    # Decimal: 0.2 * 49,200 is 9,840; floats would give 9,840.000000000002 and round up to 9,841.
     return math.ceil(Decimal(repr(fraction)) * count)
 
 
 def least(keep_at_least: float | None, size: int) -> int:
-    """Return how many weights a layer of this size keeps: a count (int), or a fraction of them."""
+    """Return the minimum number of weights that a layer of this size keeps, from a count (int) or a
+    fraction (float)."""
     if keep_at_least is None:
         return 0
     return keep_at_least if isinstance(keep_at_least, int) else share(keep_at_least, size)
 
 
 def lowest(scores: Tensor, count: int, prune_ties: bool) -> Tensor:
-    """Return positions of the `count` lowest scores; of equal ones the first, or, with `together`,
-    all of them. Selection, not sorting: it must not take longer than an epoch on a network of many
-    millions of weights."""
+    """Return the positions of the `count` lowest scores; the first ones of equal scores, or with
+    `prune_ties` all of them. It uses selection instead of sorting, which would take longer than an
+    epoch on a network of many millions of weights."""
     if count == 0:
         return torch.empty(0, dtype=torch.int64)
     threshold = scores.kthvalue(count).values
@@ -45,8 +46,8 @@ def lowest(scores: Tensor, count: int, prune_ties: bool) -> Tensor:
 
 
 def may_go(scores: Tensor, kept: Tensor, floor: int, prune_ties: bool) -> Tensor:
-    """Return `kept` without the weights that a layer never loses: those with the highest scores,
-    `floor` of them; with `together` also what is equal to them.
+    """Return `kept` without the weights that a layer must keep: the `floor` ones with the highest
+    scores; with `prune_ties` also those with equal scores.
 
     scores, kept: of one layer, `[weights]`.
     """
@@ -58,7 +59,7 @@ def may_go(scores: Tensor, kept: Tensor, floor: int, prune_ties: bool) -> Tensor
     if not spare:
         return free
     if prune_ties:
-        # A channel whose weights are all equal goes whole or stays whole.
+        # The weights of a channel have equal scores and are pruned or kept together.
         held = scores[positions].kthvalue(spare + 1).values
         free[positions[scores[positions] < held]] = True
     else:
@@ -67,12 +68,12 @@ def may_go(scores: Tensor, kept: Tensor, floor: int, prune_ties: bool) -> Tensor
 
 
 def lowest_within(scores: Tensor, kept: Tensor, count: int, layout: Layout, side: Side) -> Tensor:
-    """Return a mask of the `count` weights that go where scores compete within each output, or
-    input, of a layer: of each the lowest, in proportion to what it has left.
+    """Return a mask of the `count` weights to prune if scores compete within each output, or input,
+    of a layer: the lowest of each, in proportion to its number of remaining weights.
 
-    What whole numbers leave of that goes to the largest remainders, of equal ones the first.
+    Rounding: the largest remainders are rounded up, the first ones of equal remainders.
 
-    scores, kept: in the weight's shape. Sorts all outputs at once.
+    scores, kept: in the weight's shape. All outputs are sorted at once.
     """
     left, ranked = layout.lines(kept, side), layout.lines(scores, side)
     order = ranked.argsort(dim=1, stable=True)
@@ -83,7 +84,7 @@ def lowest_within(scores: Tensor, kept: Tensor, count: int, layout: Layout, side
 
 
 def _quotas(left: Tensor, count: int) -> Tensor:
-    """`count` shared out in proportion to how many weights are left of each, int64 `[lines]`."""
+    """Return `count` distributed in proportion to the remaining weights `left`, int64 `[lines]`."""
     whole = int(left.sum())
     quotas, remainders = left * count // max(1, whole), left * count % max(1, whole)
     rest = count - int(quotas.sum())
@@ -97,10 +98,10 @@ def first_impossible(
     levels: int,
     keep_at_least: float,
 ) -> int | None:
-    """Return the first level at which some group of layers has to lose more than `keep_at_least`
-    lets go, as far as that is known before there are scores; None where none has.
+    """Return the first level at which some group of layers must be pruned by more weights than
+    `keep_at_least` allows, as far as that is known without scores; None if there is none.
 
-    shares: the groups at a level and what each loses there.
+    shares: returns the groups of a level, each with its number of weights to prune.
     """
     for level in range(1, levels + 1):
         groups = shares(layers, level)
@@ -113,23 +114,23 @@ def first_impossible(
             for name, taken in _taken(spare, number):
                 left[name] = layers[name]._replace(kept=layers[name].kept - taken)
         if len(groups) > 1 and any(len(names) > 1 for names, _ in groups):
-            return None  # how many each layer loses is up to scores, and may decide the next level
+            return None  # the next level may depend on the layers' numbers, which scores decide
         layers = left
     return None
 
 
 def _taken(spare: Mapping[str, int], number: int) -> Iterator[tuple[str, int]]:
-    """A number taken from layers, from the first as much as it can spare."""
+    """Yield how much of a number is taken from each layer: as much as possible from the first."""
     for name, most in spare.items():
         yield name, min(most, number)
         number -= min(most, number)
 
 
 def too_few(keep_at_least: float, spare: int, number: int, names: Sequence[str]) -> SddError:
-    """Return the error where more weights have to go than may."""
+    """Return the error for more weights to prune than `keep_at_least` allows."""
     where = names[0] if len(names) == 1 else f"{len(names)} layers"
     return SddError(
-        f"pruner.keep_at_least {keep_at_least:g} lets {spare} more weights of {where} go, but "
-        f"{number} have to at this level; keep fewer, or prune less (pruner.fraction, "
+        f"pruner.keep_at_least {keep_at_least:g} allows {spare} more weights of {where} to be "
+        f"pruned, but this level must prune {number}; keep fewer, or prune less (pruner.fraction, "
         "pruner.sparsity, levels)"
     )

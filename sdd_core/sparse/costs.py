@@ -17,10 +17,10 @@ class KernelCosts:
 
     The cost of a sparse layer is proportional to its kept weights, that of a dense layer to all
     weights. The first layer has its own costs because it needs no gradient of its inputs. On the
-    dense path (torch), all weights count, plus `general_step` per step. For convolutions, each kept
-    weight costs `sparse_kept` plus `sparse_pixel` per output pixel; on the dense path every weight
-    costs `general_pixel` per output pixel. Only the ratios matter for the choice. The defaults are
-    those of an AVX-512 machine; `fit_costs` measures them.
+    general path (torch), all weights count, plus `general_step` per step. For convolutions, each
+    kept weight costs `sparse_kept` plus `sparse_pixel` per output pixel; on the general path every
+    weight costs `general_pixel` per output pixel. Only the ratios matter for the choice. The
+    defaults are those of an AVX-512 machine; `fit_costs` measures them.
     """
 
     sparse_first: float = 6.7
@@ -47,11 +47,11 @@ class KernelCosts:
         )
 
     def gains(self, masks: Masks, pixels: Sequence[int] = ()) -> bool:
-        """Return whether sparse kernels are faster than the dense path.
+        """Return whether sparse kernels are faster than the general path.
 
         Args:
-            masks: of the weights; of a residual network, of its convolutions.
-            pixels: how many the result of each convolution has; none for a perceptron.
+            masks: masks of the weights; for a residual network, of its convolutions.
+            pixels: number of output pixels of each convolution; empty for a perceptron.
         """
         if not pixels:
             general = self.general_step + self.general_weight * sum(mask.size for mask in masks)

@@ -1,4 +1,4 @@
-"""Measures what a weight costs on this machine."""
+"""Measurement of the kernels' costs on this machine."""
 
 from __future__ import annotations
 
@@ -30,8 +30,11 @@ EXAMPLES = 128
 
 
 def fit_costs(*, repeats: int = 30) -> KernelCosts:
-    """The costs that the choice of kernels weighs, each the least of some timings: what other
-    programs take is no part of them. Takes seconds, on one thread: others speed up all alike."""
+    """Measure the costs for the choice of kernels. This takes seconds, on one thread.
+
+    Each cost is the minimum of several timings, to exclude other programs. One thread is enough,
+    because more threads speed up all kernels alike.
+    """
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
@@ -60,7 +63,7 @@ def _nanoseconds(step: Callable[[], object], repeats: int) -> float:
 
 
 def _layer(kernel: str, first: bool, repeats: int) -> float:
-    """One forward and backward pass of 300 units, over the weights that they touch."""
+    """Return nanoseconds per weight of a forward and backward pass of a layer with 300 units."""
     random, inputs = np.random.default_rng(0), 784 if first else 300
     mask = random.random((300, inputs)) < (0.6 if kernel == "sparse" else 1.0)
     plan = make_plan(Architecture((Linear(inputs, 300),)), [mask, np.ones(300, bool)], [kernel])
@@ -86,14 +89,15 @@ def _layer(kernel: str, first: bool, repeats: int) -> float:
 
 
 def _general(repeats: int) -> tuple[float, float]:
-    """What a weight and a step cost on the general path: from a small and a large perceptron."""
+    """Return the costs of a weight and of a step on the general path, from the times of a small and
+    a large perceptron."""
     sizes, times = [], []
     for width in (32, 1024):
         network = nn.Sequential(nn.Linear(784, width), nn.ReLU(), nn.Linear(width, 10))
         sizes.append(794 * width)
         times.append(_nanoseconds(_general_step(network, (784,)), repeats))
     weight = (times[1] - times[0]) / (sizes[1] - sizes[0])
-    # On a busy machine differences of timings may have any sign.
+    # On a busy machine, differences of timings may be negative.
     return max(0.0, weight), max(0.0, times[0] - weight * sizes[0])
 
 
@@ -108,11 +112,11 @@ def _general_step(network: nn.Module, shape: tuple[int, ...]) -> Callable[[], ob
 
 
 def _convolutions(repeats: int) -> tuple[float, float, float]:
-    """What a kept weight costs for each pixel of its results and besides, and any weight for each
-    pixel on the general path: from large maps of few channels, and small ones of many.
+    """Return the costs of a kept weight per output pixel and per weight, and of any weight per
+    pixel on the general path; from large maps with few channels and small maps with many.
 
-    Everything but the convolutions (normalisation, for one) is taken to cost the same there as
-    here, where it is what would remain if no weight were kept.
+    Other operations, such as normalisation, are assumed to cost the same on both paths. Their cost
+    is extrapolated from the sparse kernels to no kept weights.
     """
     measured = [_convolution(side, channels, repeats) for side, channels in ((16, 48), (4, 256))]
     works, costs = zip(*((kept, time) for kept, time, _, _ in measured), strict=True)
@@ -125,8 +129,9 @@ def _convolutions(repeats: int) -> tuple[float, float, float]:
 def _convolution(
     side: int, channels: int, repeats: int
 ) -> tuple[tuple[int, int], float, int, float]:
-    """What more kept weights are (times pixels, and weights) and cost; the same of all weights on
-    the general path, but for what is no convolution."""
+    """Return the number of additional kept weights (times pixels, and as such) and their cost, then
+    the number of all weights times pixels and their cost on the general path, without operations
+    other than convolutions."""
     shape = (3, side, side)
     network = nn.Sequential(
         nn.Conv2d(3, channels, 3, 1, 1, bias=False), nn.BatchNorm2d(channels), nn.ReLU(),

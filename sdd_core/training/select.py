@@ -22,7 +22,7 @@ class TrainerFactory:
     """Makes the trainers of an experiment's networks, which all have the same architecture.
 
     It chooses sparse kernels if they support all layers and are faster, on a CPU with numba; else
-    the dense path. The choice otherwise depends only on the arguments.
+    the general path. The choice otherwise depends only on the arguments.
 
     network: a network of this architecture, which is not kept. costs: costs of the kernels
     (None: the defaults).

@@ -1,6 +1,6 @@
-"""Trains networks of known layers by sparse kernels, behind the same face as any trainer.
+"""Training of networks of supported layers with sparse kernels, as a `Trainer`.
 
-Imports numba; `sdd_core.training.select` looks first whether there is one.
+This module imports numba; `sdd_core.training.select` checks first that it is installed.
 """
 
 from __future__ import annotations
@@ -23,18 +23,18 @@ from sdd_core.sparse.network import Network, SgdSettings
 
 Images = NDArray[np.float32]
 
-# Batches that are made at once, where images are augmented or kept as bytes.
+# Batches to prepare at once if images are augmented or stored as bytes.
 BATCHES = 8
 
-# Nanoseconds of a perceptron's step from which a second thread saves more than it costs.
+# Nanoseconds of a perceptron's step above which a second thread pays off.
 WORTH_SHARING = 150_000
 
 
 class SparseTrainer:
     """Masked SGD by sparse kernels; see Trainer.
 
-    The kernels hold their own copy of the parameters: `save` writes it to the network, and
-    returns the parameters' momenta.
+    The kernels have their own copy of the parameters. `save` writes it to the network and returns
+    the momenta of the parameters.
     """
 
     def __init__(
@@ -46,7 +46,7 @@ class SparseTrainer:
         self._data = data
         self._batch_size = batch_size
         self._labels = data.train_labels.numpy()
-        # None where every batch is made anew.
+        # None if every batch must be prepared.
         whole = data.augmentation is None and data.train_images.is_floating_point()
         self._images = self._array(data.train_images) if whole else None
         self._buffer = data.buffer(0 if whole else BATCHES * batch_size)
@@ -70,7 +70,7 @@ class SparseTrainer:
             self._own.train_epoch(images, labels, np.arange(len(images)), size, rates)
 
     def unmask(self) -> None:
-        """See Trainer. Masks that will be lifted train on the general path, so there are none."""
+        """See Trainer. Never called: levels whose masks are lifted use the general path."""
 
     def evaluate(self, part: str) -> tuple[float, float]:
         """See Trainer."""
@@ -95,8 +95,8 @@ class SparseTrainer:
         return {name: momenta[p].contiguous() for name, p in self._network.named_parameters()}
 
     def _batches(self, part: str) -> list[tuple[Tensor | Images, NDArray[np.int64]]]:
-        """Images and labels of 'train' or 'test', no copies: tensors where they are to be
-        normalised. Made once, for small data sets feel the slicing."""
+        """Return images and labels of 'train' or 'test', without copies; images that still have to
+        be normalised are tensors. Cached, because slicing takes long on small data sets."""
         if part not in self._parts:
             data = self._data
             train = part == "train"
@@ -116,14 +116,14 @@ class SparseTrainer:
 
     @staticmethod
     def _array(images: Tensor) -> Images:
-        """Images as the kernels take them; no copy where they lie in memory so already."""
+        """Return images as a contiguous array, without a copy if they already are one."""
         return images.contiguous().numpy()
 
 
 class SparseTrainerFactory:
-    """Makes the trainers of networks that are built alike; their layers are read off the first.
+    """Makes the trainers of networks with one architecture, which is read from the first network.
 
-    network: of these the first. costs: choose the kernels.
+    network: the first network. costs: the costs that decide about the kernels.
     """
 
     def __init__(
@@ -142,13 +142,12 @@ class SparseTrainerFactory:
         momenta: Mapping[str, Tensor] | None,
         kernels: tuple[str, ...] | None,
     ) -> SparseTrainer | None:
-        """A trainer with sparse kernels, or None where the general path has to train, or is
-        faster.
+        """Return a trainer with sparse kernels; None if the general path is required or faster.
 
-        kernels: those of a checkpoint, which decide alone; None: the costs decide.
+        kernels: the kernels of a checkpoint, which must be used; None: the costs decide.
         """
         architecture = self._architecture
-        # It may have become so since the first one was read.
+        # It may differ from the first network, for example by hooks.
         if architecture is None or not is_plain(network):
             return None
         parameters = dict(network.named_parameters())
@@ -160,7 +159,7 @@ class SparseTrainerFactory:
         pixels, step = architecture.pixels(), float("inf")
         if kernels is None and not self._costs.gains(arrays[: len(pixels) or None], pixels):
             return None
-        if not pixels:  # those of a residual network are sparse, and its steps long
+        if not pixels:  # a residual network uses sparse kernels only, and its steps are long
             kernels, step = kernels or self._costs.choose(arrays), self._costs.step(arrays)
         own = load(
             architecture, network, {parameters[name]: mask for name, mask in kept.items()},
@@ -172,13 +171,13 @@ class SparseTrainerFactory:
 
     def _momentum(self) -> float:
         momentum = self._train.optimizer.sgd_momentum
-        assert momentum is not None  # other optimizers have an objective: the general path
+        assert momentum is not None  # other optimizers use the general path
         return momentum
 
 
 def _threads(step: float) -> int:
-    """For a step that costs so much on one thread. No more than two: a step is short, and a sweep
-    has other work for the rest."""
+    """Return the number of threads for a step of this cost on one thread, in nanoseconds: at most
+    two, because a step is short and a sweep uses the other cores."""
     return 1 if step < WORTH_SHARING else min(2, torch.get_num_threads())
 
 

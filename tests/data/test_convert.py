@@ -89,7 +89,7 @@ class Stream(IterableDataset):
 @pytest.mark.parametrize(
     ("source", "message"),
     [
-        (Items(PAIRS, says=9), "split says that it has 9 items, but item 6 raised IndexError"),
+        (Items(PAIRS, says=9), "split has a length of 9 items, but item 6 raised IndexError"),
         (Items([i for i, _ in PAIRS]), r"no label for item 0, which is a Tensor .* \[1, 2, 2\]"),
         (IMAGES, "no label for item 0"),
         (Items([(i, 0.5) for i, _ in PAIRS]), r"has the label 0.5 \(float\) for item 0"),

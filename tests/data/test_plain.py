@@ -141,13 +141,13 @@ class Wrapped(torch.Tensor):
 
 
 @pytest.mark.parametrize(("tensor", "reason"), [
-    (3.0, "float is no torch.Tensor"),
-    (np.ones(2), "ndarray is no torch.Tensor"),
+    (3.0, "float is not a torch.Tensor"),
+    (np.ones(2), "ndarray is not a torch.Tensor"),
     (ONES.to("meta"), "device 'meta'"),
     (ONES.to_sparse(), "sparse"),
     (ONES.to_sparse_coo(), "sparse"),
     (torch.nested.nested_tensor([ONES], layout=torch.jagged), "nested"),
-    (torch.Tensor._make_wrapper_subclass(Wrapped, (2, 2)), "hand over the torch.Tensor in it"),
+    (torch.Tensor._make_wrapper_subclass(Wrapped, (2, 2)), "pass the torch.Tensor in it"),
 ], ids=["number", "array", "meta", "sparse", "coo", "nested", "wrapped"])
 def test_tensors_without_numbers_one_by_one(tensor, reason):
     with pytest.raises(TypeError, match=reason):
@@ -223,10 +223,10 @@ def carry_out(tmp_path, hook, kind, **settings):
 
 METRICS = {
     "generator": (lambda level: (pair for pair in ()), "measure() returned generator"),
-    "value": (lambda level: {"a": (n for n in ())}, "'a': generator is no number"),
-    "within": (lambda level: {"a": {"b": {1}}}, "'a': {1} is no number"),
+    "value": (lambda level: {"a": (n for n in ())}, "'a': generator is not a number"),
+    "within": (lambda level: {"a": {"b": {1}}}, "'a': {1} is not a number"),
     "meta": (lambda level: {"a": torch.ones(2, device="meta")}, "'a': it is a tensor on"),
-    "bytes": (lambda level: {"a": b"1"}, "'a': b'1' is no number"),
+    "bytes": (lambda level: {"a": b"1"}, "'a': b'1' is not a number"),
 }
 
 
@@ -270,8 +270,8 @@ def test_scores_of_any_kind_prune_alike(tmp_path, change):
 @pytest.mark.parametrize(("change", "reason"), [
     (lambda t: t.to("meta"), "device 'meta'"),
     (lambda t: t.to_sparse(), "a sparse tensor"),
-    (lambda t: t.numpy(), "ndarray is no torch.Tensor"),
-    (lambda t: t.tolist(), "list is no torch.Tensor"),
+    (lambda t: t.numpy(), "ndarray is not a torch.Tensor"),
+    (lambda t: t.tolist(), "list is not a torch.Tensor"),
     (lambda t: torch.masked.masked_tensor(t, t > 0), "MaskedTensor"),
 ], ids=["meta", "sparse", "array", "list", "masked"])
 @pytest.mark.filterwarnings("ignore:The PyTorch API of MaskedTensors:UserWarning")
@@ -299,12 +299,12 @@ def test_a_schedule_of_any_numbers_trains(tmp_path, function):
 @pytest.mark.parametrize(("function", "reason"), [
     (lambda dense: (n for n in ()), "returned generator; expected a sdd_core.Retraining"),
     (lambda dense: {"start": "fresh"}, "returned dict; expected a sdd_core.Retraining"),
-    (rates("rewind point", 1.5), "first_step: 1.5 is no whole number"),
-    (rates("rewind point", "2"), "first_step: '2' is no whole number"),
-    (rates(masked=2.5), "masked_steps: 2.5 is no whole number"),
-    (rates(change=lambda r: (n for n in r)), "no array of real numbers"),
-    (rates(change=lambda r: itertools.count()), "no array of real numbers"),
-    (rates(change=lambda r: r * 1j), "no array of real numbers"),
+    (rates("rewind point", 1.5), "first_step: 1.5 is not a whole number"),
+    (rates("rewind point", "2"), "first_step: '2' is not a whole number"),
+    (rates(masked=2.5), "masked_steps: 2.5 is not a whole number"),
+    (rates(change=lambda r: (n for n in r)), "not an array of real numbers"),
+    (rates(change=lambda r: itertools.count()), "not an array of real numbers"),
+    (rates(change=lambda r: r * 1j), "not an array of real numbers"),
     (rates(change=lambda r: torch.tensor(r).to("meta")), "device 'meta'"),
 ])
 def test_a_schedule_of_no_numbers_is_one_line(tmp_path, function, reason):
@@ -340,7 +340,7 @@ def test_a_scope_of_any_whole_numbers(tmp_path, number):
 @pytest.mark.parametrize("number", [str, lambda n: n + 0.5, lambda n: (n for n in ())])
 def test_a_scope_of_no_whole_numbers_is_one_line(tmp_path, number):
     kind = of_kind(Scope, "shares", shares(number))
-    with pytest.raises(SddError, match=r"scope 'odd' failed: .* is no whole number"):
+    with pytest.raises(SddError, match=r"scope 'odd' failed: .* is not a whole number"):
         carry_out(tmp_path, "sdd_scopes", kind, pruner={"name": "imp", "scope": "odd"})
 
 
@@ -358,11 +358,12 @@ def test_other_parts_that_return_something_else_are_one_line(tmp_path):
     good, parameter = Split(images, labels), Split(images.clone().requires_grad_(), labels)
     faults = [
         ("sdd_sparsities", of_kind(SparsitySchedule, "sparsity", lambda level: "half"),
-         {"pruner": {"name": "imp", "sparsity": "odd"}}, "sparsity 'odd' failed: .* is no number"),
+         {"pruner": {"name": "imp", "sparsity": "odd"}},
+         "sparsity 'odd' failed: .* is not a number"),
         ("sdd_decays", of_kind(LearningRateSchedule, "factors", lambda steps: (n for n in ())),
-         {"train": {"decay": "odd"}}, "decay 'odd' failed: .*generator is no number"),
+         {"train": {"decay": "odd"}}, "decay 'odd' failed: .*generator is not a number"),
         ("sdd_decays", of_kind(LearningRateSchedule, "factors", lambda steps: np.ones(steps) * 1j),
-         {"train": {"decay": "odd"}}, "decay 'odd' failed: .* is no number"),
+         {"train": {"decay": "odd"}}, "decay 'odd' failed: .* is not a number"),
         ("sdd_optimizers", of_kind(Optimizer, "make", lambda weights, lr, decay: None),
          {"train": {"optimizer": "odd"}}, "make.. returned NoneType; expected a torch.optim"),
         ("sdd_optimizers", of_kind(Optimizer, "make", lambda weights, lr, decay: torch.optim.SGD(

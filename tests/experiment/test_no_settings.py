@@ -111,10 +111,10 @@ class Endless(IterableDataset):
 LOADER = DataLoader(TensorDataset(X, Y))
 OBJECTS = np.array([[1, 2, 3, "a"]] * 40, dtype=object)
 BAD_DATA = {
-    "sparse": ((X.to_sparse(), Y), "a sparse tensor for images; hand over its .to_dense()"),
+    "sparse": ((X.to_sparse(), Y), "a sparse tensor for images; pass its .to_dense()"),
     "sparse rows": ((X.to_sparse_coo().coalesce(), Y), "a sparse tensor"),
     "sparse labels": ((X, Y.to_sparse()), "a sparse tensor for labels"),
-    "sparse items": ([(x.to_sparse(), 0) for x in X], "item 0 a sparse tensor; hand over"),
+    "sparse items": ([(x.to_sparse(), 0) for x in X], "item 0 a sparse tensor; pass"),
     "meta": ((X.to("meta"), Y), "a tensor on the device 'meta' for images"),
     "meta labels": ((X, Y.to("meta")),
                     "a tensor on the device 'meta' for labels; make it on the CPU"),
@@ -129,7 +129,7 @@ BAD_DATA = {
     "records": ((np.zeros(40, [("a", "f4")]), Y), "expected numbers"),
     "masked": ((np.ma.masked_array(X.numpy(), X.numpy() > 1), Y), "a masked array"),
     "booleans": ((X > 0, Y), "images of type torch.bool"),
-    "loader": (LOADER, "hand over its .dataset"),
+    "loader": (LOADER, "pass its .dataset"),
     "iterable": (Endless(), "expected a torch Dataset with a length"),
     "generator": ((pair for pair in zip(X, Y, strict=True)), "a generator; expected a torch"),
     "too few labels": ((X, Y[:30]), "40 images but 30 labels"),
@@ -165,7 +165,7 @@ def test_data(name, part):
 @pytest.mark.filterwarnings("ignore")
 def test_quantized_and_nested_tensors():
     quantized = torch.quantize_per_tensor(X, 0.1, 0, torch.quint8)
-    check("a quantized tensor for images; hand over its .dequantize()", data=((quantized, Y), GOOD))
+    check("a quantized tensor for images; pass its .dequantize()", data=((quantized, Y), GOOD))
     nested = torch.nested.nested_tensor([X[0], X[1, :2]])
     check("a nested tensor for images; pad its parts", data=((nested, Y[:2]), GOOD))
 

@@ -498,8 +498,8 @@ def loading_otherwise():
         (lambda: with_state_hook(rescaled), "does not give '1.weight' back as it is"),
         (lambda: with_state_hook(lambda *_: 1 / 0), "cannot be saved and loaded: ZeroDivision"),
         (loading_otherwise, "does not give '1.weight' back as it is"),
-        (sharing, "'2.weight' lies in the memory of '1.weight'"),
-        (lambda: halves(15), "'2.weight' lies in the memory of '1.weight'"),
+        (sharing, "'2.weight' shares memory with '1.weight'"),
+        (lambda: halves(15), "'2.weight' shares memory with '1.weight'"),
     ],
 )
 def test_states_that_are_not_the_network_are_refused(tmp_path, model, message):

@@ -239,11 +239,11 @@ def test_exempt_patterns_match_layers_and_weights(patterns, exempt):
 
 
 def test_exempt_patterns_that_match_nothing_or_everything_are_refused():
-    with pytest.raises(SddError, match=r"'FC' matches no layer; there are conv1, layer1.0.conv,"):
+    with pytest.raises(SddError, match=r"'FC' matches no layer; available: conv1, layer1.0.conv,"):
         exempt_weights(NAMES, ["fc", "FC"])
     with pytest.raises(SddError, match="leaves no layer to prune; exempt fewer"):
         exempt_weights(NAMES, ["*"])
-    with pytest.raises(SddError, match=r"there are weight$"):
+    with pytest.raises(SddError, match=r"available: weight$"):
         exempt_weights(["weight"], ["fc"])
 
 
@@ -274,7 +274,7 @@ def test_checked_scores_come_in_the_networks_order_and_without_gradient():
             {"a": torch.ones(2, 1), "b": torch.ones(1, 2)},
             r"scores of 'a' have shape \[2, 1\]; expected \[1, 2\]",
         ),
-        ({"a": torch.ones(1, 2), "b": 3.0}, "scores of 'b': float is no torch.Tensor"),
+        ({"a": torch.ones(1, 2), "b": 3.0}, "scores of 'b': float is not a torch.Tensor"),
         (
             {"a": torch.ones(1, 2), "b": torch.tensor([[math.nan, 1.0]])},
             r"scores of 'b' are not a number \(NaN\)",

@@ -63,7 +63,7 @@ def test_what_a_protected_layer_may_not_lose_the_others_lose(given, fraction, fl
     prune = prune_to if to else prune_fraction
     rules = Rules(keep_at_least=floor)
     if expected is None:
-        with pytest.raises(SddError, match=r"^pruner\.keep_at_least .* lets \d+ more") as caught:
+        with pytest.raises(SddError, match=r"^pruner\.keep_at_least .* allows \d+ more") as caught:
             prune(masks, scores, fraction, scope_of("global"), rules)
         assert "\n" not in str(caught.value)
         return
@@ -100,10 +100,10 @@ def test_channels_that_go_whole_stay_whole_at_the_floor():
     pruned = prune_to(masks, scores, 2 / 12, scope_of("global"), rules)
     assert pruned["a"].sum(1).tolist() == [0, 2, 2]
     nothing = {**pruned, "a": torch.zeros(3, 2, dtype=torch.bool)}  # of which none can go
-    with pytest.raises(SddError, match="lets 0 more weights"):
+    with pytest.raises(SddError, match="allows 0 more weights"):
         prune_to(nothing, scores, 8 / 12, scope_of("global"), rules)
     # Of `a` one channel more would leave 2 of 6, and of `b` all are equal.
-    with pytest.raises(SddError, match="lets 0 more weights of 2 layers go"):
+    with pytest.raises(SddError, match="allows 0 more weights of 2 layers to be pruned"):
         prune_to(pruned, scores, 4 / 12, scope_of("global"), rules)
 
 

@@ -18,7 +18,7 @@ FAULTS = {
     faulty.Negative: "returned the factor -0.1",
     faulty.Nothing: "factors() are all 0",
     faulty.ForgetsLayers: "does not put each layer into one group",
-    faulty.TakesTooMany: "takes 249 weights of conv; expected 0 to 108",
+    faulty.TakesTooMany: "prunes 249 weights of conv; expected 0 to 108",
     faulty.WithinRows: "has within='row'; expected 'output', 'input' or None",
     faulty.WithinOutputsOfAll: "puts conv, wide, narrow, last together",
     faulty.Stops: "takes 494 of 498 weights where 498 are to go",

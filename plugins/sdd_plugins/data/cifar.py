@@ -123,7 +123,7 @@ class Cifar100(_Cifar):
         superclasses[fine] = coarse
         if (superclasses < 0).any() or (superclasses[fine] != coarse).any():
             raise SddError(
-                f"{folder / 'train.bin'} is damaged: some class is in several superclasses; "
+                f"{folder / 'train.bin'} is damaged: each class must be in exactly one superclass; "
                 "delete it and get it again"
             )
         return tuple(superclasses.tolist())

@@ -32,10 +32,10 @@ def locate(
 ) -> Path:
     """Return the folder with the files of data set `name`.
 
-    folders: where to look below the root and below the system's data sets, in this order.
-    complete: whether a folder holds all the files.
-    download: puts the files into a folder, which becomes the first of `folders`.
-    hint: what to do where there is no network.
+    folders: subfolders of the root and of the system's data sets to search, in this order.
+    complete: returns whether a folder has all files.
+    download: downloads the files to a folder, which becomes the first of `folders`.
+    hint: instructions for a machine without internet access.
 
     Raises SddError if the files are missing and cannot be downloaded.
     """

@@ -12,7 +12,7 @@ ACTIVATIONS = (nn.ReLU, nn.ReLU6, nn.LeakyReLU, nn.GELU, nn.SiLU, nn.ELU)
 
 
 class ActivationEntropy(OnSubset):
-    """The entropy of the signs of the units' activations: how often units switch on and off.
+    """The entropy of the units' states, on or off: the signs of their activations.
 
     A unit that is on (its input to the activation is above 0) for a fraction p of the examples has
     -p log2 p - (1 - p) log2 (1 - p) bits, 1 at most; 0 if it is always on or always off. The metric

@@ -33,8 +33,8 @@ def mean_loss(network: nn.Module, batches: Batches) -> float:
 
 
 def along_filters(direction: Tensor, weight: Tensor, mask: Tensor) -> Tensor:
-    """A direction of a layer's weight in which every filter, the weights of one output, is as
-    long as the weight's; zero where the weight is pruned, for which neither counts."""
+    """Return a direction for a layer's weight, scaled so that every filter (the weights of one
+    output) has the norm of the weight's filter. Pruned weights are 0 and do not count."""
     kept = direction * mask
     return kept * (_norm(weight * mask) / _norm(kept).clamp(min=1e-30))
 

@@ -14,7 +14,7 @@ class SynFlow(Pruner):
 
     R is the sum of the outputs of the network with absolute weights, in evaluation mode, for an
     input of ones; no data is used. The score is an absolute value, as in the authors' code, because
-    w dR/dw can be negative, for example before a layer normalisation. Within one level the density
+    w dR/dw is negative after a layer normalisation, for example. Within one level the density
     decreases exponentially to its target, and the flow is computed again after each step, which
     keeps whole layers from disappearing. The computation uses double precision, because the flow of
     a deep network is very large or small. It is meant for pruning once, before any training.

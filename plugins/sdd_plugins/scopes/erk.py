@@ -28,12 +28,13 @@ class Erk(Scope):
 def erk(
     shapes: Mapping[str, Sequence[int]], kept: Mapping[str, int], total: int
 ) -> dict[str, int]:
-    """How many of `total` weights each layer keeps, in proportion to the sum of its dimensions.
+    """Return how many of `total` weights each layer keeps, in proportion to the sum of its
+    dimensions.
 
     Erdős-Rényi-Kernel: the density of a layer is proportional to (inputs + outputs + kernel
-    sizes) / (their product), so that small layers stay denser. No layer gets back what it has
-    lost: where its share is more than the `kept` it has, the others take what is left over. What
-    whole numbers leave goes to the largest remainders, of equal ones the first.
+    sizes) / (their product), so small layers stay denser. Pruned weights are not restored: if the
+    share of a layer is more than its `kept` weights, the rest is distributed over the others.
+    Rounding: the largest remainders are rounded up, the first ones of equal remainders.
     """
     weight = {name: sum(shape) for name, shape in shapes.items()}
     shares: dict[str, int] = {}

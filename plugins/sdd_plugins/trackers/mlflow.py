@@ -18,7 +18,7 @@ RUN_TAG = "sdd.run"
 class Mlflow(Tracker):
     """A run of an MLflow experiment, on a server or in an SQLite file.
 
-    A run that goes on adds to its MLflow run. The figure becomes an artifact.
+    A resumed run continues its MLflow run. The figure becomes an artifact.
     """
 
     name = "mlflow"

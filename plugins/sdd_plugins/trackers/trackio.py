@@ -14,7 +14,7 @@ from sdd_core import Run, Tracker
 class Trackio(Tracker):
     """A run of a Trackio project, in an SQLite file in TRACKIO_DIR; `trackio show` shows it.
 
-    A run that goes on adds to its run there.
+    A resumed run continues its run there.
     """
 
     name = "trackio"

@@ -15,7 +15,7 @@ from sdd_core import Run, Tracker
 class Wandb(Tracker):
     """A run of a Weights & Biases project; WANDB_MODE=offline keeps it in the store.
 
-    A run that goes on adds to its run there.
+    A resumed run continues its run there.
     """
 
     name = "wandb"

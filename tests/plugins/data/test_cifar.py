@@ -77,7 +77,7 @@ def test_cifar100_whose_superclasses_contradict_is_refused(cifar100):
     content = bytearray((cifar100 / "train.bin").read_bytes())
     content[2 + IMAGE_BYTES + 1] = 0  # now class 0 lies in superclass 0 and in 7, 1 in none
     (cifar100 / "train.bin").write_bytes(content)
-    with pytest.raises(SddError, match=r"train.bin is damaged: some class is in several"):
+    with pytest.raises(SddError, match=r"train.bin is damaged: each class must be in exactly one"):
         Cifar100().load(cifar100.parent)
 
 

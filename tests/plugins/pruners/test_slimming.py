@@ -166,6 +166,6 @@ def test_the_channels_of_a_normed_layer_go_by_their_scales_too(make_view, norm):
 
 @pytest.mark.parametrize("scope", ["output", "input"])
 def test_a_scope_within_layers_would_cut_channels_and_is_refused_before_training(tmp_path, scope):
-    with pytest.raises(SddError, match=rf"^scope '{scope}' .* cuts the whole channels"):
+    with pytest.raises(SddError, match=rf"^scope '{scope}' .* splits the channels"):
         go(small(pruner={"name": "slimming", "scope": scope}), tmp_path)
     assert not list(tmp_path.glob("*-seed0-*"))
