@@ -1,12 +1,12 @@
-"""sdd: what pruning does to generalisation.
+"""sdd: the effect of pruning on generalisation.
 
 The names below are the public interface. They are imported when they are first used, so that
-`sdd --help` need not wait for torch, nor Ctrl-C for anything.
+`sdd --help` and Ctrl-C do not have to wait for torch.
 """
 
 from importlib import import_module
 
-TYPE_CHECKING = False  # as typing has it, which is not imported for this alone
+TYPE_CHECKING = False  # like typing.TYPE_CHECKING, without importing typing
 if TYPE_CHECKING:
     from typing import Any
 

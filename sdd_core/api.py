@@ -1,4 +1,4 @@
-"""`sdd_core.run`: an experiment out of whatever is at hand."""
+"""`sdd_core.run`: run an experiment from settings and Python objects."""
 
 from __future__ import annotations
 
@@ -35,38 +35,39 @@ def run(
     trackers: Sequence[Tracker | Mapping[str, Any] | str] | Tracker | str = (),
     **settings: Any,
 ) -> Result:
-    """Carry out an experiment; levels that the store has already are not trained again.
+    """Run an experiment; levels that are already in the store are reused.
 
         run(pruner="imp", retrain="rewind", seed=1)
         run(model=network, train=(images, labels), test=test_set, levels=10)
 
     Args:
-        experiment: what to do, or nested settings as in an experiment file (None: the default).
-        settings: fields of `sdd_core.Experiment`, each in place of the one in `experiment`.
-            `model` may be a torch.nn.Module, whose weights the dense network starts from, or a
-            function that makes one (see `sdd_core.experiment.python_value`).
+        experiment: an experiment, or nested settings as in an experiment file (default: the
+            default experiment).
+        settings: fields of `sdd_core.Experiment` that replace those of `experiment`. `model` may be
+            a torch.nn.Module, from whose weights the dense network starts, or a function that makes
+            one (see `sdd_core.experiment.python_value`).
         train, test: with `test`, training and test data, the same as `data=(train, test)`: pairs
-            of images and labels, or map-style torch data sets (see `Dataset.of`). Without
-            `test`, `train` is the experiment's field: how to train, `train={"epochs": 10}`.
-        store: folder for levels and runs, shared by as many runs and processes as you like.
+            of images and labels, or map-style torch data sets (see `Dataset.of`). Without `test`,
+            `train` is the experiment's field with settings of training, `train={"epochs": 10}`.
+        store: folder for levels and runs; any number of runs and processes may share it.
         observers: objects with life-cycle hooks (see `sdd_core.plugin.hookspecs`), for this run
             only.
-        data_root: where data sets are looked for and downloaded to.
-        device: where to train (None: a GPU where there is one).
-        checkpoint_minutes: how much work a crash may cost.
-        progress: show what is going on: a live table in a notebook, else on standard error
-            (None: in a notebook).
-        trackers: where else settings and curves are sent, as plugins, their names (`tensorboard`,
+        data_root: folder of data sets, also for downloads.
+        device: device to train on (default: a GPU if available).
+        checkpoint_minutes: minutes between checkpoints, the most work that a crash can cost.
+        progress: whether to show progress, as a live table in a notebook, else on standard error
+            (default: only in a notebook).
+        trackers: trackers that receive settings and curves, as plugins, names (`tensorboard`,
             `mlflow:sqlite:///runs.db`), or tables of a name and options.
 
     Raises:
-        SddError: anything a user can mend; the store stays whole.
+        SddError: an error that the user can fix; the store stays consistent.
     """
     plugins = plugins or load_plugins()
     if test is not None:
         if "data" in settings or train is None or isinstance(train, Train | Mapping):
-            raise SddError("test: test data needs training data in train=, and no data= beside it; "
-                           "how to train is then said in the first argument, "
+            raise SddError("test: test data requires training data in train=, and excludes data=; "
+                           "put the settings of training in the first argument, "
                            "run({'train': {'epochs': 10}}, train=..., test=...)")
         settings["data"] = (train, test)
     elif train is not None:
@@ -75,24 +76,24 @@ def run(
                            "and test data, or the settings of training, such as {'epochs': 10}")
         settings["train"] = train
     if settings or not isinstance(experiment, Experiment):
-        experiment = Experiment.make({**_asked_for(experiment or {}), **settings}, plugins)
+        experiment = Experiment.make({**_set_fields(experiment or {}), **settings}, plugins)
     shown = in_notebook() if progress is None else progress
-    told = make_trackers(trackers, plugins)
-    with progress_for(sys.stderr, quiet=not shown) as showing, tracking(told) as telling:
+    made = make_trackers(trackers, plugins)
+    with progress_for(sys.stderr, quiet=not shown) as displays, tracking(made) as reporters:
         return engine.run(
             experiment,
             store=store,
             plugins=plugins,
-            observers=[*observers, *showing, *telling],
+            observers=[*observers, *displays, *reporters],
             data_root=data_root,
             device=device,
             checkpoint_minutes=checkpoint_minutes,
         )
 
 
-def _asked_for(experiment: Experiment | Mapping[str, Any]) -> dict[str, Any]:
-    """The settings without those that an experiment has by default: defaults may depend on what is
-    changed, as the label noise does on the data."""
+def _set_fields(experiment: Experiment | Mapping[str, Any]) -> dict[str, Any]:
+    """Return the settings without defaults, which may depend on changed settings, as the label
+    noise depends on the data."""
     if isinstance(experiment, Experiment):
         return {name: value for name, value in experiment if name in experiment.model_fields_set}
     return dict(experiment)

@@ -48,28 +48,29 @@ def run(
     device: torch.device | str | None = None,
     checkpoint_minutes: float = 2.0,
 ) -> Result:
-    """Carry out an experiment; levels that the store has already are not trained again.
+    """Run an experiment; levels that are already in the store are reused.
 
     Args:
-        experiment: what to do, or nested settings as in an experiment file (None: the default).
-        store: folder for levels and runs, shared by as many runs and processes as you like.
+        experiment: an experiment, or nested settings as in an experiment file (default: the
+            default experiment).
+        store: folder for levels and runs; any number of runs and processes may share it.
         observers: objects with life-cycle hooks (see `sdd_core.plugin.hookspecs`), for this run
             only.
-        data_root: where data sets are looked for and downloaded to.
-        device: where to train (None: a GPU where there is one).
-        checkpoint_minutes: how much work a crash may cost.
+        data_root: folder of data sets, also for downloads.
+        device: device to train on (default: a GPU if available).
+        checkpoint_minutes: minutes between checkpoints, the most work that a crash can cost.
 
     Raises:
-        SddError: anything a user can mend; the store stays whole.
+        SddError: an error that the user can fix; the store stays consistent.
     """
     plugins = plugins or load_plugins()
     if not isinstance(experiment, Experiment):
         experiment = Experiment.make(experiment, plugins)
-    with _own_randomness():
+    with _isolated_randomness():
         root = Path(data_root) if data_root is not None else None
-        parts = ExperimentSetup(experiment, root, _device(device))
-        told = Observers(plugins.hooks, observers)
-        return _Engine(parts, plugins, Path(store), checkpoint_minutes * 60, told).run()
+        setup = ExperimentSetup(experiment, root, _device(device))
+        listeners = Observers(plugins.hooks, observers)
+        return _Engine(setup, plugins, Path(store), checkpoint_minutes * 60, listeners).run()
 
 
 def train_levels(
@@ -82,21 +83,21 @@ def train_levels(
     device: torch.device | str | None = None,
     checkpoint_minutes: float = 2.0,
 ) -> None:
-    """Train the levels of an experiment that the store does not have yet, for the runs that will
-    share them: no folder, no ablation, nothing measured, no observers. Raises SddError.
+    """Train the levels of an experiment that are not in the store yet, for the runs that share
+    them: without run folder, ablation, metrics and observers. Raises SddError.
 
-    schedules: those of the runs, whose rewind points are made too.
+    schedules: the schedules of those runs, whose rewind points are made too.
     """
     plain_levels = experiment.model_copy(update={"ablation": None})
-    with _own_randomness():
-        parts = ExperimentSetup(plain_levels, data_root, _device(device))
-        engine = _Engine(parts, plugins, store, checkpoint_minutes * 60)
+    with _isolated_randomness():
+        setup = ExperimentSetup(plain_levels, data_root, _device(device))
+        engine = _Engine(setup, plugins, store, checkpoint_minutes * 60)
         for _ in engine.levels():
             pass
         for schedule in schedules:
-            # One that is wrong is the business of the run that has it.
+            # The run with an invalid schedule reports it.
             with suppress(SddError):
-                retraining = parts.retraining(1, schedule)
+                retraining = setup.retraining(1, schedule)
                 if retraining.start == "rewind point":
                     engine.trainer.dense_state_at(retraining.first_step)
 
@@ -106,67 +107,67 @@ class _Engine:
 
     def __init__(
         self,
-        parts: ExperimentSetup,
+        setup: ExperimentSetup,
         plugins: Plugins,
         folder: Path,
         every: float,
         observers: Observers | None = None,
     ) -> None:
-        """Opens the store."""
-        self.experiment = parts.experiment
-        self.parts = parts
+        """Open the store in `folder`. every: seconds between checkpoints."""
+        self.experiment = setup.experiment
+        self.setup = setup
         self.plugins = plugins
         self.folder = RunFolder.of(self.experiment, folder)
         self.store = Store(folder)
-        # No method of its own: in a cycle the data would stay until they are collected as garbage.
-        self._call: Call = partial(observers.call, run=self.folder) if observers else _tell_nobody
-        self.trainer = LevelTrainer(parts, self.store, every, self._call)
-        self._told: set[str] = set()
+        # Not a bound method: a reference cycle would keep the data until garbage collection.
+        self._call: Call = partial(observers.call, run=self.folder) if observers else _call_nobody
+        self.trainer = LevelTrainer(setup, self.store, every, self._call)
+        self._warned: set[str] = set()
 
     def run(self) -> Result:
         """Train and measure every level, in the run's folder."""
-        data = self.parts.data
+        data = self.setup.data
         sizes = {"train_examples": len(data.train), "test_examples": len(data.test),
-                 "classes": int(data.num_classes), "changed_labels": self.parts.changed_labels}
-        self.folder.begin(self.plugins, str(self.parts.device), sizes)
+                 "classes": int(data.num_classes), "changed_labels": self.setup.changed_labels}
+        self.folder.begin(self.plugins, str(self.setup.device), sizes)
         self._call("sdd_run_start")
-        self._say_what_is_left_out()
+        self._report_small_prunable_part()
         known = self.folder.known()
         for level, key, before, dense in self.levels():
-            changed, own_key = self._ablated(level, key, before, dense)
-            self._measure(changed, own_key, level, before, dense, known.get(level.index))
+            measured, measured_key = self._ablated(level, key, before, dense)
+            self._measure(measured, measured_key, level, before, dense, known.get(level.index))
         self.folder.settle()
         result = self.folder.result()
         self._call("sdd_run_end", result=result)
         return result
 
-    def _say_what_is_left_out(self) -> None:
-        """Say on standard error that less than half of the network can be pruned."""
+    def _report_small_prunable_part(self) -> None:
+        """Print a line on standard error if less than half of the network can be pruned."""
         if not self.experiment.levels:
             return
         include = self.experiment.pruner.include or ()
-        line = too_little(parameters_of(self.parts.build(0), self.parts.exempt, include))
+        line = too_little(parameters_of(self.setup.build(0), self.setup.exempt, include))
         if line:
             say(f"sdd: {line}")
 
     def levels(self) -> Iterator[tuple[Level, str, Level | None, Level]]:
-        """Every level with its key, the level that it was pruned from, and the dense one.
+        """Yield every level with its key, the level that it was pruned from, and the dense level.
 
         Level 0 is the dense network, level k has been pruned k times.
         """
         dense = before = None
         for index, key in enumerate(level_keys(self.experiment)):
             level = self._kept(key, partial(self._next, index, key, before, dense),
-                               self.parts.prunable if before else self.parts.known)
+                               self.setup.prunable if before else self.setup.known)
             if dense is None:
-                level = replace(level, masks=masking.full_masks(self.parts.prunable))
+                level = replace(level, masks=masking.full_masks(self.setup.prunable))
             dense = dense or level
             yield level, key, before, dense
             before = dense if self.experiment.pruner.from_dense else level
 
     def _kept(self, key: str, make: Callable[[], Level], prunable: Collection[str]) -> Level:
-        """The level with this key from the store; made first, by one process, if it is missing, or
-        if it has masks for other weights: those that an earlier version of sdd knew."""
+        """Return the level with this key from the store. If it is missing, one process makes it
+        first; also if an earlier version of sdd made it with masks for other weights."""
         with self.store.lock(key):
             level = self.store.load_level(key)
             if level is not None and set(level.masks) != set(prunable):
@@ -180,53 +181,53 @@ class _Engine:
         return level
 
     def _next(self, index: int, key: str, before: Level | None, dense: Level | None) -> Level:
-        """Prune the level before and train what is left."""
-        masks = self._prune(before, index) if before else masking.full_masks(self.parts.known)
-        retraining = self.parts.retraining(index)
+        """Prune the level `before` and train the remaining weights."""
+        masks = self._prune(before, index) if before else masking.full_masks(self.setup.known)
+        retraining = self.setup.retraining(index)
         return self.trainer.train(index, key, masks, retraining, before, dense)
 
     def _prune(self, level: Level, index: int) -> Mapping[str, Tensor]:
-        """The masks of level `index`, pruned from `level`."""
+        """Return the masks of level `index`, pruned from `level`."""
         pruner, masks = self.experiment.pruner, level.masks
         view = self._view(level, target_density=self._aim(level, index))
-        with self.parts.guard.isolated(pruner, "pruner", level.index):
+        with self.setup.guard.isolated(pruner, "pruner", level.index):
             scores = pruner.scores(view)
             scores = prune.check_scores(scores, masks, view.prunable, pruner.name)
-        if (sparsity := self.parts.sparsity(index)) is not None:
-            return prune.prune_to(masks, scores, sparsity, pruner.scope, self.parts.rules)
+        if (sparsity := self.setup.sparsity(index)) is not None:
+            return prune.prune_to(masks, scores, sparsity, pruner.scope, self.setup.rules)
         for _ in range(level.index, index):
-            # More than once from the dense network, so that each level has its usual count.
+            # In one-shot pruning, repeat the fraction to get the same count as in the iteration.
             masks = prune.prune_fraction(masks, scores, pruner.fraction, pruner.scope,
-                                           self.parts.rules)
+                                           self.setup.rules)
         return masks
 
     def _aim(self, level: Level, index: int) -> float:
-        """The density that the prunable layers of level `index` will have."""
+        """Return the density that the prunable layers of level `index` will have."""
         pruner = self.experiment.pruner
-        if (sparsity := self.parts.sparsity(index)) is not None:
+        if (sparsity := self.setup.sparsity(index)) is not None:
             return 1 - sparsity
-        names = [name for name in level.masks if name not in self.parts.exempt]
+        names = [name for name in level.masks if name not in self.setup.exempt]
         times = index - level.index
         return masking.density(level.masks, names) * (1 - pruner.fraction) ** times
 
     def _ablated(
         self, level: Level, key: str, before: Level | None, dense: Level
     ) -> tuple[Level, str]:
-        """The level under the experiment's ablation, if there is one, and its key."""
+        """Return the level under the experiment's ablation, if there is one, and its key."""
         ablation = self.experiment.ablation
         if ablation is None or before is None:
             return level, key
-        own_key = ablated_key(key, ablation)
+        changed_key = ablated_key(key, ablation)
 
         def make() -> Level:
             view = self._view(level)
-            with self.parts.guard.isolated(ablation, "ablation", level.index):
+            with self.setup.guard.isolated(ablation, "ablation", level.index):
                 masks = prune.check_masks(ablation.masks(view), level.masks, ablation.name)
-            retraining = self.parts.ablated_retraining(level.index)
-            return self.trainer.train(level.index, own_key, masks, retraining, before, dense,
+            retraining = self.setup.ablated_retraining(level.index)
+            return self.trainer.train(level.index, changed_key, masks, retraining, before, dense,
                                       unchanged=level)
 
-        return self._kept(own_key, make, self.parts.prunable), own_key
+        return self._kept(changed_key, make, self.setup.prunable), changed_key
 
     def _measure(
         self,
@@ -237,10 +238,10 @@ class _Engine:
         dense: Level,
         row: Row | None,
     ) -> None:
-        """Measure a level, unless this run has done so, and write it down.
+        """Measure a level, unless this run has already done so, and record the values.
 
-        unchanged: the level without its ablation, at whose sparsity it stands.
-        row: what the run has of this level already.
+        unchanged: the level without its ablation, whose sparsity is recorded.
+        row: the run's existing record of this level, if there is one.
         """
         metrics = self._metrics
         measured_by = digest({"metrics": [identity(metric) for metric in metrics],
@@ -255,7 +256,7 @@ class _Engine:
             row = Row(
                 level=level.index,
                 key=key,
-                # What failed is measured again when the run goes on.
+                # A failed metric is measured again when the run is resumed.
                 measured_by=None if None in found else measured_by,
                 sparsity=masking.sparsity(unchanged.masks, view.prunable),
                 density=masking.density(unchanged.masks, view.prunable),
@@ -268,56 +269,56 @@ class _Engine:
         self._call("sdd_level_end", level=level_result(row))
 
     def _named(self, found: Sequence[dict[str, Any] | None]) -> dict[str, Any]:
-        """The values of all metrics by name.
+        """Return the values of all metrics by name.
 
-        A name belongs to sdd's own columns and metrics before all others, then to the metric that
-        comes first. Another value of that name gets that of its distribution before it, or is left
-        out where that is taken too; the user is told.
+        If several values have one name, sdd's columns and metrics keep it, or else the first
+        metric. The other values get the prefix of their distribution, or are left out if that name
+        is taken too; a warning reports it.
         """
         values: dict[str, Any] = {}
         origins = [self.plugins.origin(type(metric))["distribution"] for metric in self._metrics]
-        parts = list(zip(self._metrics, origins, found, strict=True))
-        for metric, origin, own in sorted(parts, key=lambda part: part[1] != DISTRIBUTION):
-            for name, value in ({metric.name: None} if own is None else own).items():
+        rows = list(zip(self._metrics, origins, found, strict=True))
+        for metric, origin, measured in sorted(rows, key=lambda row: row[1] != DISTRIBUTION):
+            for name, value in ({metric.name: None} if measured is None else measured).items():
                 free = name
                 if name in values or name in COLUMNS:
                     free = f"{origin}:{name}"
-                    as_what = "left out" if free in values else f"called {free!r}"
-                    self._told_once(f"metric {label(metric)!r} has a value called {name!r}, which "
-                                    f"is the name of another one; it is {as_what}")
+                    outcome = "left out" if free in values else f"called {free!r}"
+                    self._warn_once(f"metric {label(metric)!r} has a value called {name!r}, which "
+                                    f"is the name of another one; it is {outcome}")
                 values.setdefault(free, value)
         return values
 
-    def _told_once(self, problem: str) -> None:
-        """Warn of what is the same at each level."""
-        if problem not in self._told:
-            self._told.add(problem)
+    def _warn_once(self, problem: str) -> None:
+        """Warn of a problem that every level has, at the first level only."""
+        if problem not in self._warned:
+            self._warned.add(problem)
             warn(problem)
 
     def _measured(self, key: str, view: LevelView) -> list[dict[str, Any] | None]:
-        """What each metric finds on the level with this key, None where it failed. What the store
-        has, from this run or from another that shares the level, is not measured again."""
-        # The key of the dense network knows no pruner, and which layers are exempt or included is
-        # up to that.
-        chosen = {"exempt": sorted(self.parts.exempt)}
-        if included := sorted(self.parts.prunable.keys() - self.parts.known.keys()):
+        """Return the values of each metric on the level with this key, None if it failed. Values
+        in the store, from this run or another one that shares the level, are reused."""
+        # The key of the dense network does not depend on the pruner, but the pruner decides which
+        # layers are exempt or included.
+        chosen = {"exempt": sorted(self.setup.exempt)}
+        if included := sorted(self.setup.prunable.keys() - self.setup.known.keys()):
             chosen["include"] = included
         keys = [digest({"metric": identity(one), **chosen}) for one in self._metrics]
         with self.store.lock(f"{key}-metrics"):
             kept = self.store.load_metrics(key)
-            had = len(kept)
+            count = len(kept)
             for name, metric in zip(keys, self._metrics, strict=True):
                 if name not in kept and (values := self._values(metric, view)) is not None:
                     kept[name] = values
-            if len(kept) > had:
+            if len(kept) > count:
                 self.store.save_metrics(key, kept)
         return [kept.get(name) for name in keys]
 
     def _values(self, metric: Metric, view: LevelView) -> dict[str, Any] | None:
-        """A metric's values; None, and a word to the user, where it failed."""
+        """Return a metric's values; None, with a warning, if it failed."""
         try:
-            with self.parts.guard.isolated(metric, "metric", metric.name, view.level):
-                # A shallow copy: what one metric does to the tensors it sees, no other one sees.
+            with self.setup.guard.isolated(metric, "metric", metric.name, view.level):
+                # A shallow copy, so that a metric cannot change the tensors that others see.
                 values = metric.measure(copy(view))
                 if not isinstance(values, Mapping):
                     raise TypeError(f"measure() returned {type(values).__name__}; expected a "
@@ -325,7 +326,7 @@ class _Engine:
                 values = plain(values)
                 for name in filter(lambda name: infinite(values[name]), values):
                     warn(f"level {view.level}: metric {label(metric)!r} gives an infinite "
-                         f"{name!r}, which is kept as no number")
+                         f"{name!r}, which is recorded as missing")
                 return finite(values)
         except DataChanged:
             raise
@@ -344,17 +345,17 @@ class _Engine:
         return LevelView(
             level,
             initial=self.trainer.dense_state_at(0),
-            build=lambda: self.parts.build(0),
-            trainable=self.parts.trainable,
-            data=self.parts.data,
-            exempt=self.parts.exempt,
+            build=lambda: self.setup.build(0),
+            trainable=self.setup.trainable,
+            data=self.setup.data,
+            exempt=self.setup.exempt,
             seed=self.experiment.seed,
-            device=self.parts.device,
+            device=self.setup.device,
             before=before.state if before else None,
             dense=dense.state if dense else None,
             unchanged=unchanged.state if unchanged else None,
-            # Known where the level is measured; pruners and ablations see it under its masks.
-            lifted=unchanged is not None and self.parts.lifts_masks(level.index),
+            # Metrics get the lifted masks of an ablation; pruners and ablations get the masks.
+            lifted=unchanged is not None and self.setup.lifts_masks(level.index),
             target_density=target_density,
         )
 
@@ -365,8 +366,8 @@ class _Engine:
         return self.plugins.default_metrics()
 
 
-def _tell_nobody(hook: str, **arguments: Any) -> None:
-    """In place of `Observers.call`."""
+def _call_nobody(hook: str, **arguments: Any) -> None:
+    """Replacement of `Observers.call` without observers."""
 
 
 def _device(wanted: torch.device | str | None) -> torch.device:
@@ -375,14 +376,14 @@ def _device(wanted: torch.device | str | None) -> torch.device:
     try:
         device = torch.device(wanted)
         torch.zeros(1, device=device).cpu()
-    except Exception as error:  # each kind of device has its own
+    except Exception as error:  # each kind of device raises another exception
         reason = (str(error) or type(error).__name__).splitlines()[0]
         raise SddError(f"cannot use device {str(wanted)!r}: {reason}") from None
     return device
 
 
 @contextmanager
-def _own_randomness() -> Iterator[None]:
-    """Leave the caller's random state alone, and make a GPU's convolutions repeatable."""
+def _isolated_randomness() -> Iterator[None]:
+    """Keep the caller's random state unchanged, and make convolutions on a GPU deterministic."""
     with fork_random_state(), torch.backends.cudnn.flags(deterministic=True, benchmark=False):
         yield

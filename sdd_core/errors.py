@@ -1,5 +1,4 @@
-"""The one exception that reaches a user, what stands for a plugin's failure, and how both are
-said."""
+"""The exception for users, the exceptions that count as a plugin's failure, and their messages."""
 
 import difflib
 from collections.abc import Iterable
@@ -8,30 +7,31 @@ from sdd_core.output.text import one_line
 
 
 class SddError(Exception):
-    """Something the user can mend, said in one line.
+    """An error that the user can fix, in one line.
 
-    The message names what was wrong, what was expected and what to do. The command line prints
-    it on standard error and exits with code 2; in Python it is raised as it is.
+    The message names what was wrong, what was expected and what to do. The command line prints it
+    on standard error and exits with code 2.
     """
 
     def __str__(self) -> str:
-        """Return the message, on one line whatever the names in it are."""
+        """Return the message on one line, even if names in it have line breaks."""
         return one_line(super().__str__())
 
 
 FAILURES = (Exception, SystemExit)
-"""What the code of a plugin may raise that is its own failure, and no end of the command: `exit()`
-is one, Ctrl-C is none."""
+"""Exceptions that count as a failure of the plugin that raised them, including that of `exit()`.
+Ctrl-C does not: it ends the command."""
 
 
 def format_error(error: BaseException) -> str:
-    """What went wrong, in one line; the kind of error too, where no word of ours says it."""
+    """Return the message of an error in one line, after the name of its class unless it is an
+    SddError."""
     text = one_line(" ".join(str(error).split()))
     kind = "" if isinstance(error, SddError) else type(error).__name__
     return ": ".join(filter(None, (kind, text)))
 
 
 def did_you_mean(name: str, names: Iterable[str]) -> str:
-    """A question after the names that come near one that is unknown; '' where none does."""
+    """Return a question with the names that are similar to an unknown one; '' if none is."""
     near = difflib.get_close_matches(name, names, n=3, cutoff=0.5)
     return f"did you mean {' or '.join(near)}?" if near else ""

@@ -1,4 +1,4 @@
-"""What sdd is called where it is installed from, and how to install the rest of it."""
+"""The name of the distribution, and how to install its optional parts."""
 
 from __future__ import annotations
 
@@ -6,14 +6,15 @@ import json
 from importlib.metadata import PackageNotFoundError, distribution
 
 DISTRIBUTION = "sparse-double-descent"
-"""The name on the package index, where `sdd` is somebody else's. The command and the entry-point
-group are `sdd`, the packages `sdd_core` and `sdd_plugins`."""
+"""The name on the package index, where `sdd` belongs to another project. The command and the
+entry-point group are `sdd`, the packages `sdd_core` and `sdd_plugins`."""
 
 
 def install_hint(extra: str = "") -> str:
-    """Return the command that installs what an optional part needs, to end an error message with.
+    """Return the command that installs the requirements of an extra, for the end of an error
+    message.
 
-    extra: of `pyproject.toml`, such as `ray`; none: what sdd itself needs.
+    extra: one of `pyproject.toml`, such as `ray`; '': the requirements of sdd itself.
     """
     extras = f"[{extra}]" if extra else ""
     if _from_checkout():
@@ -22,8 +23,8 @@ def install_hint(extra: str = "") -> str:
 
 
 def _from_checkout() -> bool:
-    """Whether sdd runs from its sources: installed from their folder, editable or not, which is
-    what pip writes down of it (PEP 610), or not installed at all."""
+    """Return whether sdd runs from its sources: not installed, or installed from their folder,
+    editable or not, which pip records (PEP 610)."""
     try:
         origin = distribution(DISTRIBUTION).read_text("direct_url.json")
     except PackageNotFoundError:

@@ -1,4 +1,4 @@
-"""Named streams of randomness: one for each purpose, never one that others have drawn from."""
+"""Named random streams: one for each purpose, independent of all others."""
 
 import functools
 import hashlib
@@ -8,36 +8,37 @@ import torch
 
 
 def stream_seed(seed: int, *path: str | int) -> int:
-    """A 63-bit seed that depends on `seed` and the named `path` alone.
+    """Return a 63-bit seed that depends only on `seed` and the named `path`.
 
-    What was drawn before, in which order, and by which process does not matter: a resumed level
-    draws exactly what an uninterrupted one would have drawn.
+    It does not depend on earlier draws or on the process, so a resumed level draws exactly the same
+    numbers as an uninterrupted one.
     """
     name = "/".join(str(part) for part in (seed, *path))
     return int.from_bytes(hashlib.sha256(name.encode()).digest()[:8], "big") >> 1
 
 
 def generator(seed: int, *path: str | int) -> torch.Generator:
-    """A CPU generator for one purpose, for example `generator(seed, "order", level, epoch)`.
+    """Return a CPU generator for one purpose, for example `generator(seed, "order", level, epoch)`.
 
-    Draw on the CPU and move the result: then a GPU sees the same numbers.
+    Draw on the CPU and move the result, so that a GPU gets the same numbers.
     """
     return torch.Generator().manual_seed(stream_seed(seed, *path))
 
 
 def seed_torch(seed: int) -> None:
-    """`torch.manual_seed`, without the milliseconds that it takes to prepare devices not in use."""
+    """Seed torch like `torch.manual_seed`, but without preparing unused devices, which takes
+    milliseconds."""
     torch.default_generator.manual_seed(seed)
     if _gpus():
         torch.cuda.manual_seed_all(seed)
 
 
 def fork_random_state() -> AbstractContextManager[None]:
-    """What is drawn inside from torch's global generators changes nothing outside."""
+    """Return a context that restores the state of torch's global generators at its end."""
     return torch.random.fork_rng(devices=_gpus())
 
 
 @functools.cache
 def _gpus() -> tuple[int, ...]:
-    # torch asks the driver every time, which takes longer than a small training step.
+    # Cached, because torch asks the driver each time, which is slower than a small training step.
     return tuple(range(torch.cuda.device_count()))

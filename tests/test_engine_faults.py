@@ -197,7 +197,7 @@ EARLY = {
                           "no prunable layers"),
     "double precision": (model(lambda shape, classes: InDouble(math.prod(shape), classes)),
                          "has the parameter '1.weight' of type torch.float64; expected "
-                         "torch.float32 for all that trains"),
+                         "torch.float32 for all trainable parameters"),
     "one in the last batch": (
         with_settings(model(lambda shape, classes: OneIsTooFew(math.prod(shape), classes)),
                       train={"epochs": 1, "batch_size": 999}),

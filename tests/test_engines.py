@@ -29,7 +29,7 @@ def both(tmp_path_factory):
 
 
 def test_kernels_are_part_of_a_levels_record(both, tmp_path):
-    assert [level.kernels for level in both["reference"]] == [()] * 7
+    assert [level.kernels for level in both["none"]] == [()] * 7
     assert both["auto"][0].kernels == ("dense",) * 3
     assert both["auto"][6].kernels[:2] == ("sparse", "sparse")
     go(small(levels=0), tmp_path)
@@ -38,7 +38,7 @@ def test_kernels_are_part_of_a_levels_record(both, tmp_path):
 
 
 def test_engines_prune_the_same_weights_and_learn_as_much(both):
-    for ours, theirs in zip(both["auto"], both["reference"], strict=True):
+    for ours, theirs in zip(both["auto"], both["none"], strict=True):
         assert ours.index == theirs.index
         for name, mask in theirs.masks.items():
             # Rounding grows from step to step, so a few weights near the threshold differ.

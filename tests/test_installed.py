@@ -81,11 +81,11 @@ def test_all_are_listed_with_their_reasons(site, tmp_path):
     expected = {
         "sdd-broken": ("failed", "a_module_that_nobody_has"),
         "sdd-blocked": ("blocked", "blocked by the user"),
-        "sdd-too-new": ("incompatible", "needs hooks >=2 of sdd, these are 1."),
-        "sdd-too-old": ("incompatible", "needs hooks <1 of sdd, these are 1."),
-        "sdd-unreadable-range": ("incompatible", "'two' is no range of versions"),
+        "sdd-too-new": ("incompatible", "needs hooks >=2 of sdd, but this sdd has 1."),
+        "sdd-too-old": ("incompatible", "needs hooks <1 of sdd, but this sdd has 1."),
+        "sdd-unreadable-range": ("incompatible", "'two' is not a range of versions"),
         "sdd-duplicate": ("failed", f"the name 'imp' is taken by {DISTRIBUTION}; "
-                                    "ask for this one as sdd-duplicate:imp"),
+                                    "use sdd-duplicate:imp for this one"),
         "sdd-wrong-argument": ("failed", "colour"),
         "sdd-unknown-hook": ("failed", "unknown hook 'sdd_pruner'"),
         "sdd-fitting": ("ok", ""),

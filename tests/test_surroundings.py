@@ -12,7 +12,7 @@ from support import Log, contents, go, small
 
 from sdd_core import hookimpl
 
-SETTINGS = small(levels=1, train={"epochs": 1}, engine="reference")
+SETTINGS = small(levels=1, train={"epochs": 1}, kernels="none")
 
 
 @pytest.fixture(scope="module")

@@ -12,7 +12,7 @@ from torch.nn.functional import cross_entropy
 
 from sdd_core import Augmentation, Dataset, Experiment, Split
 from sdd_core.data.resident import DeviceDataset
-from sdd_core.training.costs import KernelCosts
+from sdd_core.sparse.costs import KernelCosts
 from sdd_core.training.dense_trainer import Trainer
 from sdd_core.training.select import TrainerFactory
 

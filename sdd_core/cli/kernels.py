@@ -13,7 +13,7 @@ from sdd_core.errors import SddError
 from sdd_core.installation import install_hint
 from sdd_core.output.fitting import FittingTable
 from sdd_core.runs.store import Store
-from sdd_core.training.costs import KernelCosts
+from sdd_core.sparse.costs import KernelCosts
 
 
 @click.command("fit-kernels")
@@ -29,7 +29,7 @@ def fit_kernels(store: Path, repeats: int, defaults: bool) -> None:
     with different costs may differ in the last bits.
     """
     try:
-        from sdd_core.sparse.fit import fit_costs  # noqa: PLC0415 (imports numba)
+        from sdd_core.training.fit_costs import fit_costs  # noqa: PLC0415 (imports numba)
     except ImportError as error:
         raise SddError(f"sparse kernels cannot be used here: {error}; "
                        f"{install_hint()}") from None

@@ -17,8 +17,9 @@ from sdd_core.experiment.experiment import field_of
 from sdd_core.plugin.base import article
 from sdd_core.plugin.discovery import load_plugins
 
-KINDS = ("pruner", "retrain", "metric", "noise", "data", "model", "loss", "ablation", "optimizer",
-         "decay", "scope", "sparsity", "tracker", "hook")  # fmt: skip
+TEMPLATES = files("sdd_core").joinpath("templates")
+KINDS = sorted(file.name.removesuffix(".py.txt") for file in
+               TEMPLATES.joinpath("kinds").iterdir())
 
 NAME = re.compile(r"[a-z][a-z0-9]*([-_][a-z0-9]+)*")
 
@@ -58,7 +59,7 @@ def new_plugin(name: str, kind: str, output: Path | None) -> None:
             for template, place in places.items():
                 file = Path(fresh) / folder.name / place
                 file.parent.mkdir(parents=True, exist_ok=True)
-                text = files("sdd_core").joinpath("templates", template).read_text("utf-8")
+                text = TEMPLATES.joinpath(template).read_text("utf-8")
                 file.write_text(Template(text).substitute(words), encoding="utf-8")
             (Path(fresh) / folder.name).rename(folder)
     except OSError as error:

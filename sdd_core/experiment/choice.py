@@ -1,4 +1,4 @@
-"""What a field takes that is a plugin: an instance, a name, a table of name and options."""
+"""Fields that hold a plugin: they accept an instance, a name, or a table of name and options."""
 
 from __future__ import annotations
 
@@ -22,38 +22,39 @@ DEFAULTS = {
     "optimizer": "sgd",
     "decay": "steps",
 }
-"""The plugins of the default experiment, by field. The label noise is the data's, see
-`usual_noise`, and other fields have none."""
+"""The plugins of the default experiment, by field. The label noise depends on the data (see
+`usual_noise`); the other fields have no default plugin."""
 
 
 def usual_noise(data: type[DataSource] | DataSource, *, asked: bool) -> dict[str, Any]:
-    """The label noise of an experiment that does not name one, as a table: what the data's class
-    says. `asked`: whether options of label noise are set, as `noise.rate=0.2`. They ask for
-    symmetric noise where the data's own is none."""
+    """Return the label noise of an experiment that does not name one, as a table of settings.
+
+    This is the `default_noise` of the data's class. asked: True if options of label noise are set,
+    such as `noise.rate=0.2`; the result is then symmetric noise instead of none.
+    """
     usual = data.default_noise
     table = {"name": usual} if isinstance(usual, str) else dict(usual)
     return {"name": "symmetric"} if asked and table["name"] == "none" else table
 
 
 def default_names(settings: Mapping[str, Any], plugins: Plugins) -> dict[str, str]:
-    """The plugins that sections of `settings` have which set options but no name."""
+    """Return the plugin of each section of `settings` that sets options but no name."""
     data = settings.get("data", DEFAULTS["data"])
     name = data.get("name", DEFAULTS["data"]) if isinstance(data, Mapping) else data
     return {**DEFAULTS, "noise": usual_noise(data_class(name, plugins), asked=True)["name"]}
 
 
 def data_class(name: Any, plugins: Plugins) -> type[DataSource]:
-    """The class of the data of that name; the base class for what a user brings."""
+    """Return the class of the data set with this name; `DataSource` for a user's own data."""
     try:
         found = plugins.find("data", name)[0] if isinstance(name, str) else DataSource
-    except SddError:  # `module:function`, or unknown, which is said when it is made
+    except SddError:  # `module:function`, or an unknown name, which `Plugins.make` reports
         return DataSource
     return cast(type[DataSource], found)
 
 
 class _UserObject(NamedTuple):
-    """The plugins that stand for a user's own object: one for a value of Python, one for
-    `module:function`."""
+    """The plugins that wrap a user's own object: a Python value, or `module:function`."""
 
     given: type[GivenModel] | type[GivenData]
     imported: type[ImportedModel] | type[ImportedData]
@@ -67,14 +68,14 @@ _USER_OBJECTS = {
 
 @dataclass(frozen=True)
 class Choice(BeforeValidator):
-    """Marks a field that takes a plugin, and makes it. kind: of the plugin."""
+    """Marks a field that takes a plugin and validates its value. kind: the plugin's kind."""
 
     kind: str = ""
 
 
 def chosen(kind: str) -> Choice:
-    """Return the mark of a field that takes a plugin, its name, or a table of its name and
-    options. The table of the field's default plugin needs no name; a model and data may also be a
+    """Return the mark of a field that takes a plugin of `kind`, its name, or a table of its name
+    and options. The table of the default plugin needs no name. A model and data may also be a
     user's own object."""
 
     def validate(value: Any, info: ValidationInfo) -> Any:
@@ -89,7 +90,7 @@ def chosen(kind: str) -> Choice:
         table = {"name": value} if isinstance(value, str) else value
         if isinstance(table, Mapping) and "name" not in table:
             if kind == "noise":
-                data = info.data.get("data", DataSource)  # missing where it is wrong itself
+                data = info.data.get("data", DataSource)  # missing if it is invalid itself
                 table = {**usual_noise(data, asked=bool(table)), **table}
             elif default is not None:
                 table = {"name": default, **table}
@@ -98,7 +99,7 @@ def chosen(kind: str) -> Choice:
         prefix, colon, rest = name.partition(":")
         if kind in _USER_OBJECTS and colon:
             options = {key: option for key, option in table.items() if key != "name"}
-            if prefix == "given":  # of a run's record; the value itself is gone
+            if prefix == "given":  # from a run's record, which does not hold the value itself
                 return _USER_OBJECTS[kind].given.model_validate({**options, "what": rest})
             known = {kind, *plugins.shorthands(kind), *(row.distribution for row in plugins.rows)}
             if prefix not in known:

@@ -33,7 +33,7 @@ from sdd_core.plugin.kinds import (
 from sdd_core.plugin.options import plugin_fields
 
 MOST_SHOWN = 6
-"""Options that the `repr` of an experiment shows."""
+"""The number of options that the `repr` of an experiment shows."""
 
 
 class Experiment(Frozen):
@@ -41,50 +41,53 @@ class Experiment(Frozen):
 
     A section that names a plugin takes an instance, its name, or a table of its name and options:
     `Experiment(pruner="imp", noise={"name": "symmetric", "rate": 0.2})`. A model may also be a
-    torch.nn.Module or a function that makes one, and data a Dataset or a pair of training and
-    test data as `Dataset.of` takes them.
+    torch.nn.Module or a function that makes one. Data may also be a Dataset, or a pair of training
+    and test data that `Dataset.of` accepts.
     """
 
-    seed: int = Field(default=0, ge=0, lt=2**63, description="of every stream of randomness")
+    seed: int = Field(default=0, ge=0, lt=2**63, description="seed for all random choices")
     data: Annotated[SerializeAsAny[DataSource], chosen("data")] = Field(
-        default=DEFAULTS["data"], validate_default=True, description="the data set"
+        default=DEFAULTS["data"], validate_default=True, description="data set"
     )
     noise: Annotated[SerializeAsAny[LabelNoise], chosen("noise")] = Field(
         default_factory=dict,
         validate_default=True,
-        description="wrong training labels; not given: what the data set says, which is none for "
-        "data of your own; options without a name: symmetric noise",
+        description="label noise of the training set; default: that of the data set, none for "
+        "your own data; options without a name set symmetric noise",
     )
     model: Annotated[SerializeAsAny[Model], chosen("model")] = Field(
-        default=DEFAULTS["model"], validate_default=True, description="the network"
+        default=DEFAULTS["model"], validate_default=True, description="network"
     )
-    train: Train = Field(default_factory=Train, description="how the dense network trains")
+    train: Train = Field(default_factory=Train, description="training of the dense network")
     loss: Annotated[SerializeAsAny[Loss] | None, chosen("loss")] = Field(
-        default=None, description="what training minimises; not given: cross-entropy"
+        default=None, description="training loss; default: cross-entropy"
     )
     pruner: Annotated[SerializeAsAny[Pruner], chosen("pruner")] = Field(
-        default=DEFAULTS["pruner"], validate_default=True, description="which weights go"
+        default=DEFAULTS["pruner"], validate_default=True, description="method that selects the "
+        "weights to prune"
     )
     retrain: Annotated[SerializeAsAny[Schedule], chosen("retrain")] = Field(
-        default=DEFAULTS["retrain"], validate_default=True, description="how a pruned level trains"
+        default=DEFAULTS["retrain"], validate_default=True,
+        description="retraining schedule of the pruned levels"
     )
     ablation: Annotated[SerializeAsAny[Ablation] | None, chosen("ablation")] = Field(
         default=None,
-        description="what is changed about each pruned level, beside the levels themselves",
+        description="change to a copy of each pruned level; the levels themselves stay unchanged",
     )
     levels: int = Field(
         default_factory=lambda made: _levels_of(made.get("pruner")) or 25,
         ge=0,
         le=10_000,
-        description="how often to prune; as many as pruner.sparsity has, where it is given",
+        description="number of prunings; default: one for each value of pruner.sparsity if it is "
+        "set",
     )
     metrics: tuple[Annotated[SerializeAsAny[Metric], chosen("metric")], ...] | None = Field(
-        default=None, description="what to measure; not given: all that is quickly measured"
+        default=None, description="metrics to measure; default: all that are quick to measure"
     )
     kernels: Literal["auto", "none"] = Field(
         default="auto",
-        description="'auto' trains with sparse kernels where they are faster, 'none' with plain "
-        "dense arithmetic under masks",
+        description="'auto' trains with sparse kernels where they are faster, 'none' with dense "
+        "arithmetic under masks",
     )
 
     def __repr__(self) -> str:
@@ -103,19 +106,22 @@ class Experiment(Frozen):
 
     @model_validator(mode="after")
     def _a_sparsity_for_each_level(self, info: ValidationInfo) -> Experiment:
-        given = self.pruner.sparsity
-        recorded = (info.context or {}).get("recorded")  # earlier versions took them
-        # The dense network alone, of an experiment that prunes at one stroke, leaves nothing out.
-        dense = self.levels == 0 and isinstance(given, tuple) and len(given) == 1
-        if isinstance(given, tuple) and self.levels < len(given) and not (recorded or dense):
+        sparsity = self.pruner.sparsity
+        if not isinstance(sparsity, tuple):
+            return self
+        count = len(sparsity)
+        recorded = (info.context or {}).get("recorded")  # earlier versions accepted too many
+        # One-shot pruning with levels=0 trains the dense network only; that is a valid choice.
+        dense_only = self.levels == 0 and count == 1
+        if self.levels < count and not (recorded or dense_only):
             raise ValueError(
-                f"pruner.sparsity is given for {len(given)} levels, but levels is {self.levels}; "
-                "set levels to that, or leave out the sparsities that are not wanted"
+                f"pruner.sparsity has {count} values, but levels is {self.levels}; set "
+                f"levels to {count}, or remove the sparsities that you do not need"
             )
-        if isinstance(given, tuple) and self.levels > len(given):
+        if self.levels > count:
             raise ValueError(
-                f"pruner.sparsity is given for {len(given)} level(s), but levels is {self.levels}; "
-                "set levels to that, or leave pruner.sparsity out and set pruner.fraction"
+                f"pruner.sparsity has {count} value(s), but levels is {self.levels}; set levels "
+                f"to {count}, or remove pruner.sparsity and set pruner.fraction"
             )
         return self
 
@@ -127,12 +133,12 @@ class Experiment(Frozen):
         *,
         recorded: bool = False,
     ) -> Experiment:
-        """Return an experiment from nested settings, as a TOML file has them.
+        """Return an experiment from nested settings, as in a TOML file.
 
-        recorded: they are those of a run that has begun. No module of a user is then imported to
-            tell its source from others: the record says what it was.
+        recorded: the settings come from the record of a run. No module of the user is then
+            imported to hash its source, because the record holds the hash.
 
-        Raises SddError that names the first field that is unknown or impossible.
+        Raises SddError that names the first unknown or invalid field.
         """
         context = {"plugins": plugins, "recorded": recorded}
         try:
@@ -141,61 +147,61 @@ class Experiment(Frozen):
             raise SddError(first_error(error)) from None
 
     def to_dict(self, context: dict[str, Any] | None = None) -> dict[str, Any]:
-        """Nested settings that `make` turns into an equal experiment; what is None is left out.
+        """Return nested settings from which `make` makes an equal experiment, without None values.
 
-        context: what the settings are written down for (see `sdd_core.plugin.base`).
+        context: the pydantic context of the dump (see `FOR_KEYS` in `sdd_core.plugin.base`).
         """
         return without_none(self.model_dump(mode="json", context=context))
 
     def settings(self) -> dict[str, Any]:
-        """Every setting under its dotted name, `train.lr`; a list is text, `300,100`, and a
-        section without a plugin has a name that is None."""
+        """Return every setting under its dotted name, `train.lr`. A list becomes text, `300,100`;
+        a section without a plugin has the name None."""
         whole = self.model_dump(mode="json")
         for field, plugin in plugins_of(self).items():
             section, dot, option = field.partition(".")
-            if dot:  # with its options, those too that are as by default
+            if dot:  # all its options, including those with default values
                 whole[section][option] = plugin.model_dump(mode="json")
         return dotted(whole, sections())
 
     def to_toml(self) -> str:
-        """The experiment as a TOML file that `sdd run` takes."""
+        """Return the experiment as the text of a TOML file for `sdd run`."""
         return tomli_w.dumps(self.to_dict())
 
 
 def _levels_of(pruner: Pruner | None) -> int | None:
-    """How many levels a pruner's sparsities are given for, if they are."""
-    given = pruner.sparsity if pruner else None
-    return given.levels() if isinstance(given, SparsitySchedule) else len(given or ())
+    """Return the number of levels that a pruner's sparsities cover; 0 or None if it sets none."""
+    sparsity = pruner.sparsity if pruner else None
+    return sparsity.levels() if isinstance(sparsity, SparsitySchedule) else len(sparsity or ())
 
 
 def sections() -> dict[str, type[Plugin]]:
-    """Return the sections of an experiment that name one plugin, with the kind each takes."""
+    """Return the sections of an experiment that name one plugin, with the base class of each."""
     return {section: KINDS[mark.kind] for section, info in Experiment.model_fields.items()
             for mark in info.metadata if isinstance(mark, Choice)}
 
 
 def options_that_name() -> dict[str, str]:
-    """Return the settings below a section that take a plugin, `train.optimizer`, and the kind of
-    each."""
+    """Return the options of sections that take a plugin, such as `train.optimizer`, with the kind
+    of each."""
     return {f"{section}.{option}": kind
             for section, model in (("train", Train), ("pruner", Pruner))
             for option, kind in plugin_fields(model).items()}
 
 
 def kind_of(field: str) -> str:
-    """Return the kind of plugin that a section, or a setting below one, takes."""
+    """Return the kind of plugin that a section, or an option of one, takes."""
     return sections()[field].kind if field in sections() else options_that_name()[field]
 
 
 def field_of(kind: str) -> str:
-    """Return the section, or the setting below one, that takes plugins of a kind; '' if none."""
+    """Return the section, or the option of one, that takes plugins of a kind; '' if none does."""
     kinds = {section: base.kind for section, base in sections().items()} | options_that_name()
     return next((field for field, one in kinds.items() if one == kind), "")
 
 
 def default_of_option(field: str) -> str | None:
-    """Return the name of the plugin that a setting below a section, `train.optimizer`, has by
-    default; None where it has none."""
+    """Return the name of the default plugin of an option such as `train.optimizer`; None if it has
+    no default."""
     section, _, option = field.partition(".")
     models: dict[str, type[Frozen]] = {"train": Train, "pruner": Pruner}
     default = models[section].model_fields[option].default
@@ -213,7 +219,7 @@ def plugins_of(experiment: Experiment) -> dict[str, Plugin]:
 
 
 def changed_options(model: Frozen) -> dict[str, Any]:
-    """The options, of a plugin or of training, that are not as they are by default."""
+    """Return the options of a plugin, or of training, that differ from their defaults."""
     usual = {name: option.get_default(call_default_factory=True)
              for name, option in type(model).model_fields.items()}
     return {name: value for name, value in model.model_dump().items()

@@ -1,4 +1,4 @@
-"""Tells values of Python apart by their content, for keys."""
+"""Fingerprints of Python values by their content, for keys."""
 
 from __future__ import annotations
 
@@ -24,16 +24,16 @@ _OF_NO_EFFECT = {"__module__", "__dict__", "__weakref__", "__doc__", "__firstlin
 
 
 def fingerprint(value: Any, apart_from: Iterable[Any] = ()) -> str:
-    """16 hexadecimal digits that differ when values differ in anything that matters.
+    """Return 16 hexadecimal digits that differ if two values differ in anything that matters.
 
-    Tensors count by their numbers, wherever they are; objects by their class and attributes;
-    classes and functions of a module by the module's source, and those that were typed into a
-    notebook or a script by their code and what it refers to.
+    Tensors are compared by their numbers, on any device; objects by class and attributes; classes
+    and functions of a module by the module's source; those defined in a notebook or a script by
+    their code and what it refers to.
 
-    apart_from: objects that the value must not refer to, for it is to be a copy.
+    apart_from: objects that the value must not refer to, because it should be a copy.
 
-    Raises SddError: something has no content that could be compared, such as an open file, or the
-    value refers to one of those objects.
+    Raises SddError if a part has no content to compare, such as an open file, or if the value
+    refers to one of those objects.
     """
     walk = _Walk(apart_from)
     walk.visit(value)
@@ -44,21 +44,21 @@ class _Walk:
     def __init__(self, apart_from: Iterable[Any]) -> None:
         self._apart_from = {id(part): part for part in apart_from}
         self.found = hashlib.sha256()
-        # Objects that were met, so that cycles end and shared parts count as shared. They are
-        # kept, for Python gives the number of one that is gone to the next.
+        # The visited objects by id, so that cycles end and shared parts count as shared. They are
+        # kept alive, because Python reuses the id of an object that has been freed.
         self._met: dict[int, tuple[int, Any]] = {}
 
     def visit(self, value: Any) -> None:
-        """Add a value to what was found."""
+        """Add a value to the hash."""
         if type(value) in _PLAIN:
             self._say(type(value).__name__, repr(value))
-        elif type(value) in {tuple, frozenset}:  # no objects of their own: equal ones may be one
+        elif type(value) in {tuple, frozenset}:  # Python may share equal ones: identity is no use
             self._all(type(value).__name__, _ordered(value))
         elif id(value) in self._apart_from:
             raise SddError(
-                f"a hook, or a method that was replaced, refers to the {type(value).__name__} that "
-                "was handed over, which is copied and never trained itself; take the layer from "
-                "the arguments, or hand over a function that makes the network"
+                f"a hook or a replaced method refers to the {type(value).__name__} that you "
+                "passed, but only a copy of it is trained; take the layer from the hook's "
+                "arguments, or pass a function that makes the network"
             )
         elif id(value) in self._met:
             self._say("again", self._met[id(value)][0])
@@ -67,7 +67,7 @@ class _Walk:
             self._content(value)
 
     def _content(self, value: Any) -> None:
-        """Add what an object holds, after its kind."""
+        """Add the kind of an object and its content."""
         match value:
             case Tensor():
                 self._tensor(value)
@@ -134,7 +134,7 @@ class _Walk:
         self._say("function", value.__module__, value.__qualname__)
         self._all("given", (value.__defaults__, value.__kwdefaults__, value.__closure__))
         if source := _source(value):
-            # Several lambdas may stand on one line.
+            # The code tells several lambdas of one module apart.
             self._say(source, value.__code__.co_code.hex())
             return
         self.visit(value.__code__)
@@ -143,18 +143,18 @@ class _Walk:
 
     def _object(self, value: Any) -> None:
         if isinstance(value, nn.Module) and is_parametrized(value):
-            # torch derives a class for each such layer, and refuses to pickle it.
+            # torch derives a class for each such layer and refuses to pickle it.
             base = type(value).__bases__[0]
             self._all(f"parametrised {base.__qualname__}", (base, vars(value)))
             return
         try:
-            # What copying and pickling go by; nothing is pickled here.
+            # The same parts that copying and pickling use; nothing is pickled here.
             reduced = value.__reduce_ex__(4)
         except Exception as error:
             reason = " ".join(str(error).split())
             raise SddError(
-                f"what a {type(value).__name__} holds cannot be told from what another one holds "
-                f"({reason}), so that results could be mixed up; keep it out of the model or data"
+                f"the content of a {type(value).__name__} cannot be compared with that of another "
+                f"one ({reason}), so results could be mixed up; keep it out of the model or data"
             ) from None
         if isinstance(reduced, str):
             self._say("global", type(value).__module__, type(value).__qualname__, reduced)
@@ -170,8 +170,8 @@ def _ordered(value: Any) -> Any:
 
 
 def _source(value: Any) -> str:
-    """The hash of the source of the module that a class or a function comes from; nothing where
-    that is a script or a notebook, of which other parts change all the time."""
+    """Return the hash of the source of the module that defines a class or a function; '' for a
+    script or a notebook, whose other parts change all the time."""
     module = sys.modules.get(value.__module__ or "")
     if module is None or module.__name__ in {"__main__", "builtins"}:
         return ""
@@ -179,7 +179,7 @@ def _source(value: Any) -> str:
 
 
 def _globals(code: types.CodeType) -> list[str]:
-    """The names of the globals that a piece of code, and code within it, looks up."""
+    """Return the names of the globals that a code object, and code nested in it, looks up."""
     names = {instruction.argval for instruction in dis.get_instructions(code)
              if instruction.opname in {"LOAD_GLOBAL", "LOAD_NAME"}}
     for part in code.co_consts:

@@ -26,11 +26,11 @@ if TYPE_CHECKING:
     from sdd_core.data.dataset import Dataset
 
 _LOADED: dict[str, tuple[Any, str]] = {}
-"""Module name -> the spec it was loaded by, and the hash of its source then."""
+"""By module name: the spec from which it was loaded, and the hash of its source at that time."""
 
 
 class Imported(Plugin):
-    """What `package.module:function` makes; extra options are its keyword arguments."""
+    """An object that `package.module:function` makes; extra options are its keyword arguments."""
 
     model_config = ConfigDict(extra="allow")
 
@@ -40,22 +40,26 @@ class Imported(Plugin):
 
     @classmethod
     def named(cls, path: str, options: dict[str, Any], *, importing: bool = True) -> Self:
-        """What the function at `path` makes. Options from a run's record have the hash of its
-        source, and it is then not imported before it is needed, so that a run can be read without
-        it. Raises ValueError when there is no such function, or when it would have to be imported
-        and that is not allowed."""
+        """Return the plugin for the function at `path`.
+
+        Options from a run's record hold the hash of its source. It is then imported only when it
+        is needed, so that a run can be read without it.
+
+        Raises ValueError if there is no such function, if an option is invalid, or if it would
+        have to be imported and `importing` is False.
+        """
         if "path" in options:
             raise ValueError("an option cannot be called `path`; rename the function's parameter")
         try:
             tomli_w.dumps(options)
             json.dumps(options, allow_nan=False)
         except (TypeError, ValueError) as error:
-            raise ValueError(f"options of {path!r} must be numbers, text or lists of them, as in "
-                             f"TOML: {error}") from None
+            raise ValueError(f"options of {path!r} must be values of TOML, such as numbers, text "
+                             f"or lists of them: {error}") from None
         found = options.pop("source_hash", "")
         if not found and not importing:
-            raise ValueError(f"{path!r} has no source_hash, which runs record, and reading a run "
-                             "imports no module to find it out")
+            raise ValueError(f"{path!r} has no source_hash in the run's record, and reading a run "
+                             "imports no module to compute it")
         return cls(path=path, source_hash=found or _source_hash(path), **options)
 
     @model_serializer(mode="wrap")
@@ -64,8 +68,8 @@ class Imported(Plugin):
         return {"name": fields.pop("path"), **fields}
 
     def sources(self) -> dict[str, tuple[str, str]]:
-        """The file and the SHA-256 of the source of each module that was imported for it: the one
-        that was named with the packages that it lies in, and the one that defines the function."""
+        """Return the file and the SHA-256 of the source of each module imported for it: the named
+        module with its parent packages, and the module that defines the function."""
         named = self.path.partition(":")[0]
         defining = inspect.getmodule(_function(self.path))
         names = [*_with_packages(named), *([defining.__name__] if defining else [])]
@@ -79,33 +83,34 @@ class Imported(Plugin):
         except ValueError as error:
             raise SddError(f"{self.kind}: {error}") from None
         if found != self.source_hash:
-            raise SddError(f"{self.kind} {self.path!r}: its source has changed since a run began "
-                           "that cannot go on with another one; leave source_hash out of the "
-                           "settings to begin anew")
+            raise SddError(f"{self.kind} {self.path!r}: its source has changed since the run "
+                           "started, so the run cannot be resumed; remove source_hash from the "
+                           "settings to start a new run")
         return call(function, given, self.model_extra or {})
 
 
 class ImportedModel(Model, Imported):
     """A network that `package.module:function` makes.
 
-    A function that has parameters `input_shape` or `num_classes` is given them.
+    If the function has parameters `input_shape` or `num_classes`, they are passed to it.
     """
 
     def build(self, input_shape: tuple[int, ...], num_classes: int) -> Any:
-        """What the function returns."""
+        """Return what the function returns."""
         return self._call(input_shape=input_shape, num_classes=num_classes)
 
 
 class ImportedData(DataSource, Imported):
-    """Data that `package.module:function` makes: a Dataset, or training and test data as
-    `Dataset.of` takes them. A function that has a parameter `root` is given the folder of
-    `--data-root`. Files that it reads are not part of the levels' keys: another name, or another
-    option, has to tell other contents apart.
+    """Data that `package.module:function` makes: a Dataset, or a pair of training and test data
+    that `Dataset.of` accepts.
+
+    If the function has a parameter `root`, the folder of `--data-root` is passed to it. Level keys
+    do not depend on the files that it reads: use another name or option for other contents.
     """
 
     def load(self, root: Path | None) -> Dataset:
-        """What the function returns."""
-        from sdd_core.data.dataset import Dataset  # noqa: PLC0415 (torch, which settings do without)
+        """Return what the function returns, as a Dataset. Raises SddError for anything else."""
+        from sdd_core.data.dataset import Dataset  # noqa: PLC0415 (torch, not needed for settings)
 
         made = self._call(root=root)
         if isinstance(made, Dataset):
@@ -119,7 +124,7 @@ class ImportedData(DataSource, Imported):
 def call(
     function: Callable[..., Any], given: Mapping[str, Any], options: Mapping[str, Any]
 ) -> Any:
-    """Call a function with those of the `given` arguments that it has parameters for."""
+    """Call a function with its `options` and those `given` arguments that it has parameters for."""
     try:
         wanted = set(inspect.signature(function).parameters)
     except ValueError:  # built in
@@ -135,13 +140,13 @@ def _function(path: str) -> Callable[..., Any]:
     except FAILURES as error:
         raise ValueError(f"cannot import {path!r}: {format_error(error)}") from None
     if not callable(function):
-        raise ValueError(f"{path!r} is no function or class")
+        raise ValueError(f"{path!r} is not a function or class")
     return function
 
 
 def _search_path() -> list[str]:
-    """The path with the current folder on it, for that is where a user's module lies: before
-    installed packages, and after the standard library, for which their queue.py does not stand."""
+    """Return `sys.path` with the current folder, where a user's module lies: before installed
+    packages, but after the standard library, so that a user's `queue.py` does not replace it."""
     path, folder, standard = list(sys.path), os.getcwd(), os.path.dirname(os.__file__)
     if folder not in path:
         known = [n for n, entry in enumerate(path, start=1)
@@ -151,8 +156,8 @@ def _search_path() -> list[str]:
 
 
 def _source_hash(path: str) -> str:
-    """Changes when the file changes: another network must not reuse this one's levels. Both the
-    module that was named and the one that defines the function count."""
+    """Return a hash of the sources of the named module and of the one that defines the function.
+    It changes with the file, so that another network does not reuse this one's levels."""
     function = _function(path)
     named = sys.modules[path.partition(":")[0]]
     defining = inspect.getmodule(function) or named
@@ -161,14 +166,17 @@ def _source_hash(path: str) -> str:
 
 
 def module_hash(module: ModuleType) -> str:
-    """Of the source that was loaded: a file that changes afterwards, while a notebook still runs
-    the old code, must not count before it is loaded again, which gives the module a new spec."""
+    """Return the SHA-256 of a module's source as it was loaded.
+
+    A later change of the file does not count until the module is loaded again, which gives it a
+    new spec: until then a notebook still runs the old code.
+    """
     spec, known = _LOADED.get(module.__name__, (None, ""))
     if known and spec is module.__spec__ and spec is not None:
         return known
     try:
         source = inspect.getsource(module)
-    except (OSError, TypeError):  # built in, or typed into an interpreter
+    except (OSError, TypeError):  # a built-in module, or one defined in an interpreter
         source = module.__name__
     found = hashlib.sha256(source.encode()).hexdigest()
     _LOADED[module.__name__] = (module.__spec__, found)
@@ -176,10 +184,10 @@ def module_hash(module: ModuleType) -> str:
 
 
 def strange_modules(path: str, known: Mapping[str, tuple[str, str]]) -> list[str]:
-    """The modules that `path` would import and that are not the known ones, each with the reason.
-    They are found as Python finds them, and none is imported.
+    """Return the modules that `path` would import and that differ from the known ones, each with
+    the reason. They are located as Python would do it, but not imported.
 
-    known: files and SHA-256 of sources by the modules' names, as `Imported.sources` has them.
+    known: file and SHA-256 of the source by module name, as `Imported.sources` returns them.
     """
     strange, where = [], _search_path()
     for name in _with_packages(path.partition(":")[0]):
@@ -189,7 +197,7 @@ def strange_modules(path: str, known: Mapping[str, tuple[str, str]]) -> list[str
         if name not in known:
             strange.append(f"{name} ({file or 'not found'}) is not in the run's record")
         elif known[name][0] != file:
-            strange.append(f"{name} is {file or 'not found'}, and was {known[name][0]}")
+            strange.append(f"{name} is {file or 'not found'}, but was {known[name][0]}")
         elif known[name][1] != _hash_in(Path(file), name):
             strange.append(f"{name} ({file}) has another source")
     others = known.keys() - set(_with_packages(path.partition(":")[0]))
@@ -198,9 +206,9 @@ def strange_modules(path: str, known: Mapping[str, tuple[str, str]]) -> list[str
 
 
 def _spec(name: str, where: Sequence[str]) -> ModuleSpec | None:
-    """Where a module comes from, of which the packages around it have been found."""
+    """Return the spec of a module; None if it is not found. where: the folders of its package."""
     for finder in sys.meta_path:
-        # The others do not look in folders for what lies in no package.
+        # Only PathFinder searches folders for a top-level module; other finders need None.
         path = where if finder is PathFinder or "." in name else None
         if spec := finder.find_spec(name, path):
             return spec
@@ -212,29 +220,29 @@ def _file_of(spec: ModuleSpec | None) -> str:
 
 
 def _with_packages(module: str) -> list[str]:
-    """A module's name after those of the packages that it lies in, all of which are imported."""
+    """Return the names of a module's parent packages, which are imported too, and its own name."""
     parts = module.split(".")
     return [".".join(parts[:count]) for count in range(1, len(parts) + 1)]
 
 
 def _hash_in(file: Path, module: str) -> str:
-    """What `module_hash` is of a module that is imported from a file; '' where it cannot be read,
-    its name's where the file is no source."""
+    """Return what `module_hash` would return for a module imported from `file`; '' if the file
+    cannot be read, the hash of the module's name if it is not source code."""
     try:
         source = decode_source(read_bytes(file, LARGEST_SETTINGS))
     except (FileNotFoundError, SddError):
         return ""
     except (SyntaxError, UnicodeDecodeError):
         source = ""
-    if not source:  # as `inspect` finds it
+    if not source:  # `inspect` finds no source either
         return hashlib.sha256(module.encode()).hexdigest()
-    # As `inspect` has it, with an end of the last line.
+    # `inspect` adds a missing line break at the end.
     return hashlib.sha256((source + "\n" * (not source.endswith("\n"))).encode()).hexdigest()
 
 
 def option_types(path: str) -> dict[str, Any]:
-    """The types of the parameters of the function at `path`, as far as its annotations or its
-    defaults say them. Raises ValueError when there is no such function."""
+    """Return the types of the parameters of the function at `path`, from its annotations or
+    defaults. Raises ValueError if there is no such function."""
     try:
         parameters = inspect.signature(_function(path), eval_str=True).parameters
     except (NameError, TypeError):  # annotations for type checkers only; no signature

@@ -1,4 +1,4 @@
-"""Keys: equal inputs, equal key, equal level."""
+"""Keys of levels and runs: equal inputs have equal keys and give equal levels."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ from sdd_core.plugin.kinds import Ablation, Plugin, label
 from sdd_core.plugin.options import plugin_fields
 
 FORMAT = 2
-"""Of levels and run folders on disk; another one is never mixed up with this."""
+"""The format of levels and run folders on disk. It enters the keys, so formats never mix."""
 
 
 def digest(value: Any) -> str:
-    """40 hexadecimal digits that depend on a JSON value's content alone."""
+    """Return 40 hexadecimal digits that depend only on the content of a JSON value."""
     text = json.dumps(_whole(value), sort_keys=True, separators=(",", ":"), allow_nan=False)
     return hashlib.sha256(text.encode()).hexdigest()[:40]
 
 
 def _whole(value: Any) -> Any:
-    # 1.0 and 1 are equal, as are -0.0 and 0; their texts would not be.
+    # 1.0 and 1 are equal, and so are -0.0 and 0, but their JSON texts differ.
     if isinstance(value, dict):
         return {key: _whole(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
@@ -33,9 +33,9 @@ def _whole(value: Any) -> Any:
 
 
 def identity(plugin: Plugin) -> dict[str, Any]:
-    """Return what a result owes to a plugin: which it is, its revision and its options.
+    """Return what a result depends on in a plugin: its identity, its revision and its options.
 
-    It is known by its package, kind and name, which stay what they are when modules move.
+    A plugin is identified by package, kind and name, which do not change when modules move.
     """
     package = type(plugin).__module__.partition(".")[0]
     options = plugin.model_dump(mode="json", context=FOR_KEYS)
@@ -48,17 +48,17 @@ def identity(plugin: Plugin) -> dict[str, Any]:
 
 
 def _named_by(model: BaseModel) -> dict[str, Any]:
-    """Return the identities of the plugins that are options, which may be of any package."""
+    """Return the identities of the plugins that are options; they may come from any package."""
     plugins = {option: getattr(model, option) for option in plugin_fields(type(model))}
     return {f"by {option}": identity(plugin) for option, plugin in plugins.items()
             if isinstance(plugin, Plugin)}
 
 
 def dense_key(experiment: Experiment) -> str:
-    """Of level 0: all that the dense network depends on, and nothing that comes after it."""
+    """Return the key of level 0: a hash of everything that the dense network depends on."""
     train = experiment.train
-    # The weights, wherever they lie; where there are none, the key is as if there were no such
-    # setting.
+    # The checksum of the weights, not their path. Without pretrained weights the key is the same
+    # as before this setting existed.
     start = {} if train.pretrained is None else {"pretrained": train.pretrained_checksum}
     return digest(
         {
@@ -78,40 +78,42 @@ def dense_key(experiment: Experiment) -> str:
 
 
 def level_keys(experiment: Experiment) -> list[str]:
-    """The key of every level: each depends on the level it prunes, the pruner and the schedule."""
+    """Return the keys of all levels. Each depends on the level that it prunes, the pruner and the
+    schedule."""
     keys = [dense_key(experiment)]
     pruner, sparsity = experiment.pruner, experiment.pruner.sparsity
     step = {
         "retrain": identity(experiment.retrain),
         "loss": _loss(experiment, with_teacher=True),
     }
-    # What the model exempts is decided by the model, which is in the dense key already.
+    # The layers that the model exempts depend on the model, which is in the dense key already.
     named = identity(pruner)
     for level in range(1, experiment.levels + 1):
         parent = keys[0] if pruner.from_dense else keys[-1]
         if isinstance(sparsity, tuple):
-            # Sparsities of later levels may be added without training this one again.
+            # Without the sparsities of later levels, so that adding some keeps this key.
             named = identity(pruner.model_copy(update={"sparsity": sparsity[:level]}))
         keys.append(digest({"parent": parent, "level": level, "pruner": named, **step}))
     return keys
 
 
 def ablated_key(key: str, ablation: Ablation) -> str:
-    """Of a level under an ablation."""
+    """Return the key of the level with this key under an ablation."""
     return digest({"of": key, "ablation": identity(ablation)})
 
 
 def _loss(experiment: Experiment, *, with_teacher: bool) -> dict[str, Any] | None:
-    """The loss, if it has a teacher (which the dense network does not have), or if it has none."""
+    """Return the identity of the loss if it has a teacher (or has none, as asked); else None.
+    Losses with a teacher do not affect the dense network."""
     loss = experiment.loss
     return identity(loss) if loss and (loss.teacher is not None) == with_teacher else None
 
 
 def run_name(experiment: Experiment) -> str:
-    """The name of the run's folder. More levels or other metrics make it the same run."""
+    """Return the name of the run's folder. It does not depend on `levels` and `metrics`."""
     fields = experiment.model_copy(update={"levels": 0, "metrics": None}).to_dict(FOR_KEYS)
     plugins = [experiment.data, experiment.model, experiment.pruner, experiment.retrain]
-    # A model or data set may be named by a path or `module:function`.
+    # The name of a model or data set may be a path or `module:function`.
     words = [label(plugin) for plugin in plugins]
     readable = "-".join("".join(c if c.isalnum() else "_" for c in word) for word in words)
     key = digest({"dense": dense_key(experiment), "run": fields})

@@ -1,4 +1,4 @@
-"""Networks and data that were handed over as values of Python, not by name."""
+"""Networks and data that were passed as Python values, not by name."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ if TYPE_CHECKING:
     from sdd_core.data.dataset import Dataset
 
 
-# Of each parameter that has some: those before its gradient is accumulated, and those after.
+# By parameter name: the hooks before its gradient is accumulated, and those after.
 GradientHooks = dict[str, tuple[list[Callable[..., Any]], list[Callable[..., Any]]]]
 
 
 class _Given(Plugin):
-    """A value that a file cannot hold.
+    """A Python value that a file cannot hold.
 
-    what: its class, or its name where it has one. content: its fingerprint.
+    what: its name if it has one, else its class. content: its fingerprint.
     """
 
     name = "given"
@@ -51,47 +51,50 @@ class _Given(Plugin):
     def _made(self, *arguments: Any) -> Any:
         if self._make is None:
             raise SddError(
-                f"{self.kind} {label(self)!r} was handed over in Python, and a file cannot make it "
-                f"again; call sdd_core.run with the same {self.kind} and settings, which goes on "
-                "with this run"
+                f"{self.kind} {label(self)!r} was passed in Python and cannot be made from a file; "
+                f"call sdd_core.run with the same {self.kind} and settings to resume this run"
             )
         return self._make(*arguments)
 
     def __eq__(self, other: object) -> bool:
-        # The content stands for the value.
+        # Compare the fingerprints, which are fields, instead of the values.
         return type(other) is type(self) and other.model_dump() == self.model_dump()
 
     __hash__ = Plugin.__hash__
 
 
 class GivenModel(_Given, Model):
-    """A network that was handed over: a module, or a function or class that makes one.
+    """A network passed in Python: a module, or a function or class that makes one.
 
-    A module's weights are those that the dense network starts from; it is copied, and never
-    changed. Levels that start anew call `reset_parameters` of each of its layers. A function that
-    has parameters `input_shape` or `num_classes` is given them.
+    The dense network starts from a module's weights; the module is copied and never changed.
+    Levels that start from fresh weights call `reset_parameters` of each layer. If a function has
+    parameters `input_shape` or `num_classes`, they are passed to it.
     """
 
     _redraw: bool = PrivateAttr(False)
 
     @classmethod
     def of(cls, value: Any) -> Self:
-        """Raises SddError: it is neither, cannot be copied, or cannot be told from others."""
+        """Return the plugin for a module or a function.
+
+        Raises SddError if it is neither, cannot be copied, or has no content to compare.
+        """
         from torch import nn  # noqa: PLC0415
 
         if isinstance(value, nn.Module):
             what = type(value).__name__
             check_whole(value, what)
             try:
-                # Together, so that hooks which are methods of the module become those of the copy.
-                own, hooks = deepcopy((value, _gradient_hooks(value)))
-                own = own.cpu()
+                # In one call, so that hooks that are methods of the module become those of the
+                # copy.
+                network, hooks = deepcopy((value, _gradient_hooks(value)))
+                network = network.cpu()
             except Exception as error:
                 raise SddError(f"model {what!r} cannot be copied ({' '.join(str(error).split())}); "
-                               "hand over a function that makes it") from None
+                               "pass a function that makes it") from None
             originals = (*value.modules(), *value.parameters(), *value.buffers())
-            content = (own, hooks) if hooks else own
-            held = cls._holding(partial(_copy, own, hooks), what, content, originals)
+            content = (network, hooks) if hooks else network
+            held = cls._holding(partial(_copy, network, hooks), what, content, originals)
             held._redraw = True
             return held
         if not callable(value):
@@ -101,31 +104,32 @@ class GivenModel(_Given, Model):
         return cls._holding(partial(_built, value), what, value)
 
     def build(self, input_shape: tuple[int, ...], num_classes: int) -> nn.Module:
-        """The module, or what the function returns."""
+        """Return a copy of the module, or what the function returns."""
         return self._made(input_shape, num_classes)
 
     def fresh(self, input_shape: tuple[int, ...], num_classes: int) -> nn.Module:
-        """The module with its trainable weights drawn anew, or what the function returns.
+        """Return the module with new random trainable weights, or what the function returns.
 
-        Raises SddError: some of a module's weights are drawn by no `reset_parameters`.
+        Raises SddError if no `reset_parameters` sets some of the module's weights.
         """
         network = self.build(input_shape, num_classes)
         return redrawn(network, label(self)) if self._redraw else network
 
 
 class GivenData(_Given, DataSource):
-    """Data that was handed over: a Dataset, or training and test data as `Dataset.of` takes it."""
+    """Data passed in Python: a Dataset, or a pair of training and test data that `Dataset.of`
+    accepts."""
 
     @classmethod
     def of(cls, value: Any) -> Self:
-        """Raises SddError: it is neither, or nothing that can be trained on."""
+        """Return the plugin for the data. Raises SddError if it is neither, or is not valid."""
         from sdd_core.data.dataset import Dataset  # noqa: PLC0415
 
         if isinstance(value, Dataset):
             value.check()
             return cls._holding(partial(_itself, value), value.name, value)
         if not isinstance(value, tuple | list) or len(value) != 2:
-            hint = "; hand over the .dataset of each" if hasattr(value, "dataset") else ""
+            hint = "; pass the .dataset of each loader" if hasattr(value, "dataset") else ""
             raise SddError("data: expected a name, a table, a sdd_core.Dataset, or training and "
                            f"test data, got {type(value).__name__}{hint}")
         train = value[0]
@@ -134,11 +138,11 @@ class GivenData(_Given, DataSource):
         return cls._holding(partial(_itself, made), what, made)
 
     def load(self, root: Path | None) -> Dataset:
-        """The data."""
+        """Return the data. Raises SddError if the value is gone."""
         return self._made()
 
 
-# Functions with a name, so that the workers of a sweep can be handed what they hold.
+# Named functions instead of lambdas, so that they can be pickled for the workers of a sweep.
 def _copy(module: nn.Module, hooks: GradientHooks, *_: Any) -> nn.Module:
     copy, its_hooks = deepcopy((module, hooks))
     parameters = dict(copy.named_parameters())
@@ -151,7 +155,7 @@ def _copy(module: nn.Module, hooks: GradientHooks, *_: Any) -> nn.Module:
 
 
 def _gradient_hooks(module: nn.Module) -> GradientHooks:
-    """The hooks of parameters, which torch does not copy with them."""
+    """Return the gradient hooks of the parameters, which torch does not copy with them."""
     return {
         name: (list((p._backward_hooks or {}).values()),
                list((p._post_accumulate_grad_hooks or {}).values()))
@@ -171,8 +175,8 @@ def _itself(data: Dataset) -> Dataset:
 
 
 def check_whole(network: nn.Module, model: str) -> None:
-    """Raises SddError unless every parameter and buffer of a network is there, with numbers in it.
-    """
+    """Raise SddError unless every parameter and buffer is initialised and every parameter has
+    elements."""
     from torch.nn.parameter import is_lazy  # noqa: PLC0415
 
     from sdd_core.data.split import tensor_fault  # noqa: PLC0415
@@ -181,21 +185,21 @@ def check_whole(network: nn.Module, model: str) -> None:
     for name, tensor in {**parameters, **dict(network.named_buffers())}.items():
         if is_lazy(tensor):
             raise SddError(f"model {model!r} has lazy layers, whose weights have no shape yet; "
-                           "give their sizes")
+                           "set their sizes")
         if fault := tensor_fault(tensor):
             raise SddError(f"model {model!r} has for {name!r} {fault}")
         if name in parameters and not tensor.numel():
-            raise SddError(f"model {model!r} has no number in {name!r}, shape "
+            raise SddError(f"model {model!r} has an empty parameter {name!r}, shape "
                            f"{list(tensor.shape)}; give each layer inputs and outputs")
 
 
 def redrawn(network: nn.Module, model: str) -> nn.Module:
-    """The network with its trainable parameters drawn anew by its layers' `reset_parameters`.
+    """Return the network with new trainable parameters from its layers' `reset_parameters`.
 
-    Frozen parameters stay, and so do the buffers of layers whose parameters are all frozen or that
-    stay in evaluation mode: no training estimates them again.
+    Frozen parameters keep their values. So do the buffers of layers whose parameters are all frozen
+    or that stay in evaluation mode, because training does not estimate them again.
 
-    Raises SddError that names a parameter that none of them draws.
+    Raises SddError that names a parameter that no `reset_parameters` sets.
     """
     import torch  # noqa: PLC0415
 
@@ -207,7 +211,7 @@ def redrawn(network: nn.Module, model: str) -> nn.Module:
         for parameter in network.parameters():
             if parameter.requires_grad:
                 parameter.fill_(torch.nan)
-        # What lies inside first, so that a network's own way to draw its layers has the last word.
+        # Inner modules first, so that an outer `reset_parameters` overrides those of its layers.
         for module in reversed(list(network.modules())):
             redraw(module)
         for tensor, value in frozen:
@@ -215,14 +219,14 @@ def redrawn(network: nn.Module, model: str) -> nn.Module:
         for name, parameter in network.named_parameters():
             if parameter.isnan().any():
                 raise SddError(
-                    f"model {model!r}: a level is to start from fresh weights, but no layer's "
-                    f"reset_parameters draws {name!r}; hand over a function that makes the network"
+                    f"model {model!r}: a level must start from fresh weights, but no layer's "
+                    f"reset_parameters sets {name!r}; pass a function that makes the network"
                 )
     return network
 
 
 def _fixed_buffers(network: nn.Module) -> list[Tensor]:
-    """The buffers that `redrawn` leaves alone."""
+    """Return the buffers that `redrawn` does not change."""
     network.train()
     fixed: dict[int, Tensor] = {}
     for module in network.modules():

@@ -17,15 +17,15 @@ from sdd_core.plugin.kinds import DataSource, Plugin
 from sdd_core.plugin.options import plugin_fields
 from sdd_core.plugin.registry import PluginRecord
 
-BROUGHT = {"model", "data"}
-"""The kinds that may be named as `module:function` too."""
+IMPORTABLE = {"model", "data"}
+"""The kinds that may also be named as `module:function`."""
 
 
 def experiment_schema(plugins: Plugins) -> dict[str, Any]:
-    """A JSON schema (draft 2020-12) that accepts what `Experiment.make` accepts from a file.
+    """Return a JSON schema (draft 2020-12) for the experiment files that `Experiment.make` accepts.
 
-    A section is a plugin's name, or a table whose `name` decides which options there are. What
-    depends on several fields at once, such as sparsities that have to grow, it does not say.
+    A section is a plugin's name, or a table whose `name` decides which options it has. Conditions
+    on several values, such as increasing sparsities, are not part of the schema.
     """
     whole = Experiment.model_json_schema()
     definitions: dict[str, Any] = {"Train": whole["$defs"]["Train"]}
@@ -54,8 +54,8 @@ def experiment_schema(plugins: Plugins) -> dict[str, Any]:
 
 
 def _nameless(section: str, plugins: Plugins) -> set[str]:
-    """The plugins whose options a section may set without a name: the default one; of label noise,
-    which depends on the data, what any data set says."""
+    """Return the plugins whose options a section may set without a name: the default one; for label
+    noise, which depends on the data, the default of any data set."""
     if section != "noise":
         return {DEFAULTS[section]} if section in DEFAULTS else set()
     sources = [DataSource, *(row.plugin for row in plugins.rows if row.kind == "data")]
@@ -65,8 +65,8 @@ def _nameless(section: str, plugins: Plugins) -> set[str]:
 def _choices(
     kind: str, nameless: set[str], plugins: Plugins, definitions: dict[str, Any]
 ) -> list[dict[str, Any]]:
-    """What a section of a kind may be; tables for each plugin go into `definitions`. Those that are
-    `nameless` need no name."""
+    """Return the alternatives for a section of a kind, and add the table of each plugin to
+    `definitions`. nameless: the plugins whose table needs no name."""
     rows = [row for row in plugins.rows if row.kind == kind and row.plugin]
     names = [name for row in rows if row.plugin and not _required(row.plugin)
              for name in _names(row, plugins)]
@@ -84,8 +84,8 @@ def _choices(
             short = {"type": "string", "pattern": f"^{re.escape(row.name)}:."}
             definitions[f"{key}:"] = _shortened(table, row.plugin.shorthand, short)
             choices += [short, {"$ref": f"#/$defs/{key}:"}]
-    if kind in BROUGHT:
-        choices += _brought(kind, plugins)
+    if kind in IMPORTABLE:
+        choices += _import_paths(kind, plugins)
     return choices
 
 
@@ -95,21 +95,22 @@ def _with_choices(
     plugins: Plugins,
     definitions: dict[str, Any],
 ) -> None:
-    """Say in a model's schema which plugins those of its options take that name one."""
+    """Add to a model's schema the plugins that each of its options accepts."""
     for option, kind in plugin_fields(model).items():
-        own = schema["properties"][option]
-        about = {key: own.pop(key) for key in ("description", "default", "title") if key in own}
+        field = schema["properties"][option]
+        about = {key: field.pop(key) for key in ("description", "default", "title") if key in field}
         default = model.model_fields[option].default
         usual = {default} if isinstance(default, str) else set()
-        # What else than a name it may be: a list of sparsities.
-        plain = [one for one in own.get("anyOf", ()) if one != {"type": "string"}]
+        # Values that are not plugins, such as a list of sparsities.
+        plain = [one for one in field.get("anyOf", ()) if one != {"type": "string"}]
         schema["properties"][option] = {
             **about, "anyOf": [*plain, *_choices(kind, usual, plugins, definitions)],
         }  # fmt: skip
 
 
 def _names(row: PluginRecord, plugins: Plugins) -> list[str]:
-    """How a plugin is named in a file: bare, unless another one has that name."""
+    """Return the names of a plugin in a file; the first is bare unless another one has that name.
+    """
     assert row.plugin is not None
     return list(dict.fromkeys((plugins.spelling(row.plugin), f"{row.distribution}:{row.name}")))
 
@@ -117,7 +118,7 @@ def _names(row: PluginRecord, plugins: Plugins) -> list[str]:
 def _table(row: PluginRecord, key: str, plugins: Plugins) -> dict[str, Any]:
     plugin = row.plugin
     assert plugin is not None
-    # What its options refer to is found within its own definition.
+    # References of its options point into its own definition.
     schema = plugin.model_json_schema(ref_template=f"#/$defs/{key}/$defs/{{model}}")
     words = inspect.cleandoc(plugin.__doc__ or "")
     name = {"enum": _names(row, plugins), "description": words.split("\n")[0]}
@@ -131,7 +132,7 @@ def _table(row: PluginRecord, key: str, plugins: Plugins) -> dict[str, Any]:
 
 
 def _shortened(table: dict[str, Any], option: str, name: dict[str, Any]) -> dict[str, Any]:
-    """The table of a plugin whose name carries an option after a colon."""
+    """Return the table of a plugin whose name holds an option after a colon."""
     short = deepcopy(table)
     del short["properties"][option]
     short["properties"]["name"] = name
@@ -139,8 +140,8 @@ def _shortened(table: dict[str, Any], option: str, name: dict[str, Any]) -> dict
     return short
 
 
-def _brought(kind: str, plugins: Plugins) -> list[dict[str, Any]]:
-    """A user's own, `package.module:function`, with the function's arguments beside it."""
+def _import_paths(kind: str, plugins: Plugins) -> list[dict[str, Any]]:
+    """Return the alternatives for `package.module:function`, alone or with arguments."""
     known = {kind, *plugins.shorthands(kind), *(row.distribution for row in plugins.rows)}
     others = "|".join(re.escape(prefix) for prefix in sorted(known))
     name = {"type": "string", "pattern": rf"^(?!(?:{others}):)[^:]+:[^:]+$"}

@@ -1,4 +1,4 @@
-"""How the dense network trains."""
+"""Settings of training."""
 
 from __future__ import annotations
 
@@ -6,10 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
-from pydantic import (
-    Field,
-    model_validator,
-)
+from pydantic import Field, model_validator
 
 from sdd_core.experiment.choice import DEFAULTS, chosen
 from sdd_core.files.entries import DENSE_WEIGHTS
@@ -26,23 +23,25 @@ from sdd_core.plugin.options import PluginRef
 
 
 class Train(Frozen):
-    """How the dense network trains, and pruned ones, as far as their schedule leaves it so."""
+    """Settings of training, for the dense network and, unless their schedule changes them, for
+    pruned levels."""
 
     epochs: int = Field(default=60, ge=1, le=100_000, description="passes over the training set")
-    batch_size: int = Field(default=128, ge=1, description="examples in a batch")
-    lr: Positive = Field(default=0.1, le=LARGEST_RATE, description="learning rate at the start")
+    batch_size: int = Field(default=128, ge=1, description="examples per batch")
+    lr: Positive = Field(default=0.1, le=LARGEST_RATE, description="initial learning rate")
     optimizer: Annotated[Optimizer, PluginRef("optimizer"), chosen("optimizer")] = Field(
         default=DEFAULTS["optimizer"],
         validate_default=True,
-        description="'sgd' with momentum, or another, as torch's AdamW",
+        description="optimizer: 'sgd' with momentum, or another, such as torch's AdamW",
     )
     weight_decay: NonNegative = Field(
-        default=0.0, le=LARGEST_RATE, description="as the optimizer applies it"
+        default=0.0, le=LARGEST_RATE, description="weight decay, as the optimizer applies it"
     )
     distance_penalty: NonNegative = Field(
         default=0.0,
-        description="lambda in the penalty lambda^2/2 ||w - w_start||^2 on the distance from where "
-        "a level starts (an option of the code of He et al., 2022; not in arXiv:2206.08684)",
+        description="lambda in the penalty lambda^2/2 ||w - w_start||^2 on the distance from the "
+        "level's starting weights (an option of the code of He et al., 2022; not in "
+        "arXiv:2206.08684)",
     )
     norm_penalty: NonNegative = Field(
         default=0.0,
@@ -53,28 +52,28 @@ class Train(Frozen):
     decay: Annotated[LearningRateSchedule, PluginRef("decay"), chosen("decay")] = Field(
         default=DEFAULTS["decay"],
         validate_default=True,
-        description="of the learning rate: drops at the milestones, or a half cosine to 0",
+        description="learning-rate schedule: drops at the milestones, or a half cosine to 0",
     )
     warmup_epochs: NonNegative = Field(
-        default=0.0, description="epochs in which the learning rate grows linearly to its start"
+        default=0.0, description="epochs of linear warm-up to the initial learning rate"
     )
     stop_loss: NonNegative | None = Field(
         default=None,
-        description="end a level after the epoch with a training loss of at most this; "
-        "not given: train all epochs",
+        description="stop a level after the first epoch whose training loss is at most this; "
+        "default: train all epochs",
     )
     augment: bool = Field(
-        default=True, description="use the data set's augmentation, where it has one"
+        default=True, description="use the data set's augmentation, if it has one"
     )
     pretrained: str | None = Field(
         default=None,
         min_length=1,
-        description="folder of another run: the dense network starts where that run's dense "
-        "network ended, but for a last layer that does not fit",
+        description="folder of another run: the dense network starts from the final weights of "
+        "that run's dense network, except for a last layer of another shape",
     )
     pretrained_checksum: str | None = Field(
         default=None,
-        description="SHA-256 of that network's weights; not given: of what the folder holds now",
+        description="SHA-256 of those weights; default: that of the current file in the folder",
     )
 
     @model_validator(mode="before")
@@ -90,6 +89,6 @@ class Train(Frozen):
     @model_validator(mode="after")
     def _checksum_of_something(self) -> Train:
         if self.pretrained_checksum is not None and self.pretrained is None:
-            raise ValueError("pretrained_checksum is given, but pretrained is not; give the folder "
-                             "too, or leave both out")
+            raise ValueError("pretrained_checksum is set, but pretrained is not; set both or "
+                             "neither")
         return self

@@ -7,7 +7,6 @@ from typing import Any, Literal, get_args
 
 import numpy as np
 
-from sdd_core.data.plain import curve, whole
 from sdd_core.errors import SddError
 from sdd_core.output.brief import numbers
 
@@ -102,6 +101,8 @@ def checked(retraining: Any, schedule: str, dense: Dense, *, of_ablation: bool =
 
 def _rates(given: Any, which: str) -> np.ndarray:
     """Learning rates as float64, wherever they come from."""
+    from sdd_core.data.plain import curve  # noqa: PLC0415 (imports torch, which takes a second)
+
     try:
         return curve(given)
     except TypeError as error:
@@ -110,6 +111,8 @@ def _rates(given: Any, which: str) -> np.ndarray:
 
 
 def _steps(given: Any, which: str, name: str) -> int:
+    from sdd_core.data.plain import whole  # noqa: PLC0415 (imports torch)
+
     try:
         return whole(given)
     except TypeError as error:

@@ -1,4 +1,4 @@
-"""What all plugins have in common."""
+"""The base class of all plugins."""
 
 from __future__ import annotations
 
@@ -24,19 +24,19 @@ NonNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 
 @dataclass(frozen=True)
 class AddedLater:
-    """Marks an option that was not there from the beginning, `Annotated[int | None, AddedLater()]`.
+    """Marks an option that a later version added: `Annotated[int | None, AddedLater()]`.
 
-    At its default it does not enter keys: levels that were trained before there was the option are
-    found again. The default must mean what was done before.
+    At its default the option does not enter level keys, so levels trained before it existed are
+    reused. The default must therefore mean the earlier behaviour.
     """
 
 
 FOR_KEYS = {"for keys": True}
-"""The context in which a value is dumped that a key is made of."""
+"""The pydantic context for dumping a value from which a key is computed."""
 
 
 class Frozen(BaseModel):
-    """A validated value: unknown fields are refused, nothing can be changed afterwards."""
+    """A validated, immutable value; unknown fields are errors."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
@@ -59,17 +59,17 @@ class Frozen(BaseModel):
 
 
 class Plugin(Frozen):
-    """What all kinds have in common.
+    """The base class of all kinds of plugins.
 
-    kind, hook, title: what commands call the kind, the hook that returns its classes, and the title
-        of its page in the docs. The kind's own class sets them. noun: what messages call a plugin
-        of it, where that is not `kind`.
-    name: what users type and what records hold. Never renamed, never taken over.
-    revision: raise it when the same options no longer give the same results: levels that an
-        earlier revision made are then trained again instead of being reused.
-    source: the paper the method comes from, with the equation or section.
-    shorthand: the option that what follows a colon sets: `torchvision:resnet50` is the plugin
-        `torchvision` with its shorthand option at `resnet50`. Such plugins are named so in records.
+    kind, hook, title: the kind's name in commands, the hook that returns its classes, and the title
+        of its page in the docs. The base class of each kind sets them.
+    noun: the kind's name in messages, if that is not `kind`.
+    name: the name that users type and records hold. Never rename a plugin or reuse its name.
+    revision: increase it when the same options give other results than before. Levels of an
+        earlier revision are then trained again instead of being reused.
+    source: the paper that describes the method, with the equation or section.
+    shorthand: the option that the text after a colon sets: `torchvision:resnet50` is the plugin
+        `torchvision` with its shorthand option set to `resnet50`. Records use this form too.
     """
 
     kind: ClassVar[str]
@@ -81,7 +81,7 @@ class Plugin(Frozen):
     source: ClassVar[str] = ""
     shorthand: ClassVar[str | None] = None
 
-    # What a file has to call it where another package has a plugin of its name.
+    # `distribution:name`, which files use if another package has a plugin with this name.
     _full_name: str = PrivateAttr(default="")
 
     @model_serializer(mode="wrap")
@@ -99,10 +99,10 @@ def article(noun: str) -> str:
 
 
 def noun(plugin: Plugin | type[Plugin]) -> str:
-    """Return what messages call a plugin of this kind."""
+    """Return the name of a plugin's kind in messages."""
     return plugin.noun or plugin.kind
 
 
 def label(plugin: Plugin) -> str:
-    """A plugin's name as a user wrote it; that of an imported model is its path."""
+    """Return a plugin's name as a user writes it; for an imported model this is its path."""
     return str(plugin.model_dump()["name"])

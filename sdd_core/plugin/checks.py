@@ -1,4 +1,4 @@
-"""What keeps a plugin out: each question about one module, class or file."""
+"""Checks of plugins: each examines one module, class or file."""
 
 from __future__ import annotations
 
@@ -19,27 +19,28 @@ from sdd_core.plugin.kinds import KINDS
 
 
 def incompatible(module: str) -> str:
-    """What keeps a module out whose `sdd_requires` excludes this version of the hooks, or nothing.
+    """Return why a module does not fit this version of the hooks; '' if it fits.
 
-    It is read from the source: a module made for a later version need not even be importable.
+    `sdd_requires` is read from the source, because a module for a later version may fail to import.
     """
     try:
         spec = importlib.util.find_spec(module)
         source = Path(spec.origin).read_bytes() if spec and spec.origin else b""
         body = ast.parse(source).body
-    except Exception:  # what is wrong with it is said when it is imported
+    except Exception:  # importing the module reports what is wrong with it
         return ""
     stated = next(filter(None, map(_requires, body)), "")
     try:
         fits = SpecifierSet(stated).contains(hookspecs.VERSION, prereleases=True)
     except InvalidSpecifier:
-        return f"sdd_requires = {stated!r} is no range of versions; expected one such as \">=1,<2\""
-    return "" if fits else (f"needs hooks {stated} of sdd, these are {hookspecs.VERSION}; install "
-                            "a version of the plugin or of sdd that fits")
+        return (f"sdd_requires = {stated!r} is not a range of versions; expected one such as "
+                "\">=1,<2\"")
+    return "" if fits else (f"needs hooks {stated} of sdd, but this sdd has {hookspecs.VERSION}; "
+                            "install a version of the plugin or of sdd that fits")
 
 
 def _requires(statement: ast.stmt) -> str:
-    """What follows after `sdd_requires =`, if that is what a statement of a module is."""
+    """Return the value of the statement `sdd_requires = ...`; '' for any other statement."""
     if not isinstance(statement, ast.Assign | ast.AnnAssign):
         return ""
     targets = statement.targets if isinstance(statement, ast.Assign) else [statement.target]
@@ -48,20 +49,18 @@ def _requires(statement: ast.stmt) -> str:
 
 
 def refuse_wrappers(hooks: pluggy.PluginManager, module: object) -> None:
-    """A wrapper would decide what the hooks of the other plugins return.
-
-    Raises pluggy.PluginValidationError where the module has one.
-    """
+    """Raise pluggy.PluginValidationError if a module has a hook wrapper, which would change what
+    the hooks of other plugins return."""
     for caller in hooks.get_hookcallers(module) or []:
         for impl in caller.get_hookimpls():
             if impl.plugin is module and (impl.wrapper or impl.hookwrapper):
                 raise pluggy.PluginValidationError(
-                    module, f"{caller.name} wraps the hooks of other plugins, which none may; mark "
-                    "it with sdd_core.hookimpl alone")
+                    module, f"{caller.name} wraps the hooks of other plugins, which is not "
+                    "allowed; mark it with sdd_core.hookimpl without arguments")
 
 
 def plugin_fault(plugin: Any, kind: str) -> str:
-    """What keeps a class from being a plugin of `kind`, or nothing."""
+    """Return why an object is not a valid plugin class of `kind`; '' if it is."""
     base = KINDS[kind]
     if not (inspect.isclass(plugin) and issubclass(plugin, base)):
         return f"returned {plugin!r}; expected subclasses of sdd_core.{base.__name__}"
@@ -70,13 +69,14 @@ def plugin_fault(plugin: Any, kind: str) -> str:
         return f"{plugin.__name__} needs a class attribute `name` without spaces, commas or colons"
     noise = getattr(plugin, "default_noise", "none")
     if not isinstance(noise.get("name") if isinstance(noise, Mapping) else noise, str):
-        return (f"{plugin.__name__} has default_noise = {noise!r}; expected a label noise's name, "
-                "or a table of its name and options")
+        return (f"{plugin.__name__} has default_noise = {noise!r}; expected the name of a label "
+                "noise, or a table of its name and options")
     return ""
 
 
 def read_title(file: Path) -> str | None:
-    """The title of a recipe; None for a file of settings that recipes share. Raises SddError."""
+    """Return the title of a recipe; None for a file of settings that recipes share. Raises SddError
+    if the file cannot be read."""
     try:
         content = tomllib.loads(file.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:

@@ -1,4 +1,4 @@
-"""Finds plugins, checks them one by one, and keeps those that fail apart from those that work."""
+"""Discovery of plugins: find, load and check each one; a plugin that fails affects no other."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ RECIPES = "sdd_recipes"
 
 
 class Plugins(Registry):
-    """The installed plugins, each loaded and checked on its own; those that fail are kept apart."""
+    """The installed plugins. Each is loaded and checked on its own; failures are recorded."""
 
     def __init__(self, blocked: Iterable[str] = ()) -> None:
         super().__init__()
@@ -44,9 +44,8 @@ class Plugins(Registry):
         return f"<Plugins: {', '.join(f'{count} {state}' for state, count in states.items())}>"
 
     def load(self, found: Iterable[EntryPoint]) -> None:
-        """Load entry points, each on its own. This distribution's come first, the others in
-        order of their distribution's and their own name, so that nothing depends on the order
-        in which they were installed."""
+        """Load entry points, each on its own. This distribution's come first, then the others by
+        distribution and name, so that the order of installation does not matter."""
         for entry_point in sorted(found, key=_load_order):
             dist = entry_point.dist
             origin = (dist.name if dist else "?", dist.version if dist else "?", entry_point.name)
@@ -66,18 +65,19 @@ class Plugins(Registry):
             self.register(module, *origin)
 
     def register(self, module: object, distribution: str, version: str, entry_point: str) -> None:
-        """Take in a module of hook implementations and the plugin classes it returns."""
+        """Register a module of hook implementations and the plugin classes that they return.
+        A module or class that fails is recorded with the reason."""
         origin = (distribution, version, entry_point)
         identity = f"{distribution}:{entry_point}"
         if self.hooks.has_plugin(identity):
-            reason = f"{distribution} announces {entry_point!r} twice"
+            reason = f"{distribution} has two entry points {entry_point!r}"
             self._add("", entry_point, "", origin, "failed", reason)
             return
         try:
             self.hooks.register(module, name=identity)
             self.hooks.check_pending()
             refuse_wrappers(self.hooks, module)
-        except Exception as error:  # PluginValidationError, and what a strange object may raise
+        except Exception as error:  # PluginValidationError, or anything that the object raises
             if self.hooks.has_plugin(identity):
                 self.hooks.unregister(name=identity)
             self._add("", entry_point, "", origin, "failed", format_error(error))
@@ -122,7 +122,7 @@ class Plugins(Registry):
                 if first:
                     reason = (
                         f"the name {name!r} is taken by {first.distribution}; "
-                        f"ask for this one as {origin[0]}:{name}"
+                        f"use {origin[0]}:{name} for this one"
                     )
                     self.rows[-1] = PluginRecord(
                         **{**self.rows[-1].__dict__, "status": "failed", "reason": reason}
@@ -163,8 +163,7 @@ class Plugins(Registry):
 
     @property
     def problems(self) -> list[str]:
-        """One line for each plugin that failed or is incompatible, and each block that named
-        nothing."""
+        """One line for each failed or incompatible plugin and each blocked name that is unknown."""
         failed = [
             f"plugin {row.name!r} of {row.distribution} {row.version}: {row.reason}"
             for row in self.rows
@@ -175,17 +174,17 @@ class Plugins(Registry):
         return failed + unused
 
     def check_blocked(self, names: Iterable[str]) -> None:
-        """Raises SddError, with the nearest names, for a name that is to be left out and that no
-        plugin has."""
+        """Raise SddError, with the nearest names, if no plugin has one of the blocked `names`."""
         for name in names:
             if name in self._unused_blocks:
                 known = {one for row in self.rows for one in (row.name, row.entry_point)}
                 hint = did_you_mean(name, known) or "`sdd list-plugins` lists them"
-                raise SddError(f"no plugin is called {name!r}, so none can be left out; {hint}")
+                raise SddError(f"no plugin is called {name!r}, so it cannot be blocked; {hint}")
+
 
 def load_plugins(blocked: tuple[str, ...] = ()) -> Plugins:
-    """All installed plugins but those named in `blocked` or, separated by commas, in the
-    environment variable SDD_NO_PLUGIN. Loaded once for each choice."""
+    """Return all installed plugins except those named in `blocked` or, separated by commas, in the
+    environment variable SDD_NO_PLUGIN. The result is cached for each set of blocked names."""
     variable = os.environ.get(BLOCK_VARIABLE, "")
     named = filter(None, (name.strip() for name in variable.split(",")))
     return _loaded(frozenset({*blocked, *named}))
@@ -199,7 +198,7 @@ def _loaded(blocked: frozenset[str]) -> Plugins:
 
 
 def warn_of_problems(plugins: Plugins) -> None:
-    """Say on standard error what is wrong with the installed plugins."""
+    """Print one line on standard error for each problem of the installed plugins."""
     for problem in plugins.problems:
         warn(problem)
 
@@ -210,6 +209,6 @@ def _load_order(entry_point: EntryPoint) -> tuple[bool, str, str]:
 
 
 def _first_line(plugin: Any) -> str:
-    # vars(): a class without a docstring must not show its base's
+    # vars(): a class without a docstring must not show that of its base class.
     doc = vars(plugin).get("__doc__") if isinstance(plugin, type) else plugin.__doc__
     return (doc or "").strip().split("\n")[0].rstrip(".")

@@ -1,7 +1,7 @@
-"""What can be extended: the hooks that `sdd` calls.
+"""The hooks that `sdd` calls: everything that can be extended.
 
-A plugin is a module (or any object) that an entry point of the group `sdd` names. It marks the
-hooks it implements with `sdd_core.hookimpl`, under the names below:
+A plugin is a module (or any object) named by an entry point of the group `sdd`. It implements hooks
+under the names below and marks them with `sdd_core.hookimpl`:
 
     from sdd_core import Pruner, hookimpl
 
@@ -14,18 +14,18 @@ hooks it implements with `sdd_core.hookimpl`, under the names below:
     def sdd_pruners():
         return [Snip]
 
-Each kind of plugin (`sdd_core.plugin.kinds`) has a hook without arguments. It returns classes, so
-that registering is atomic and each class can be tested without `sdd`.
+Each kind of plugin (`sdd_core.plugin.kinds`) has one hook without arguments. It returns classes, so
+registration is atomic and each class can be tested without `sdd`.
 
-The other hooks are for observers (progress, trackers, reports). What they return is ignored. One
-that fails is reported by name, while the run and the other observers go on. An implementation may
-leave out arguments that it does not need.
+The other hooks are for observers (progress, trackers, reports). Their results are ignored. If an
+observer fails, it is reported by name; the run and the other observers continue. An implementation
+may omit arguments that it does not need.
 
-A command under `sdd` is no hook but an entry point of the group `sdd.commands`, which is imported
-when the command is used.
+A subcommand of `sdd` is not a hook but an entry point of the group `sdd.commands`, which is
+imported when the command is used.
 
-A plugin says for which versions of these hooks it was made, in its module: `sdd_requires =
-">=1,<2"`. Outside of that range it is left out, and listed with the reason.
+A plugin's module states the versions of these hooks that it supports: `sdd_requires = ">=1,<2"`.
+With any other version the plugin is not loaded; `sdd list-plugins` shows the reason.
 """
 
 from __future__ import annotations
@@ -45,8 +45,8 @@ if TYPE_CHECKING:
     from sdd_core.plugin.run import ResultView, Run
 
 VERSION = "1.0"
-"""Of the hooks and the base classes of plugins. The first number grows when a plugin that works
-may stop working, the second when there is something new (see docs/contract.md)."""
+"""The version of the hooks and of the plugins' base classes. The first number increases when a
+working plugin may stop working, the second when something is added (see docs/contract.md)."""
 
 hookspec = pluggy.HookspecMarker("sdd")
 
@@ -66,36 +66,36 @@ globals().update({kind.hook: _registration(kind) for kind in KINDS.values()})
 
 @hookspec
 def sdd_recipes() -> list[Path]:
-    """Files with recipes, `sdd reproduce NAME` (see `sdd_core.reproduce.recipes`); and beside them
-    `scales.toml`."""
+    """Return the files of recipes for `sdd reproduce NAME` (see `sdd_core.reproduce.recipes`), and
+    of `scales.toml`."""
     raise NotImplementedError
 
 
 @hookspec
 def sdd_run_start(run: Run) -> None:
-    """A run begins, or goes on: `run` has the experiment and its folder."""
+    """Called when a run starts or is resumed. `run` has the experiment and its folder."""
 
 
 @hookspec
 def sdd_level_start(run: Run, level: int, epochs: int) -> None:
-    """Training of `level` begins and will take `epochs`. Not called for a level that exists."""
+    """Called before `level` is trained for `epochs`; not called for a level that is reused."""
 
 
 @hookspec
 def sdd_epoch_start(run: Run, level: int, epoch: int) -> None:
-    """Epoch `epoch` (counted from 1) of `level` begins."""
+    """Called before epoch `epoch` (counted from 1) of `level`."""
 
 
 @hookspec
 def sdd_epoch_end(run: Run, level: int, epoch: Epoch) -> None:
-    """An epoch of `level` has been trained and tested."""
+    """Called after an epoch of `level` has been trained and tested."""
 
 
 @hookspec
 def sdd_level_end(run: Run, level: LevelResult) -> None:
-    """A level is there with its metrics, just trained or found in the store."""
+    """Called when a level and its metrics are complete, whether it was trained or reused."""
 
 
 @hookspec
 def sdd_run_end(run: Run, result: ResultView) -> None:
-    """All levels are there."""
+    """Called when all levels are complete."""

@@ -1,4 +1,4 @@
-"""What stands between a run and the plugins that take part in it."""
+"""Isolation of a run from its plugins: their random draws, their errors, their access to data."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from sdd_core.randomness import fork_random_state, seed_torch, stream_seed
 
 
 class DataChanged(SddError):
-    """A plugin changed the data set, with which the run cannot go on."""
+    """A plugin changed the data set, so the run cannot continue."""
 
 
 class Guard:
-    """Keeps what a plugin does to itself: its draws, its mistakes, its hands off the data."""
+    """Runs code of plugins with its own random state, reports errors, and detects data changes."""
 
     def __init__(self, seed: int) -> None:
         self._seed = seed
@@ -25,16 +25,16 @@ class Guard:
         self._versions: list[int] = []
 
     def watch(self, data: Dataset) -> None:
-        """From now on refuse changes to `data`; it is too large for a copy to each plugin."""
+        """Check from now on that no plugin changes `data`, which is too large to copy each time."""
         self._data, self._versions = data, _versions(data)
 
     @contextmanager
     def isolated(self, plugin: Plugin, *stream: str | int) -> Iterator[None]:
-        """While a plugin does its part.
+        """Run the block as code of `plugin`.
 
-        What it draws from torch's global generators depends on the seed and `stream` alone, and
-        changes nothing outside. Raises SddError, one line, for whatever the plugin raises, and
-        DataChanged.
+        Its draws from torch's global generators depend only on the seed and `stream`, and do not
+        affect other code. Raises SddError, in one line, for any failure of the plugin, and
+        DataChanged if it changed the watched data.
         """
         with fork_random_state():
             seed_torch(stream_seed(self._seed, *stream))
@@ -42,12 +42,12 @@ class Guard:
                 yield
         if self._data is not None and _versions(self._data) != self._versions:
             raise DataChanged(f"{noun(plugin)} {label(plugin)!r} changed the data set in place; "
-                              "it has to work on a copy of its tensors")
+                              "change the plugin so that it works on a copy of the tensors")
 
 
 @contextmanager
 def attribute_errors(plugin: Plugin) -> Iterator[None]:
-    """Whatever goes wrong inside is this plugin's affair: an SddError, one line."""
+    """Turn any failure inside the block into an SddError, in one line, that names the plugin."""
     try:
         yield
     except SddError:
@@ -57,7 +57,7 @@ def attribute_errors(plugin: Plugin) -> Iterator[None]:
 
 
 def _versions(data: Dataset) -> list[int]:
-    # torch counts how often a tensor has been changed in place, unless it cannot be changed.
+    # torch counts in-place changes of a tensor, except of inference tensors, which are constant.
     splits = (data.train, data.test)
     tensors = (t for s in splits for t in (s.images, s.labels, s.true_labels))
     return [0 if tensor.is_inference() else tensor._version for tensor in tensors]

@@ -1,4 +1,4 @@
-"""The mark of a hook's implementation."""
+"""The marker of hook implementations."""
 
 import pluggy
 

@@ -1,31 +1,28 @@
-"""The kinds of plugins that are options: of training, or of another plugin.
+"""Options that are plugins, of training or of another plugin.
 
-An option that takes a plugin, `pruner.scope`, takes its name, or a table of its name and options;
-in an experiment it holds the plugin itself.
+Such an option, for example `pruner.scope`, accepts a plugin's name, or a table of its name and
+options. In an experiment it holds the plugin itself.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from pydantic import BaseModel, GetCoreSchemaHandler, SerializationInfo
 from pydantic_core import CoreSchema, core_schema
 
 from sdd_core.plugin.base import Plugin
 
-if TYPE_CHECKING:
-    pass
-
 
 @dataclass(frozen=True)
 class PluginRef:
-    """Marks an option that takes a plugin of a kind: its name, a table or the plugin itself, or
-    else what `plain` is the type of.
+    """Marks an option that accepts a plugin of `kind` (its name, a table, or the plugin itself), or
+    a value of the type `plain`.
 
-    Names become plugins in an experiment: only there is it known which plugins there are. Written
-    down is a name alone, where all options of the plugin are as they are by default.
+    An experiment replaces names by plugins, because it knows the installed ones. A plugin whose
+    options all have their defaults is serialised as its name.
     """
 
     kind: str
@@ -42,8 +39,8 @@ class PluginRef:
 
     def _validate(self, value: Any, plain: core_schema.ValidatorFunctionWrapHandler) -> Any:
         if isinstance(value, Plugin) and value.kind != self.kind:
-            raise ValueError(f"expected a plugin of the kind {self.kind}, got the {value.kind} "
-                             f"{value.name!r}")
+            raise ValueError(f"expected a plugin of kind {self.kind!r}, got {value.name!r} of kind "
+                             f"{value.kind!r}")
         return value if isinstance(value, Plugin | str | Mapping) else plain(value)
 
 
@@ -59,7 +56,7 @@ def _brief(value: Any, info: SerializationInfo) -> Any:
 
 
 def plugin_fields(model: type[BaseModel]) -> dict[str, str]:
-    """The options of a plugin, or of training, that take a plugin, and the kind each takes."""
+    """Return the options of a plugin, or of training, that are plugins, with the kind of each."""
     return {
         name: mark.kind
         for name, info in model.model_fields.items()

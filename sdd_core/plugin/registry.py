@@ -23,9 +23,9 @@ Status = Literal["ok", "blocked", "incompatible", "failed"]
 class PluginRecord:
     """A plugin as `sdd list-plugins` shows it.
 
-    entry_point: the name under which its distribution announces it.
+    entry_point: the name of its entry point.
     status: 'ok', 'blocked' (by the user), 'incompatible' (made for other versions of the hooks)
-        or 'failed'; `reason` says why it is not 'ok'.
+        or 'failed'. reason: why it is not 'ok'.
     """
 
     kind: str
@@ -40,26 +40,28 @@ class PluginRecord:
 
     @property
     def noun(self) -> str:
-        """What messages call it."""
+        """The name of its kind in messages."""
         return noun(KINDS[self.kind]) if self.kind in KINDS else self.kind
 
 
 class Registry:
-    """The plugins that were found, by kind and name. rows: usable ones and those that failed."""
+    """The plugins by kind and name. rows: one record for each, including those that failed."""
 
     def __init__(self) -> None:
         self.rows: list[PluginRecord] = []
 
     def named(self, name: str) -> list[PluginRecord]:
-        """Rows that `name`, or `kind:name`, or `distribution:name` means, of any kind."""
+        """Return the rows, of any kind, for `name`, `kind:name` or `distribution:name`."""
         return [row for row in self.rows if row.plugin and name in _spellings(row)]
 
     def get(self, kind: str, name: str) -> type[Plugin]:
-        """The plugin class `name` of `kind`; `distribution:name` always works.
+        """Return the plugin class `name` of `kind`; `distribution:name` always works.
 
-        Two strangers with one name: the first in order of distribution has the bare name, and
-        only where this distribution's own plugins are not meant is it an error to use it.
-        Raises SddError: unknown (with the nearest names), blocked, failed or ambiguous.
+        If several distributions have a plugin of this name, the bare name means the built-in one,
+        and is an error if none of them is built in.
+
+        Raises SddError if the plugin is unknown (with the nearest names), blocked, failed or
+        ambiguous.
         """
         name = name.removeprefix(f"{kind}:")
         rows = [r for r in self.rows if r.kind == kind and r.plugin]
@@ -69,7 +71,7 @@ class Registry:
             return exact[0].plugin  # type: ignore[return-value]
         if len(bare) > 1 and bare[0].distribution != DISTRIBUTION:
             choices = " or ".join(f"{r.distribution}:{r.name}" for r in bare)
-            raise SddError(f"{noun(KINDS[kind])} {name!r} comes from {len(bare)} packages; say "
+            raise SddError(f"{noun(KINDS[kind])} {name!r} comes from {len(bare)} packages; use "
                            f"{choices}")
         if bare:
             return bare[0].plugin  # type: ignore[return-value]
@@ -80,13 +82,13 @@ class Registry:
             "",
         )
         if not why:
-            # A plugin that was not loaded cannot say which names it would have had.
+            # The names of a plugin that was not loaded are unknown, so list all of them.
             absent = [f"{r.distribution}:{r.entry_point} ({r.status})" for r in self.rows
                       if r.status != "ok" and not r.kind]
             why = f"; not loaded: {', '.join(absent)}" if absent else ""
         names = sorted({r.name for r in rows})
         alike = [one for one in names if one.lower() == name.lower()]
-        hint = did_you_mean(name, names) or f"there are: {', '.join(names)}"
+        hint = did_you_mean(name, names) or f"available: {', '.join(names)}"
         if alike:
             hint = f"did you mean {' or '.join(alike)}?"
         if not names:
@@ -94,8 +96,8 @@ class Registry:
         raise SddError(f"unknown {noun(KINDS[kind])} {name!r}; {hint}{why}")
 
     def find(self, kind: str, name: str) -> tuple[type[Plugin], dict[str, Any]]:
-        """The plugin class that a name stands for, and the option that follows a colon in it,
-        where the class has such a shorthand. Raises SddError as `get` does."""
+        """Return the plugin class for a name, and the option set by the text after a colon, if the
+        class has a shorthand. Raises SddError as `get` does."""
         prefix, _, rest = name.partition(":")
         if rest and prefix in self.shorthands(kind):
             plugin = self.get(kind, prefix)
@@ -103,37 +105,37 @@ class Registry:
         return self.get(kind, name), {}
 
     def make(self, kind: str, value: Any) -> Plugin:
-        """The plugin that a name, or a table of its name and options, stands for.
+        """Return the plugin for a name, or for a table of its name and options.
 
-        Raises SddError as `get` does, ValueError for what is neither, and pydantic's
-        ValidationError for options that it does not take.
+        Raises SddError as `get` does, ValueError for any other value, and pydantic's
+        ValidationError for invalid options.
         """
         table = {"name": value} if isinstance(value, str) else value
         if not isinstance(table, Mapping) or not isinstance(table.get("name"), str):
             raise ValueError(f"expected {article(noun(KINDS[kind]))}'s name, or a table with "
-                             f"`name` and its options{self._not_this(kind, value)}")
+                             f"`name` and its options{self._got(kind, value)}")
         plugin, option = self.find(kind, table["name"])
-        options = {key: given for key, given in table.items() if key != "name"}
+        options = {key: value for key, value in table.items() if key != "name"}
         made = plugin.model_validate({**options, **option})
         if (full := self.spelling(plugin)) != plugin.name:
             made._full_name = full
         return self.complete(made)
 
-    def _not_this(self, kind: str, value: Any) -> str:
-        """What was given in place of a plugin, where it is a class or an object, and the names
-        that come near."""
+    def _got(self, kind: str, value: Any) -> str:
+        """Return the end of an error message: the class or object that was passed instead of a
+        plugin, and similar names; '' for plain values."""
         if isinstance(value, Mapping | list | tuple | int | float | None):
             return ""
-        given = value if isinstance(value, type) else type(value)
-        got = f", got {'the class' if value is given else 'an object of'} {given.__name__}"
+        cls = value if isinstance(value, type) else type(value)
+        got = f", got {'the class' if value is cls else 'an object of'} {cls.__name__}"
         names = {name.lower(): name for name in self.names(kind)}
-        own = str(getattr(given, "name", given.__name__)).lower()
-        hint = f"did you mean {names[own]!r}?" if own in names else did_you_mean(own, names)
+        name = str(getattr(cls, "name", cls.__name__)).lower()
+        hint = f"did you mean {names[name]!r}?" if name in names else did_you_mean(name, names)
         return f"{got}; {hint}" if hint else got
 
     def complete(self, plugin: Plugin) -> Plugin:
-        """Return the plugin with those of its options that name plugins made; a table without a
-        name is about the default one. Raises ValidationError."""
+        """Return the plugin with the plugins that its options name. A table without a name sets
+        options of the default plugin. Raises ValidationError."""
         made: dict[str, Plugin] = {}
         for option, kind in plugin_fields(type(plugin)).items():
             value, default = getattr(plugin, option), type(plugin).model_fields[option].default
@@ -145,13 +147,13 @@ class Registry:
         return plugin.model_copy(update=made) if made else plugin
 
     def shorthands(self, kind: str) -> set[str]:
-        """The names of the usable plugins of a kind that take an option after a colon."""
+        """Return the names of the usable plugins of a kind that accept an option after a colon."""
         return {r.name for r in self.rows
                 if r.kind == kind and r.status == "ok" and r.plugin and r.plugin.shorthand}
 
     def default_metrics(self) -> tuple[Metric, ...]:
-        """Every usable metric, built-in ones first; one that says so, or has an option without a
-        default, has to be asked for."""
+        """Return every usable metric, built-in ones first, except those with `default = False` or
+        with required options."""
         classes = [r.plugin for r in self.rows if r.kind == "metric" and r.status == "ok"]
         return tuple(
             plugin()  # type: ignore[misc]
@@ -161,12 +163,12 @@ class Registry:
         )
 
     def names(self, kind: str) -> list[str]:
-        """Names of the usable plugins of a kind."""
+        """Return the names of the usable plugins of a kind."""
         return sorted({r.name for r in self.rows if r.kind == kind and r.status == "ok"})
 
     def spelling(self, plugin: type[Plugin]) -> str:
-        """The name by which `get` finds a plugin class: its own, or, where that means another
-        one or several, with its distribution before it."""
+        """Return the name by which `get` finds a plugin class: its name, or `distribution:name` if
+        the bare name is ambiguous or means another plugin."""
         same = [r for r in self.rows if r.plugin and (r.kind, r.name) == (plugin.kind, plugin.name)]
         row = next((r for r in same if r.plugin is plugin), None)
         if row is None or len(same) == 1 or (row.status, row.distribution) == ("ok", DISTRIBUTION):
@@ -174,7 +176,7 @@ class Registry:
         return f"{row.distribution}:{row.name}"
 
     def origin(self, plugin: type[Plugin]) -> dict[str, str]:
-        """Distribution and version that a plugin class comes from, for records."""
+        """Return the distribution and version of a plugin class, for records."""
         row = next((r for r in self.rows if r.plugin is plugin), None)
         if row is None:
             return {"distribution": plugin.__module__, "version": "?"}
@@ -183,7 +185,7 @@ class Registry:
 
 @contextmanager
 def at(option: str, value: Any) -> Iterator[None]:
-    """What is wrong with a plugin that is an option's value is wrong with that option."""
+    """Report errors of the plugin that is the value of an option as errors of that option."""
     try:
         yield
     except (SddError, ValueError) as error:

@@ -1,7 +1,7 @@
-"""What hooks and trackers are given of a run.
+"""The view of a run that hooks and trackers get.
 
-A run holds an experiment, and an experiment is made of plugins. So plugins know these types only,
-which name what they may rely on; `sdd_core.runs` has the classes behind them.
+A run holds an experiment, which consists of plugins. Plugins therefore depend only on these types;
+the classes that implement them are in `sdd_core.runs`.
 """
 
 from __future__ import annotations
@@ -18,9 +18,9 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Run:
-    """One experiment being carried out, with its place on disk.
+    """One experiment being carried out, with its folder.
 
-    name: of the run and of its folder. experiment: a `sdd_core.Experiment`.
+    name: the name of the run and of its folder. experiment: a `sdd_core.Experiment`.
     """
 
     name: str
@@ -29,12 +29,12 @@ class Run:
 
     @property
     def noise(self) -> str:
-        """The label noise that was applied, in words; see `sdd_core.Result.noise`."""
+        """The applied label noise as text; see `sdd_core.Result.noise`."""
         raise NotImplementedError
 
 
 class ResultView(Protocol):
-    """What a run found; see `sdd_core.Result`."""
+    """The results of a run; see `sdd_core.Result`."""
 
     @property
     def run(self) -> str: ...

@@ -37,7 +37,7 @@ from sdd_core.level.level import Level
 from sdd_core.output.notices import warn
 from sdd_core.runs.checkpoints import Checkpoints
 from sdd_core.runs.level_files import read_level, read_tensors, write_level
-from sdd_core.training.costs import KernelCosts
+from sdd_core.sparse.costs import KernelCosts
 
 
 class Store:

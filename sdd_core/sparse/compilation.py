@@ -73,7 +73,8 @@ def source_digest() -> int:
 
     numba looks for changes only in the file of the function whose code it kept, not in those of
     the functions that it calls. With this number in the name of an argument's type it compiles
-    anew after any change; so a function that uses another file's takes a `Tile`.
+    anew after any change; so a function that uses another file's takes `Lanes`, or a
+    record with them.
     """
-    sources = sorted(Path(__file__).parent.glob("*.py"))
+    sources = sorted(Path(__file__).parent.rglob("*.py"))
     return zlib.crc32(b"".join(source.read_bytes() for source in sources))

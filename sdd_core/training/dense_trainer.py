@@ -1,4 +1,4 @@
-"""Takes the steps of masked SGD on any network."""
+"""Masked training of any network with dense arithmetic."""
 
 from __future__ import annotations
 
@@ -20,38 +20,38 @@ from sdd_core.plugin.kinds import Loss
 
 
 class Trainer(Protocol):
-    """A network in training. What it does is the same for all; how is its own affair."""
+    """A network in training. All trainers give the same interface to different implementations."""
 
     kernels: tuple[str, ...]
 
     def steps(
         self, order: Tensor, crops: AugmentationDraws | None, first: int, learning_rates: np.ndarray
     ) -> None:
-        """One step for each learning rate, on the batches of an epoch from number `first` on."""
+        """Take one step for each learning rate, on the batches of an epoch from number `first`."""
 
     def unmask(self) -> None:
-        """Let pruned weights train too, from now on."""
+        """Train pruned weights too, from now on."""
 
     def evaluate(self, part: str) -> tuple[float, float]:
-        """Mean cross-entropy and accuracy on 'train' or 'test', without augmentation."""
+        """Return mean cross-entropy and accuracy on 'train' or 'test', without augmentation."""
         ...
 
     def state(self) -> dict[str, Tensor]:
-        """The network's state_dict, copied to the CPU."""
+        """Return the network's state_dict, copied to the CPU."""
         ...
 
     def momenta(self) -> dict[str, Tensor]:
-        """What the optimizer remembers, the momentum of each parameter, copied to the CPU."""
+        """Return the optimizer's state, the momentum of each parameter, copied to the CPU."""
         ...
 
 
 @dataclass(frozen=True)
 class Objective:
-    """What is minimised, where it is more than cross-entropy on weights that are zero or trained.
+    """An objective other than cross-entropy with pruned weights at zero.
 
-    loss: in place of cross-entropy. teacher: its logits on the training set `[N, classes]`.
-    anchor: where the distance penalty draws each parameter to.
-    held: pruned weights stay where they are instead of at zero.
+    loss: replaces cross-entropy. teacher: the teacher's logits on the training set, `[N, classes]`.
+    anchor: the parameters from which the distance penalty measures.
+    frozen: True if pruned weights keep their values instead of being zero.
     """
 
     loss: Loss | None = None
@@ -63,10 +63,10 @@ class Objective:
 class DenseTrainer:
     """Masked training of any network, by SGD with momentum or an optimizer of torch.
 
-    Parameters, gradients, momenta and masks are one flat buffer each, and the network's tensors
-    are views of them: an update is a few operations, however many layers there are. Convolutions
-    are kept channels-last where that is safe. Masking the gradient, weight decay included, keeps
-    the momentum of pruned weights at zero, and so the weights exactly where they are.
+    Parameters, gradients, momenta and masks are one flat buffer each, and the network's tensors are
+    views of them, so an update takes a few operations for any number of layers. Convolutions are
+    channels-last if that is safe. Masking the gradient, including weight decay, keeps the momentum
+    of pruned weights at zero and their values unchanged.
     """
 
     kernels: tuple[str, ...] = ()
@@ -98,7 +98,7 @@ class DenseTrainer:
         self._gradient_views: dict[str, tuple[Tensor, Tensor]] = {}
         offset = 0
         for name, parameter in parameters.items():
-            weight, gradient, momentum, kept, drawn_to = (
+            weight, gradient, momentum, kept, anchor_view = (
                 torch.as_strided(flat, parameter.shape, dense_stride(parameter),
                                  flat.storage_offset() + offset)
                 for flat in (self._weights, self._gradients, self._momenta, mask, anchor)
@@ -108,7 +108,7 @@ class DenseTrainer:
             if momenta is not None and own_momenta:
                 momentum.copy_(momenta[name])
             if anchors is not None:
-                drawn_to.copy_(anchors[name])
+                anchor_view.copy_(anchors[name])
             parameter.data, parameter.grad = weight, gradient
             self._momentum_views[name] = momentum
             self._gradient_views[name] = parameter, gradient
@@ -117,7 +117,7 @@ class DenseTrainer:
         self._scales = self._positions(norm_scales(network)) if train.norm_penalty else None
         self._mask = None if bool(mask.all()) else mask
         if self._mask is not None and not self._objective.frozen:
-            # where, not times: a product would leave -0.0
+            # masked_fill_, because a product would leave -0.0.
             self._weights.masked_fill_(self._mask == 0, 0.0)
         self._optimizer = None if own_momenta else self._make_optimizer(momenta)
 
@@ -133,35 +133,36 @@ class DenseTrainer:
             inputs = self._data.batch(order, crops, rows, self._batch)
             self._gradients.zero_()
             chosen = order[rows]
-            logits, wanted = self.network(inputs), labels[chosen]
+            logits, targets = self.network(inputs), labels[chosen]
             if loss is None:
-                cross_entropy(logits, wanted).backward()
+                cross_entropy(logits, targets).backward()
             else:
-                told = None if teacher is None else teacher[chosen]
+                teacher_logits = None if teacher is None else teacher[chosen]
                 with attribute_errors(loss):
-                    loss.loss(logits, wanted, told).backward()
+                    loss.loss(logits, targets, teacher_logits).backward()
             self._gather_gradients()
             self._update(learning_rate)
 
     @torch.no_grad()
     def _gather_gradients(self) -> None:
-        """Where a hook has given a parameter another gradient, put that into the flat buffer.
+        """Copy gradients that a hook has replaced into the flat buffer.
 
-        Raises SddError where it has taken the gradient away.
+        Raises SddError if a hook has removed a gradient.
         """
         for name, (parameter, view) in self._gradient_views.items():
             gradient = parameter.grad
             if gradient is view:
                 continue
             if gradient is None:
-                raise SddError(f"a hook of the model took away the gradient of {name!r}, which "
-                               "training needs; let it change the gradient, or return another one")
+                raise SddError(f"a hook of the model removed the gradient of {name!r}, which "
+                               "training requires; let it change the gradient, or return another "
+                               "one")
             view.copy_(gradient)
             parameter.grad = view
 
     @torch.no_grad()
     def _update(self, learning_rate: float) -> None:
-        """One step on the kept weights, by default of torch.optim.SGD without Nesterov."""
+        """Update the kept weights, by default like torch.optim.SGD without Nesterov momentum."""
         if self._anchor is not None:
             # The gradient of lambda^2/2 ||w - w_start||^2 (the code of He et al., 2022)
             strength = self._train.distance_penalty**2
@@ -183,11 +184,11 @@ class DenseTrainer:
         with attribute_errors(self._train.optimizer):
             self._optimizer.step()
         if self._mask is not None and before is not None:
-            # Decay that is no part of the gradient would reach weights that are held.
+            # Decoupled weight decay would change frozen weights, so restore them.
             self._weights.copy_(torch.where(self._mask == 0, before, self._weights))
 
     def _positions(self, names: Collection[str]) -> Tensor:
-        """int64: where some parameters lie in the flat buffers."""
+        """Return the positions of the named parameters in the flat buffers, int64."""
         marked = torch.zeros_like(self._weights)
         offset = 0
         for name, view in self._momentum_views.items():
@@ -196,7 +197,7 @@ class DenseTrainer:
         return marked.nonzero().squeeze(1)
 
     def _make_optimizer(self, memory: Mapping[str, Tensor] | None) -> torch.optim.Optimizer:
-        """torch's optimizer on the flat buffers, with what it remembered at a checkpoint."""
+        """Return torch's optimizer on the flat buffers, with its state from a checkpoint."""
         self._weights.grad = self._gradients
         optimizer = make_optimizer(self._train, self._weights)
         if memory is not None:
@@ -222,7 +223,7 @@ class DenseTrainer:
         }
 
     def momenta(self) -> dict[str, Tensor]:
-        """See Trainer. Of an optimizer of torch: its own names, for all parameters in one."""
+        """See Trainer. For an optimizer of torch: its state by name, for all parameters in one."""
         if self._optimizer is not None:
             with attribute_errors(self._train.optimizer):
                 return memory_of(self._optimizer, self._weights)
@@ -232,14 +233,14 @@ class DenseTrainer:
         }
 
 
-# Stands before the name of what is a number of Python, not a tensor, to an optimizer.
+# Prefix of the names of an optimizer's values that are Python numbers, not tensors.
 NUMBER = "number "
 
 
 def memory_of(optimizer: torch.optim.Optimizer, weights: Tensor) -> dict[str, Tensor]:
-    """What an optimizer remembers of the weights, by its own names, copied to the CPU.
+    """Return an optimizer's state of the weights, by name, copied to the CPU.
 
-    Raises TypeError: it remembers something else than tensors and numbers.
+    Raises TypeError if the state has other values than tensors and numbers.
     """
     memory: dict[str, Tensor] = {}
     for name, value in optimizer.state[weights].items():
@@ -249,25 +250,25 @@ def memory_of(optimizer: torch.optim.Optimizer, weights: Tensor) -> dict[str, Te
             kind = torch.float64 if isinstance(value, float) else None
             memory[NUMBER + name] = torch.tensor(value, dtype=kind)
         else:
-            raise TypeError(f"it remembers {name!r} as {type(value).__name__}; a checkpoint keeps "
-                            "tensors and numbers")
+            raise TypeError(f"its state has {name!r} of type {type(value).__name__}; checkpoints "
+                            "save only tensors and numbers")
     return memory
 
 
 def restore_memory(
     optimizer: torch.optim.Optimizer, weights: Tensor, memory: Mapping[str, Tensor]
 ) -> None:
-    """Let an optimizer go on from what one before it remembered."""
+    """Set an optimizer's state to one that `memory_of` returned."""
     optimizer.state[weights] = {
         name.removeprefix(NUMBER): value.item() if name.startswith(NUMBER)
-        # Single numbers, as the count of steps, stay on the CPU.
+        # Single numbers, such as the count of steps, stay on the CPU.
         else value.to(weights.device if value.dim() else "cpu", copy=True)
         for name, value in memory.items()
     }
 
 
 def dense_stride(tensor: Tensor) -> tuple[int, ...]:
-    """The order of its numbers in memory, without the gaps that a view may have."""
+    """Return the strides of a tensor's order of dimensions in memory, without a view's gaps."""
     return torch.empty_like(tensor, device="meta").stride()
 
 
@@ -276,15 +277,15 @@ VECTOR = 16
 
 
 def memory_format(network: nn.Module, device: torch.device) -> torch.memory_format:
-    """How the weights of a network's convolutions lie in memory: channels-last, which is faster,
-    unless oneDNN would write where it must not.
+    """Return the memory format of a network's convolutions: channels-last, which is faster, unless
+    oneDNN would write outside its workspace.
 
-    On the CPU its gradient of a strided 1x1 convolution, channels-last, writes past its workspace
-    where there are fewer input channels than a vector has numbers: heap corruption with one
-    thread, wrong gradients or a deadlock with more (uxlfoundation/oneDNN issue 6035, in torch
-    2.14.1). Seen with AVX2, 2 to 7 channels, and not with AVX-512; the rule goes by the wider
-    vector everywhere, so that no processor computes otherwise than another. One such layer is
-    enough: torch takes a convolution as channels-last where its input or its weight is.
+    On the CPU, oneDNN's gradient of a strided 1x1 convolution in channels-last format writes past
+    its workspace if there are fewer input channels than numbers in a vector register: heap
+    corruption with one thread, wrong gradients or a deadlock with more (uxlfoundation/oneDNN issue
+    6035, in torch 2.14.1). This was seen with AVX2, 2 to 7 channels, and not with AVX-512. The rule
+    uses the wider vector on all processors, so that all compute the same. One such layer is enough:
+    torch treats a convolution as channels-last if its input or its weight is.
     """
     if device.type != "cpu":
         return torch.channels_last
@@ -292,7 +293,7 @@ def memory_format(network: nn.Module, device: torch.device) -> torch.memory_form
         id(module.weight) for module in network.modules()
         if isinstance(module, nn.Conv2d) and set(module.stride) == {1}
     }
-    # A weight of any other layer may be used with a stride: what its forward does is not known.
+    # Weights of other layers may be used with a stride, because their forward is unknown.
     narrow = any(
         p.dim() == 4 and p.shape[2:] == (1, 1) and p.shape[1] < VECTOR and id(p) not in harmless
         for p in network.parameters()
@@ -301,7 +302,7 @@ def memory_format(network: nn.Module, device: torch.device) -> torch.memory_form
 
 
 def norm_scales(network: nn.Module) -> set[str]:
-    """The names of the batch normalisations' scales."""
+    """Return the names of the scales of batch normalisation layers."""
     scales = {
         id(module.weight) for module in network.modules()
         if isinstance(module, nn.BatchNorm1d | nn.BatchNorm2d | nn.BatchNorm3d)
@@ -310,8 +311,8 @@ def norm_scales(network: nn.Module) -> set[str]:
 
 
 def make_optimizer(train: Train, weights: Tensor) -> torch.optim.Optimizer:
-    """Return the optimizer of an experiment for these weights. Raises SddError for what is none, or
-    one of other weights."""
+    """Return the optimizer of an experiment for these weights. Raises SddError if the plugin
+    returns no optimizer, or one of other weights."""
     with attribute_errors(train.optimizer):
         made = train.optimizer.make(weights, train.lr, train.weight_decay)
         if not isinstance(made, torch.optim.Optimizer):
@@ -319,5 +320,5 @@ def make_optimizer(train: Train, weights: Tensor) -> torch.optim.Optimizer:
                             "torch.optim.Optimizer")
         if not any(one is weights for group in made.param_groups for one in group["params"]):
             raise TypeError("make() returned an optimizer of other weights; expected one of the "
-                            "tensor that it was given")
+                            "tensor `weights`")
         return made

@@ -13,25 +13,26 @@ from sdd_core.plugin.kinds import LearningRateSchedule, label
 
 
 def dense_learning_rates(train: Train, steps_per_epoch: int) -> np.ndarray:
-    """float64 `[steps]`: the learning rate of every step of the dense network's training. Raises
-    SddError when the schedule gives none."""
+    """Return the learning rate of every step of the dense network's training, float64 `[steps]`.
+    Raises SddError if the schedule's factors are invalid."""
     steps = train.epochs * steps_per_epoch
     with attribute_errors(train.decay):
         factors = checked_factors(train.decay, steps, train.decay.factors(steps))
     rates = train.lr * factors
     warmup = round(train.warmup_epochs * steps_per_epoch)
-    # Goyal et al., 2017, arXiv:1706.02677, sec. 2.2: a growing share of the rate
+    # Linear warm-up: Goyal et al., 2017, arXiv:1706.02677, sec. 2.2.
     return rates * np.minimum(1.0, (np.arange(steps) + 1) / warmup) if warmup else rates
 
 
 def checked_factors(decay: LearningRateSchedule, steps: int, found: object) -> np.ndarray:
-    """A schedule's factors as float64. Raises SddError unless there is one for each step."""
+    """Return a schedule's factors as float64 `[steps]`. Raises SddError if there is not one valid
+    factor for each step."""
     factors = curve(found)
     if factors.shape != (steps,):
-        raise SddError(f"decay {label(decay)!r} gave factors of the shape {list(factors.shape)}; "
+        raise SddError(f"decay {label(decay)!r} returned factors of shape {list(factors.shape)}; "
                        f"expected [{steps}], one for each step")
     wrong = ~((factors >= 0) & (factors <= LARGEST_RATE))
     if wrong.any():
-        raise SddError(f"decay {label(decay)!r} gave the factor {factors[wrong][0]:g}; expected "
-                       f"numbers from 0 to {LARGEST_RATE:g}")
+        raise SddError(f"decay {label(decay)!r} returned the factor {factors[wrong][0]:g}; "
+                       f"expected numbers from 0 to {LARGEST_RATE:g}")
     return factors

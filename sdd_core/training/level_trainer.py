@@ -1,4 +1,4 @@
-"""Trains levels: where the weights start, what is minimised, checkpoints on the way."""
+"""Training of levels: starting weights, objective, checkpoints."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class Call(Protocol):
 
 
 class _Watcher(Watcher):
-    """Tells the observers of a run of each epoch, and keeps a checkpoint every `every` seconds."""
+    """Calls the observers of a run for each epoch, and saves a checkpoint every `every` seconds."""
 
     def __init__(
         self, call: Call, level: int, every: float, keep: Callable[[Checkpoint], None]
@@ -56,15 +56,15 @@ class _Watcher(Watcher):
 class LevelTrainer:
     """Trains the levels of one experiment.
 
-    every: seconds between two checkpoints. call: told when a level and its epochs begin and end.
+    every: seconds between two checkpoints. call: called at the start and end of levels and epochs.
     """
 
-    def __init__(self, parts: ExperimentSetup, store: Store, every: float, call: Call) -> None:
-        self._parts = parts
+    def __init__(self, setup: ExperimentSetup, store: Store, every: float, call: Call) -> None:
+        self._setup = setup
         self._store = store
         self._every = every
         self._call = call
-        self._experiment = parts.experiment
+        self._experiment = setup.experiment
         self._points: dict[int, dict[str, Tensor]] = {}
 
     def train(
@@ -77,22 +77,22 @@ class LevelTrainer:
         dense: Level | None,
         unchanged: Level | None = None,
     ) -> Level:
-        """Train level `index` under its masks, from its last checkpoint where there is one.
+        """Train level `index` under its masks, from its last checkpoint if there is one.
 
         before: the level that was pruned. dense: level 0; both None for level 0 itself.
-        unchanged: under an ablation, the level as it is without it.
+        unchanged: under an ablation, the level without it.
         """
-        parts, seed = self._parts, self._experiment.seed
+        setup, seed = self._setup, self._experiment.seed
         resume = self._store.checkpoints.load(key)
         start = self._start(index, masks, retraining, before, unchanged)
-        network = parts.build(0)
+        network = setup.build(0)
         network.load_state_dict(dict(resume.state if resume else start))
-        epochs_ahead = math.ceil(len(retraining.learning_rates) / parts.dense.steps_per_epoch)
+        epochs_ahead = math.ceil(len(retraining.learning_rates) / setup.dense.steps_per_epoch)
         self._call("sdd_level_start", level=index, epochs=epochs_ahead)
-        # The draws of a network, of dropout for example, depend on the level alone.
-        with parts.guard.isolated(self._experiment.model, "training", index):
+        # Random draws of the network, for example of dropout, depend only on the level.
+        with setup.guard.isolated(self._experiment.model, "training", index):
             trainer = self._trainers.make(
-                network.to(parts.device),
+                network.to(setup.device),
                 masks,
                 momenta=resume.momenta if resume else None,
                 kernels=resume.kernels if resume else None,
@@ -102,28 +102,28 @@ class LevelTrainer:
             task = Task(retraining, seed, index, train.batch_size, train.stop_loss)
             watcher = _Watcher(self._call, index, self._every,
                                partial(self._store.checkpoints.save, key))
-            epochs, diverged = train_level(trainer, parts.resident, task, watcher, resume)
+            epochs, diverged = train_level(trainer, setup.resident, task, watcher, resume)
         state = trainer.state()
-        if diverged or not finite(state, parts.trainable):
-            # Of no use to the next level, which goes on from where this one began.
+        if diverged or not finite(state, setup.trainable):
+            # The next level cannot use these weights; it continues from this level's start.
             diverged = True
-            usable = finite(start, parts.trainable)
+            usable = finite(start, setup.trainable)
             state = start if usable else masked(self.dense_state_at(0), masks)
         return Level(index, dict(masks), state, epochs, diverged, trainer.kernels)
 
     @cached_property
     def _trainers(self) -> TrainerFactory:
-        network = self._parts.build(0)
-        with self._parts.guard.isolated(self._experiment.model, "layers"):
-            return TrainerFactory(network, self._parts.resident, self._experiment,
-                            self._store.kernel_costs())
+        network = self._setup.build(0)
+        with self._setup.guard.isolated(self._experiment.model, "layers"):
+            return TrainerFactory(network, self._setup.resident, self._experiment,
+                                  self._store.kernel_costs())
 
     def dense_state_at(self, steps: int) -> dict[str, Tensor]:
-        """The dense network after some steps of its training; 0 is its initialisation, which may
-        be pretrained.
+        """Return the state of the dense network after some steps of its training; 0 is its
+        initialisation, which may be pretrained.
 
-        It does not depend on the schedule that asks for it, so the dense level need not know
-        which steps anybody will want: the first few are simply trained again, and kept.
+        The training of the dense level does not depend on the rewind points of schedules: the first
+        steps are trained again when a point is needed, and the point is stored.
         """
         if steps not in self._points:
             self._points[steps] = self._stored(steps)
@@ -134,7 +134,7 @@ class LevelTrainer:
         with self._store.lock(key):
             state = self._store.load_point(key)
             if state is None:
-                network = self._parts.build(0) if steps else self._parts.start()
+                network = self._setup.build(0) if steps else self._setup.start()
                 if steps:
                     network.load_state_dict(self.dense_state_at(0))
                     self._replay(network, steps)
@@ -144,14 +144,15 @@ class LevelTrainer:
         return state
 
     def _replay(self, network: nn.Module, steps: int) -> None:
-        parts, seed = self._parts, self._experiment.seed
-        masks = masking.full_masks(parts.prunable)
-        first = Retraining("initialisation", parts.dense.learning_rates[:steps])
+        """Train the first steps of the dense network once more, in `network`."""
+        setup, seed = self._setup, self._experiment.seed
+        masks = masking.full_masks(setup.prunable)
+        first = Retraining("initialisation", setup.dense.learning_rates[:steps])
         objective = self._objective(self.dense_state_at(0), first, None, None)
-        with parts.guard.isolated(self._experiment.model, "training", 0):
-            trainer = self._trainers.make(network.to(parts.device), masks, objective=objective)
+        with setup.guard.isolated(self._experiment.model, "training", 0):
+            trainer = self._trainers.make(network.to(setup.device), masks, objective=objective)
             size = self._experiment.train.batch_size
-            train_level(trainer, parts.resident, Task(first, seed, 0, size, measure=False))
+            train_level(trainer, setup.resident, Task(first, seed, 0, size, measure=False))
         network.load_state_dict(trainer.state())
 
     def _start(
@@ -162,14 +163,14 @@ class LevelTrainer:
         before: Level | None,
         unchanged: Level | None,
     ) -> dict[str, Tensor]:
-        """The weights a level starts from, pruned ones at the values where they are held."""
+        """Return the weights from which a level starts, with pruned ones at their held values."""
         start: Mapping[str, Tensor]
         if retraining.start == "level" and unchanged:
             start = unchanged.state
         elif retraining.start == "previous" and before:
             start = before.state
         elif retraining.start == "fresh":
-            start = self._parts.build(index).state_dict()
+            start = self._setup.build(index).state_dict()
         elif retraining.start == "rewind point":
             start = self.dense_state_at(retraining.first_step)
         else:
@@ -193,35 +194,36 @@ class LevelTrainer:
         before: Level | None,
         dense: Level | None,
     ) -> Objective | None:
-        """What is minimised, where that is more than the sparse kernels know."""
+        """Return the objective of a level; None for the one that the sparse kernels support."""
         experiment = self._experiment
         loss, train = experiment.loss, experiment.train
         penalty = train.distance_penalty
-        # Zeroing is for weights that stay pruned: where a checkpoint was taken after the mask was
-        # lifted, they are not. Either way `start` has them where they begin.
+        # With `frozen` the trainer does not set pruned weights to zero, which would be wrong for a
+        # checkpoint from after the masks were lifted. `start` has their initial values.
         lifted = retraining.masked_steps is not None
         frozen = before is not None and (experiment.retrain.pruned != "zero" or lifted)
         teacher = None
         if loss is not None and loss.teacher is not None:
-            taught_by = dense if loss.teacher == "dense" else before
-            if taught_by is None:
+            teacher_level = dense if loss.teacher == "dense" else before
+            if teacher_level is None:
                 loss = None
             else:
-                teacher = self._logits(taught_by)
+                teacher = self._logits(teacher_level)
         usual = loss is None and not penalty and not train.norm_penalty and not frozen
         if usual and train.optimizer.sgd_momentum is not None:
             return None
         return Objective(loss, teacher, start if penalty else None, frozen)
 
     def _logits(self, level: Level) -> Tensor:
-        network = self._parts.build(0)
+        """Return a level's logits on the training set, `[N, classes]`, on the device."""
+        network = self._setup.build(0)
         network.load_state_dict(dict(level.state))
-        data, device = self._parts.data, self._parts.device
+        data, device = self._setup.data, self._setup.device
         return predict(network.to(device), data, data.train.images).to(device)
 
 
 def masked(state: Mapping[str, Tensor], masks: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """A state_dict whose pruned weights are zero."""
+    """Return a copy of a state_dict on the CPU, with pruned weights set to zero."""
     return {
         name: tensor.cpu().masked_fill(~masks[name], 0.0) if name in masks else tensor.cpu().clone()
         for name, tensor in state.items()
@@ -229,7 +231,7 @@ def masked(state: Mapping[str, Tensor], masks: Mapping[str, Tensor]) -> dict[str
 
 
 def permuted(weight: Tensor, mask: Tensor, draw: torch.Generator) -> Tensor:
-    """A weight whose pruned values have changed places with one another."""
+    """Return a weight with its pruned values randomly permuted."""
     pruned = weight[~mask]
     shuffled = weight.clone()
     shuffled[~mask] = pruned[torch.randperm(len(pruned), generator=draw)]
@@ -237,5 +239,5 @@ def permuted(weight: Tensor, mask: Tensor, draw: torch.Generator) -> Tensor:
 
 
 def finite(state: Mapping[str, Tensor], names: Iterable[str]) -> bool:
-    """Whether these tensors of a state_dict hold numbers only, no NaN and no infinity."""
+    """Return whether the named tensors of a state_dict have no NaN and no infinity."""
     return all(bool(state[name].isfinite().all()) for name in names)

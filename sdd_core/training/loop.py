@@ -1,4 +1,4 @@
-"""The loop that trains a level: epochs of steps, what is measured after each, checkpoints."""
+"""The training loop of a level: epochs of steps, evaluation after each epoch, checkpoints."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ from sdd_core.level.level import Epoch
 from sdd_core.level.retraining import Retraining
 from sdd_core.training.dense_trainer import Trainer
 
-# Steps between two moments at which a checkpoint may be taken: an epoch may take hours.
+# Steps between possible checkpoints, because an epoch may take hours.
 CHUNK = 250
 
 
 @dataclass(frozen=True)
 class Task:
-    """What a level's training depends on besides its weights and data.
+    """Everything that a level's training depends on, apart from its weights and data.
 
-    stop_loss: stop after an epoch with a training loss of at most this, but not before masks are
+    stop_loss: stop after an epoch whose training loss is at most this, but not before masks are
         lifted.
-    measure: evaluate after each epoch.
+    measure: whether to evaluate after each epoch.
     """
 
     retraining: Retraining
@@ -34,16 +34,16 @@ class Task:
 
 
 class Watcher:
-    """What is told of a level's training while it goes on. This one ignores it all."""
+    """Receives events of a level's training. This base class ignores them."""
 
     def epoch_starts(self, number: int) -> None:
-        """Epoch `number`, counted from 1, begins."""
+        """Called before epoch `number`, counted from 1."""
 
     def epoch_ends(self, epoch: Epoch) -> None:
-        """An epoch has been trained and measured."""
+        """Called after an epoch has been trained and measured."""
 
     def may_keep(self, checkpoint: Callable[[], Checkpoint]) -> None:
-        """A checkpoint could be taken now, by calling `checkpoint`."""
+        """Called when a checkpoint is possible; `checkpoint()` returns it."""
 
 
 def train_level(
@@ -53,9 +53,9 @@ def train_level(
     watcher: Watcher | None = None,
     resume: Checkpoint | None = None,
 ) -> tuple[tuple[Epoch, ...], bool]:
-    """Train a level; return what was measured and whether training diverged.
+    """Train a level; return its measured epochs and whether training diverged.
 
-    resume: go on from this checkpoint.
+    resume: a checkpoint to continue from.
     """
     return _Loop(trainer, data, task, watcher or Watcher(), resume).run()
 
@@ -63,8 +63,8 @@ def train_level(
 class _Loop:
     """A level in training.
 
-    taken: steps that have been trained. total: steps in all. masked: steps under the masks.
-    best: the highest test accuracy of an epoch.
+    taken: number of trained steps. total: number of all steps. masked: number of steps under the
+        masks. best: the highest test accuracy of an epoch so far.
     """
 
     def __init__(
@@ -109,7 +109,7 @@ class _Loop:
         return tuple(self.epochs), False
 
     def _train_epoch(self, number: int, batch: int) -> None:
-        """Take the steps of epoch `number`, counted from 0, from its batch number `batch` on."""
+        """Train epoch `number`, counted from 0, from its batch number `batch` on."""
         seed, level = self.task.seed, self.task.level
         order = self.data.order(seed, level, number)
         crops = self.data.crops(seed, level, number)
@@ -119,7 +119,7 @@ class _Loop:
                 self.trainer.unmask()
             stop = min(end, self.taken + CHUNK)
             if self.taken < self.masked:
-                stop = min(stop, self.masked)  # there the masks are lifted
+                stop = min(stop, self.masked)  # the masks are lifted at this step
             rates = self.task.retraining.learning_rates[self.taken : stop]
             self.trainer.steps(order, crops, batch, rates)
             batch, self.taken = batch + len(rates), stop
@@ -127,22 +127,22 @@ class _Loop:
                 self.watcher.may_keep(self._checkpoint)
 
     def _measure(self, number: int) -> Epoch:
-        """Return what epoch `number`, counted from 1, came to.
+        """Return the values of epoch `number`, counted from 1.
 
         The paper plots the best epoch too. The training set is larger than the test set, so it is
-        measured only where the epoch may turn out to be the best, at the end, and, with a loss to
-        stop at, every time.
+        evaluated only if the test accuracy is the highest so far, at the end, and always if there
+        is a `stop_loss`.
         """
         test_loss, test_accuracy = self.trainer.evaluate("test")
-        wanted = (test_accuracy > self.best or self.taken == self.total
+        needed = (test_accuracy > self.best or self.taken == self.total
                   or self.task.stop_loss is not None)
-        train_loss, train_accuracy = self.trainer.evaluate("train") if wanted else (None, None)
+        train_loss, train_accuracy = self.trainer.evaluate("train") if needed else (None, None)
         rate = float(self.task.retraining.learning_rates[self.taken - 1])
         return Epoch(number, self.first + self.taken, rate, test_loss, test_accuracy, train_loss,
                      train_accuracy)
 
     def _is_learned(self, epoch: Epoch) -> bool:
-        """Return whether the training loss has fallen to where training stops."""
+        """Return whether the training loss has reached `stop_loss`."""
         stop_loss = self.task.stop_loss
         lifted = self.task.retraining.masked_steps is None or self.taken > self.masked
         return stop_loss is not None and lifted and (epoch.train_loss or 0.0) <= stop_loss

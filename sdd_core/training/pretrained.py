@@ -1,4 +1,4 @@
-"""A dense network that starts where another run's dense network ended."""
+"""Pretrained weights: a dense network that starts from another run's trained dense network."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ from sdd_core.runs.level_files import read_level
 
 
 def load_pretrained(network: nn.Module, train: Train) -> list[str]:
-    """Give a network the weights in the folder `train.pretrained`, statistics of batch
-    normalisation too; returns the names of those that it keeps, all of its last layer.
+    """Load the weights in the folder `train.pretrained` into a network, with statistics of batch
+    normalisation. Return the names of the tensors that were not loaded, all in the last layer.
 
-    The last layer is that of the last prunable weight: of a network for another number of classes
-    it does not fit.
+    The last layer is that of the last prunable weight. It has another shape if the number of
+    classes differs.
 
-    Raises SddError: there are no such weights, they have changed, training them diverged, or
-    something else than the last layer does not fit.
+    Raises SddError if the weights are missing, have changed or come from a diverged training, or if
+    another layer than the last has another shape.
     """
     level = _read(train)
     there, here = dict(level.state), network.state_dict()
@@ -49,14 +49,14 @@ def _read(train: Train) -> Level:
     try:
         check_unchanged(file, train.pretrained_checksum, "train.pretrained: the dense network in "
                         f"{where}", "train.pretrained_checksum")
-        # A run's folder from before it had the list of checksums has none to go by.
+        # Run folders of earlier versions have no list of checksums.
         if exists(file.with_name(SUMS)) and (damaged := damaged_file(file.parent)):
             raise SddError(f"train.pretrained: the dense network in {where} is damaged "
-                           f"({damaged}); `sdd resume` makes it again")
+                           f"({damaged}); `sdd resume` trains it again")
         level = read_level(file.parent)
     except FileNotFoundError:
         raise SddError(f"train.pretrained: {where} has no dense network ({DENSE_WEIGHTS}); "
-                       "expected the folder of a run that has trained it; `sdd runs` lists "
+                       "expected the folder of a run with a trained one; `sdd runs` lists "
                        "them") from None
     if level.diverged:
         raise SddError(f"train.pretrained: the dense network in {where} diverged; choose a run "

@@ -1,4 +1,4 @@
-"""Chooses how a level is trained."""
+"""The choice between sparse kernels and dense arithmetic for a level's training."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from sdd_core.data.resident import DeviceDataset
 from sdd_core.errors import SddError
 from sdd_core.experiment.experiment import Experiment
 from sdd_core.installation import install_hint
-from sdd_core.training.costs import KernelCosts
+from sdd_core.sparse.costs import KernelCosts
 from sdd_core.training.dense_trainer import DenseTrainer, Objective, Trainer
 
 if TYPE_CHECKING:
@@ -19,13 +19,13 @@ if TYPE_CHECKING:
 
 
 class TrainerFactory:
-    """Chooses how each of an experiment's networks is trained, which are all built alike.
+    """Makes the trainers of an experiment's networks, which all have the same architecture.
 
-    Sparse kernels where they know all layers and gain, on a CPU that has numba; else the general
-    path. Everything else that the choice depends on is in the arguments.
+    It chooses sparse kernels if they support all layers and are faster, on a CPU with numba; else
+    the dense path. The choice otherwise depends only on the arguments.
 
-    network: one of them, of which nothing is kept. costs: what the choice weighs (None: the
-    defaults).
+    network: a network of this architecture, which is not kept. costs: costs of the kernels
+    (None: the defaults).
     """
 
     def __init__(
@@ -57,19 +57,19 @@ class TrainerFactory:
         kernels: tuple[str, ...] | None = None,
         objective: Objective | None = None,
     ) -> Trainer:
-        """The trainer for a network under its masks.
+        """Return the trainer for a network under its masks.
 
         Args:
-            momenta, kernels: those of a checkpoint, to go on from bit for bit.
-            objective: what is minimised, where it is more than the sparse kernels know.
+            momenta, kernels: those of a checkpoint, from which to continue bit for bit.
+            objective: an objective that the sparse kernels do not support.
 
         Raises:
-            SddError: a checkpoint was trained with sparse kernels, and numba is not there.
+            SddError: a checkpoint was trained with sparse kernels, and numba is missing.
         """
         if kernels != () and objective is None:
             if kernels and self._lacks_numba:
-                raise SddError("a level was interrupted that trained with sparse kernels, and they "
-                               f"need numba to go on with it; {install_hint()}")
+                raise SddError("the checkpoint of an interrupted level needs sparse kernels, which "
+                               f"require numba; {install_hint()}")
             trainer = self._sparse and self._sparse.make(network, masks, momenta, kernels)
             if trainer:
                 return trainer

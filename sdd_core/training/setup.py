@@ -1,4 +1,4 @@
-"""The parts of an experiment, made once: data with its noise, networks, what may be pruned."""
+"""The setup of an experiment: data with label noise, networks, prunable weights."""
 
 from __future__ import annotations
 
@@ -37,14 +37,15 @@ from sdd_core.training.pretrained import load_pretrained
 
 
 class ExperimentSetup:
-    """What an experiment's settings stand for.
+    """The objects that an experiment's settings describe.
 
-    dense: how the dense network trains. resident: the data on the device. changed_labels: how many
-    training labels the label noise changed.
+    dense: the dense network's training. resident: the data on the device. changed_labels: the
+    number of training labels that the label noise changed.
     """
 
     def __init__(self, experiment: Experiment, root: Path | None, device: torch.device) -> None:
-        """Raises SddError for what can be known before anything is trained or written."""
+        """Load the data and check the experiment. Raises SddError for all errors that can be found
+        before anything is trained or written."""
         self.experiment = experiment
         self.device = device
         self.guard = Guard(experiment.seed)
@@ -57,7 +58,7 @@ class ExperimentSetup:
         self._check()
 
     def build(self, level: int) -> nn.Module:
-        """The network as it is initialised for a level: 0 the dense one, else a fresh one."""
+        """Return the network initialised for a level: the dense one for 0, else a fresh one."""
         model = self.experiment.model
         make = model.fresh if level else model.build
         with self.guard.isolated(model, "initialisation", level):
@@ -69,32 +70,33 @@ class ExperimentSetup:
         for name, parameter in network.named_parameters():
             if parameter.requires_grad and parameter.dtype != torch.float32:
                 raise SddError(f"model {label(model)!r} has the parameter {name!r} of type "
-                               f"{parameter.dtype}; expected torch.float32 for all that trains")
-        # Torch's usual layout, whatever the model's was: `training.trainer.memory_format` says why.
+                               f"{parameter.dtype}; expected torch.float32 for all trainable "
+                               "parameters")
+        # Torch's default layout for all models; see `training.dense_trainer.memory_format`.
         return keep_zeros(network.to(memory_format=torch.contiguous_format))
 
     def start(self) -> nn.Module:
-        """The dense network before its first step: as it is initialised, or pretrained."""
+        """Return the dense network before its first step: initialised, or pretrained."""
         network, train = self.build(0), self.experiment.train
         if train.pretrained is not None and (left := load_pretrained(network, train)):
-            say(f"sdd: train.pretrained: {', '.join(left)} of the last layer are not taken from "
-                f"{train.pretrained}, whose shapes differ, but initialised")
+            say(f"sdd: train.pretrained: {', '.join(left)} of the last layer are initialised, not "
+                f"taken from {train.pretrained}, because the shapes differ")
         return network
 
     @cached_property
     def known(self) -> dict[str, Tensor]:
-        """The weights that can be pruned whatever `pruner.include` says, by name: those that the
-        dense network has masks for, which experiments with other pruners share."""
+        """The weights that can be pruned without `pruner.include`, by name. The dense network has
+        masks for them, because experiments with other pruners share it."""
         return masking.known_weights(self.build(0))
 
     @cached_property
     def prunable(self) -> dict[str, Tensor]:
-        """The weights that can be pruned, included and exempt ones too, by name."""
+        """The weights that can be pruned, with included and exempt ones, by name."""
         return masking.prunable_weights(self.build(0), self.experiment.pruner.include or ())
 
     @cached_property
     def rules(self) -> prune.Rules:
-        """What holds when weights are chosen."""
+        """The rules for the choice of weights to prune."""
         pruner = self.experiment.pruner
         layouts: dict[str, Layout] = {}
         if pruner.scope.within is not None:
@@ -109,37 +111,38 @@ class ExperimentSetup:
     @cached_property
     def exempt(self) -> frozenset[str]:
         """The weights that are never pruned: those that `pruner.exempt` names, or else those that
-        the model's authors leave alone, but for what `pruner.include` names."""
+        the model's authors exempt, except those that `pruner.include` names."""
         pruner, model = self.experiment.pruner, self.experiment.model
         if pruner.exempt is not None:
             return masking.exempt_weights(self.prunable, pruner.exempt)
         with self.guard.isolated(model, "exempt"):
             patterns = _patterns(model.exempt())
-        asked = {name for name in self.prunable
-                 if any(matches(name, pattern) for pattern in pruner.include or ())}
-        return masking.exempt_weights(self.prunable, patterns) - asked
+        included = {name for name in self.prunable
+                    if any(matches(name, pattern) for pattern in pruner.include or ())}
+        return masking.exempt_weights(self.prunable, patterns) - included
 
     def sparsity(self, level: int) -> float | None:
-        """What level 1 and up are pruned to; None where each loses a fraction."""
-        given = self.experiment.pruner.sparsity
-        if not isinstance(given, SparsitySchedule):
-            return given[level - 1] if given else None
-        with self.guard.isolated(given, "sparsity", level):
-            before = given.sparsity(level - 1) if level > 1 else 0.0
-            before, found = real(before), real(given.sparsity(level))
+        """Return the sparsity of a level, 1 or more; None if each level prunes a fraction."""
+        schedule = self.experiment.pruner.sparsity
+        if not isinstance(schedule, SparsitySchedule):
+            return schedule[level - 1] if schedule else None
+        with self.guard.isolated(schedule, "sparsity", level):
+            before = schedule.sparsity(level - 1) if level > 1 else 0.0
+            before, found = real(before), real(schedule.sparsity(level))
         if not before <= found < 1:
-            raise SddError(f"sparsity {label(given)!r} gives {found!r} at level {level}; expected "
-                           f"at least the {before} of the level before and less than 1")
+            raise SddError(f"sparsity {label(schedule)!r} gives {found!r} at level {level}; "
+                           f"expected at least the {before} of the level before and less than 1")
         return found
 
     def count(self, level: int) -> Callable[[int, int], int]:
-        """How many weights go at level 1 and up where `kept` of `size` are left."""
+        """Return a function for a level, 1 or more: `count(kept, size)` is the number of weights to
+        prune if `kept` of `size` weights remain."""
         sparsity, fraction = self.sparsity(level), self.experiment.pruner.fraction
         return prune.by_fraction(fraction) if sparsity is None else prune.to_sparsity(sparsity)
 
     def retraining(self, level: int, schedule: Schedule | None = None) -> Retraining:
-        """How a level trains by a schedule, if not the experiment's own; the dense one from its
-        initialisation."""
+        """Return the retraining of a level by a schedule (default: the experiment's); for level 0,
+        the training from initialisation."""
         if level == 0:
             return Retraining("initialisation", self.dense.learning_rates)
         schedule = schedule or self.experiment.retrain
@@ -147,7 +150,7 @@ class ExperimentSetup:
             return checked(schedule.retraining(self._dense_copy()), schedule.name, self.dense)
 
     def ablated_retraining(self, level: int) -> Retraining:
-        """How a level trains under the experiment's ablation."""
+        """Return the retraining of a level under the experiment's ablation."""
         ablation = self.experiment.ablation
         assert ablation is not None
         with self.guard.isolated(ablation, "ablation", level):
@@ -155,11 +158,11 @@ class ExperimentSetup:
             return checked(retraining, ablation.name, self.dense, of_ablation=True)
 
     def lifts_masks(self, level: int) -> bool:
-        """Whether pruned weights train again before a level's training ends."""
+        """Return whether pruned weights train again before a level's training ends."""
         if level == 0:
             return False
-        changed = self.experiment.ablation is not None
-        retraining = self.ablated_retraining(level) if changed else self.retraining(level)
+        ablated = self.experiment.ablation is not None
+        retraining = self.ablated_retraining(level) if ablated else self.retraining(level)
         masked = retraining.masked_steps
         return masked is not None and masked < len(retraining.learning_rates)
 
@@ -167,8 +170,8 @@ class ExperimentSetup:
         return replace(self.dense, learning_rates=self.dense.learning_rates.copy())
 
     def _load(self, root: Path | None) -> tuple[Dataset, int]:
-        """The data with its label noise, and of the training examples as many as are wanted; and
-        how many of their labels the noise changed."""
+        """Return the data with label noise and with `data.examples` training examples, and the
+        number of their labels that the noise changed."""
         source, noise, seed = self.experiment.data, self.experiment.noise, self.experiment.seed
         with self.guard.isolated(source, "data"):
             clean = source.load(root)
@@ -182,14 +185,14 @@ class ExperimentSetup:
             if not isinstance(noisy, Tensor):
                 raise TypeError(f"corrupt() returned {type(noisy).__name__}; expected labels")
             data = replace(clean, train=replace(clean.train, labels=noisy)).check()
-        # Not `mislabelled`: labels may be known to be wrong before any noise.
+        # Not `mislabelled`, because labels may be known to be wrong before the noise.
         changed = noisy != clean.train.labels
         if source.examples is None:
             return data, int(changed.sum())
         if source.examples > len(data.train):
             raise SddError(f"data.examples is {source.examples}, but {source.name!r} has only "
                            f"{len(data.train)} training examples")
-        # After the noise: an example's label does not depend on how many others there are.
+        # After the noise, so that an example's label does not depend on the number of examples.
         order = torch.randperm(len(data.train), generator=generator(seed, "examples"))
         chosen = order[: source.examples].sort().values
         train = data.train
@@ -206,7 +209,7 @@ class ExperimentSetup:
         if train.pretrained is not None:
             load_pretrained(self.build(0), train)
         if self.experiment.levels == 0:
-            return  # only the dense network, which others may share
+            return  # only the dense network, which does not depend on the pruner
         self.sparsity(self.experiment.levels)
         self._check_pruning()
         starts = {self.retraining(1).start}
@@ -226,7 +229,8 @@ class ExperimentSetup:
 
 
 def _patterns(found: Any) -> tuple[str, ...]:
-    """What a model's `exempt` returned. Raises TypeError; a text, too, could be gone through."""
+    """Return what a model's `exempt` returned as a tuple of patterns. Raises TypeError for anything
+    else, including a str, which would be read as a sequence of letters."""
     patterns = () if isinstance(found, str) else tuple(found)
     if isinstance(found, str) or not all(isinstance(one, str) for one in patterns):
         raise TypeError(f"exempt() returned {found!r}; expected a tuple of patterns")

@@ -5,8 +5,7 @@ Imports numba; `sdd_core.training.select` looks first whether there is one.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any, cast
+from collections.abc import Mapping
 
 import numpy as np
 import torch
@@ -16,22 +15,13 @@ from torch import Tensor, nn
 from sdd_core.data.resident import AugmentationDraws, DeviceDataset, normalise
 from sdd_core.experiment.train import Train
 from sdd_core.level.evaluation import evaluation_batches
-from sdd_core.sparse import SparseMLP, load, save, supports
-from sdd_core.sparse.convmodule import (
-    ConvPlan,
-    load_convolution,
-    save_convolution,
-    supports_convolution,
-)
-from sdd_core.sparse.convnet import SparseConvNet
-from sdd_core.sparse.plain import is_plain
-from sdd_core.training.costs import KernelCosts
+from sdd_core.sparse.costs import KernelCosts
+from sdd_core.sparse.match import match
+from sdd_core.sparse.match.plain import is_plain
+from sdd_core.sparse.module import load, save
+from sdd_core.sparse.network import Network, SgdSettings
 
-Own = SparseMLP | SparseConvNet
-Masks = Mapping[Tensor, Tensor]
 Images = NDArray[np.float32]
-Kernels = tuple[str, ...] | None
-Made = tuple[Own, Callable[[], dict[Tensor, Tensor]], tuple[str, ...]]
 
 # Batches that are made at once, where images are augmented or kept as bytes.
 BATCHES = 8
@@ -48,19 +38,11 @@ class SparseTrainer:
     """
 
     def __init__(
-        self,
-        network: nn.Module,
-        own: Own,
-        save: Callable[[], dict[Tensor, Tensor]],
-        kernels: tuple[str, ...],
-        *,
-        data: DeviceDataset,
-        batch_size: int,
+        self, network: nn.Module, own: Network, *, data: DeviceDataset, batch_size: int
     ) -> None:
-        self.kernels = kernels
+        self.kernels = own.kernels
         self._network = network
         self._own = own
-        self._save = save
         self._data = data
         self._batch_size = batch_size
         self._labels = data.train_labels.numpy()
@@ -101,7 +83,7 @@ class SparseTrainer:
 
     def state(self) -> dict[str, Tensor]:
         """See Trainer."""
-        self._save()
+        save(self._own, self._network)
         return {
             name: tensor.detach().clone(memory_format=torch.contiguous_format)
             for name, tensor in self._network.state_dict().items()
@@ -109,7 +91,7 @@ class SparseTrainer:
 
     def momenta(self) -> dict[str, Tensor]:
         """See Trainer."""
-        momenta = self._save()
+        momenta = save(self._own, self._network)
         return {name: momenta[p].contiguous() for name, p in self._network.named_parameters()}
 
     def _batches(self, part: str) -> list[tuple[Tensor | Images, NDArray[np.int64]]]:
@@ -132,10 +114,10 @@ class SparseTrainer:
             return self._array(normalise(images, self._data.data))
         return images
 
-    def _array(self, images: Tensor) -> Images:
+    @staticmethod
+    def _array(images: Tensor) -> Images:
         """Images as the kernels take them; no copy where they lie in memory so already."""
-        flat = images.reshape(len(images), -1) if isinstance(self._own, SparseMLP) else images
-        return flat.contiguous().numpy()
+        return images.contiguous().numpy()
 
 
 class SparseTrainerFactory:
@@ -150,86 +132,55 @@ class SparseTrainerFactory:
         self._data = data
         self._train = train
         self._costs = costs
-        shape = data.data.input_shape
         single = all(p.dtype == torch.float32 for p in network.parameters())
-        self._linears = supports(network, shape) if single else None
-        self._plan = None
-        if single and not self._linears:
-            self._plan = supports_convolution(network, shape)
+        self._architecture = match(network, data.data.input_shape) if single else None
 
     def make(
         self,
         network: nn.Module,
         masks: Mapping[str, Tensor],
         momenta: Mapping[str, Tensor] | None,
-        kernels: Kernels,
+        kernels: tuple[str, ...] | None,
     ) -> SparseTrainer | None:
         """A trainer with sparse kernels, or None where the general path has to train, or is
         faster.
 
         kernels: those of a checkpoint, which decide alone; None: the costs decide.
         """
-        if not is_plain(network):  # it may have become so since the first one was read
+        architecture = self._architecture
+        # It may have become so since the first one was read.
+        if architecture is None or not is_plain(network):
             return None
         parameters = dict(network.named_parameters())
-        kept: dict[Tensor, Tensor] = {
-            parameters[name]: mask for name, mask in masks.items() if not mask.all()
-        }
-        before = None if momenta is None else {parameters[n]: m for n, m in momenta.items()}
-        train = self._train
-        sgd = {"momentum": train.optimizer.sgd_momentum, "weight_decay": train.weight_decay,
-               "momenta": before}
-        if self._linears:
-            linears = [cast(nn.Linear, network.get_submodule(name)) for name in self._linears]
-            made = _perceptron(linears, kept, kernels, self._costs, sgd)
-        elif self._plan:
-            made = _convolutional(self._plan, network, kept, kernels, self._costs, sgd)
-        else:
+        kept = {name: mask for name, mask in masks.items() if not mask.all()}
+        weights = [architecture.parameters[i] for i in architecture.weights()]
+        if not kept.keys() <= set(weights):  # only weights may have masks
             return None
-        return made and SparseTrainer(network, *made, data=self._data, batch_size=train.batch_size)
+        arrays = [_array(kept, name, parameters[name]) for name in weights]
+        pixels, step = architecture.pixels(), float("inf")
+        if kernels is None and not self._costs.gains(arrays[: len(pixels) or None], pixels):
+            return None
+        if not pixels:  # those of a residual network are sparse, and its steps long
+            kernels, step = kernels or self._costs.choose(arrays), self._costs.step(arrays)
+        own = load(
+            architecture, network, {parameters[name]: mask for name, mask in kept.items()},
+            SgdSettings(self._momentum(), self._train.weight_decay),
+            momenta=None if momenta is None else {parameters[n]: m for n, m in momenta.items()},
+            kernels=kernels, threads=_threads(step),
+        )  # fmt: skip
+        return SparseTrainer(network, own, data=self._data, batch_size=self._train.batch_size)
+
+    def _momentum(self) -> float:
+        momentum = self._train.optimizer.sgd_momentum
+        assert momentum is not None  # other optimizers have an objective: the general path
+        return momentum
 
 
-def _perceptron(
-    linears: Sequence[nn.Linear], kept: Masks, kernels: Kernels, costs: KernelCosts, sgd: Any
-) -> Made | None:
-    weights = [linear.weight for linear in linears]
-    masks = [_array(kept, weight) for weight in weights]
-    if not _masks_only(kept, weights) or (kernels is None and not costs.gains(masks)):
-        return None
-    threads = _threads() if costs.step(masks) >= WORTH_SHARING else 1
-    kernels = kernels or costs.choose(masks)
-    own = load(linears, list(map(kept.get, weights)), kernels=kernels, threads=threads, **sgd)
-    return own, lambda: save(own, linears), own.kernels
+def _threads(step: float) -> int:
+    """For a step that costs so much on one thread. No more than two: a step is short, and a sweep
+    has other work for the rest."""
+    return 1 if step < WORTH_SHARING else min(2, torch.get_num_threads())
 
 
-def _convolutional(
-    plan: ConvPlan,
-    network: nn.Module,
-    kept: Masks,
-    kernels: Kernels,
-    costs: KernelCosts,
-    sgd: Any,
-) -> Made | None:
-    *others, head, _ = plan.parameters(network)
-    weights = others[: len(plan.convolutions)]
-    masks = [_array(kept, weight) for weight in weights]
-    if not _masks_only(kept, [*weights, head]):
-        return None
-    if kernels is None and not costs.gains_convolution(masks, plan.pixels()):
-        return None
-    own = load_convolution(plan, network, kept, threads=_threads(), **sgd)
-    return own, lambda: save_convolution(own, plan, network), ("sparse",) * len(masks)
-
-
-def _masks_only(kept: Masks, weights: Sequence[Tensor]) -> bool:
-    """Whether nothing but these has a mask."""
-    return set(map(id, kept)) <= set(map(id, weights))
-
-
-def _threads() -> int:
-    """No more than two: a step is short, and a sweep has other work for the rest."""
-    return min(2, torch.get_num_threads())
-
-
-def _array(kept: Masks, weight: Tensor) -> NDArray[np.bool_]:
-    return kept[weight].numpy() if weight in kept else np.ones(weight.shape, bool)
+def _array(kept: Mapping[str, Tensor], name: str, weight: Tensor) -> NDArray[np.bool_]:
+    return kept[name].numpy() if name in kept else np.ones(weight.shape, bool)

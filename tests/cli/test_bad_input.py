@@ -21,7 +21,7 @@ WORDS = [
     (["--levels", "many"], "'many' is not a valid integer"),
     (["--train.epochs", "0"], "train.epochs: input should be greater than or equal to 1"),
     (["--train.lr", "inf"], "train.lr: input should be a finite number"),
-    (["--train.decay.milestones", "0.9,0.1"], "must grow"),
+    (["--train.decay.milestones", "0.9,0.1"], "must be increasing"),
     (["--pruner.scope", "all"], "pruner.scope"),
     (["--pruner.exempt", "no-such-layer"], "'no-such-layer' matches no layer"),
     (["--seed", "-1"], "seed"),
@@ -38,7 +38,7 @@ WORDS = [
     (["binary.toml"], "cannot read experiment file binary.toml"),
     (["one.toml", "another.toml"], "unexpected extra argument (another.toml)"),
     (["--data", "mnist", "--data-root", "nowhere"], "data 'mnist'"),
-    (["--data", "image-folder"], "data.path: has to be given"),
+    (["--data", "image-folder"], "data.path: is required"),
     (["--data", "image-folder", "--data.path", "nowhere"], "nowhere"),
     (["--model", "no_such_package.module:function"], "no_such_package"),
     (["--model", "os.path:no_such_function"], "no_such_function"),
@@ -52,7 +52,7 @@ WORDS = [
     (["--checkpoint-minutes", "nan"], "nan is not a number of minutes"),
     (["--checkpoint-minutes", "-1"], "-1.0 is not in the range"),
     (["--pruner.sparsity", "0.5", "--pruner.fraction", "0.3"],
-     "pruner: sparsity and fraction are both given; give one"),
+     "pruner: sparsity and fraction are both set; set only one"),
 ]
 
 

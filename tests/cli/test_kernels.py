@@ -11,7 +11,7 @@ from click.testing import CliRunner
 from sdd_core import SddError
 from sdd_core.cli import main
 from sdd_core.runs.store import Store
-from sdd_core.training.costs import KernelCosts
+from sdd_core.sparse.costs import KernelCosts
 
 
 def fit(*arguments: str) -> str:

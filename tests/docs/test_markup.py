@@ -58,3 +58,10 @@ def test_pages_that_are_no_more_go_and_others_stay_untouched(tmp_path):
     write(tmp_path, {"a": ["one"], "c": ["three"]})
     assert sorted(file.name for file in tmp_path.iterdir()) == ["a.md", "c.md"]
     assert (tmp_path / "a.md").stat().st_mtime_ns == before
+
+
+def test_the_picture_of_the_architecture_is_what_the_code_gives():
+    """`python docs/_ext/architecture_picture.py` makes it again."""
+    from architecture_picture import PICTURE, picture
+
+    assert PICTURE.read_text("utf-8") == picture()

@@ -46,9 +46,9 @@ def test_images_and_labels_as_they_were_saved(folder):
         ({"label": "fine"}, "'hf:saved' has no column 'image'; set data.image to one of img, f"),
         ({"image": "img"}, "'hf:saved' has no column 'label'; set data.label to one of img, f"),
         ({"image": "img", "label": "fine", "test": "valid"},
-         "'hf:saved' has no split 'valid'; there is train, test"),
+         "'hf:saved' has no split 'valid'; it has train, test"),
         ({"name": "hf:nowhere"}, "'hf:nowhere': .*nowhere cannot be read"),
-        ({"name": "hf:single"}, "has no split 'train'; there is one split without a name"),
+        ({"name": "hf:single"}, "has no split 'train'; it has one split without a name"),
     ],
 )
 def test_what_is_not_there_is_one_line(folder, options, message):

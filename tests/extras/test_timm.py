@@ -50,8 +50,8 @@ def test_a_run_end_to_end(tmp_path):
     ("model", "message"),
     [
         ("timm:vit_tiny_patch16_223", "has no such network; did you mean vit_tiny_patch16_224"),
-        ({"name": "timm:resnet10t", "depth": 3}, "'timm:resnet10t' takes no option 'depth'"),
-        ({"name": "timm:resnet10t", "num_classes": 3}, "num_classes follows from the data"),
+        ({"name": "timm:resnet10t", "depth": 3}, "'timm:resnet10t' has no option 'depth'"),
+        ({"name": "timm:resnet10t", "num_classes": 3}, "num_classes is set from the data"),
         ({**SMALL_VIT, "depth": "two"}, "cannot be made with .*depth='two'.*: TypeError"),
     ],
 )

@@ -11,9 +11,11 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from sdd_core.sparse import SparseMLP
+from sdd_core.sparse.architecture import Architecture, Linear
+from sdd_core.sparse.network import Network, SgdSettings, State
+from sdd_core.sparse.perceptron import Perceptron
 
-MOMENTUM, WEIGHT_DECAY = 0.9, 1e-2
+SETTINGS = SgdSettings(momentum=0.9, weight_decay=1e-2)
 
 
 @dataclass
@@ -26,15 +28,26 @@ class Case:
     images: NDArray
     labels: NDArray[np.int64]
 
-    def sparse(self, **options) -> SparseMLP:
-        return SparseMLP(
-            self.weights,
-            self.biases,
-            self.masks,
-            momentum=MOMENTUM,
-            weight_decay=WEIGHT_DECAY,
+    def architecture(self) -> Architecture:
+        return Architecture(tuple(
+            Linear(weight.shape[1], weight.shape[0], bias is not None)
+            for weight, bias in zip(self.weights, self.biases, strict=True)
+        ))  # fmt: skip
+
+    def parameters(self) -> list[NDArray]:
+        """Weights and biases, layer by layer."""
+        return in_order(self.weights, self.biases)
+
+    def all_masks(self) -> list[NDArray[np.bool_] | None]:
+        """One for each parameter."""
+        layers = zip(self.masks, self.biases, strict=True)
+        return [m for mask, bias in layers for m in ([mask] if bias is None else [mask, None])]
+
+    def sparse(self, state: State | None = None, **options) -> Perceptron:
+        return Perceptron(
+            self.architecture(), state or State(self.parameters()), self.all_masks(), SETTINGS,
             **options,
-        )
+        )  # fmt: skip
 
     def order(self, seed: int, size: int) -> NDArray[np.int64]:
         return np.random.default_rng(seed).integers(0, len(self.images), size)
@@ -87,7 +100,7 @@ class Reference:
         self.linears = [layer for layer in self.model if isinstance(layer, nn.Linear)]
         self.masks = [torch.from_numpy(mask) for mask in case.masks]
         self.optimizer = torch.optim.SGD(
-            self.model.parameters(), lr=1.0, momentum=MOMENTUM, weight_decay=WEIGHT_DECAY
+            self.model.parameters(), lr=1.0, **SETTINGS._asdict()
         )
 
     def train(self, order: NDArray, batch_size: int, learning_rates: Sequence[float]) -> float:
@@ -107,36 +120,35 @@ class Reference:
             total += loss.item() * len(batch)
         return total / len(order)
 
-    def weights(self) -> list[NDArray]:
-        return [linear.weight.detach().numpy() for linear in self.linears]
+    def parameters(self) -> list[NDArray]:
+        return [parameter.detach().numpy() for parameter in self.model.parameters()]
 
-    def biases(self) -> list[NDArray | None]:
-        return [
-            None if linear.bias is None else linear.bias.detach().numpy() for linear in self.linears
-        ]
-
-    def momentum(self, name: str) -> list[NDArray | None]:
-        parameters = [getattr(linear, name) for linear in self.linears]
-        return [
-            None if p is None else self.optimizer.state[p]["momentum_buffer"].numpy()
-            for p in parameters
-        ]
+    def momenta(self) -> list[NDArray]:
+        state = self.optimizer.state
+        return [state[p]["momentum_buffer"].numpy() for p in self.model.parameters()]
 
 
-def assert_same(network: SparseMLP, reference: Reference, *, rtol: float, atol: float) -> None:
-    """Weights, biases and momenta agree; pruned weights are +0."""
-    pairs = (
-        (network.weights(), reference.weights()),
-        (network.biases(), reference.biases()),
-        (network.weight_momenta(), reference.momentum("weight")),
-        (network.bias_momenta(), reference.momentum("bias")),
-    )
+def in_order(weights: Sequence[NDArray], biases: Sequence[NDArray | None]) -> list[NDArray]:
+    """Layer by layer, without biases that are not there."""
+    layers = zip(weights, biases, strict=True)
+    return [array for layer in layers for array in layer if array is not None]
+
+
+def assert_same(network: Network, reference: Reference, *, rtol: float, atol: float) -> None:
+    """Parameters and momenta agree; pruned weights are +0."""
+    state = network.state()
+    assert state.momenta is not None
+    pairs = ((state.parameters, reference.parameters()), (state.momenta, reference.momenta()))
     for ours, theirs in pairs:
         for one, other in zip(ours, theirs, strict=True):
-            assert (one is None) == (other is None)
-            if one is not None and other is not None:
-                np.testing.assert_allclose(one, other, rtol=rtol, atol=atol)
-    for weight, mask in zip(network.weights(), reference.case.masks, strict=True):
-        pruned = weight[~mask]
-        assert not pruned.any()
-        assert not np.signbit(pruned).any()
+            np.testing.assert_allclose(one, other, rtol=rtol, atol=atol)
+    for parameter, mask in zip(state.parameters, reference.case.all_masks(), strict=True):
+        if mask is not None:
+            assert not parameter[~mask].any()
+            assert not np.signbit(parameter[~mask]).any()
+
+
+def bits(network: Network) -> bytes:
+    """Those of parameters and momenta."""
+    state = network.state()
+    return b"".join(array.tobytes() for array in [*state.parameters, *(state.momenta or [])])

@@ -2,51 +2,96 @@
 
 from __future__ import annotations
 
-import ast
+import importlib
 import inspect
 import os
+import pkgutil
 import shutil
 import subprocess
 import sys
 from pathlib import Path
 
+import numba
+import numpy as np
 import pytest
 from numba.core.caching import FunctionCache
 from numba.core.dispatcher import Dispatcher
 
 import sdd_core.sparse
-from sdd_core.sparse import compilation, convolution, convpass, kernels, meeting
+from sdd_core.sparse import compilation
+from sdd_core.sparse.compilation import compiled, source_digest
+from sdd_core.sparse.kernels.records import NARROW, PIXEL, WIDE, Workspace
 
 PROGRAM = """
 import numpy as np
-from sdd_core.sparse import SparseMLP, kernels
+from sdd_core.sparse.architecture import Architecture, Linear
+from sdd_core.sparse.kernels.perceptron import train
+from sdd_core.sparse.network import SgdSettings, State
+from sdd_core.sparse.perceptron import Perceptron
 random = np.random.default_rng(0)
 weight = random.standard_normal((3, 20)).astype(np.float32)
-network = SparseMLP(
-    [weight], [None], [np.ones((3, 20), bool)], momentum=0.9, weight_decay=0.0
+network = Perceptron(
+    Architecture((Linear(20, 3, biased=False),)), State([weight]), [None], SgdSettings(0.9, 0.0)
 )
 images = random.standard_normal((8, 20)).astype(np.float32)
 network.train_epoch(images, np.zeros(8, np.int64), np.arange(8), 8, [0.1])
-print(sum(kernels.train.stats.cache_hits.values()), kernels.train.stats.cache_path)
+print(sum(train.stats.cache_hits.values()), train.stats.cache_path)
 """
 
+SOURCE = Path(sdd_core.sparse.__file__).parent
 
-@pytest.mark.parametrize("module", [kernels, convolution, convpass, meeting])
-def test_what_uses_another_file_is_compiled_anew_when_that_changes(module):
-    """The digest of all sources is in the type of a Tile; see `source_digest`."""
-    tree = ast.parse(inspect.getsource(module))
-    foreign = {
-        alias.asname or alias.name
-        for node in tree.body
-        if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("sdd_core.sparse")
-        for alias in node.names
-    }
-    functions = [value for value in vars(module).values() if isinstance(value, Dispatcher)]
-    own = [f.py_func for f in functions if f.py_func.__module__ == module.__name__]
-    assert own
-    for function in own:
-        if foreign & set(function.__code__.co_names):
-            assert {"tile", "pixel"} & set(inspect.signature(function).parameters), function
+
+def kernels() -> list[Dispatcher]:
+    """All compiled functions of the package."""
+    modules = pkgutil.walk_packages([str(SOURCE)], "sdd_core.sparse.")
+    found = [value for module in modules
+             for value in vars(importlib.import_module(module.name)).values()
+             if isinstance(value, Dispatcher)]  # fmt: skip
+    return list({id(kernel): kernel for kernel in found}.values())
+
+
+def depends_on_another_file(kernel: Dispatcher, seen: frozenset[int] = frozenset()) -> bool:
+    """Whether a function, or one of its file that it calls, uses something of another file of
+    the package."""
+    function = kernel.py_func
+    module = inspect.getmodule(function)
+    used = {name: vars(module)[name] for name in function.__code__.co_names if name in vars(module)}
+    imported = vars(importlib.import_module("sdd_core.sparse.compilation"))
+    for name, value in used.items():
+        if isinstance(value, Dispatcher) and value.py_func.__module__ == function.__module__:
+            if id(value) not in seen and depends_on_another_file(value, seen | {id(kernel)}):
+                return True
+        elif name not in imported and _comes_from_the_package(value, name, module):
+            return True
+    return False
+
+
+def _comes_from_the_package(value: object, name: str, module: object) -> bool:
+    """Whether a module has a name from another file of the package."""
+    source = inspect.getsource(module)
+    imports = source[: source.index("@compiled")]
+    return f"    {name},\n" in imports or any(
+        line.startswith("from sdd_core.sparse") and name in line.replace(",", " ").split()
+        for line in imports.splitlines()
+    )
+
+
+def test_what_uses_another_file_is_compiled_anew_when_that_changes():
+    """The digest of all sources is in the type of `Lanes`; see `source_digest`."""
+    dependent = [kernel.py_func for kernel in kernels() if depends_on_another_file(kernel)]
+    names = {function.__name__ for function in dependent}
+    assert {"train", "evaluate", "layer_forward", "convolve", "descend", "group_of"} <= names
+    for function in dependent:
+        assert {"lanes", "pixel", "space"} & set(inspect.signature(function).parameters), function
+    space = numba.typeof(Workspace(*[np.zeros(1)] * 7, WIDE, NARROW, PIXEL))
+    for carrier in (numba.typeof(PIXEL), space):
+        assert str(source_digest()) in str(carrier)
+
+
+def test_a_kernel_that_uses_no_other_file_is_told_apart():
+    names = {k.py_func.__name__ for k in kernels() if not depends_on_another_file(k)}
+    assert {"share", "wait", "within", "statistics", "bias"} <= names
+    assert compiled.__name__ not in names
 
 
 def _run(package: Path, home: Path) -> tuple[str, Path]:
@@ -70,11 +115,13 @@ def _run(package: Path, home: Path) -> tuple[str, Path]:
 
 @pytest.mark.slow
 def test_a_second_process_compiles_nothing_though_the_package_cannot_be_written(tmp_path):
-    source = Path(sdd_core.sparse.__file__).parents[1]
+    source = SOURCE.parent
     package, home = tmp_path / "site-packages", tmp_path / "home"
     home.mkdir()
     shutil.copytree(source, package / "sdd_core", ignore=shutil.ignore_patterns("__pycache__"))
     # A file in the place of __pycache__ keeps even root from writing there.
+    for folder in (package / "sdd_core" / "sparse").rglob("*/"):
+        (folder / "__pycache__").touch()
     (package / "sdd_core" / "sparse" / "__pycache__").touch()
     hits, path = _run(package, home)
     assert hits == "0"

@@ -11,6 +11,7 @@ import pytest
 import torch
 
 from sdd_core import testing
+from sdd_core.plugin.base import noun
 from sdd_core.testing import Fault, check, check_observer, check_pruner, fixtures
 
 from . import faulty
@@ -69,7 +70,7 @@ def test_the_fault_is_found_and_named_in_one_line(plugin, what):
     said = str(caught.value)
     assert what in said
     assert "\n" not in said
-    assert said.startswith(f"{plugin.kind} '{plugin.name}")
+    assert said.startswith(f"{noun(plugin)} '{plugin.name}")
     assert isinstance(caught.value, AssertionError)
 
 

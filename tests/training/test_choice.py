@@ -23,7 +23,7 @@ from training_cases import (
 
 import sdd_core
 from sdd_core import SddError, install_hint
-from sdd_core.training.costs import KernelCosts
+from sdd_core.sparse.costs import KernelCosts
 from sdd_core.training.dense_trainer import DenseTrainer
 from sdd_core.training.select import TrainerFactory
 
@@ -88,7 +88,7 @@ def test_the_general_path_where_another_parameter_has_a_mask(make, name, size):
 def test_networks_that_are_built_alike_are_read_once(make, monkeypatch):
     data, networks = dataset(), [make() for _ in range(2)]
     trainers = TrainerFactory(make(), resident(data), experiment())
-    monkeypatch.setattr("sdd_core.sparse.module.trace", None)
+    monkeypatch.setattr("sdd_core.sparse.match.reader.trace", None)
     for network in networks:
         one = trainers.make(network, random_masks(network, 0.1))
         assert set(one.kernels) == {"sparse"}
@@ -100,7 +100,7 @@ def test_networks_that_are_built_alike_are_read_once(make, monkeypatch):
 
 def test_reference_is_the_general_path():
     network = perceptron(192, 40, 5)
-    one = trainer(network, random_masks(network, 0.1), dataset(), "reference")
+    one = trainer(network, random_masks(network, 0.1), dataset(), "none")
     assert isinstance(one, DenseTrainer)
 
 

@@ -278,5 +278,5 @@ def test_a_hook_that_takes_the_gradient_away_is_refused_by_name():
     network = small_perceptron()
     network[1].weight.register_post_accumulate_grad_hook(drop)
     one = trainer(network, {}, dataset())
-    with pytest.raises(SddError, match=r"took away the gradient of '1\.weight'"):
+    with pytest.raises(SddError, match=r"removed the gradient of '1\.weight'"):
         take_steps(one, dataset(), 0, 1)

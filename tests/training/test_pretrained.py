@@ -103,8 +103,8 @@ def test_a_last_layer_that_does_not_fit_is_initialised_and_named(tmp_path, befor
     data = few_classes()
     found = start(small(data=data, noise="none", train=training(before)), tmp_path)
     assert capsys.readouterr().err == (
-        "sdd: train.pretrained: output.weight, output.bias of the last layer are not taken from "
-        f"{before}, whose shapes differ, but initialised\n"
+        "sdd: train.pretrained: output.weight, output.bias of the last layer are initialised, "
+        f"not taken from {before}, because the shapes differ\n"
     )
     usual = start(small(data=data, noise="none"), tmp_path)
     for name in HIDDEN:
@@ -202,5 +202,5 @@ def test_damaged_weights_and_such_that_diverged(tmp_path, before):
 
 
 def test_a_checksum_of_nothing():
-    with pytest.raises(SddError, match="pretrained_checksum is given, but pretrained is not"):
+    with pytest.raises(SddError, match="pretrained_checksum is set, but pretrained is not"):
         Experiment.make({"train": {"pretrained_checksum": "0" * 64}})

@@ -25,7 +25,7 @@ from training_cases import (
 from sdd_core.level.evaluation import evaluate
 from sdd_core.level.retraining import Retraining
 from sdd_core.runs.store import Store
-from sdd_core.training.costs import KernelCosts
+from sdd_core.sparse.costs import KernelCosts
 from sdd_core.training.dense_trainer import DenseTrainer
 from sdd_core.training.loop import Task, Watcher, train_level
 from sdd_core.training.sparse_trainer import SparseTrainer
@@ -49,7 +49,7 @@ MAKERS = pytest.mark.parametrize("make", [small_perceptron, small_resnet])
 def test_follows_the_general_path(make, augmented, steps, tolerance):
     data, masks = dataset(augmented=augmented), random_masks(make(), 0.2)
     ours = trainer(make(), masks, data)
-    theirs = trainer(make(), masks, data, "reference")
+    theirs = trainer(make(), masks, data, "none")
     assert isinstance(ours, SparseTrainer)
     assert isinstance(theirs, DenseTrainer)
     for one in (ours, theirs):
@@ -71,7 +71,7 @@ def test_perceptron_follows_the_general_path_for_many_steps():
     the kernels themselves are compared in double precision."""
     data, masks = dataset(), random_masks(small_perceptron(), 0.2)
     ours = trainer(small_perceptron(), masks, data)
-    theirs = trainer(small_perceptron(), masks, data, "reference")
+    theirs = trainer(small_perceptron(), masks, data, "none")
     for one in (ours, theirs):
         take_steps(one, data, 0, 60, rate=0.01)
     assert gap(ours.state(), theirs.state()) < 1e-3

@@ -111,7 +111,7 @@ def test_what_an_optimizer_remembers_comes_back_as_it_was():
         int, bool, float, torch.Tensor
     ]  # fmt: skip
     second.state[weights]["history"] = []
-    with pytest.raises(TypeError, match="it remembers 'history' as list; a checkpoint keeps"):
+    with pytest.raises(TypeError, match="its state has 'history' of type list; checkpoints"):
         memory_of(second, weights)
 
 

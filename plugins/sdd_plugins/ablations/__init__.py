@@ -1,4 +1,4 @@
-"""Ablations: what becomes of a level when one thing about it is changed."""
+"""Ablations: changes to the masks or the retraining of a level."""
 
 from sdd_core import Ablation, hookimpl
 from sdd_plugins.ablations.extended import Extended

@@ -10,11 +10,11 @@ from sdd_core import Ablation, Dense, LevelView, Retraining
 class Extended(Ablation):
     """Extended training: the dense network, trained as long as the iteration up to a level.
 
-    The control for what pruning is given credit for, though it may be the longer training: from
-    the dense initialisation through the dense schedule, then through the retraining schedule once
-    for each level, without pruning anything. Its results stand at the sparsity of the level that
-    took as long; the network itself has none. Each level trains from the beginning, so that level
-    k costs the dense training and k retrainings.
+    The control for effects of pruning that may come from the longer training. It starts from the
+    dense initialisation and trains with the dense schedule, then with the retraining schedule once
+    for each level, without pruning. Results are reported at the sparsity of the level that took as
+    long; the network itself is dense. Each level trains from the beginning, so level k costs the
+    dense training and k retrainings.
     """
 
     name = "extended"

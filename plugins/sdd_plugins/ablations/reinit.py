@@ -6,10 +6,10 @@ from sdd_core import Ablation, Dense, Retraining
 
 
 class Reinit(Ablation):
-    """Re-initialisation: the level's mask over a fresh initialisation, with the full schedule.
+    """Re-initialisation: the level's mask on a fresh initialisation, with the full schedule.
 
-    What a lottery ticket is held against. Unlike retraining from `scratch`, the masks are those
-    of the run itself, found with the ticket's weights.
+    The baseline for a lottery ticket. Unlike with the schedule `scratch`, the masks are those of
+    the run itself, found with the ticket's weights.
     """
 
     name = "reinit"

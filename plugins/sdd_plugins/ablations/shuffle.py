@@ -9,10 +9,10 @@ from sdd_core import Ablation, LevelView
 
 
 class Shuffle(Ablation):
-    """Shuffled mask: as many weights as the level keeps, at random places.
+    """Shuffled mask: the same number of kept weights, at random positions.
 
-    Within each layer, which keeps the layers' densities, or over all layers that may be pruned.
-    The weights start as the schedule has it.
+    The mask is shuffled within each layer, which keeps the layers' densities, or over all prunable
+    layers. The starting weights are those of the schedule.
     """
 
     name = "shuffle"
@@ -22,7 +22,7 @@ class Shuffle(Ablation):
     )
 
     scope: Literal["layer", "global"] = Field(
-        default="layer", description="where places are exchanged"
+        default="layer", description="shuffle within each layer, or over all layers"
     )
 
     def masks(self, level: LevelView) -> Mapping[str, Tensor]:

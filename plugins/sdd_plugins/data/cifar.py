@@ -19,12 +19,12 @@ from sdd_plugins.data.files import locate
 
 IMAGE_BYTES = 3 * 32 * 32
 
-# ImageNet's, with which the authors of the paper normalise CIFAR and Tiny ImageNet too.
+# The values of ImageNet, which the authors of the paper also use for CIFAR and Tiny ImageNet.
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
 
 class _Cifar(DataSource):
-    """What both data sets share.
+    """Base of CIFAR-10 and CIFAR-100.
 
     train_files, test_files: how many images each file has.
     label_names: the label bytes before each image, the class last, and how many values each has.
@@ -42,7 +42,7 @@ class _Cifar(DataSource):
     confusions: ClassVar[Mapping[int, int]] = {}
 
     def load(self, root: Path | None) -> Dataset:
-        """Reads the files in `<root>/<folder of the archive>`, or downloads them."""
+        """Read the files in `<root>/<folder of the archive>`, or download them."""
         files = {**self.train_files, **self.test_files}
         folder = locate(
             self.name,
@@ -51,7 +51,7 @@ class _Cifar(DataSource):
             complete=lambda place: all((place / file).is_file() for file in files),
             download=self._download,
             hint=f"unpack https://www.cs.toronto.edu/~kriz/{self.archive} (the binary version, "
-            "for the python version is pickled) into",
+            "because the python version is pickled) into",
         )
         train, test = (
             [read_records(folder / file, count, self.label_names) for file, count in part.items()]
@@ -71,7 +71,7 @@ class _Cifar(DataSource):
         )
 
     def _superclasses(self, folder: Path, labels: Tensor) -> tuple[int, ...]:
-        """From the training images' label bytes `[N, len(label_names)]`."""
+        """Return the superclasses from the training images' label bytes `[N, len(label_names)]`."""
         return ()
 
     def _download(self, folder: Path) -> None:
@@ -117,20 +117,20 @@ class Cifar100(_Cifar):
     label_names: ClassVar[Mapping[str, int]] = {"coarse label": 20, "fine label": 100}
 
     def _superclasses(self, folder: Path, labels: Tensor) -> tuple[int, ...]:
-        """The coarse label of each fine one, which comes with every image."""
+        """Return the coarse label of each fine one; every image has both."""
         coarse, fine = labels.unbind(1)
         superclasses = torch.full((100,), -1)
         superclasses[fine] = coarse
         if (superclasses < 0).any() or (superclasses[fine] != coarse).any():
             raise SddError(
-                f"{folder / 'train.bin'} is damaged: its classes do not lie in one superclass "
-                "each; delete it and get it again"
+                f"{folder / 'train.bin'} is damaged: some class is in several superclasses; "
+                "delete it and get it again"
             )
         return tuple(superclasses.tolist())
 
 
 def read_records(path: Path, count: int, label_names: Mapping[str, int]) -> tuple[Tensor, Tensor]:
-    """The `count` images in a file, uint8 `[count, 3, 32, 32]`, and their labels, int64
+    """Return the `count` images in a file, uint8 `[count, 3, 32, 32]`, and their labels, int64
     `[count, len(label_names)]`.
 
     Raises SddError when the file cannot be read, has another length, or a label is none of the
@@ -143,7 +143,7 @@ def read_records(path: Path, count: int, label_names: Mapping[str, int]) -> tupl
         raise SddError(f"cannot read {path}: {error}; delete it and get it again") from None
     if len(content) != count * width:
         raise SddError(
-            f"{path} is damaged: it holds {len(content):,} bytes where {count:,} images take "
+            f"{path} is damaged: it has {len(content):,} bytes, but {count:,} images need "
             f"{count * width:,}; delete it and get it again"
         )
     records = content.reshape(count, width)

@@ -13,7 +13,7 @@ TRAINING_IMAGES = 1000
 
 
 class Digits(DataSource):
-    """1,797 handwritten digits of 8x8 pixels, out of scikit-learn's own wheel.
+    """1,797 handwritten digits of 8x8 pixels, from scikit-learn's wheel.
 
     1,000 images are for training and 797 for testing, split once and for all by a fixed
     permutation. In the file's own order the images of one writer follow each other, so that its
@@ -26,13 +26,13 @@ class Digits(DataSource):
     source = "UCI Optical Recognition of Handwritten Digits (Alpaydin and Kaynak, 1998)"
 
     def load(self, root: Path | None) -> Dataset:
-        # Imported here for it takes a second, which no other data set should cost.
+        # Imported here because it takes a second, which other data sets should not cost.
         from sklearn.datasets import load_digits  # noqa: PLC0415
 
         bunch: Any = load_digits()
         images = torch.from_numpy(bunch["images"].astype(np.uint8)).unsqueeze(1)
         labels = torch.from_numpy(bunch["target"].astype(np.int64))
-        # numpy promises that RandomState draws the same in every version; torch promises nothing.
+        # numpy guarantees the same draws of RandomState in every version; torch does not.
         order = torch.from_numpy(np.random.RandomState(0).permutation(len(labels)))
         train, test = order[:TRAINING_IMAGES], order[TRAINING_IMAGES:]
         return Dataset(

@@ -1,4 +1,4 @@
-"""Finds the files of a data set on disk, or fetches them."""
+"""Finds the files of a data set on disk, or downloads them."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from tempfile import TemporaryDirectory
 
 from sdd_core import SddError
 
-# Where Debian's packages put data sets (dataset-fashion-mnist).
+# The folder of Debian's data set packages (dataset-fashion-mnist).
 SYSTEM = Path("/usr/share/datasets")
 
 
 def data_root(root: Path | None) -> Path:
-    """The folder of data sets: the one that was given, else `~/.cache/sdd`."""
+    """Return the folder of data sets: `root` if it is set, else `~/.cache/sdd`."""
     return Path.home() / ".cache" / "sdd" if root is None else root
 
 
@@ -30,14 +30,14 @@ def locate(
     download: Callable[[Path], object],
     hint: str,
 ) -> Path:
-    """The folder in which the files of data set `name` lie.
+    """Return the folder with the files of data set `name`.
 
     folders: where to look below the root and below the system's data sets, in this order.
     complete: whether a folder holds all the files.
     download: puts the files into a folder, which becomes the first of `folders`.
     hint: what to do where there is no network.
 
-    Raises SddError when there are no files and they cannot be fetched.
+    Raises SddError if the files are missing and cannot be downloaded.
     """
     places = [base / folder for base in (data_root(root), SYSTEM) for folder in folders]
     found = next((place for place in places if complete(place)), None)
@@ -46,8 +46,8 @@ def locate(
     target = places[0]
     try:
         target.mkdir(parents=True, exist_ok=True)
-        # A folder of its own: whatever interrupts the download, no half-written file can be
-        # taken for a whole one, and two processes do not write into one file.
+        # A separate folder: after an interruption no incomplete file is mistaken for a complete
+        # one, and two processes do not write to one file.
         with TemporaryDirectory(prefix=".download-", dir=target.parent) as fresh:
             # Standard output belongs to results; some versions of torchvision print there.
             with contextlib.redirect_stdout(sys.stderr):
@@ -59,6 +59,6 @@ def locate(
         reason = " ".join(str(error).split()) or type(error).__name__
         raise SddError(
             f"data {name!r} was not found (looked in {looked}) and could not be downloaded "
-            f"({reason}); {hint} {target}, or say with --data-root where it is"
+            f"({reason}); {hint} {target}, or set --data-root to its folder"
         ) from None
     return target

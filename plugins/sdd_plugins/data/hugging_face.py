@@ -22,18 +22,18 @@ class HuggingFace(DataSource):
 
     path: str = Field(
         min_length=1,
-        description="the folder; a relative one lies in --data-root, "
-        "or where there is none in the current folder",
+        description="folder of the data; a relative path starts at --data-root, or at the current "
+        "folder if that is not set",
     )
-    train: str = Field("train", description="the split with the training examples")
-    test: str = Field("test", description="the split with the test examples")
-    image: str = Field("image", description="the column with the images")
-    label: str = Field("label", description="the column with the labels")
-    pad: int = Field(0, ge=0, description="augmentation: shift by up to so many pixels")
+    train: str = Field("train", description="split with the training examples")
+    test: str = Field("test", description="split with the test examples")
+    image: str = Field("image", description="column with the images")
+    label: str = Field("label", description="column with the labels")
+    pad: int = Field(0, ge=0, description="augmentation: maximum shift in pixels")
     flip: bool = Field(False, description="augmentation: flip half of the images left to right")
 
     def load(self, root: Path | None) -> Dataset:
-        """Decodes every image once."""
+        """Return the data; every image is decoded once. Raises SddError if it cannot be read."""
         try:
             import datasets  # noqa: PLC0415 (takes seconds, and may be missing)
         except ImportError:
@@ -45,7 +45,7 @@ class HuggingFace(DataSource):
         except (OSError, ValueError) as error:
             reason = " ".join(str(error).split())
             raise SddError(f"data 'hf:{self.path}': {folder} cannot be read ({reason}); expected "
-                           "a folder that save_to_disk of a DatasetDict wrote") from None
+                           "a folder written by save_to_disk of a DatasetDict") from None
         augmentation = Augmentation(self.pad, self.flip) if self.pad or self.flip else None
         splits = (self._split(found, self.train), self._split(found, self.test))
         return Dataset.of(*splits, name=f"hf:{self.path}", augmentation=augmentation)
@@ -53,7 +53,7 @@ class HuggingFace(DataSource):
     def _split(self, found: Any, name: str) -> _Rows:
         if name not in found or not isinstance(found, dict):
             there = ", ".join(found) if isinstance(found, dict) else "one split without a name"
-            raise SddError(f"data 'hf:{self.path}' has no split {name!r}; there is {there}")
+            raise SddError(f"data 'hf:{self.path}' has no split {name!r}; it has {there}")
         rows = found[name]
         for option, column in (("image", self.image), ("label", self.label)):
             if column not in rows.column_names:
@@ -63,7 +63,7 @@ class HuggingFace(DataSource):
 
 
 class _Rows:
-    """Rows as pairs of image and label."""
+    """The rows of a table as pairs of image and label."""
 
     def __init__(self, rows: Any, image: str, label: str) -> None:
         self._rows, self._image, self._label = rows, image, label

@@ -13,39 +13,39 @@ from sdd_plugins.data.images import decode, statistics
 
 
 class ImageFolder(DataSource):
-    """Any folder of images laid out as `train/CLASS/IMAGE` and `test/CLASS/IMAGE`.
+    """A folder of images with the layout `train/CLASS/IMAGE` and `test/CLASS/IMAGE`.
 
-    Classes are numbered in alphabetical order, as torchvision.datasets.ImageFolder does it.
-    Images become RGB and are normalised with the training images' own mean and deviation.
+    Classes are numbered in alphabetical order, like in torchvision.datasets.ImageFolder. Images are
+    converted to RGB and normalised with the training images' mean and standard deviation.
     """
 
     name = "image-folder"
 
     path: str = Field(
         min_length=1,
-        description="the folder; a relative one lies in --data-root, "
-        "or where there is none in the current folder",
+        description="folder of the data; a relative path starts at --data-root, or at the current "
+        "folder if that is not set",
     )
-    train: str = Field(default="train", description="the folder in it with the training images")
-    test: str = Field(default="test", description="the folder in it with the test images")
+    train: str = Field(default="train", description="its subfolder with the training images")
+    test: str = Field(default="test", description="its subfolder with the test images")
     size: int | None = Field(
         default=None,
         ge=1,
-        description="pixels on each side, to which images are brought; not given: "
-        "all have one size",
+        description="resize images to this number of pixels on each side; default: no resizing, "
+        "all images must have one size",
     )
-    pad: int = Field(default=0, ge=0, description="augmentation: shift by up to so many pixels")
+    pad: int = Field(default=0, ge=0, description="augmentation: maximum shift in pixels")
     flip: bool = Field(
         default=False, description="augmentation: flip half of the images left to right"
     )
 
     confusions: dict[str, str] = Field(
         default={},
-        description="what asymmetric noise takes each class for, by their names: {cat = 'dog'}",
+        description="similar class of each class, for asymmetric noise, by name: {cat = 'dog'}",
     )
 
     def load(self, root: Path | None) -> Dataset:
-        """Decodes every image once."""
+        """Return the data; every image is decoded once. Raises SddError if it cannot be read."""
         folder = (root or Path()) / Path(self.path).expanduser()
         classes, train_samples = _list(folder / self.train)
         test_classes, test_samples = _list(folder / self.test)
@@ -56,7 +56,7 @@ class ImageFolder(DataSource):
                 f"of them has {', '.join(odd[:5])}{', ...' if len(odd) > 5 else ''}"
             )
         confusions = _numbered(self.confusions, classes)
-        # Listed together: the test images must have the size of the training images.
+        # Decoded together, because the test images must have the size of the training images.
         paths, labels = zip(*train_samples, *test_samples, strict=True)
         images, numbers = decode([Path(path) for path in paths], self.size), torch.tensor(labels)
         count = len(train_samples)
@@ -74,7 +74,7 @@ class ImageFolder(DataSource):
 
 
 def _list(folder: Path) -> tuple[list[str], list[tuple[str, int]]]:
-    """The classes of a folder, and its images with the numbers of their classes."""
+    """Return the classes of a folder, and its images with their class numbers."""
     from torchvision import datasets  # noqa: PLC0415 (takes seconds)
 
     try:
@@ -82,16 +82,17 @@ def _list(folder: Path) -> tuple[list[str], list[tuple[str, int]]]:
     except OSError as error:
         raise SddError(
             f"data 'image-folder': {error}; expected {folder}/CLASS/IMAGE for each class, below "
-            "--data-root where data.path is relative"
+            "--data-root if data.path is relative"
         ) from None
     return listing.classes, listing.samples
 
 
 def _numbered(confusions: Mapping[str, str], classes: Sequence[str]) -> dict[int, int]:
-    """Classes by their numbers instead of their names."""
+    """Return the confusions with class numbers instead of names. Raises SddError for unknown names.
+    """
     strange = sorted({*confusions, *confusions.values()} - set(classes))
     if strange:
         raise SddError(
-            f"data.confusions: no class is called {strange[0]!r}; there are {', '.join(classes)}"
+            f"data.confusions: no class is called {strange[0]!r}; available: {', '.join(classes)}"
         )
     return {classes.index(one): classes.index(other) for one, other in confusions.items()}

@@ -15,12 +15,12 @@ from sdd_core import SddError
 
 
 def decode(paths: Sequence[Path], size: int | None) -> Tensor:
-    """The images in `paths` as RGB, uint8 `[N, 3, H, W]`.
+    """Return the images in `paths` as RGB, uint8 `[N, 3, H, W]`.
 
-    size: H and W. Other images are shrunk or enlarged to it (bilinear, with antialiasing) after
-        their longer side has been cut to a square. None: all images must have one size already.
+    size: H and W in pixels. Other images are cropped to a square at their centre and resized
+        (bilinear, with antialiasing). None: all images must have the same size.
 
-    Raises SddError that names the file that cannot be read or differs in size.
+    Raises SddError that names the file that cannot be read or has another size.
     """
     first = _decode(paths[0], size)
     images = torch.empty((len(paths), *first.shape), dtype=torch.uint8)
@@ -30,12 +30,12 @@ def decode(paths: Sequence[Path], size: int | None) -> Tensor:
         if image.shape != first.shape:
             one, other = ("x".join(map(str, shape.shape[:0:-1])) for shape in (first, image))
             raise SddError(
-                f"{paths[index]} is {other} pixels and {paths[0]} is {one}; give all images one "
-                "size, or set data.size to bring them to one"
+                f"{paths[index]} has {other} pixels, but {paths[0]} has {one}; use images of one "
+                "size, or set data.size to resize them"
             )
         images[index] = image
 
-    # Decoding leaves Python's lock, so that threads use all cores without copying images about.
+    # Decoding releases Python's lock, so threads use all cores without copying images.
     with ThreadPoolExecutor() as pool:
         for _ in pool.map(fill, range(len(paths))):
             pass
@@ -43,9 +43,9 @@ def decode(paths: Sequence[Path], size: int | None) -> Tensor:
 
 
 def statistics(images: Tensor) -> tuple[tuple[float, ...], tuple[float, ...]]:
-    """Mean and standard deviation of each channel of uint8 `[N, C, H, W]`, in units of 255.
+    """Return mean and standard deviation of each channel of uint8 `[N, C, H, W]`, in units of 255.
 
-    The sums are whole numbers that doubles hold exactly, so that every machine gets the same.
+    The sums are integers that float64 represents exactly, so every machine gets the same result.
     """
     channels = images.shape[1]
     total, squares = torch.zeros((2, channels), dtype=torch.float64)
@@ -55,7 +55,7 @@ def statistics(images: Tensor) -> tuple[tuple[float, ...], tuple[float, ...]]:
         squares += values.square().sum(1)
     mean = total / (images.numel() // channels)
     std = (squares / (images.numel() // channels) - mean.square()).sqrt()
-    # A channel that is the same everywhere says nothing, but must not divide by zero.
+    # A constant channel must not lead to a division by zero.
     std = torch.where(std > 0, std, 255.0)
     return tuple((mean / 255).tolist()), tuple((std / 255).tolist())
 
@@ -67,7 +67,7 @@ def _decode(path: Path, size: int | None) -> Tensor:
         if size is not None and image.size != (size, size):
             image = ImageOps.fit(image, (size, size), Image.Resampling.BILINEAR)
         return torch.from_numpy(np.array(image)).permute(2, 0, 1)
-    except Exception as error:  # each decoder has its own way to say that a file is damaged
+    except Exception as error:  # each decoder raises other exceptions for damaged files
         raise SddError(
-            f"cannot read image {path}: {error}; replace it or take it out of the data set"
+            f"cannot read image {path}: {error}; replace it or remove it from the data set"
         ) from None

@@ -1,4 +1,4 @@
-"""MNIST and the data sets that come in its file format."""
+"""MNIST and data sets in its file format."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from torch import Tensor
 from sdd_core import Dataset, DataSource, SddError, Split
 from sdd_plugins.data.files import locate
 
-# The digits that asymmetric noise takes for others: He et al. (2022), appendix A.3.
+# The similar digits for asymmetric noise: He et al. (2022), appendix A.3.
 LOOKALIKES = {2: 7, 3: 8, 5: 6, 6: 5}
 
 PARTS = ("train", "t10k")
@@ -41,8 +41,8 @@ class Mnist(DataSource):
     confusions: ClassVar[Mapping[int, int]] = LOOKALIKES
 
     def load(self, root: Path | None) -> Dataset:
-        """Reads IDX files, compressed or not, from `<root>/<torchvision's name>/raw`,
-        `<root>/<name>` or `/usr/share/datasets/<name>`, or downloads them."""
+        """Read IDX files, compressed or not, from `<root>/<torchvision's name>/raw`,
+        `<root>/<name>` or `/usr/share/datasets/<name>`, or download them."""
         folder = locate(
             self.name,
             root,
@@ -73,8 +73,8 @@ class Mnist(DataSource):
         return Split(images.unsqueeze(1), labels.long())
 
     def _download(self, folder: Path) -> None:
-        # torchvision knows mirrors and checksums; its own loader, though, would read an old
-        # cache in pickle format, if there were one.
+        # Use torchvision's mirrors and checksums, but not its loader, which would read an old cache
+        # in pickle format if there is one.
         import torchvision.datasets  # noqa: PLC0415 (takes seconds)
         from torchvision.datasets.utils import download_url  # noqa: PLC0415
 
@@ -92,9 +92,9 @@ class Mnist(DataSource):
 class FashionMnist(Mnist):
     """Fashion-MNIST: 70,000 articles of clothing of 28x28 pixels.
 
-    Debian's package `dataset-fashion-mnist` is found where it is installed. What asymmetric noise
-    takes for what is as in Xia et al., Robust early-learning (ICLR 2021), in their code: T-shirt ->
-    shirt, pullover -> coat, sandal <-> sneaker.
+    Debian's package `dataset-fashion-mnist` is used if it is installed. The similar classes for
+    asymmetric noise are those of the code of Xia et al., Robust early-learning (ICLR 2021): T-shirt
+    -> shirt, pullover -> coat, sandal <-> sneaker.
     """
 
     name = "fashion-mnist"
@@ -107,10 +107,10 @@ class FashionMnist(Mnist):
 
 
 def read_idx(path: Path, dimensions: int) -> Tensor:
-    """The unsigned bytes in an IDX file, `.gz` or plain, uint8 with so many dimensions.
+    """Return the unsigned bytes in an IDX file, `.gz` or plain, uint8 with `dimensions` dimensions.
 
-    Raises SddError when the file cannot be read, is of another kind, or has another length than
-    its header says.
+    Raises SddError if the file cannot be read, has another format, or has another length than its
+    header says.
     """
     try:
         with (gzip.open if path.suffix == ".gz" else open)(path, "rb") as file:
@@ -127,13 +127,13 @@ def read_idx(path: Path, dimensions: int) -> Tensor:
     shape = [int(size) for size in np.frombuffer(content[4:start], ">u4")]
     if len(content) - start != prod(shape):
         raise SddError(
-            f"{path} is damaged: it holds {len(content) - start:,} bytes where its header says "
-            f"{prod(shape):,}; delete it and get it again"
+            f"{path} is damaged: it has {len(content) - start:,} bytes of data, but its header "
+            f"says {prod(shape):,}; delete it and get it again"
         )
     return torch.from_numpy(np.frombuffer(content, np.uint8, offset=start).reshape(shape).copy())
 
 
 def _file(folder: Path, part: str, file: str) -> Path:
-    """The plain file where there is one, else the compressed one."""
+    """Return the path of the plain file if it exists, else that of the compressed one."""
     plain = folder / f"{part}-{file}"
     return plain if plain.is_file() else folder / f"{part}-{file}.gz"

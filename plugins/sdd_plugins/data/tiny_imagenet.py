@@ -20,8 +20,8 @@ URL = "http://cs231n.stanford.edu/tiny-imagenet-200.zip"
 class TinyImageNet(DataSource):
     """Tiny ImageNet: 110,000 photographs in 200 classes, of 32x32 or 64x64 pixels.
 
-    The validation images are the test split, for the test images have no labels. The paper
-    trains on 32x32 pixels, cut out at random places and scales; here whole images are shrunk, and
+    The validation images are the test split, because the test images have no labels. The paper
+    trains on random crops of 32x32 pixels at random scales; here whole images are resized, and
     augmentation shifts them by up to an eighth of their size.
     """
 
@@ -29,10 +29,10 @@ class TinyImageNet(DataSource):
     default_noise = "symmetric"
     source = "Le and Yang (2015), Tiny ImageNet visual recognition challenge"
 
-    size: Literal[32, 64] = Field(default=32, description="pixels on each side; the files have 64")
+    size: Literal[32, 64] = Field(default=32, description="pixels on each side; 64 in the files")
 
     def load(self, root: Path | None) -> Dataset:
-        """Reads `<root>/tiny-imagenet-200` as it comes out of its archive, decoding each image."""
+        """Read and decode the images of the unpacked archive in `<root>/tiny-imagenet-200`."""
         folder = data_root(root) / FOLDER
         classes = {wnid: number for number, wnid in enumerate(_classes(folder))}
         return Dataset(
@@ -51,7 +51,8 @@ class TinyImageNet(DataSource):
 
 
 def _classes(folder: Path) -> list[str]:
-    """The classes' names (WordNet ids) in alphabetical order, which numbers them."""
+    """Return the names of the classes (WordNet ids) in alphabetical order, the order of their
+    numbers."""
     names = sorted(_read(folder, "wnids.txt").split())
     if not names:
         raise SddError(f"{folder / 'wnids.txt'} is empty; unpack {URL} again")
@@ -76,7 +77,7 @@ def _validation(folder: Path, classes: dict[str, int]) -> list[tuple[Path, int]]
         file, wnid, *_ = [*line.split("\t"), "", ""]
         if wnid not in classes:
             raise SddError(
-                f"{folder / 'val/val_annotations.txt'}: {line!r} names no class of wnids.txt; "
+                f"{folder / 'val/val_annotations.txt'}: {line!r} has no class of wnids.txt; "
                 f"unpack {URL} again"
             )
         samples.append((folder / "val" / "images" / file, classes[wnid]))
@@ -91,5 +92,5 @@ def _read(folder: Path, file: str) -> str:
     except (OSError, UnicodeDecodeError) as error:
         raise SddError(
             f"data 'tiny-imagenet': cannot read {folder / file} ({error}); unpack {URL} into "
-            f"{folder.parent}, or say with --data-root where {FOLDER} is"
+            f"{folder.parent}, or set --data-root to the folder that contains {FOLDER}"
         ) from None

@@ -1,4 +1,4 @@
-"""Learning-rate schedules: how the rate changes while the dense network trains."""
+"""Learning-rate schedules of the dense network's training."""
 
 from sdd_core import LearningRateSchedule, hookimpl
 from sdd_plugins.decays.cosine import Cosine

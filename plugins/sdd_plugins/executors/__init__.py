@@ -1,4 +1,4 @@
-"""Executors: where the tasks of a sweep are carried out."""
+"""Executors: workers for the tasks of a sweep."""
 
 from sdd_core import Executor, hookimpl
 from sdd_plugins.executors.local import Local

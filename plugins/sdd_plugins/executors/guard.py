@@ -1,5 +1,5 @@
-"""Ends the processes of a Ray that was started on this machine as soon as the process that started
-it is no more, however that ended; Ray's own agents would go on for a minute.
+"""Ends the processes of a Ray started on this machine when the process that started it has ended,
+for whatever reason; Ray's own agents would continue for a minute.
 
     guard.py MARK
 
@@ -18,7 +18,7 @@ from pathlib import Path
 
 
 def main(mark: bytes) -> None:
-    """Wait for the end of standard input, then kill until nobody is left."""
+    """Wait for the end of standard input, then kill marked processes until none is left."""
     sys.stdin.buffer.read()
     quiet = 0
     for _ in range(100):
@@ -27,13 +27,13 @@ def main(mark: bytes) -> None:
             with suppress(OSError):  # it has just ended
                 os.kill(process, signal.SIGKILL)
         quiet = 0 if found else quiet + 1
-        if quiet == 3:  # none that another was just starting
+        if quiet == 3:  # a process that was just being started would be found by now
             return
         time.sleep(0.1)
 
 
 def marked(mark: bytes) -> list[int]:
-    """The processes whose environment has the mark."""
+    """Return the ids of the processes whose environment has the mark."""
     found = []
     for file in Path("/proc").glob("[0-9]*/environ"):
         with suppress(OSError):  # of another user, or ended

@@ -18,23 +18,23 @@ from sdd_core import Executor, SddError, warn
 
 ATTEMPTS = 3
 LOOK_EVERY = 2.0
-"""Seconds after which a worker that does not answer is looked at."""
+"""Seconds without an answer after which a worker's state is checked."""
 PATIENCE = 10.0
-"""Seconds that a worker has to end in, when there is nothing left for it to do."""
+"""Seconds that a worker without tasks has to end."""
 WORKER = Path(__file__).with_name("worker.py")
 
 
 class Local(Executor):
     """Processes on this machine, one for each core.
 
-    The cores are divided among the workers, so that their threads do not get in each other's way.
-    A task whose worker dies (killed, or out of memory) is tried three times in all.
+    The cores are divided among the workers, so that their threads do not compete. A task whose
+    worker dies (killed, or out of memory) is tried three times in total.
     """
 
     name = "local"
 
     threads: int | None = Field(
-        None, ge=1, description="threads of each worker; not given: its share of the cores"
+        None, ge=1, description="threads per worker; default: its share of the cores"
     )
 
     def open(self, width: int) -> futures.Executor:
@@ -43,7 +43,7 @@ class Local(Executor):
 
 
 class _Pool(futures.Executor):
-    """Threads, each with a process of its own that does what the thread is asked to do."""
+    """Threads, each with its own process that carries out the thread's tasks."""
 
     def __init__(self, workers: int, threads: int) -> None:
         self._threads = threads
@@ -65,10 +65,10 @@ class _Pool(futures.Executor):
                 if self._closed:
                     raise SddError("the sweep was interrupted") from None
                 if attempt < ATTEMPTS:
-                    warn(f"a worker process died ({died}); what it was doing is tried again")
+                    warn(f"a worker process died ({died}); its task is tried again")
                 last = died
         advice = "; if memory ran out, use fewer --workers" if last.killed else ""
-        raise SddError(f"its worker process died {ATTEMPTS} times, at last by {last}{advice}")
+        raise SddError(f"its worker process died {ATTEMPTS} times, the last time by {last}{advice}")
 
     def _worker(self) -> _Worker:
         worker = getattr(self._own, "worker", None)
@@ -91,16 +91,16 @@ class _Pool(futures.Executor):
 
 
 def _hold_interrupts() -> None:
-    """Keep Ctrl-C from this thread, and from the processes that it starts, which would show a
-    traceback each before they can ignore it."""
+    """Block Ctrl-C in this thread and in the processes that it starts, which would each show a
+    traceback before they can ignore it."""
     if hasattr(signal, "pthread_sigmask"):
         signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
 
 
 class _Died(Exception):
-    """A worker process is no more; says how it ended, and what it wrote last.
+    """A worker process has ended; the message has its exit status and its last line of output.
 
-    killed: by a signal.
+    killed: True if a signal ended it.
     """
 
     def __init__(self, code: int, last_words: str) -> None:
@@ -110,7 +110,7 @@ class _Died(Exception):
 
 
 class _Worker:
-    """A process that does one thing at a time."""
+    """A process that carries out one task at a time."""
 
     def __init__(self, threads: int) -> None:
         # A fresh interpreter: the number of threads is settled before torch is loaded, and a
@@ -149,7 +149,7 @@ class _Worker:
         return answer
 
     def _send(self, message: Any) -> bool:
-        """Whether the process could be told."""
+        """Send a message to the process; return False if that is not possible."""
         try:
             pickle.dump(message, self._requests)
             self._requests.flush()
@@ -158,7 +158,7 @@ class _Worker:
         return True
 
     def _receive(self) -> Any:
-        """What the process answers; None where it died."""
+        """Return the answer of the process; None if it died."""
         try:
             self._wait()
             return pickle.load(self._answers)
@@ -166,9 +166,9 @@ class _Worker:
             return None
 
     def _wait(self) -> None:
-        """Wait for an answer, and say once where the process was stopped, as by a debugger or
-        `kill -STOP`: it is not dead, so its task is not given to another one."""
-        if not hasattr(os, "waitid"):  # on Windows, where nothing stops a process
+        """Wait for an answer, and warn once if the process is stopped, for example by a debugger or
+        `kill -STOP`. It is not dead, so its task is not moved to another one."""
+        if not hasattr(os, "waitid"):  # on Windows, where processes cannot be stopped
             return
         with selectors.DefaultSelector() as selector:
             selector.register(self._answers, selectors.EVENT_READ)
@@ -178,8 +178,8 @@ class _Worker:
                 with contextlib.suppress(ChildProcessError):
                     said = bool(os.waitid(os.P_PID, self._process.pid, flags))
                 if said:
-                    warn(f"worker process {self._process.pid} is stopped; the sweep waits for what "
-                         f"it does, until `kill -CONT {self._process.pid}`")
+                    warn(f"worker process {self._process.pid} is stopped; the sweep waits for it; "
+                         f"continue it with `kill -CONT {self._process.pid}`")
 
     def _died(self) -> _Died:
         code = self._process.wait()
@@ -187,7 +187,7 @@ class _Worker:
         return _Died(code, self._last_words)
 
     def _pass_on(self) -> None:
-        """Pass on what the process writes on standard error, and keep its last line."""
+        """Forward standard error of the process, and keep its last line."""
         assert self._process.stderr
         for line in self._process.stderr:
             text = line.decode(errors="replace")
@@ -197,23 +197,23 @@ class _Worker:
                 sys.stderr.flush()
 
     def end(self, at_once: bool = False) -> None:
-        """Let the process end, which it does when nothing more can be asked of it."""
+        """End the process: close its input, after which it ends itself, or kill it `at_once`."""
         if at_once:
             self._process.kill()
         else:
-            # What is left in the buffer of a dead process cannot be written.
+            # The rest of the buffer cannot be written to a dead process.
             with contextlib.suppress(OSError, ValueError):
                 self._requests.close()
             try:
                 self._process.wait(PATIENCE)
-            except subprocess.TimeoutExpired:  # it is stopped; there is nothing left for it to do
+            except subprocess.TimeoutExpired:  # it is stopped, and has no task left
                 self._process.kill()
                 self._process.wait()
             self._answers.close()
 
 
 def cores() -> int:
-    """Cores that this process may use."""
+    """Return the number of cores that this process may use."""
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1

@@ -25,9 +25,9 @@ over their environment, mark and all, unless this is set."""
 class Ray(Executor):
     """A Ray cluster, whose machines share the store's folder.
 
-    Which machine does what, and what becomes of a task whose worker or machine dies, is Ray's
-    business. `sdd` and the plugins have to be installed on each machine, and the store, the data
-    and your own modules be found under the same paths.
+    Ray assigns tasks to machines and retries tasks whose worker or machine dies. `sdd` and the
+    plugins must be installed on each machine, and the store, the data and your own modules must
+    have the same paths on all machines.
     """
 
     name = "ray"
@@ -35,11 +35,11 @@ class Ray(Executor):
 
     address: str | None = Field(
         None,
-        description="of a cluster that runs, or 'auto'; not given: RAY_ADDRESS, or a Ray that is "
+        description="address of a running cluster, or 'auto'; default: RAY_ADDRESS, or a Ray "
         "started on this machine",
     )
-    cpus: int = Field(1, ge=1, description="cores of each task")
-    retries: int = Field(2, ge=0, description="how often a task is tried again")
+    cpus: int = Field(1, ge=1, description="cores per task")
+    retries: int = Field(2, ge=0, description="number of retries of a task")
 
     def open(self, width: int) -> futures.Executor:
         try:
@@ -70,8 +70,8 @@ class Ray(Executor):
 
 
 class _Guard:
-    """A process that outlives this one and ends the Ray that it started, see guard.py. Only Linux
-    says which processes those are; elsewhere there is none."""
+    """A process that outlives this one and ends the Ray that this one started, see guard.py. Only
+    Linux shows which processes those are; elsewhere there is no guard."""
 
     def __init__(self) -> None:
         self._mark = f"{uuid4()}"
@@ -83,7 +83,7 @@ class _Guard:
 
     @contextmanager
     def marking(self) -> Iterator[None]:
-        """What is started meanwhile, and by that, is the guard's business."""
+        """Mark all processes started inside, and their children, for the guard."""
         before = {name: os.environ.get(name) for name in (MARK, KEEP_MARK)}
         os.environ |= {MARK: self._mark, KEEP_MARK: "1"}
         try:
@@ -102,7 +102,7 @@ class _Guard:
 
 
 class _Pool(futures.ThreadPoolExecutor):
-    """Threads, each of which waits for what Ray does for it."""
+    """Threads, each of which waits for a task of Ray."""
 
     def __init__(
         self, ray: Any, options: dict[str, Any], workers: int, started: bool, guard: _Guard | None
@@ -121,7 +121,7 @@ class _Pool(futures.ThreadPoolExecutor):
             return self._ray.get(task)
         except self._ray.exceptions.RayError as error:
             cause = getattr(error, "cause", None)
-            if isinstance(cause, SddError):  # what the task itself has to say
+            if isinstance(cause, SddError):  # an error of the task itself
                 raise cause from None
             reason = (str(error).splitlines() or [type(error).__name__])[0]
             raise SddError(f"Ray: {reason}") from None

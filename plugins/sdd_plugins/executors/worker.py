@@ -1,4 +1,4 @@
-"""A worker process of the local executor: carries out what its standard input brings.
+"""A worker process of the local executor: carries out the requests on its standard input.
 
     requests, standard input: the pickled sys.path of the process that asks; then pickled bytes,
         which are themselves a pickled (function, arguments)
@@ -22,8 +22,8 @@ from typing import Any
 
 
 def main() -> None:
-    """Answer requests, one after another, until there are no more."""
-    # An interruption on the keyboard is for the sweep, which ends its workers.
+    """Answer requests, one after another, until standard input ends."""
+    # The sweep handles Ctrl-C and ends its workers.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     answers = os.fdopen(os.dup(1), "wb")
     # What a plugin prints is not an answer.
@@ -60,8 +60,8 @@ def _listen(requests: queue.SimpleQueue[bytes]) -> None:
         while True:
             requests.put(pickle.load(sys.stdin.buffer))
     except (EOFError, pickle.UnpicklingError):
-        # The sweep is over, or was killed: nobody wants what is being done, and the level's lock
-        # has to be free for the next sweep.
+        # The sweep has ended or was killed: nobody needs the current task, and the level's lock
+        # must be free for the next sweep.
         os._exit(0)
 
 

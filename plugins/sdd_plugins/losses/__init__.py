@@ -1,4 +1,4 @@
-"""Losses: what training minimises in place of cross-entropy."""
+"""Training losses instead of cross-entropy."""
 
 from sdd_core import Loss, hookimpl
 from sdd_plugins.losses.distillation import Distillation, SparseDistillation

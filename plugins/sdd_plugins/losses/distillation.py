@@ -10,8 +10,8 @@ from sdd_core import Loss
 class Distillation(Loss):
     """Distillation: a pruned level learns from the labels and from the dense network.
 
-    (1 - alpha) CE(labels, student) + alpha T^2 KL(teacher / T || student / T), where logits
-    divided by the temperature T become probabilities.
+    (1 - alpha) CE(labels, student) + alpha T^2 KL(teacher / T || student / T), where the logits
+    divided by the temperature T are turned into probabilities.
     """
 
     name = "distillation"
@@ -21,16 +21,16 @@ class Distillation(Loss):
     )
     teacher: ClassVar[Literal["dense", "previous"] | None] = "dense"
 
-    alpha: float = Field(default=0.8, ge=0, le=1, description="share of the teacher in the loss")
+    alpha: float = Field(default=0.8, ge=0, le=1, description="weight of the teacher in the loss")
     temperature: float = Field(
-        default=10.0, gt=0, allow_inf_nan=False, description="by which logits are divided"
+        default=10.0, gt=0, allow_inf_nan=False, description="divisor of the logits"
     )
 
     def loss(self, logits: Tensor, labels: Tensor, teacher: Tensor | None) -> Tensor:
         assert teacher is not None
-        told = log_softmax(teacher / self.temperature, 1)
-        said = log_softmax(logits / self.temperature, 1)
-        divergence = kl_div(said, told, reduction="batchmean", log_target=True)
+        target = log_softmax(teacher / self.temperature, 1)
+        student = log_softmax(logits / self.temperature, 1)
+        divergence = kl_div(student, target, reduction="batchmean", log_target=True)
         softened = self.alpha * self.temperature**2 * divergence
         return (1 - self.alpha) * cross_entropy(logits, labels) + softened
 

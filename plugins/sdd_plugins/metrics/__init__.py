@@ -1,4 +1,4 @@
-"""Metrics: what is measured on a trained level."""
+"""Metrics: values measured on a trained level."""
 
 from sdd_core import Metric, hookimpl
 from sdd_plugins.metrics.accuracy import Accuracy

@@ -7,9 +7,9 @@ from sdd_core import LevelView, Metric
 class Accuracy(Metric):
     """Loss and accuracy on training and test set, after the last epoch and at the best one.
 
-    Training values are against the noisy labels, in evaluation mode and without augmentation.
-    The best epoch is the first with the highest test accuracy; the paper plots both. A level that
-    diverged has none of them.
+    Training values use the noisy labels, in evaluation mode and without augmentation. The best
+    epoch is the first with the highest test accuracy; the paper plots both. All are None for a
+    level that diverged.
     """
 
     name = "accuracy"

@@ -12,13 +12,14 @@ ACTIVATIONS = (nn.ReLU, nn.ReLU6, nn.LeakyReLU, nn.GELU, nn.SiLU, nn.ELU)
 
 
 class ActivationEntropy(OnSubset):
-    """How undecided the units are between on and off: the entropy of their activations' signs.
+    """The entropy of the signs of the units' activations: how often units switch on and off.
 
-    A unit that is on (its input to the activation is above 0) for a share p of the examples has
-    -p log2 p - (1 - p) log2 (1 - p) bits, 1 at most; 0 if it is always on or always off. The mean
-    over units, of each layer and of all layers with an activation module. The channels of a
-    convolution are its units, each place of an image being another example. In evaluation mode,
-    on training images. None where there are no such layers, and for a level that diverged.
+    A unit that is on (its input to the activation is above 0) for a fraction p of the examples has
+    -p log2 p - (1 - p) log2 (1 - p) bits, 1 at most; 0 if it is always on or always off. The metric
+    is the mean over units, for each layer and for all layers with an activation module. The units
+    of a convolution are its channels, and each position of an image is a separate example. Measured
+    in evaluation mode, on training images. None if there are no such layers, and for a level that
+    diverged.
     """
 
     name = "activation_entropy"
@@ -31,8 +32,8 @@ class ActivationEntropy(OnSubset):
         if level.diverged:
             return {"activation_entropy": None, "activation_entropy_by_layer": None}
         network = level.network()
-        # Of the units of each layer: how often they were on, and how often they were looked at. A
-        # module that is used at several places of the network is a layer at each of them.
+        # By layer: how often each unit was on, and the number of examples. A module that is used
+        # several times in the network counts as a separate layer each time.
         on: defaultdict[str, Tensor | float] = defaultdict(float)
         seen: defaultdict[str, int] = defaultdict(int)
         uses: defaultdict[str, int] = defaultdict(int)

@@ -11,12 +11,12 @@ from sdd_plugins.metrics.subset import OnSubset
 
 
 class Hessian(OnSubset):
-    """The Hessian of the training loss by the weights: its largest eigenvalue and its trace.
+    """The largest eigenvalue and the trace of the Hessian of the training loss.
 
-    Over kept weights (all of them in re-dense training) and all other parameters, on random
-    training examples with their noisy labels, in evaluation mode. The eigenvalue by Lanczos
-    iteration, the trace estimated from random vectors. Needs the extra `geometry`. None
-    for a level that diverged.
+    The Hessian covers kept weights (all weights in re-dense training) and all other parameters. It
+    is computed on random training examples with their noisy labels, in evaluation mode: the
+    eigenvalue by Lanczos iteration, the trace as an estimate from random vectors. Needs the extra
+    `geometry`. None for a level that diverged.
     """
 
     name = "hessian"
@@ -25,13 +25,13 @@ class Hessian(OnSubset):
         "Keskar et al., 2017, arXiv:1609.04836, on sharpness"
     )
 
-    vectors: int = Field(default=20, ge=1, description="random vectors for the trace")
+    vectors: int = Field(default=20, ge=1, description="number of random vectors for the trace")
 
     def measure(self, level: LevelView) -> Mapping[str, Any]:
-        """Raises SddError: the extra is not installed."""
-        # Imported here for they take a second, and may be missing.
+        """Return the eigenvalue and the trace. Raises SddError if the extra is not installed."""
+        # Imported here because the import takes a second, and the packages may be missing.
         try:
-            with warnings.catch_warnings(action="ignore"):  # of what its dependencies do
+            with warnings.catch_warnings(action="ignore"):  # from its dependencies
                 from curvlinops import (  # noqa: PLC0415
                     HessianLinearOperator,
                     SubmatrixLinearOperator,
@@ -54,7 +54,7 @@ class Hessian(OnSubset):
             nn.CrossEntropyLoss(),
             list(parameters.values()),
             level.batches(self.batches, self.batch_size),
-            check_deterministic=False,  # evaluation mode, and always the same batches
+            check_deterministic=False,  # it is: evaluation mode, and always the same batches
         )
         places = kept.nonzero().squeeze(1).tolist()
         hessian = whole if kept.all() else SubmatrixLinearOperator(whole, places, places)
@@ -64,7 +64,7 @@ class Hessian(OnSubset):
         with second_derivatives(network):
             (top,) = eigsh(hessian.to_scipy(start.dtype), k=1, which="LA", v0=start, tol=1e-4,
                            return_eigenvectors=False)  # fmt: skip
-            with torch.random.fork_rng():  # it draws from torch's global generator
+            with torch.random.fork_rng():  # hutchinson_trace uses torch's global generator
                 torch.manual_seed(level.generator("hessian trace").initial_seed())
                 trace = hutchinson_trace(hessian, num_matvecs=vectors)
         return {"hessian_top_eigenvalue": float(top), "hessian_trace": trace.item()}

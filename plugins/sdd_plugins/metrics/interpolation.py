@@ -11,12 +11,12 @@ from sdd_plugins.metrics.subset import OnSubset, mean_loss
 class Interpolation(OnSubset):
     """The loss on the straight line from another level's weights to this level's.
 
-    The barrier is how far the training loss, between the two, rises above what the ends would
-    lead to expect: the largest L(t) - (1 - t) L(0) - t L(1); 0 where the two lie in one basin.
-    Everything is interpolated, statistics of batch normalisation too. In evaluation mode, on
-    noisy labels. With `to = "level"` the line comes from the level as it is without the
-    experiment's ablation: from the sparse solution to the re-dense one, where that ablation is
-    `re-dense`; without any the two are the same. None for level 0 and for a level that diverged.
+    The barrier is the largest rise of the training loss above the linear interpolation of its
+    values at both ends: max_t L(t) - (1 - t) L(0) - t L(1); 0 if both lie in one basin. All
+    parameters and statistics of batch normalisation are interpolated. Measured in evaluation mode,
+    on noisy labels. With `to = "level"` the line starts at the level without the experiment's
+    ablation: for the ablation `re-dense`, at the sparse solution; without an ablation both ends are
+    the same. None for level 0 and for a level that diverged.
     """
 
     name = "interpolation"
@@ -28,10 +28,10 @@ class Interpolation(OnSubset):
 
     to: Literal["before", "dense", "level"] = Field(
         default="before",
-        description="the other level: the one before, the dense network, or the level itself "
-        "without the experiment's ablation",
+        description="other end: the level before, the dense network, or this level without the "
+        "experiment's ablation",
     )
-    points: int = Field(default=9, ge=1, description="places between the two, evenly spread")
+    points: int = Field(default=9, ge=1, description="number of evenly spaced points in between")
 
     def measure(self, level: LevelView) -> Mapping[str, Any]:
         barrier, curve = f"loss_barrier_to_{self.to}", f"loss_on_the_way_to_{self.to}"

@@ -13,12 +13,12 @@ from sdd_plugins.metrics.subset import OnSubset, along_filters, mean_loss
 class Landscape(OnSubset):
     """The training loss along a random direction from the weights, or over a plane of two.
 
-    In each direction every filter (the weights of one output of a layer) moves by its own norm at a
-    place of 1, so that networks of differently large weights can be compared; pruned weights,
-    unless they train again (re-dense training), biases and normalisations stay. The loss at each
-    place, as `"-1.00"`, or `"-1.00,0.50"` in a plane (`landscape_2d`), whose first direction is
-    that of the line; 0 is the network itself. In evaluation mode, on noisy labels. None for a level
-    that diverged.
+    At coordinate 1 of a direction, every filter (the weights of one output of a layer) has moved by
+    its own norm, so that networks with weights of different size can be compared. Pruned weights,
+    unless they train again (re-dense training), biases and normalisations stay fixed. Values are
+    the loss by coordinate, `"-1.00"`, or `"-1.00,0.50"` in a plane (`landscape_2d`), whose first
+    direction is that of the line; 0 is the network itself. Measured in evaluation mode, on noisy
+    labels. None for a level that diverged.
     """
 
     name = "landscape"
@@ -27,13 +27,15 @@ class Landscape(OnSubset):
         "arXiv:2206.08684, sec. 3.1 and appendix A.6"
     )
 
-    dimensions: Literal[1, 2] = Field(default=1, description="random directions: a line or a plane")
+    dimensions: Literal[1, 2] = Field(
+        default=1, description="number of random directions: 1 for a line, 2 for a plane"
+    )
     reach: float = Field(
         default=1.0, gt=0, allow_inf_nan=False,
-        description="the outermost place, in norms of each filter",
+        description="largest coordinate, in norms of each filter",
     )
     points: int = Field(
-        default=10, ge=1, description="places on either side of the weights, evenly spread"
+        default=10, ge=1, description="number of evenly spaced points on each side of the weights"
     )
 
     def measure(self, level: LevelView) -> Mapping[str, Any]:
@@ -57,7 +59,7 @@ class Landscape(OnSubset):
         ]
         batches = level.batches(self.batches, self.batch_size)
         places = [self.reach * n / self.points for n in range(-self.points, self.points + 1)]
-        # As many that no two places are called the same.
+        # Enough digits to give every point a different name.
         digits = max(2, 1 - math.floor(math.log10(self.reach / self.points)))
         losses = {}
         for at in product(places, repeat=self.dimensions):

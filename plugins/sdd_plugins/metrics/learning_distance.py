@@ -5,19 +5,19 @@ from sdd_core import LevelView, Metric
 
 
 class LearningDistance(Metric):
-    """Learning distance: how far, in l2 norm, a level ends from the dense initialisation.
+    """Learning distance: the l2 distance of a level's final weights from the dense initialisation.
 
     ||w - w_0||_2, where w_0 is the dense network's initialisation and pruned weights count as 0.
-    `learning_distance`, which figures and tables show, is over all trainable parameters, as the
-    distance penalty of the authors' code is. `learning_distance_weights` is over the weights of
-    linear and convolutional layers alone, the `w` of the paper's text: without biases and
-    normalisations. `learning_distance_by_layer` has each parameter tensor. All are None for a
-    level that diverged.
+    `learning_distance`, which figures and tables show, covers all trainable parameters, like the
+    distance penalty of the authors' code. `learning_distance_weights` covers only the weights of
+    linear and convolutional layers, the `w` of the paper's text: no biases and normalisations.
+    `learning_distance_by_layer` has one value for each parameter tensor. All are None for a level
+    that diverged.
     """
 
     name = "learning_distance"
     source = "He et al., 2022, arXiv:2206.08684, sec. 3.2 (after Nagarajan & Kolter, 2019)"
-    # 1 did not have the distance of the weights alone.
+    # Revision 1 had no learning_distance_weights.
     revision: ClassVar[int] = 2
 
     def measure(self, level: LevelView) -> Mapping[str, Any]:

@@ -7,11 +7,11 @@ from sdd_core import LevelView, Metric
 
 
 class Memorisation(Metric):
-    """Training accuracy on examples with right labels and, apart, on those with wrong labels.
+    """Training accuracy, separately on examples with correct labels and with wrong labels.
 
-    On the mislabelled examples, agreement with the wrong label is memorisation, and agreement
-    with the true label is generalisation in spite of it. All are None for a level that diverged,
-    and those on mislabelled examples where there are none.
+    On mislabelled examples, agreement with the wrong label is memorisation; agreement with the true
+    label is generalisation despite it. All are None for a level that diverged; values on
+    mislabelled examples are None if there are none.
     """
 
     name = "memorisation"
@@ -27,9 +27,9 @@ class Memorisation(Metric):
             return dict.fromkeys(names)
         train = level.data.train
         wrong = train.mislabelled
-        said = level.train_logits.argmax(1)
-        given, true = said == train.labels, said == train.true_labels
-        shares = (_share(given[~wrong]), _share(given[wrong]), _share(true[wrong]))
+        predicted = level.train_logits.argmax(1)
+        fits, true = predicted == train.labels, predicted == train.true_labels
+        shares = (_share(fits[~wrong]), _share(fits[wrong]), _share(true[wrong]))
         return dict(zip(names, shares, strict=True))
 
 

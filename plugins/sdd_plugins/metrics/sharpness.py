@@ -11,15 +11,16 @@ from sdd_plugins.metrics.subset import OnSubset, along_filters, mean_loss
 
 
 class Sharpness(OnSubset):
-    """How much the training loss rises around the weights: on average, and at worst.
+    """The rise of the training loss around the weights: on average, and in the worst direction.
 
     Every filter (the weights of one output of a layer) moves by `radius` times its own norm, so
-    that networks of differently large weights can be compared; pruned weights, unless they train
-    again (re-dense training), biases and normalisations stay. Levels of different sparsities move
-    in different dimensions, and comparing them may be unfair (He et al., 2022, arXiv:2206.08684,
-    sec. 3.1); re-dense solutions all move in the same. On average: over random directions. At
-    worst: in the direction of each filter's gradient, one step, which is the worst there is as far
-    as the loss is linear. In evaluation mode, on noisy labels. None for a level that diverged.
+    that networks with weights of different size can be compared. Pruned weights, unless they train
+    again (re-dense training), biases and normalisations stay fixed. Levels of different sparsities
+    move in spaces of different dimension, so comparing them may be unfair (He et al., 2022,
+    arXiv:2206.08684, sec. 3.1); re-dense solutions all move in the same space. `sharpness` is the
+    mean over random directions. `worst_sharpness` is the rise after one step along each filter's
+    gradient, which is the worst direction as far as the loss is linear. Measured in evaluation
+    mode, on noisy labels. None for a level that diverged.
     """
 
     name = "sharpness"
@@ -29,9 +30,10 @@ class Sharpness(OnSubset):
     )
 
     radius: float = Field(
-        default=0.05, gt=0, allow_inf_nan=False, description="of each move, over the filter's norm"
+        default=0.05, gt=0, allow_inf_nan=False,
+        description="length of each step, relative to the filter's norm",
     )
-    directions: int = Field(default=10, ge=1, description="random directions that are averaged")
+    directions: int = Field(default=10, ge=1, description="number of random directions to average")
 
     def measure(self, level: LevelView) -> Mapping[str, Any]:
         if level.diverged:

@@ -5,19 +5,19 @@ from sdd_core import LevelView, Metric
 
 
 class Sparsity(Metric):
-    """Sparsity of every prunable layer and of the whole network, and what pruning has emptied.
+    """Sparsity of every prunable layer and of the whole network; numbers of dead layers, classes.
 
-    overall_sparsity: of all weights of the network, the fraction that is pruned. Weights are the
-        matrices and kernels of any layer, that is, all floating-point parameters with two
-        dimensions or more: exempt, frozen and recurrent ones, embeddings and those of layers that
-        sdd does not know too. What layers share counts once, the scale of a weight norm not at all.
-    parameter_sparsity: of all parameters, biases and normalisations too, the fraction that is zero.
-    dead_layers: how many layers have lost all their weights.
-    dead_classes: how many classes have lost all their inputs: the outputs of the last layer that
-        can be pruned, where it has as many outputs as there are classes; None where it has not.
+    overall_sparsity: the pruned fraction of all weights of the network. Weights are the matrices
+        and kernels of any layer: all floating-point parameters with two or more dimensions,
+        including exempt, frozen and recurrent ones, embeddings, and those of layers unknown to sdd.
+        Shared weights count once; the scale of a weight norm does not count.
+    parameter_sparsity: the fraction of all parameters, with biases and normalisations, that is 0.
+    dead_layers: the number of layers without remaining weights.
+    dead_classes: the number of outputs without remaining inputs in the last prunable layer; None
+        if its number of outputs differs from the number of classes.
 
-    Weights that a schedule holds elsewhere than at zero, or that an ablation trains again, are
-    pruned, but not zero, and no layer or class is dead that still has any that is not zero.
+    Weights that a schedule holds at a value other than zero, or that an ablation trains again, are
+    pruned but not zero. A layer or class that has any nonzero weight is not dead.
     """
 
     name = "sparsity"

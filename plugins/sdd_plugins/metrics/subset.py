@@ -1,4 +1,4 @@
-"""What the metrics have in common that look at a part of the training set."""
+"""Base of the metrics that use a part of the training set."""
 
 from collections.abc import Sequence
 from typing import ClassVar
@@ -14,17 +14,17 @@ Batches = Sequence[tuple[Tensor, Tensor]]
 
 
 class OnSubset(Metric):
-    """A metric on random training examples; measured only where it is asked for."""
+    """A metric on random training examples; measured only if the experiment names it."""
 
     default: ClassVar[bool] = False
 
-    batches: int = Field(default=8, ge=1, description="random batches of training examples")
-    batch_size: int = Field(default=128, ge=1, description="examples in each of them")
+    batches: int = Field(default=8, ge=1, description="number of random batches of training data")
+    batch_size: int = Field(default=128, ge=1, description="examples per batch")
 
 
 @torch.no_grad()
 def mean_loss(network: nn.Module, batches: Batches) -> float:
-    """Mean cross-entropy (nats) on the labels that training sees."""
+    """Return the mean cross-entropy (nats) on the noisy labels."""
     total = sum(
         cross_entropy(network(inputs), labels, reduction="sum").double()
         for inputs, labels in batches
@@ -40,5 +40,5 @@ def along_filters(direction: Tensor, weight: Tensor, mask: Tensor) -> Tensor:
 
 
 def _norm(weight: Tensor) -> Tensor:
-    """Of each filter, `[outputs, 1, ...]`."""
+    """Return the norm of each filter, `[outputs, 1, ...]`."""
     return weight.flatten(1).norm(dim=1).view(-1, *(1,) * (weight.dim() - 1))

@@ -1,4 +1,4 @@
-"""What the convolutional networks share."""
+"""Base of the convolutional networks."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from sdd_plugins.models.initialisation import NormScale, initialise
 class ConvolutionalModel(Model):
     """A network for images of any number of channels, with batch normalisation.
 
-    smallest: how many pixels an image must have on each side.
+    smallest: the minimum number of pixels on each side of an image.
     """
 
     smallest: ClassVar[int] = 1
@@ -26,7 +26,7 @@ class ConvolutionalModel(Model):
     )
 
     def build(self, input_shape: tuple[int, ...], num_classes: int) -> nn.Module:
-        """Raises SddError for inputs that are no images, or too small."""
+        """Return the network. Raises SddError for inputs that are not images, or too small."""
         if len(input_shape) != 3 or min(input_shape[1:]) < self.smallest:
             raise SddError(
                 f"model {self.name!r} takes images [channels, height, width] of at least "
@@ -38,5 +38,5 @@ class ConvolutionalModel(Model):
         return network
 
     def layers(self, channels: int, num_classes: int) -> nn.Module:
-        """The network for images with so many channels, its weights not yet drawn."""
+        """Return the network for images with this number of channels, before initialisation."""
         raise NotImplementedError

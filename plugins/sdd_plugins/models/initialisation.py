@@ -1,4 +1,4 @@
-"""How the paper's networks start."""
+"""Initialisation of the paper's networks."""
 
 from typing import Literal
 
@@ -11,9 +11,9 @@ def initialise(network: nn.Module, norm_scale: NormScale = "uniform") -> None:
     """Draw the weights from torch's global generator.
 
     Weights of linear and convolutional layers are Kaiming normal (He et al., 2015, eq. 10, over
-    the inputs). Biases stay as torch draws them, as in the paper's code; its appendix B says that
-    they are 0. Batch normalisations' shifts are 0, their scales uniform on [0, 1) as in that code,
-    or 1.
+    the inputs). Biases keep torch's default initialisation, as in the paper's code; its appendix B
+    says that they are 0. Shifts of batch normalisation are 0; scales are uniform on [0, 1), as in
+    that code, or 1.
     """
     for module in network.modules():
         if isinstance(module, nn.Conv2d | nn.Linear):

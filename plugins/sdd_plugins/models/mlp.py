@@ -23,12 +23,12 @@ class Mlp(Model):
     source = "LeCun, Bottou, Bengio and Haffner (1998); He et al. (2022), appendix B"
 
     widths: tuple[Annotated[int, Field(ge=1)], ...] = Field(
-        default=(300, 100), description="units in each hidden layer"
+        default=(300, 100), description="number of units of each hidden layer"
     )
     init: Literal["torch", "kaiming"] = Field(
         default="torch",
-        description="initial weights: uniform, as torch draws them, or Kaiming normal as in the "
-        "paper's code, which are larger, so that they drown the distance that is travelled",
+        description="initial weights: torch's uniform default, or Kaiming normal as in the paper's "
+        "code, which are larger and hide the learning distance",
     )
 
     def build(self, input_shape: tuple[int, ...], num_classes: int) -> nn.Module:

@@ -1,4 +1,4 @@
-"""Networks of libraries, by name: what to say of a name or an option that a library has not."""
+"""Errors about names and options of libraries' networks."""
 
 import difflib
 import re
@@ -13,15 +13,16 @@ TWICE = re.compile(r"multiple values for (?:keyword )?argument '(\w+)'")
 
 
 def nearest(name: str, names: Sequence[str]) -> str:
-    """The names that are like it, as a question, or how many there are to choose from."""
+    """Return similar names, as a question, or the number of available names."""
     near = difflib.get_close_matches(name, names, n=3, cutoff=0.5)
-    return f"did you mean {' or '.join(near)}?" if near else f"it has {len(names)} others"
+    return f"did you mean {' or '.join(near)}?" if near else f"it has {len(names)} other networks"
 
 
 def not_there(model: str, weights: str, place: object, error: OSError, remedy: str) -> SddError:
-    """The error for trained weights that a library has not kept and cannot download.
+    """Return the error for trained weights that are not in a library's cache and cannot be
+    downloaded.
 
-    weights, place: what they are called, and where they were looked for.
+    weights, place: their name, and where they were expected.
     """
     reason = " ".join(str(error).split())
     return SddError(f"model {model!r}: {weights} are not in {place} and cannot be downloaded "
@@ -29,20 +30,20 @@ def not_there(model: str, weights: str, place: object, error: OSError, remedy: s
 
 
 def refuse_options(model: str, options: Iterable[str], of_the_data: Collection[str]) -> None:
-    """Raises SddError where an option says what follows from the data."""
+    """Raise SddError if an option sets a value that the data determines."""
     for option in options:
         if option in of_the_data:
-            raise SddError(f"model {model!r}: {option} follows from the data; leave it out")
+            raise SddError(f"model {model!r}: {option} is set from the data; remove this option")
 
 
 @contextmanager
 def options_explained(
     model: str, options: Mapping[str, Any], known: Callable[[], Iterable[str]]
 ) -> Iterator[None]:
-    """While a library makes a network with options: raises SddError that names the one that it
-    does not take, or all of them where it cannot be made with their values.
+    """Turn errors of a library that makes a network into an SddError that names the unknown option,
+    or all options if their values are the problem.
 
-    known: the names of those that it does take, as far as they can be found out.
+    known: returns the names of the options that the network accepts, as far as they are known.
     """
     try:
         yield
@@ -53,10 +54,10 @@ def options_explained(
         found = UNKNOWN.search(reason) or TWICE.search(reason)
         if isinstance(error, TypeError) and found and found[1] in options:
             names = sorted(set(known()) - {found[1]})
-            hint = f"; it takes {', '.join(names)}" if names else ""
-            raise SddError(f"model {model!r} takes no option {found[1]!r}{hint}") from error
+            hint = f"; it has {', '.join(names)}" if names else ""
+            raise SddError(f"model {model!r} has no option {found[1]!r}{hint}") from error
         if not options:
             raise
-        given = ", ".join(f"{name}={value!r}" for name, value in options.items())
-        raise SddError(f"model {model!r} cannot be made with {given}: {type(error).__name__}: "
+        values = ", ".join(f"{name}={value!r}" for name, value in options.items())
+        raise SddError(f"model {model!r} cannot be made with {values}: {type(error).__name__}: "
                        f"{reason}") from error

@@ -66,9 +66,9 @@ class ResNet20(ConvolutionalModel):
     width: int = Field(default=16, ge=1, description="channels after the first convolution")
     shortcut: Shortcut = Field(
         default="B",
-        description="where a stage changes the size: 'A' takes every second pixel and adds "
-        "channels of zeros (as its authors do on CIFAR), 'B' is a 1x1 convolution with batch "
-        "normalisation (as most pruning work does)",
+        description="shortcut where a stage changes the size: 'A' takes every second pixel and "
+        "adds channels of zeros (the authors' choice on CIFAR), 'B' is a 1x1 convolution with "
+        "batch normalisation (usual in pruning papers)",
     )
 
     def layers(self, channels: int, num_classes: int) -> nn.Module:
@@ -105,8 +105,8 @@ class ResNet56(ResNet20):
 
 
 class PaddedShortcut(nn.Module):
-    """Every second pixel, and channels of zeros after the given ones: a shortcut without
-    parameters (He et al., 2016, section 4.1, option A)."""
+    """A shortcut without parameters: every second pixel, with added channels of zeros (He et al.,
+    2016, section 4.1, option A)."""
 
     def __init__(self, channels: int, stride: int) -> None:
         super().__init__()
@@ -127,8 +127,8 @@ def residual(
     num_classes: int,
     shortcut: Shortcut = "B",
 ) -> nn.Sequential:
-    """Stages of `depths` blocks, each after the first with half the pixels and twice the
-    channels of the one before. Layers have the names that torchvision gives them."""
+    """Return a network of stages with `depths` blocks. Each stage after the first has half the
+    pixels per side and twice the channels of the one before. Layers have torchvision's names."""
     layers: OrderedDict[str, nn.Module] = OrderedDict(
         conv1=nn.Conv2d(channels, width, 3, padding=1, bias=False),
         bn1=nn.BatchNorm2d(width),

@@ -14,11 +14,11 @@ from sdd_plugins.models.names import nearest, not_there, options_explained, refu
 class TimmModel(Model):
     """A network of timm, as `timm:vit_tiny_patch16_224`.
 
-    It is made for the data's number of channels and, where its architecture depends on it, for
-    the size of the images. Further options are arguments of `timm.create_model`, such as
-    `patch_size` or `drop_path_rate`. Weights are fresh, unless `pretrained` is true: then the dense
-    network starts from trained ones, from Hugging Face's cache or downloaded into it, and levels
-    that start anew from fresh ones. Needs the extra `timm`.
+    It is built for the data's number of channels and, if the architecture depends on it, for the
+    size of the images. Further options are arguments of `timm.create_model`, such as `patch_size`
+    or `drop_path_rate`. Weights are fresh unless `pretrained` is true: then the dense network
+    starts from trained weights, read from Hugging Face's cache or downloaded to it; levels that
+    start anew still use fresh weights. Needs the extra `timm`.
     """
 
     name = "timm"
@@ -26,15 +26,15 @@ class TimmModel(Model):
     source = "Wightman (2019), https://github.com/huggingface/pytorch-image-models"
     model_config = ConfigDict(extra="allow")
 
-    architecture: str = Field(description="its name in timm, such as vit_tiny_patch16_224")
+    architecture: str = Field(description="name in timm, such as vit_tiny_patch16_224")
 
     def build(self, input_shape: tuple[int, ...], num_classes: int) -> nn.Module:
-        """With trained weights, where they are asked for. Raises SddError: an unknown name or
-        option, weights that are not there."""
+        """Return the network, with trained weights if `pretrained` is true. Raises SddError for an
+        unknown name or option, and for missing weights."""
         return self._made(input_shape, num_classes, dict(self.model_extra or {}))
 
     def fresh(self, input_shape: tuple[int, ...], num_classes: int) -> nn.Module:
-        """With fresh weights."""
+        """Return the network with fresh weights."""
         options = {**(self.model_extra or {}), "pretrained": False}
         return self._made(input_shape, num_classes, options)
 
@@ -54,7 +54,7 @@ class TimmModel(Model):
         options: dict[str, Any] = {
             "pretrained": False, "num_classes": num_classes, "in_chans": input_shape[0], **given,
         }
-        # Transformers are built for one size of image; convolutions refuse to be told one.
+        # Transformers need the size of the images; convolutional networks do not accept it.
         size = {} if "img_size" in options else {"img_size": tuple(input_shape[1:])}
 
         def make(**more: Any) -> nn.Module:
@@ -65,8 +65,8 @@ class TimmModel(Model):
                     raise
                 raise not_there(
                     label, "its trained weights", _cache(), error,
-                    "download them where there is a network, and set HF_HOME to that folder's "
-                    "parent",
+                    "download them on a machine with internet access, and set HF_HOME to the "
+                    "parent of that folder",
                 ) from None
 
         with options_explained(label, given, tuple):
@@ -79,7 +79,7 @@ class TimmModel(Model):
 
 
 def _cache() -> str:
-    """Where timm looks for trained weights."""
+    """Return the folder in which timm looks for trained weights."""
     try:
         from huggingface_hub import constants  # noqa: PLC0415 (comes with timm)
     except ImportError:

@@ -20,10 +20,9 @@ class TorchvisionModel(Model):
     """A classifier of torchvision.models, as `torchvision:resnet50`.
 
     Further options are arguments of torchvision's function, such as `norm_layer` or `dropout`.
-    Weights are fresh, unless `weights` names trained ones, such as `DEFAULT`: they are taken from
-    torchvision's cache, or downloaded into it, and are what the dense network starts from. Layers
-    that do not fit the data's number of classes are fresh, and so are all in levels that start
-    anew.
+    Weights are fresh unless `weights` names trained ones, such as `DEFAULT`: then the dense network
+    starts from them; they are read from torchvision's cache or downloaded to it. Layers that do not
+    fit the data's number of classes, and all layers in levels that start anew, have fresh weights.
     """
 
     name = "torchvision"
@@ -31,12 +30,12 @@ class TorchvisionModel(Model):
     source = "https://pytorch.org/vision/stable/models.html#classification"
     model_config = ConfigDict(extra="allow")
 
-    architecture: str = Field(description="its name in torchvision.models, such as resnet50")
+    architecture: str = Field(description="name in torchvision.models, such as resnet50")
 
     @model_validator(mode="before")
     @classmethod
     def _with_weights_by_their_own_name(cls, options: Any) -> Any:
-        """`DEFAULT` means other weights in other versions of torchvision; records name them."""
+        """Replace `DEFAULT`, which depends on torchvision's version, by the name of the weights."""
         if not isinstance(options, Mapping) or "weights" not in options:
             return options
         named = {name: value for name, value in options.items() if name != "weights"}
@@ -46,8 +45,8 @@ class TorchvisionModel(Model):
         return {**named, "weights": weights.name}
 
     def build(self, input_shape: tuple[int, ...], num_classes: int) -> nn.Module:
-        """With trained weights, where there are any. Raises SddError: an unknown name or option,
-        weights that are not there."""
+        """Return the network, with trained weights if `weights` is set. Raises SddError for an
+        unknown name or option, and for missing weights."""
         network = self.fresh(input_shape, num_classes)
         options = dict(self.model_extra or {})
         if name := options.pop("weights", None):
@@ -59,7 +58,7 @@ class TorchvisionModel(Model):
         return network
 
     def fresh(self, input_shape: tuple[int, ...], num_classes: int) -> nn.Module:
-        """With fresh weights."""
+        """Return the network with fresh weights."""
         from torchvision import models  # noqa: PLC0415 (takes seconds)
 
         names = _architectures()
@@ -79,7 +78,7 @@ class TorchvisionModel(Model):
         return f"{self.name}:{self.architecture}"
 
     def _known(self) -> set[str]:
-        """The options that the network's class takes, and its function does not set itself."""
+        """Return the options of the network's class, without those that its function sets."""
         from torchvision import models  # noqa: PLC0415
 
         kind = type(models.get_model(self.architecture, weights=None))
@@ -87,7 +86,8 @@ class TorchvisionModel(Model):
                 if parameter.default is not parameter.empty} - {"num_classes"} | {"weights"}
 
     def _trained(self, weights: Any, options: Mapping[str, Any]) -> Mapping[str, torch.Tensor]:
-        """The weights of torchvision's network for its own classes. Raises SddError."""
+        """Return the trained weights for torchvision's own classes. Raises SddError if they are
+        missing."""
         from torchvision import models  # noqa: PLC0415
 
         file = Path(torch.hub.get_dir(), "checkpoints", Path(urlparse(weights.url).path).name)
@@ -98,8 +98,8 @@ class TorchvisionModel(Model):
             except OSError as error:
                 raise not_there(
                     self._label, f"the weights {weights.name}", file, error,
-                    f"put {weights.url} there, or set TORCH_HOME to the folder that has them in "
-                    "hub/checkpoints",
+                    f"put {weights.url} there, or set TORCH_HOME to the folder that contains them "
+                    "in hub/checkpoints",
                 ) from None
         return network.state_dict()
 
@@ -111,12 +111,12 @@ def _architectures() -> list[str]:
 
 
 def _weights(architecture: str, name: Any) -> Any:
-    """torchvision's trained weights of that name. Raises ValueError."""
+    """Return torchvision's trained weights of this name. Raises ValueError for unknown names."""
     from torchvision import models  # noqa: PLC0415
 
     there = models.get_model_weights(architecture)
     short = name.removeprefix(f"{there.__name__}.") if isinstance(name, str) else name
     if not isinstance(short, str) or short not in there.__members__:
         raise ValueError(f"weights {name!r}: torchvision has no such weights of {architecture}; "
-                         f"there are {', '.join(there.__members__)}")
+                         f"available: {', '.join(there.__members__)}")
     return there[short]

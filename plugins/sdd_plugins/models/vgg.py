@@ -13,15 +13,15 @@ from sdd_plugins.models.convolutional import ConvolutionalModel
 class Vgg16(ConvolutionalModel):
     """VGG-16 for small images: batch normalisation, and one linear layer at the end.
 
-    The five groups of convolutions have 1, 2, 4, 8 and 8 times `width` channels. What is left of
-    the image after them is averaged, which for 32x32 pixels is the 2x2 average pooling of the
-    paper's code. The last layer, `fc`, is not pruned.
+    The five groups of convolutions have 1, 2, 4, 8 and 8 times `width` channels. Their output is
+    averaged over all positions; for 32x32 pixels this is the 2x2 average pooling of the paper's
+    code. The last layer, `fc`, is not pruned.
     """
 
     name = "vgg16"
     source = "Simonyan and Zisserman (2015), arXiv 1409.1556, table 1; He et al. (2022), appendix B"
 
-    # Four max-poolings by 2 leave one pixel of these.
+    # Four max-poolings by 2 reduce 16 pixels to one.
     smallest: ClassVar[int] = 16
     convolutions: ClassVar[tuple[int, ...]] = (2, 2, 3, 3, 3)
 

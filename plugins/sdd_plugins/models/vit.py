@@ -14,35 +14,35 @@ from sdd_core import Model, SddError
 class VisionTransformer(Model):
     """A vision transformer for images of any size and number of channels.
 
-    Patches, a class token and learnt positions; blocks with the normalisation in front. Every
-    weight of a matrix can be pruned: the patches' embedding, the four projections of each
-    attention, the two layers of each perceptron and the last layer. The class token, positions,
-    biases and normalisations never are. It usually trains with `train.optimizer=AdamW`,
-    `train.decay=cosine` and a warm-up.
+    It has patches, a class token and learnt positions; blocks are pre-norm. All weight matrices can
+    be pruned: the patch embedding, the four projections of each attention, the two layers of each
+    perceptron and the last layer. The class token, positions, biases and normalisations are never
+    pruned. It is usually trained with `train.optimizer=AdamW`, `train.decay=cosine` and a warm-up.
     """
 
     name = "vit"
     source = "Dosovitskiy et al. (2021), arXiv 2010.11929, section 3.1"
 
     patch: int = Field(default=4, ge=1, description="pixels on each side of a patch")
-    depth: int = Field(default=6, ge=1, description="blocks")
-    width: int = Field(default=192, ge=1, description="numbers that stand for a patch")
-    heads: int = Field(default=6, ge=1, description="attention heads; they share the width evenly")
+    depth: int = Field(default=6, ge=1, description="number of blocks")
+    width: int = Field(default=192, ge=1, description="embedding dimension")
+    heads: int = Field(default=6, ge=1, description="number of attention heads; must divide width")
     mlp_ratio: int = Field(
-        default=4, ge=1, description="hidden units of each perceptron, in widths"
+        default=4, ge=1, description="hidden units of each perceptron, as a multiple of width"
     )
     dropout: float = Field(
-        default=0.0, ge=0, lt=1, description="share that is dropped behind each layer in a block"
+        default=0.0, ge=0, lt=1, description="dropout rate after each layer of a block"
     )
 
     @model_validator(mode="after")
     def _heads_share(self) -> VisionTransformer:
         if self.width % self.heads:
-            raise ValueError(f"width {self.width} is no multiple of heads {self.heads}")
+            raise ValueError(f"width {self.width} is not a multiple of heads {self.heads}")
         return self
 
     def build(self, input_shape: tuple[int, ...], num_classes: int) -> nn.Module:
-        """Raises SddError for inputs that are no images, or that patches do not fill."""
+        """Return the network. Raises SddError for inputs that are not images, or whose sides are
+        not multiples of the patch."""
         if len(input_shape) != 3 or any(size % self.patch for size in input_shape[1:]):
             raise SddError(
                 f"model 'vit' takes images [channels, height, width] whose sides are multiples of "

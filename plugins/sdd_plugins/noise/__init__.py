@@ -1,4 +1,4 @@
-"""Label noise: which training labels are wrong."""
+"""Label noise: changes to the training labels."""
 
 from sdd_core import LabelNoise, hookimpl
 from sdd_plugins.noise.asymmetric import Asymmetric

@@ -9,10 +9,11 @@ from torch import Tensor
 def flip(
     labels: Tensor, target: Mapping[int, int], rate: float, generator: torch.Generator
 ) -> Tensor:
-    """Labels `[N]` in which examples of each class `c` of `target` have become `target[c]`.
+    """Return labels `[N]` in which some examples of each class `c` of `target` become `target[c]`.
 
-    Of the `n` examples of a class exactly `round(rate * n)` do, chosen at random; classes that
-    are not in `target` stay. With the same generator a higher rate keeps what a lower one chose.
+    Exactly `round(rate * n)` of the `n` examples of a class change, chosen at random; classes that
+    are not in `target` do not change. With the same generator a higher rate includes the changes of
+    a lower one.
     """
     order = torch.randperm(len(labels), generator=generator)
     shuffled = labels[order]

@@ -1,4 +1,4 @@
-"""Each class is taken for the next."""
+"""Pair-flip label noise: classes become the next class."""
 
 import torch
 from torch import Tensor
@@ -11,7 +11,7 @@ class PairFlip(LabelNoise):
     """In each class a fraction of the labels becomes the next class, the last one the first.
 
     Exactly `round(rate * n)` of the `n` labels of each class are flipped. With the same generator
-    a higher rate keeps the wrong labels of a lower one and adds others.
+    a higher rate keeps the wrong labels of a lower rate and adds others.
     """
 
     name = "pair-flip"

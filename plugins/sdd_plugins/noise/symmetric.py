@@ -1,4 +1,4 @@
-"""Labels drawn at random."""
+"""Symmetric label noise: random labels."""
 
 from typing import Literal
 
@@ -10,15 +10,15 @@ from sdd_core import Dataset, LabelNoise
 
 
 class Symmetric(LabelNoise):
-    """A fraction of the training labels is drawn anew, each class being equally likely.
+    """A fraction of the training labels is replaced by random classes, all equally likely.
 
     Exactly `round(rate * N)` labels are drawn. Two definitions are in use:
-    - `all`: from all classes, so that about one in `num_classes` of the drawn labels stays right.
-      It is what the paper's published commands use, and the default.
+    - `all`: from all classes, so that about one in `num_classes` of the drawn labels stays correct.
+      The paper's published commands use it. This is the default.
     - `others`: from the other classes, so that all drawn labels are wrong, as in the literature
       on learning with noisy labels.
 
-    With the same generator a higher rate keeps the wrong labels of a lower one and adds others.
+    With the same generator a higher rate keeps the wrong labels of a lower rate and adds others.
     """
 
     name = "symmetric"
@@ -28,12 +28,12 @@ class Symmetric(LabelNoise):
     )
 
     among: Literal["all", "others"] = Field(
-        default="all", description="draw from all classes, or from all but the true one"
+        default="all", description="classes to draw from: all, or all except the true one"
     )
 
     def corrupt(self, labels: Tensor, data: Dataset, generator: torch.Generator) -> Tensor:
         count = len(labels)
-        # Both are drawn for every label whatever the rate, so that rates are comparable.
+        # Draw for every label, whatever the rate, so that rates are comparable.
         order = torch.randperm(count, generator=generator)
         if self.among == "all":
             drawn = torch.randint(data.num_classes, (count,), generator=generator)

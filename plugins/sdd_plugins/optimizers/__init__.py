@@ -1,4 +1,4 @@
-"""Optimizers: what takes the steps of training."""
+"""Optimizers."""
 
 from sdd_core import Optimizer, hookimpl
 from sdd_plugins.optimizers.of_torch import OF_TORCH

@@ -1,4 +1,4 @@
-"""The optimizers of torch.optim that treat each weight by itself."""
+"""The optimizers of torch.optim that treat each weight separately."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from torch import Tensor
 
 from sdd_core import Optimizer
 
-# Muon and Adafactor look at whole matrices. SGD is the engine's own, with momentum.
+# Muon and Adafactor use whole matrices. The plugin `sgd` provides SGD with momentum.
 OTHERS = {"Adafactor", "Muon", "SGD"}
-# What every optimizer is given, and how it computes, which changes no result.
+# Arguments that the engine sets, and those that do not change results.
 NO_OPTIONS = {"params", "lr", "weight_decay", "foreach", "maximize", "capturable",
               "differentiable", "fused"}  # fmt: skip
 
@@ -23,7 +23,7 @@ Average = Annotated[float, Field(ge=0, lt=1)]
 
 
 class OfTorch(Optimizer):
-    """What the optimizers of torch have in common."""
+    """Base of the optimizers of torch."""
 
     of_torch: ClassVar[Any]
 
@@ -37,7 +37,7 @@ def _classes() -> Iterator[type[OfTorch]]:
         if not (inspect.isclass(kind) and issubclass(kind, torch.optim.Optimizer)):
             continue
         parameters = inspect.signature(kind).parameters
-        # One without weight decay is no optimizer of networks: L-BFGS, SparseAdam, the base class.
+        # Without weight decay it is not for networks: L-BFGS, SparseAdam, the base class.
         if "weight_decay" not in parameters or kind.__name__ in OTHERS:
             continue
         fields: dict[str, Any] = {
@@ -52,11 +52,11 @@ def _classes() -> Iterator[type[OfTorch]]:
 
 
 def _type(default: Any) -> Any:
-    """The type of an option with such a default."""
+    """Return the type of an option with this default."""
     if isinstance(default, bool):
         return bool
     return tuple[Average, Average] if isinstance(default, tuple) else NotNegative
 
 
 OF_TORCH = list(_classes())
-globals().update({made.__name__: made for made in OF_TORCH})  # where pickle looks for them
+globals().update({made.__name__: made for made in OF_TORCH})  # pickle looks them up here

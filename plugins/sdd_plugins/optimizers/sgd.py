@@ -6,11 +6,11 @@ from sdd_core import Optimizer
 
 
 class Sgd(Optimizer):
-    """SGD with momentum. The kernels for sparse networks compute it too."""
+    """SGD with momentum. The sparse kernels support it too."""
 
     name = "sgd"
 
-    momentum: float = Field(default=0.9, ge=0, lt=1, description="share of the last step kept")
+    momentum: float = Field(default=0.9, ge=0, lt=1, description="momentum")
 
     @property
     def sgd_momentum(self) -> float:

@@ -1,4 +1,4 @@
-"""Pruners: which of the remaining weights go."""
+"""Pruners: methods that select the weights to prune."""
 
 from sdd_core import Pruner, hookimpl
 from sdd_plugins.pruners.gradient import Gradient

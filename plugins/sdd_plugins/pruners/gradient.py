@@ -7,10 +7,10 @@ from sdd_core import LevelView, Pruner
 
 
 class Gradient(Pruner):
-    """Magnitude times gradient: the smallest |w dL/dw| go.
+    """Magnitude times gradient: prune the weights with the smallest |w dL/dw|.
 
-    The gradient of the mean training loss, noisy labels included, over random batches. The
-    authors' code takes one batch.
+    L is the mean training loss over random batches, with noisy labels. The authors' code uses one
+    batch.
     """
 
     name = "gradient"
@@ -20,9 +20,9 @@ class Gradient(Pruner):
     )
 
     batches: int = Field(
-        default=1, ge=1, description="random batches that the gradient is averaged over"
+        default=1, ge=1, description="number of random batches for the gradient"
     )
-    batch_size: int = Field(default=128, ge=1, description="examples in each of them")
+    batch_size: int = Field(default=128, ge=1, description="examples per batch")
 
     def scores(self, level: LevelView) -> Mapping[str, Tensor]:
         gradients = level.gradients(self.batches, self.batch_size)

@@ -9,21 +9,22 @@ from sdd_core import LevelView, Pruner, second_derivatives
 
 
 class Grasp(Pruner):
-    """GraSP, gradient signal preservation: weights go that the gradient's norm needs least.
+    """GraSP, gradient signal preservation: prune the weights least needed for the gradient's norm.
 
-    Score w Hg, with the Hessian H and the gradient g of the mean training loss by the prunable
-    weights, at the dense network's initialisation under the masks so far. Without w the squared
-    norm of g changes by about -2 w Hg, so the lowest scores, sign included, go first. Logits are
-    divided by a temperature, as its authors do. Meant to prune once, before any training.
+    The score is w Hg, with the Hessian H and the gradient g of the mean training loss with respect
+    to the prunable weights, at the dense network's initialisation under the current masks. Removing
+    w changes the squared norm of g by about -2 w Hg, so the lowest scores, with sign, are pruned
+    first. Logits are divided by a temperature, as in the authors' code. It is meant for pruning
+    once, before any training.
     """
 
     name = "grasp"
     source = "Wang et al., 2020, arXiv:2002.07376, eq. 8 and algorithm 2"
 
-    batches: int = Field(default=1, ge=1, description="random batches that are averaged over")
-    batch_size: int = Field(default=128, ge=1, description="examples in each of them")
+    batches: int = Field(default=1, ge=1, description="number of random batches to average")
+    batch_size: int = Field(default=128, ge=1, description="examples per batch")
     temperature: float = Field(
-        default=200.0, gt=0, allow_inf_nan=False, description="by which logits are divided"
+        default=200.0, gt=0, allow_inf_nan=False, description="divisor of the logits"
     )
 
     def scores(self, level: LevelView) -> Mapping[str, Tensor]:

@@ -6,9 +6,9 @@ from sdd_core import LevelView, Pruner
 
 
 class Magnitude(Pruner):
-    """Iterative magnitude pruning: the smallest |w| go.
+    """Iterative magnitude pruning: prune the weights with the smallest |w|.
 
-    Score |w| of the trained weights.
+    The score is |w| of the trained weights.
     """
 
     name = "imp"

@@ -7,9 +7,9 @@ from sdd_core import LevelView, Pruner
 
 
 class Random(Pruner):
-    """Random pruning: every remaining weight is as likely to go.
+    """Random pruning: every remaining weight is equally likely to be pruned.
 
-    The control for a pruner that looks at the weights.
+    The baseline for pruners that use the weights.
     """
 
     name = "random"
@@ -17,7 +17,7 @@ class Random(Pruner):
 
     def scores(self, level: LevelView) -> Mapping[str, Tensor]:
         draw = level.generator("random pruning")
-        # float64: among millions of float32 draws many would be equal, and ties are not random.
+        # float64: millions of float32 draws contain equal values, and ties are not random.
         return {
             name: torch.rand(level.masks[name].shape, generator=draw, dtype=torch.float64)
             for name in level.prunable

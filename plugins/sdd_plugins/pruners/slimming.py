@@ -10,15 +10,15 @@ NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)
 
 
 class Slimming(Pruner):
-    """Network slimming: whole channels go, those with the smallest scale |gamma|.
+    """Network slimming: prune whole channels, those with the smallest scale |gamma|.
 
-    All weights into a channel have the scale of the batch normalisation behind the layer for
-    their score and go at once, so that a level may prune a little more than it was asked for.
-    They alone are masked and counted. What is left of the channel is a constant, the shift of its
-    normalisation, which trains on as a bias of the layers behind; their weights from that channel
-    are not pruned. Layers without a batch normalisation behind them have to be exempt.
+    The score of all weights into a channel is the scale of the batch normalisation after the layer.
+    They are pruned together, so a level may prune slightly more than requested. Only these weights
+    are masked and counted. The channel then outputs a constant, the shift of its normalisation,
+    which is still trained, as a bias of the next layers; their weights from that channel are not
+    pruned. Layers without a batch normalisation after them must be exempt.
 
-    Its authors train with an l1 penalty on the scales: `train.norm_penalty`, 1e-4 or 1e-5.
+    The authors train with an l1 penalty on the scales: `train.norm_penalty`, 1e-4 or 1e-5.
     """
 
     name = "slimming"
@@ -26,7 +26,7 @@ class Slimming(Pruner):
     prune_ties: ClassVar[bool] = True
 
     def scores(self, level: LevelView) -> Mapping[str, Tensor]:
-        """Raises SddError for a layer without batch normalisation behind it."""
+        """Return the scores. Raises SddError for a layer without batch normalisation after it."""
         network = level.network()
         scale_behind: dict[int, Tensor] = {}
         last = None
@@ -35,7 +35,7 @@ class Slimming(Pruner):
                 last = module
             elif isinstance(module, NORMS) and last is not None and module.weight is not None:
                 if len(module.weight) == len(last.weight):
-                    # Its parameters: where it computes its weight, what it does so from.
+                    # All its parameters, because a weight may be computed from several of them.
                     scale = module.weight.detach().abs().cpu()
                     scale_behind |= {id(tensor): scale for tensor in last.parameters()}
                 last = None
@@ -44,8 +44,8 @@ class Slimming(Pruner):
         for name in level.prunable:
             if id(weights[name]) not in scale_behind:
                 layer = name.rpartition(".")[0]
-                raise SddError(f"pruner 'slimming' finds no batch normalisation behind {layer!r}; "
-                               "name all such layers in pruner.exempt")
+                raise SddError(f"pruner 'slimming' finds no batch normalisation after {layer!r}; "
+                               "add all such layers to pruner.exempt")
             scale = scale_behind[id(weights[name])]
             ones = (1,) * (weights[name].dim() - 1)
             scores[name] = scale.view(-1, *ones).expand(weights[name].shape).clone()

@@ -7,19 +7,19 @@ from sdd_core import LevelView, Pruner
 
 
 class Snip(Pruner):
-    """SNIP, connection sensitivity: the smallest |w dL/dw| at initialisation go.
+    """SNIP, connection sensitivity: prune the smallest |w dL/dw| at initialisation.
 
-    The gradient of the mean training loss, noisy labels included, at the dense network's
-    initialisation under the masks so far; the level's training does not matter. The network is in
-    training mode: its batch normalisation has no statistics yet. Meant to prune once, before any
-    training: `--pruner=snip --pruner.sparsity=0.9 --retrain=rewind`.
+    L is the mean training loss, with noisy labels, at the dense network's initialisation under the
+    current masks; the level's training has no effect. The network is in training mode, because its
+    batch normalisation has no statistics yet. It is meant for pruning once, before any training:
+    `--pruner=snip --pruner.sparsity=0.9 --retrain=rewind`.
     """
 
     name = "snip"
     source = "Lee et al., 2019, arXiv:1810.02340, eq. 6"
 
-    batches: int = Field(default=1, ge=1, description="random batches that are averaged over")
-    batch_size: int = Field(default=128, ge=1, description="examples in each of them")
+    batches: int = Field(default=1, ge=1, description="number of random batches to average")
+    batch_size: int = Field(default=128, ge=1, description="examples per batch")
 
     def scores(self, level: LevelView) -> Mapping[str, Tensor]:
         weights = dict(level.network("initialisation").named_parameters())

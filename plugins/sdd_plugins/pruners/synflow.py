@@ -10,14 +10,14 @@ from sdd_core import LevelView, Pruner
 
 
 class SynFlow(Pruner):
-    """SynFlow, synaptic flow: the smallest |w dR/dw| at initialisation go, in many small steps.
+    """SynFlow, synaptic flow: prune the smallest |w dR/dw| at initialisation, in many small steps.
 
     R is the sum of the outputs of the network with absolute weights, in evaluation mode, for an
-    input of ones: no data is looked at. The score is an absolute value, as in the authors' code:
-    w dR/dw is negative behind a layer normalisation, for example. Within one level the density
-    falls exponentially to the one that is asked for, and the flow is computed anew after each
-    step, which is what keeps whole layers from disappearing. Double precision, for a deep
-    network's flow is very large or small. Meant to prune once, before any training.
+    input of ones; no data is used. The score is an absolute value, as in the authors' code, because
+    w dR/dw can be negative, for example before a layer normalisation. Within one level the density
+    decreases exponentially to its target, and the flow is computed again after each step, which
+    keeps whole layers from disappearing. The computation uses double precision, because the flow of
+    a deep network is very large or small. It is meant for pruning once, before any training.
     """
 
     name = "synflow"
@@ -27,7 +27,7 @@ class SynFlow(Pruner):
     )
     revision = 2
 
-    steps: int = Field(default=100, ge=1, description="how often the flow is computed in a level")
+    steps: int = Field(default=100, ge=1, description="computations of the flow per level")
 
     def scores(self, level: LevelView) -> Mapping[str, Tensor]:
         network = level.network("initialisation").double()
@@ -38,7 +38,7 @@ class SynFlow(Pruner):
         kept = torch.cat([level.masks[name].flatten() for name in weights]).to(device)
         start, end = kept.double().mean().item(), level.target_density or 0.0
         ratio = end / start if start else 0.0
-        # Weights that went in an earlier step stay below all that went later.
+        # Weights pruned in an earlier step have lower scores than all those pruned later.
         gone = torch.zeros(len(kept), dtype=torch.float64, device=device)
 
         def flow() -> Tensor:
@@ -47,8 +47,8 @@ class SynFlow(Pruner):
             pairs = zip(weights.values(), gradients, strict=True)
             return torch.cat([(weight * slope).detach().abs().flatten() for weight, slope in pairs])
 
-        for step in range(1, self.steps):  # the last one is what the engine does with the scores
-            # The authors round down what goes, so that something is always left.
+        for step in range(1, self.steps):  # the engine does the last step with the scores
+            # The authors round the pruned number down, so that some weights always remain.
             target_density = math.ceil(len(kept) * start * ratio ** (step / self.steps))
             lowest = flow().masked_fill(~kept, torch.inf).argsort(stable=True)
             now = lowest[: int(kept.sum()) - target_density]
@@ -62,8 +62,8 @@ class SynFlow(Pruner):
 
 @torch.no_grad()
 def _make_positive(network: nn.Module) -> None:
-    """Absolute values for the parameters and, as the authors do, for the statistics of batch
-    normalisation; other buffers are no weights, and may be masks of -inf."""
+    """Replace the parameters and, as the authors do, the statistics of batch normalisation by their
+    absolute values; other buffers are not weights and may be masks of -inf."""
     statistics = [
         buffer for module in network.modules() if isinstance(module, _NormBase)
         for buffer in module.buffers(recurse=False)

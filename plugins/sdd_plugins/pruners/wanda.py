@@ -15,15 +15,15 @@ LAYERS = (
 
 
 class Wanda(Pruner):
-    """Wanda: the smallest |w| times the norm of what the weight is multiplied by go.
+    """Wanda: prune the weights with the smallest |w| times the norm of their inputs.
 
-    Score |w| ||x||, where x are the values that w meets over random training examples: of a linear
-    layer one for each example, of a convolution one for each example and place of the kernel. The
-    network is the trained one, in evaluation mode. Scores compete within each output of a layer,
-    as its authors compare them; `pruner.scope` says otherwise.
+    The score is |w| ||x||, where x are the inputs that w is multiplied by, over random training
+    examples: one per example for a linear layer, one per example and kernel position for a
+    convolution. The network is the trained one, in evaluation mode. By default scores compete
+    within each output of a layer, as in the paper; `pruner.scope` changes this.
 
-    Where a layer computes its weight (weight and spectral norm, other parametrisations), w is what
-    it computes.
+    If a layer computes its weight (weight and spectral norm, other parametrisations), w is the
+    computed weight.
     """
 
     name = "wanda"
@@ -31,24 +31,26 @@ class Wanda(Pruner):
 
     scope: Annotated[Scope, PluginRef("scope")] = Field(
         default=cast(Any, "output"),
-        description="where scores compete; by default within each output of a layer, as published",
+        description="weights whose scores compete; by default those of each output of a layer, as "
+        "published",
     )
-    batches: int = Field(default=1, ge=1, description="random batches that are looked at")
-    batch_size: int = Field(default=128, ge=1, description="examples in each of them")
+    batches: int = Field(default=1, ge=1, description="number of random batches")
+    batch_size: int = Field(default=128, ge=1, description="examples per batch")
 
     def scores(self, level: LevelView) -> Mapping[str, Tensor]:
-        """Raises SddError for weights of other layers than linear and convolutional ones."""
+        """Return the scores. Raises SddError for weights of layers that are not linear or
+        convolutional."""
         network = level.network()
         layers = _layers(network, level.prunable)
         squares: dict[str, Tensor] = {}
         weights: dict[str, Tensor] = {}
 
         def look(layer: nn.Module, inputs: tuple[Any, ...], named: dict[str, Any]) -> None:
-            # A layer is linear in its weights: the derivative of its outputs' sum by a weight is
-            # the sum of what the weight is multiplied by, whatever the stride and padding.
+            # A layer is linear in its weights: the derivative of the sum of its outputs by a weight
+            # is the sum of the inputs of that weight, for any stride and padding.
             with torch.enable_grad(), parametrize.cached():
                 weight, name = cast(Tensor, layer.weight), layers[layer]
-                if not weight.requires_grad:  # torch's older norms compute it beforehand
+                if not weight.requires_grad:  # torch's older norms compute it before the hook
                     weight.requires_grad_()
                 total = layer.forward(*map(_square, inputs),
                                       **{key: _square(value) for key, value in named.items()}).sum()
@@ -67,15 +69,15 @@ class Wanda(Pruner):
 
 
 def _layers(network: nn.Module, prunable: Sequence[str]) -> dict[nn.Module, str]:
-    """The layers to look at, and the weight of each. Raises SddError for weights that other layers
-    have, or have too."""
+    """Return the layers to observe, with the weight of each. Raises SddError for weights that
+    belong, or also belong, to other layers."""
     shapes = {name: p.shape for name, p in network.named_parameters()}
     names = {id(p): name for name, p in network.named_parameters() if name in prunable}
     found: dict[nn.Module, str] = {}
     known: set[nn.Module] = set()
     for module in network.modules():
         if isinstance(module, LAYERS):
-            # With what it computes its weight from.
+            # Including the parametrisations of its weight.
             known |= set(module.modules())
             own = [names[id(p)] for p in module.parameters() if id(p) in names]
             if len(own) == 1 and shapes[own[0]] == module.weight.shape:
@@ -89,8 +91,8 @@ def _layers(network: nn.Module, prunable: Sequence[str]) -> dict[nn.Module, str]
 
 def _refuse(names: Sequence[str]) -> NoReturn:
     more = f" (and {len(names) - 1} more)" if len(names) > 1 else ""
-    raise SddError(f"pruner 'wanda' cannot see what {names[0]!r}{more} is multiplied by, which is "
-                   "no linear or convolutional layer of its own; name it in pruner.exempt, or "
+    raise SddError(f"pruner 'wanda' cannot observe the inputs of {names[0]!r}{more}, which is not "
+                   "the weight of one linear or convolutional layer; add it to pruner.exempt, or "
                    "choose another pruner")
 
 

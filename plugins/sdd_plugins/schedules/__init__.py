@@ -1,4 +1,4 @@
-"""Retraining schedules: from which weights, at which step and how a pruned level trains."""
+"""Retraining schedules: starting weights, starting step and learning rates of pruned levels."""
 
 from sdd_core import Schedule, hookimpl
 from sdd_plugins.schedules.finetune import Finetune

@@ -5,18 +5,18 @@ from sdd_core import Dense, Retraining, Schedule
 
 
 class Finetune(Schedule):
-    """Finetuning: go on from the weights that were pruned, with a small constant learning rate."""
+    """Finetuning: continue from the pruned level's weights, with a small constant learning rate."""
 
     name = "finetune"
     source = "Han et al., 2015, arXiv:1506.02626; He et al., 2022, arXiv:2206.08684, appendix A.2"
 
     lr: float = Field(
         default=0.001, gt=0, allow_inf_nan=False,
-        description="constant learning rate; the paper has the last one of the dense training, "
+        description="constant learning rate; the paper uses the last one of the dense training, "
         "0.001 on CIFAR and 0.1 on MNIST",
     )
     epochs: int | None = Field(
-        default=None, ge=1, description="how long; not given: as long as the dense network trained"
+        default=None, ge=1, description="number of epochs; default: that of the dense network"
     )
 
     def retraining(self, dense: Dense) -> Retraining:

@@ -2,7 +2,7 @@ from sdd_core import Dense, Retraining, Schedule
 
 
 class LrRewind(Schedule):
-    """Learning-rate rewinding: go on from the weights that were pruned, with the full schedule."""
+    """Learning-rate rewinding: continue from the pruned level's weights, with the full schedule."""
 
     name = "lr-rewind"
     source = "Renda et al., 2020, arXiv:2003.02389, sec. 3"

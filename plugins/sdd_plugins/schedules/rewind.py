@@ -6,10 +6,10 @@ from sdd_core import Dense, Retraining, Schedule, SddError
 
 
 class Rewind(Schedule):
-    """Weight rewinding: kept weights and schedule go back to an early step of dense training.
+    """Weight rewinding: reset kept weights and learning rate to an early step of dense training.
 
-    At step 0, the initialisation, the level is a lottery ticket. Time is counted in steps
-    (iterations) or in epochs.
+    With step 0, the initialisation, the level is a lottery ticket. The point is given in steps
+    (iterations) or epochs.
     """
 
     name = "rewind"
@@ -19,12 +19,13 @@ class Rewind(Schedule):
     )
 
     to: int = Field(
-        default=0, ge=0, description="the step (or epoch) of dense training to go back to"
+        default=0, ge=0, description="step (or epoch) of dense training to rewind to"
     )
-    unit: Literal["step", "epoch"] = Field(default="step", description="what `to` counts")
+    unit: Literal["step", "epoch"] = Field(default="step", description="unit of `to`")
 
     def retraining(self, dense: Dense) -> Retraining:
-        """Raises SddError when the dense training is not longer than `to`."""
+        """Return the rest of the dense schedule, from the rewind point. Raises SddError if the
+        dense training is not longer than `to`."""
         step = self.to * (dense.steps_per_epoch if self.unit == "epoch" else 1)
         if step >= len(dense.learning_rates):
             raise SddError(

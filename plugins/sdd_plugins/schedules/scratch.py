@@ -4,7 +4,7 @@ from sdd_core import Dense, Retraining, Schedule
 class Scratch(Schedule):
     """Training from scratch: a fresh initialisation at every level, with the full schedule.
 
-    What a lottery ticket is held against: the same mask without the ticket's initial weights.
+    The baseline for a lottery ticket: without the ticket's initial weights.
     """
 
     name = "scratch"

@@ -1,4 +1,4 @@
-"""Scopes: where the scores of weights compete."""
+"""Scopes: groups of weights whose scores compete."""
 
 from sdd_core import Scope, hookimpl
 from sdd_plugins.scopes.erk import Erk

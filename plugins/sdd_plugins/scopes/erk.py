@@ -4,9 +4,9 @@ from sdd_core import Layer, Scope
 
 
 class Erk(Scope):
-    """Erdős-Rényi-Kernel: layers stay denser the smaller they are.
+    """Erdős-Rényi-Kernel: smaller layers stay denser.
 
-    As many go as with 'global', and within each layer the lowest scores.
+    As many weights are pruned as with 'global'; within each layer, those with the lowest scores.
     """
 
     name = "erk"

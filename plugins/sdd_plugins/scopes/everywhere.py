@@ -4,7 +4,7 @@ from sdd_core import Layer, Scope
 
 
 class Global(Scope):
-    """All layers compete: the lowest scores of the whole network go."""
+    """All layers compete: prune the lowest scores of the whole network."""
 
     name = "global"
 

@@ -4,7 +4,7 @@ from sdd_core import Layer, Scope
 
 
 class Layerwise(Scope):
-    """Uniform: each layer loses an equal share of its own weights."""
+    """Uniform: prune the same fraction of each layer's weights."""
 
     name = "layer"
 

@@ -4,11 +4,12 @@ from sdd_plugins.scopes.layer import Layerwise
 
 
 class Output(Layerwise):
-    """Each output of a layer loses an equal share of its own weights.
+    """Prune the same fraction of the weights of each output of a layer.
 
-    An output is a row of a linear layer and a filter of a convolution. Each layer loses as many as
-    with 'layer', and each of its outputs the same share of what it has left; what whole numbers
-    leave goes to the outputs with the largest remainders, of equal ones the first.
+    An output is a row of a linear layer or a filter of a convolution. Each layer is pruned by as
+    many weights as with 'layer', and each of its outputs by the same fraction of its remaining
+    weights. Rounding: outputs with the largest remainders are pruned by one more, the first ones
+    among equal remainders.
     """
 
     name = "output"
@@ -17,9 +18,9 @@ class Output(Layerwise):
 
 
 class Input(Layerwise):
-    """Each input of a layer loses an equal share of its own weights.
+    """Prune the same fraction of the weights of each input of a layer.
 
-    An input is a column of a linear layer and an input channel of a convolution; otherwise as
+    An input is a column of a linear layer or an input channel of a convolution; otherwise like
     'output'.
     """
 

@@ -1,4 +1,4 @@
-"""The sparsity of each level, in place of a fraction per level."""
+"""Sparsity schedules: the sparsity of each level, instead of a fraction per level."""
 
 from sdd_core import SparsitySchedule, hookimpl
 from sdd_plugins.sparsities.curves import Cubic, Geometric, Linear

@@ -4,27 +4,27 @@ from sdd_core import SddError, SparsitySchedule
 
 
 class Curve(SparsitySchedule):
-    """From 0 at the dense network to a sparsity at a level."""
+    """A curve from 0 at the dense network to a sparsity at the last level."""
 
-    to: float = Field(default=0.95, gt=0, lt=1, description="the sparsity of the last level")
-    over: int = Field(default=10, ge=1, le=10_000, description="how many levels reach it")
+    to: float = Field(default=0.95, gt=0, lt=1, description="sparsity of the last level")
+    over: int = Field(default=10, ge=1, le=10_000, description="number of levels")
 
     def sparsity(self, level: int) -> float:
         if level > self.over:
             raise SddError(f"pruner.sparsity {self.name!r} has {self.over} levels, but levels is "
-                           f"more; set levels to that, or raise pruner.sparsity's over")
+                           f"more; set levels to {self.over}, or increase pruner.sparsity.over")
         return self.to if level == self.over else self.at(level / self.over)
 
     def levels(self) -> int:
         return self.over
 
     def at(self, share: float) -> float:
-        """The sparsity when that share of the levels has been pruned, between 0 and 1."""
+        """Return the sparsity after a fraction `share` of the levels, between 0 and 1."""
         raise NotImplementedError
 
 
 class Linear(Curve):
-    """Each level prunes as many weights as the others."""
+    """Each level prunes the same number of weights."""
 
     name = "linear"
 
@@ -33,7 +33,7 @@ class Linear(Curve):
 
 
 class Geometric(Curve):
-    """Each level prunes an equal fraction of what remains, as `pruner.fraction` does."""
+    """Each level prunes the same fraction of the remaining weights, like `pruner.fraction`."""
 
     name = "geometric"
     source = "Frankle & Carbin, 2019, arXiv:1803.03635, sec. 2"
@@ -43,7 +43,7 @@ class Geometric(Curve):
 
 
 class Cubic(Curve):
-    """Many weights go at first and few at the end: s = s_f (1 - (1 - t)^3)."""
+    """The first levels prune many weights, the last ones few: s = s_f (1 - (1 - t)^3)."""
 
     name = "cubic"
     source = "Zhu & Gupta, 2017, arXiv:1710.01878, eq. 1"

@@ -1,4 +1,4 @@
-"""Trackers: where a run's settings, curves and figure are sent."""
+"""Trackers of a run's settings, curves and figure."""
 
 from sdd_core import Tracker, hookimpl
 from sdd_plugins.trackers.mlflow import Mlflow

@@ -28,10 +28,10 @@ class Mlflow(Tracker):
 
     uri: str | None = Field(
         None,
-        description="of the tracking server or database; not given: MLFLOW_TRACKING_URI, and "
-        "without that `mlflow.db` in the store",
+        description="URI of the tracking server or database; default: MLFLOW_TRACKING_URI, or "
+        "`mlflow.db` in the store if that is not set",
     )
-    experiment: str = Field("sdd", min_length=1, description="the MLflow experiment")
+    experiment: str = Field("sdd", min_length=1, description="name of the MLflow experiment")
     _client: Any = PrivateAttr(None)
     _run_id: str = PrivateAttr("")
 
@@ -43,7 +43,7 @@ class Mlflow(Tracker):
         uri = self.uri or os.environ.get("MLFLOW_TRACKING_URI")
         self._client = client = MlflowClient(uri or f"sqlite:///{store / 'mlflow.db'}")
         found = client.get_experiment_by_name(self.experiment)
-        # A file of its own has its artifacts beside it, a server knows where it wants them.
+        # The default database has its artifacts beside it; a server has its own place for them.
         place = None if uri else (store / "mlflow").as_uri()
         experiment = found.experiment_id if found else client.create_experiment(
             self.experiment, artifact_location=place
@@ -62,7 +62,7 @@ class Mlflow(Tracker):
 
         now = int(1000 * time.time())
         metrics = [Metric(_allowed(name), value, now, step) for name, value in values.items()]
-        for first in range(0, len(metrics), 1000):  # as many as MLflow takes at once
+        for first in range(0, len(metrics), 1000):  # MLflow's maximum per call
             self._client.log_batch(self._run_id, metrics=metrics[first : first + 1000])
 
     def end(self, figure: Path | None) -> None:

@@ -13,7 +13,7 @@ from sdd_core import Run, Tracker
 
 
 class TensorBoard(Tracker):
-    """Event files for `tensorboard --logdir FOLDER`, one folder a run."""
+    """Event files for `tensorboard --logdir FOLDER`, one folder per run."""
 
     name = "tensorboard"
     source = "https://www.tensorflow.org/tensorboard"
@@ -21,7 +21,7 @@ class TensorBoard(Tracker):
     shorthand = "folder"
 
     folder: str | None = Field(
-        None, description="where to write; not given: `tensorboard` in the store"
+        None, description="folder to write to; default: `tensorboard` in the store"
     )
     _writer: Any = PrivateAttr(None)
 
@@ -50,5 +50,5 @@ class TensorBoard(Tracker):
 
 
 def _shown(value: Any) -> str:
-    """A text as Markdown that shows it: TensorBoard takes settings as Markdown and HTML."""
+    """Return a value as escaped text: TensorBoard interprets settings as Markdown and HTML."""
     return re.sub(r"[^\w ./,:;=()+-]|\b_|_\b", lambda found: f"&#{ord(found[0])};", str(value))

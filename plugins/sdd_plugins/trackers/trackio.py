@@ -22,7 +22,7 @@ class Trackio(Tracker):
     package = "trackio"
     shorthand = "project"
 
-    project: str = Field("sdd", min_length=1, description="the project")
+    project: str = Field("sdd", min_length=1, description="name of the project")
     _run: Any = PrivateAttr(None)
 
     def start(self, run: Run, settings: Mapping[str, Any]) -> None:

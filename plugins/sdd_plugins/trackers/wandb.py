@@ -23,8 +23,8 @@ class Wandb(Tracker):
     package = "wandb"
     shorthand = "project"
 
-    project: str = Field("sdd", min_length=1, description="the project")
-    entity: str | None = Field(None, description="whose project; not given: your own")
+    project: str = Field("sdd", min_length=1, description="name of the project")
+    entity: str | None = Field(None, description="owner of the project; default: your account")
     _run: Any = PrivateAttr(None)
     _axes: set[str] = PrivateAttr(default_factory=set)
 
@@ -41,7 +41,7 @@ class Wandb(Tracker):
             dir=str(run.folder.parent),
             config=dict(settings),
             resume="allow",
-            reinit="create_new",  # a run of the user's own stays as it is
+            reinit="create_new",  # do not touch a run of the user
             settings=wandb.Settings(silent=True, console="off"),
         )
 
@@ -61,8 +61,8 @@ class Wandb(Tracker):
 
 
 def _release(run_id: str) -> None:
-    """End the run with this id, if this process has left it open: a start that failed leaves its id
-    in use, and W&B has no public way to give it back."""
+    """End the run with this id if it is still open in this process: a failed start keeps its id in
+    use, and W&B has no public way to release it."""
     with contextlib.suppress(Exception):
         from wandb.sdk import wandb_setup  # noqa: PLC0415
 

@@ -1,16 +1,16 @@
-"""The kinds of plugins: everything that can be plugged in, one base class a file.
+"""The kinds of plugins, one base class per file.
 
-A plugin is a class. Its options are its pydantic fields, so that one definition gives validation,
-`--help`, the schema of experiment files and the record in the run. Subclass the kind you need,
-set `name`, write a docstring whose first line says what it is, and return the class from the
-hook of its kind.
+A plugin is a class. Its options are its pydantic fields: one definition gives validation, `--help`,
+the schema of experiment files and the record in the run. To write a plugin, subclass its kind, set
+`name`, write a docstring whose first line describes it, and return the class from the kind's hook.
 
-This is the one list of kinds. A kind has three names: `kind`, which commands and records use, the
-`hook` that returns its classes, and the `title` of its page in the docs. The hook, the lists of
-`sdd list-plugins` and the pages of the docs follow from them. Its template is
-`sdd_core/templates/kinds/KIND.py.txt`, and `sdd_core/testing/KIND.py` has what `sdd check` asks of
-it. An experiment takes a plugin of a kind where one of its fields, or an option of training or of
-another plugin, says so (`sdd_core.experiment.choice`, `sdd_core.plugin.options.PluginRef`).
+This is the only list of kinds. Each kind defines `kind`, its name in commands and records, `hook`,
+the hook that returns its classes, and `title`, the title of its page in the docs. The hooks, the
+lists of `sdd list-plugins` and the pages of the docs follow from them. Its template is
+`sdd_core/templates/kinds/KIND.py.txt`; the checks of `sdd check` are in
+`sdd_core/testing/KIND.py`. Fields of an experiment, and options of training or of other plugins,
+declare the kind that they accept (`sdd_core.experiment.choice`,
+`sdd_core.plugin.options.PluginRef`).
 """
 
 from __future__ import annotations

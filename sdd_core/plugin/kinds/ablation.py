@@ -1,22 +1,13 @@
-"""What is changed about a level."""
+"""Ablations: changes to a level."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, ClassVar
 
-from sdd_core.plugin.base import (  # noqa: F401 (they belong to the kinds below)
-    AddedLater,
-    Fraction,
-    Frozen,
-    NonNegative,
-    Plugin,
-    Positive,
-    label,
-)
+from sdd_core.plugin.base import Plugin
 
 if TYPE_CHECKING:
-
     from torch import Tensor
 
     from sdd_core.level.level import LevelView
@@ -24,11 +15,11 @@ if TYPE_CHECKING:
 
 
 class Ablation(Plugin):
-    """What becomes of a level when one thing about it is changed.
+    """A change to the masks or the retraining of each pruned level.
 
-    The levels themselves go on as without it, and are shared with the run that has no ablation:
-    each of them but the dense one is trained once more, changed, and it is that network which is
-    measured. It stands at the sparsity of the level that it was made from.
+    The levels themselves stay unchanged and are shared with the run without the ablation. Each
+    level except the dense one is trained once more with the change, and this second network is
+    measured. It is reported at the sparsity of the unchanged level.
     """
 
     kind: ClassVar[str] = "ablation"
@@ -36,10 +27,9 @@ class Ablation(Plugin):
     title: ClassVar[str] = "Ablations"
 
     def masks(self, level: LevelView) -> Mapping[str, Tensor]:
-        """The masks to train under, bool, in place of `level.masks`."""
+        """Return the masks to train under, bool, instead of `level.masks`."""
         return level.masks
 
     def retraining(self, dense: Dense, retraining: Retraining, level: int) -> Retraining:
-        """How to train level `level`, 1 or more, in place of the `retraining` that the schedule
-        asked for."""
+        """Return how to train level `level`, 1 or more, instead of the schedule's `retraining`."""
         return retraining

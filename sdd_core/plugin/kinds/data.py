@@ -1,4 +1,4 @@
-"""Where images and labels come from."""
+"""Data sources: images and labels."""
 
 from __future__ import annotations
 
@@ -8,27 +8,17 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from pydantic import Field
 
-from sdd_core.plugin.base import (  # noqa: F401 (they belong to the kinds below)
-    AddedLater,
-    Fraction,
-    Frozen,
-    NonNegative,
-    Plugin,
-    Positive,
-    label,
-)
+from sdd_core.plugin.base import Plugin
 
 if TYPE_CHECKING:
-
-
     from sdd_core.data.dataset import Dataset
 
 
 class DataSource(Plugin):
-    """Where images and labels come from.
+    """A source of images and labels.
 
-    default_noise: the label noise of an experiment that does not ask for any: a name, or a table
-        of a name and options. What users bring keeps its labels; a benchmark may have them redrawn.
+    default_noise: the label noise of an experiment that sets none: a name, or a table of a name and
+        options. The base class sets none, so that the labels of user data stay unchanged.
     """
 
     kind: ClassVar[str] = "data"
@@ -39,11 +29,11 @@ class DataSource(Plugin):
     examples: int | None = Field(
         default=None,
         ge=1,
-        description="train on so many examples, drawn after the label noise and independently "
-        "of it; not given: all",
+        description="number of training examples, drawn after the label noise and independently "
+        "of it; default: all",
     )
 
     def load(self, root: Path | None) -> Dataset:
-        """The data, on the CPU. `root` is the folder of `--data-root`, or None where none was
-        given. Raises SddError when files are missing or damaged."""
+        """Return the data, on the CPU. `root` is the folder of `--data-root`, or None if it is not
+        set. Raises SddError if files are missing or damaged."""
         raise NotImplementedError

@@ -1,4 +1,4 @@
-"""How the learning rate changes."""
+"""Learning-rate schedules."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ if TYPE_CHECKING:
 
 
 class LearningRateSchedule(Plugin):
-    """How the learning rate changes while the dense network trains."""
+    """A learning-rate schedule for the training of the dense network."""
 
     kind: ClassVar[str] = "decay"
     hook: ClassVar[str] = "sdd_decays"
     title: ClassVar[str] = "Learning-rate schedules"
 
     def factors(self, steps: int) -> np.ndarray:
-        """Return what `train.lr` is multiplied by at every step of the dense network's training,
-        float64 `[steps]`, 0 or more. The engine multiplies warm-up to it."""
+        """Return the factor of `train.lr` at each step of the dense network's training, float64
+        `[steps]`, 0 or more. The engine applies the warm-up."""
         raise NotImplementedError

@@ -1,4 +1,4 @@
-"""Where the tasks of a sweep are carried out."""
+"""Executors: workers for the tasks of a sweep."""
 
 from __future__ import annotations
 
@@ -6,39 +6,32 @@ from typing import TYPE_CHECKING, ClassVar
 
 from pydantic import Field
 
-from sdd_core.plugin.base import (  # noqa: F401 (they belong to the kinds below)
-    AddedLater,
-    Fraction,
-    Frozen,
-    NonNegative,
-    Plugin,
-    Positive,
-    label,
-)
+from sdd_core.plugin.base import Plugin
 
 if TYPE_CHECKING:
     import concurrent.futures
 
 
-
 class Executor(Plugin):
-    """Where the tasks of a sweep are carried out. It is no part of an experiment: the results are
-    the same wherever they are made."""
+    """A place to run the tasks of a sweep. It is not part of an experiment: the results are the
+    same on every executor."""
 
     kind: ClassVar[str] = "executor"
     hook: ClassVar[str] = "sdd_executors"
     title: ClassVar[str] = "Executors"
 
     workers: int | None = Field(
-        default=None, ge=1, description="tasks at a time; not given: as many as there are cores for"
+        default=None, ge=1, description="number of tasks at a time; default: as many as the cores "
+        "allow"
     )
 
     def open(self, width: int) -> concurrent.futures.Executor:
-        """Workers, of which a sweep keeps at most `width` busy.
+        """Return workers, of which a sweep keeps at most `width` busy.
 
-        They are handed functions and arguments that can be pickled, and reach the store by its
-        path. A task whose worker dies has to be tried again, it goes on from its checkpoint; when
-        that does not help, its future raises SddError. `shutdown(cancel_futures=True)` ends
-        tasks that are being carried out as well. Raises SddError when there can be no workers.
+        They receive functions and arguments that can be pickled, and reach the store by its path. A
+        task whose worker dies must be tried again; it resumes from its checkpoint. If that fails
+        too, its future raises SddError. `shutdown(cancel_futures=True)` also ends running tasks.
+
+        Raises SddError if no workers can be started.
         """
         raise NotImplementedError

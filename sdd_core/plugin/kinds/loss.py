@@ -1,30 +1,20 @@
-"""What training minimises."""
+"""Training losses."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, ClassVar, Literal
 
-from sdd_core.plugin.base import (  # noqa: F401 (they belong to the kinds below)
-    AddedLater,
-    Fraction,
-    Frozen,
-    NonNegative,
-    Plugin,
-    Positive,
-    label,
-)
+from sdd_core.plugin.base import Plugin
 
 if TYPE_CHECKING:
-
     from torch import Tensor
 
 
-
 class Loss(Plugin):
-    """What training minimises.
+    """A loss that training minimises.
 
     teacher: the network whose logits a pruned level learns from: 'dense', or 'previous' for the
-        level before. Losses with a teacher leave the dense network to cross-entropy.
+        level before. With a teacher, the dense network is trained with cross-entropy.
     """
 
     kind: ClassVar[str] = "loss"
@@ -33,9 +23,9 @@ class Loss(Plugin):
     teacher: ClassVar[Literal["dense", "previous"] | None] = None
 
     def loss(self, logits: Tensor, labels: Tensor, teacher: Tensor | None) -> Tensor:
-        """The mean loss of a batch, a tensor without dimensions.
+        """Return the mean loss of a batch, a tensor without dimensions.
 
-        logits: float `[batch, classes]`. labels: int64 `[batch]`. teacher: float
-        `[batch, classes]`, its logits without augmentation; None where there is none.
+        logits: float `[batch, classes]`. labels: int64 `[batch]`. teacher: the teacher's logits
+        without augmentation, float `[batch, classes]`; None if there is no teacher.
         """
         raise NotImplementedError

@@ -1,31 +1,20 @@
-"""What is measured on a level."""
+"""Metrics: values measured on a level."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from sdd_core.plugin.base import (  # noqa: F401 (they belong to the kinds below)
-    AddedLater,
-    Fraction,
-    Frozen,
-    NonNegative,
-    Plugin,
-    Positive,
-    label,
-)
+from sdd_core.plugin.base import Plugin
 
 if TYPE_CHECKING:
-
-
     from sdd_core.level.level import LevelView
 
 
 class Metric(Plugin):
-    """A number, several, or a number for each layer, measured on a trained level.
+    """One or more numbers, or a number for each layer, measured on a trained level.
 
-    default: measured where an experiment does not say which metrics it wants; False for those
-        that take long.
+    default: True if an experiment that sets no metrics measures it; False for slow metrics.
     """
 
     kind: ClassVar[str] = "metric"
@@ -34,5 +23,5 @@ class Metric(Plugin):
     default: ClassVar[bool] = True
 
     def measure(self, level: LevelView) -> Mapping[str, Any]:
-        """Named values: floats, integers, None, or a mapping from layer to float."""
+        """Return values by name: floats, integers, None, or mappings from layer to float."""
         raise NotImplementedError

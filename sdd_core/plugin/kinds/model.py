@@ -4,20 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, ClassVar
 
-from sdd_core.plugin.base import (  # noqa: F401 (they belong to the kinds below)
-    AddedLater,
-    Fraction,
-    Frozen,
-    NonNegative,
-    Plugin,
-    Positive,
-    label,
-)
+from sdd_core.plugin.base import Plugin
 
 if TYPE_CHECKING:
-
     from torch import nn
-
 
 
 class Model(Plugin):
@@ -28,14 +18,15 @@ class Model(Plugin):
     title: ClassVar[str] = "Models"
 
     def build(self, input_shape: tuple[int, ...], num_classes: int) -> nn.Module:
-        """A freshly initialised network for examples of `input_shape`, with `num_classes`
-        outputs. torch's global generator has been seeded for it."""
+        """Return a newly initialised network for examples of `input_shape`, with `num_classes`
+        outputs. The caller has seeded torch's global generator."""
         raise NotImplementedError
 
     def fresh(self, input_shape: tuple[int, ...], num_classes: int) -> nn.Module:
-        """Another network, initialised independently, for levels that start anew."""
+        """Return another, independently initialised network, for levels that start from fresh
+        weights."""
         return self.build(input_shape, num_classes)
 
     def exempt(self) -> tuple[str, ...]:
-        """Patterns of the layers that its authors never prune."""
+        """Return patterns of the layers that the model's authors never prune."""
         return ()

@@ -1,4 +1,4 @@
-"""Which training labels are wrong."""
+"""Label noise: changes to training labels."""
 
 from __future__ import annotations
 
@@ -6,18 +6,9 @@ from typing import TYPE_CHECKING, ClassVar
 
 from pydantic import Field
 
-from sdd_core.plugin.base import (  # noqa: F401 (they belong to the kinds below)
-    AddedLater,
-    Fraction,
-    Frozen,
-    NonNegative,
-    Plugin,
-    Positive,
-    label,
-)
+from sdd_core.plugin.base import Plugin
 
 if TYPE_CHECKING:
-
     import torch
     from torch import Tensor
 
@@ -25,17 +16,17 @@ if TYPE_CHECKING:
 
 
 class LabelNoise(Plugin):
-    """Which training labels are wrong. The true labels are kept beside them by the engine."""
+    """A change to the training labels. The engine keeps the true labels as well."""
 
     kind: ClassVar[str] = "noise"
     hook: ClassVar[str] = "sdd_label_noise"
     title: ClassVar[str] = "Label noise"
 
     rate: float = Field(
-        default=0.4, ge=0, le=1, description="fraction of training labels that is drawn"
+        default=0.4, ge=0, le=1, description="fraction of the training labels to select for noise"
     )
 
     def corrupt(self, labels: Tensor, data: Dataset, generator: torch.Generator) -> Tensor:
-        """The noisy labels, int64 `[N]`, for the true `labels`, int64 `[N]`, of the whole
-        training set. `generator` is the only source of randomness. Do not change `labels`."""
+        """Return noisy labels, int64 `[N]`, for the true `labels`, int64 `[N]`, of the whole
+        training set. Use `generator` as the only source of randomness. Do not change `labels`."""
         raise NotImplementedError

@@ -1,4 +1,4 @@
-"""What takes the steps of training."""
+"""Optimizers."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 
 class Optimizer(Plugin):
-    """Takes the steps of training."""
+    """An optimizer for training."""
 
     kind: ClassVar[str] = "optimizer"
     hook: ClassVar[str] = "sdd_optimizers"
@@ -20,15 +20,16 @@ class Optimizer(Plugin):
 
     @property
     def sgd_momentum(self) -> float | None:
-        """Its momentum, if it is plain SGD with momentum: the engine and the kernels for sparse
-        networks then take the steps themselves, and `make` is not called. None for all others."""
+        """The momentum of plain SGD; None for all other optimizers. With plain SGD the engine and
+        the sparse kernels take the steps themselves, and `make` is not called."""
         return None
 
     def make(self, weights: Tensor, lr: float, weight_decay: float) -> torch.optim.Optimizer:
-        """An optimizer of `weights`, float32 `[number of weights]`: all that trains, in one.
+        """Return an optimizer of `weights`, float32 `[number of weights]`: all trainable weights in
+        one tensor.
 
-        So it has to treat each weight by itself. Pruned weights have no gradient and are put back
-        after each step, before which its learning rate is set. What it remembers is tensors and
-        numbers by name, which a checkpoint keeps.
+        It must therefore treat each weight separately. The engine sets its learning rate before
+        each step, gives pruned weights no gradient and restores them after each step. Its state
+        must be tensors and numbers by name, which checkpoints save.
         """
         raise NotImplementedError

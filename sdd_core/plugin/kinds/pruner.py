@@ -1,4 +1,4 @@
-"""Which weights are pruned."""
+"""Pruners: methods that select the weights to prune."""
 
 from __future__ import annotations
 
@@ -7,21 +7,12 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, cast
 
 from pydantic import BeforeValidator, Field, field_validator, model_validator
 
-from sdd_core.plugin.base import (  # noqa: F401 (they belong to the kinds below)
-    AddedLater,
-    Fraction,
-    Frozen,
-    NonNegative,
-    Plugin,
-    Positive,
-    label,
-)
+from sdd_core.plugin.base import AddedLater, Fraction, Plugin
 from sdd_core.plugin.kinds.scope import Scope
 from sdd_core.plugin.kinds.sparsity import SparsitySchedule
 from sdd_core.plugin.options import PluginRef
 
 if TYPE_CHECKING:
-
     from torch import Tensor
 
     from sdd_core.level.level import LevelView
@@ -32,13 +23,14 @@ def _several(value: Any) -> Any:
 
 
 class Pruner(Plugin):
-    """Says which of the remaining weights go.
+    """A method that selects which of the remaining weights are pruned.
 
-    A subclass gives scores; which weights that removes, with exempt layers, scope, exact counts,
-    ties and nesting, is worked out by the engine, once and the same for all.
+    A subclass returns scores. The engine turns them into masks in the same way for all pruners:
+    exempt layers, scope, exact counts, ties and nesting.
 
-    together: weights with equal scores go at once, even if that is more than was asked for. For
-        structured pruning: the weights of a channel have one score, and none is cut in two.
+    prune_ties: True if weights with equal scores are pruned together, even if that is more than
+        the requested number. For structured pruning: all weights of a channel have one score, and
+        no channel is pruned in part.
     """
 
     kind: ClassVar[str] = "pruner"
@@ -47,7 +39,7 @@ class Pruner(Plugin):
     prune_ties: ClassVar[bool] = False
 
     fraction: Fraction = Field(
-        default=0.2, description="fraction of the remaining weights a level prunes"
+        default=0.2, description="fraction of the remaining weights to prune at each level"
     )
     sparsity: Annotated[
         tuple[Fraction, ...] | SparsitySchedule | None,
@@ -57,42 +49,43 @@ class Pruner(Plugin):
         ]),
     ] = Field(
         default=None,
-        description="the sparsity of each level, instead of a fraction per level: a list, one "
-        "number, which prunes once, or a plugin, as 'linear'",
+        description="sparsity of each level, instead of a fraction per level: a list, one number "
+        "(one pruning), or a plugin, such as 'linear'",
     )
     from_dense: bool = Field(
         default=False,
-        description="one-shot pruning: every level prunes the dense network, not the level before",
+        description="one-shot pruning: prune the dense network at every level, not the level "
+        "before",
     )
     scope: Annotated[Scope, PluginRef("scope")] = Field(
         default=cast(Any, "global"),
-        description="where scores compete: over all layers ('global') or within each, which lose "
-        "equal shares ('layer') or stay denser the smaller they are ('erk'), or within each "
-        "output or input of a layer ('output', 'input')",
+        description="weights whose scores compete: those of all layers ('global'); of each layer, "
+        "with the same fraction pruned in each ('layer') or smaller layers kept denser ('erk'); or "
+        "of each output or input of a layer ('output', 'input')",
     )
     exempt: tuple[str, ...] | None = Field(
         default=None,
         description="patterns (fnmatch) of layers that are never pruned; "
-        "not given: what the model's authors exempt",
+        "default: the layers that the model's authors exempt",
     )
     include: Annotated[tuple[str, ...] | None, AddedLater()] = Field(
         default=None,
-        description="patterns (fnmatch) of layers or parameters that are pruned besides those "
-        "that sdd knows: of own layers, embeddings, any parameter with two dimensions or more; "
-        "also of those that the model's authors exempt",
+        description="patterns (fnmatch) of more layers or parameters to prune: custom layers, "
+        "embeddings, any parameter with two or more dimensions; also layers that the model's "
+        "authors exempt",
     )
     keep_at_least: Annotated[int | float | None, AddedLater()] = Field(
         default=None,
         gt=0,
-        description="how many weights each layer keeps, a count or a fraction; the others lose "
-        "what it may not; not given: a layer may lose all",
+        description="minimum number or fraction of weights that each layer keeps; other layers are "
+        "pruned more instead; default: no minimum",
     )
 
     @field_validator("sparsity")
     @classmethod
     def _grows(cls, value: Any) -> Any:
         if isinstance(value, tuple) and (not value or list(value) != sorted(set(value))):
-            raise ValueError(f"sparsities {list(value)} must grow, and be at least one")
+            raise ValueError(f"sparsities {list(value)} must be one or more increasing values")
         return value
 
     @field_validator("keep_at_least")
@@ -109,14 +102,15 @@ class Pruner(Plugin):
     def _one_measure(self) -> Pruner:
         usual = type(self).model_fields["fraction"].default
         if self.sparsity is not None and self.fraction != usual:
-            raise ValueError("sparsity and fraction are both given; give one, how sparse each "
-                             "level is or how much it prunes")
+            raise ValueError("sparsity and fraction are both set; set only one of them: the "
+                             "sparsity of each level, or the fraction that each level prunes")
         return self
 
     def scores(self, level: LevelView) -> Mapping[str, Tensor]:
-        """A score for every weight of every layer in `level.prunable`; the lowest go first.
+        """Return a score for every weight of every layer in `level.prunable`; weights with the
+        lowest scores are pruned first.
 
-        Each tensor has the shape of its layer's weight and is finite. Scores of weights that are
-        pruned already are ignored.
+        Each tensor has the shape of its layer's weight and is finite. Scores of weights that have
+        already been pruned are ignored.
         """
         raise NotImplementedError

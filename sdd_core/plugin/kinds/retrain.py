@@ -1,4 +1,4 @@
-"""How a pruned level is trained."""
+"""Retraining schedules of pruned levels."""
 
 from __future__ import annotations
 
@@ -6,30 +6,20 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 
 from pydantic import Field
 
-from sdd_core.plugin.base import (  # noqa: F401 (they belong to the kinds below)
-    AddedLater,
-    Fraction,
-    Frozen,
-    NonNegative,
-    Plugin,
-    Positive,
-    label,
-)
+from sdd_core.plugin.base import Plugin
 
 if TYPE_CHECKING:
-
-
     from sdd_core.level.retraining import Dense, Retraining
 
 
 PrunedValue = Literal["zero", "initial", "previous", "permuted"]
-"""Where pruned weights are held: at 0, at what the level starts from, at the last value before
-they were pruned, or at those values in another order within each layer."""
+"""The value at which pruned weights are held: 0, their value at the start of the level, their last
+value before pruning, or those last values permuted within each layer."""
 
 
 class Schedule(Plugin):
-    """A retraining schedule: from which weights, at which step, with which learning rates and
-    for how long a level trains after it has been pruned."""
+    """A retraining schedule: the starting weights, the starting step, the learning rates and the
+    length of a level's training after pruning."""
 
     kind: ClassVar[str] = "retrain"
     noun: ClassVar[str] = "retraining schedule"
@@ -37,10 +27,10 @@ class Schedule(Plugin):
     title: ClassVar[str] = "Retraining schedules"
 
     pruned: PrunedValue = Field(
-        default="zero", description="where a level's pruned weights are held while it trains"
+        default="zero", description="value of a level's pruned weights during its training"
     )
 
     def retraining(self, dense: Dense) -> Retraining:
-        """The retraining of a level, as data. `dense` is what the dense network's training was:
-        its learning rate at every step and the number of steps in an epoch."""
+        """Return the retraining of a level, as data. `dense` describes the dense network's
+        training: its learning rate at every step and the number of steps per epoch."""
         raise NotImplementedError

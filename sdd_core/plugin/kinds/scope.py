@@ -1,34 +1,31 @@
-"""Where scores compete."""
+"""Scopes: groups of weights whose scores compete."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, ClassVar, Literal, NamedTuple
+from typing import ClassVar, Literal, NamedTuple
 
 from sdd_core.plugin.base import Plugin
 
-if TYPE_CHECKING:
-    pass
-
 
 class Layer(NamedTuple):
-    """A layer as a scope sees it: how many of its weights are kept, and its weights' shape."""
+    """A layer as a scope sees it. kept: number of remaining weights. shape: that of its weights."""
 
     kept: int
     shape: tuple[int, ...]
 
     @property
     def size(self) -> int:
-        """How many weights it has, pruned ones too."""
+        """The number of its weights, including pruned ones."""
         return math.prod(self.shape)
 
 
 class Scope(Plugin):
-    """Where the scores of weights compete.
+    """The groups of weights whose scores compete.
 
-    within: inside each layer too, within each of its outputs, or inputs, which lose equal shares
-        of what they have left. Each layer then is a group of its own.
+    within: 'output' or 'input' if scores compete within each output, or input, of a layer, which
+        are then all pruned by the same fraction. Each layer must then be its own group.
     """
 
     kind: ClassVar[str] = "scope"
@@ -39,11 +36,11 @@ class Scope(Plugin):
     def shares(
         self, layers: Mapping[str, Layer], count: Callable[[int, int], int]
     ) -> Sequence[tuple[Sequence[str], int]]:
-        """Groups of layers whose scores compete, and how many weights each group loses.
+        """Return groups of layers whose scores compete, each with the number of weights to prune.
 
-        How a group's number is shared out among outputs or inputs is the engine's business.
+        The engine distributes this number over outputs or inputs.
 
-        layers: those that may be pruned, in the network's order; each belongs to one group.
-        count: how many are to go where `kept` weights of `size` are left, `count(kept, size)`.
+        layers: the layers that may be pruned, in the network's order; each belongs to one group.
+        count: `count(kept, size)` returns the number to prune if `kept` of `size` weights remain.
         """
         raise NotImplementedError

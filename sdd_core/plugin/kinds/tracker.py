@@ -1,4 +1,4 @@
-"""Where a run's settings, curves and figure are sent."""
+"""Trackers of experiments."""
 
 from __future__ import annotations
 
@@ -6,28 +6,18 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from sdd_core.plugin.base import (  # noqa: F401 (they belong to the kinds below)
-    AddedLater,
-    Fraction,
-    Frozen,
-    NonNegative,
-    Plugin,
-    Positive,
-    label,
-)
+from sdd_core.plugin.base import Plugin
 
 if TYPE_CHECKING:
-
-
     from sdd_core.plugin.run import Run
 
 
 class Tracker(Plugin):
-    """Where a run's settings, curves and figure are sent. It is no part of an experiment.
+    """A service that receives a run's settings, curves and figure. It is not part of an experiment.
 
-    After its first exception, which is reported, it hears no more of that run.
+    After its first exception, which is reported, it is not called again for that run.
 
-    package: the package that it needs besides sdd's own.
+    package: the package that it needs in addition to sdd's requirements.
     """
 
     kind: ClassVar[str] = "tracker"
@@ -36,15 +26,18 @@ class Tracker(Plugin):
     package: ClassVar[str] = ""
 
     def start(self, run: Run, settings: Mapping[str, Any]) -> None:
-        """A run begins, or goes on. `settings` are the experiment's, by dotted names."""
+        """Start or resume a run. settings: those of the experiment, by dotted name."""
         raise NotImplementedError
 
     def log(self, axis: str, step: int, values: Mapping[str, float]) -> None:
-        """Points of curves: `level/NAME` where `axis` is 'level' and `step` the level, and
-        `level 03/NAME` for the epochs of level 3, where `axis` is 'epoch'. All are finite; a run
-        that goes on logs the levels that are there once more."""
+        """Log points of curves. All values are finite.
+
+        With the axis 'level' the names are `level/NAME` and `step` is the level; with the axis
+        'epoch' they are `level 03/NAME` for the epochs of level 3. A resumed run logs its finished
+        levels again.
+        """
         raise NotImplementedError
 
     def end(self, figure: Path | None) -> None:
-        """The run is over: with its figure, a PNG file, or, interrupted, without one."""
+        """End the run. figure: a PNG file; None if the run was interrupted."""
         raise NotImplementedError

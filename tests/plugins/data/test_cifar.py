@@ -77,16 +77,16 @@ def test_cifar100_whose_superclasses_contradict_is_refused(cifar100):
     content = bytearray((cifar100 / "train.bin").read_bytes())
     content[2 + IMAGE_BYTES + 1] = 0  # now class 0 lies in superclass 0 and in 7, 1 in none
     (cifar100 / "train.bin").write_bytes(content)
-    with pytest.raises(SddError, match=r"train.bin is damaged: its classes do not lie in one"):
+    with pytest.raises(SddError, match=r"train.bin is damaged: some class is in several"):
         Cifar100().load(cifar100.parent)
 
 
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        (records((3,), (0,))[:-1], "it holds 6,145 bytes where 2 images take 6,146; delete it"),
-        (records((3,), (0,), (1,)), "it holds 9,219 bytes where 2 images take 6,146"),
-        (b"", "it holds 0 bytes"),
+        (records((3,), (0,))[:-1], "it has 6,145 bytes, but 2 images need 6,146; delete it"),
+        (records((3,), (0,), (1,)), "it has 9,219 bytes, but 2 images need 6,146"),
+        (b"", "it has 0 bytes"),
         (records((3,), (10,)), "label 10 is not below 10; delete it"),
     ],
 )

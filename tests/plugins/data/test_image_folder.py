@@ -54,7 +54,7 @@ def test_classes_are_confused_by_their_names(folder):
     data = ImageFolder(path=str(folder), confusions=confusions).load(None)
     assert data.confusions == {2: 1, 1: 0}
     assert ImageFolder(path=str(folder)).load(None).confusions == {}
-    with pytest.raises(SddError, match="no class is called 'wolf'; there are ant, cat, dog"):
+    with pytest.raises(SddError, match="no class is called 'wolf'; available: ant, cat, dog"):
         ImageFolder(path=str(folder), confusions={"dog": "wolf"}).load(None)
 
 
@@ -88,8 +88,8 @@ def test_images_of_different_sizes_are_refused_with_both_named(folder):
     with pytest.raises(SddError) as caught:
         ImageFolder(path=str(folder)).load(None)
     said = str(caught.value)
-    assert "test/dog/2.png is 5x7 pixels" in said
-    assert "train/cat/1.png is 6x4" in said
+    assert "test/dog/2.png has 5x7 pixels" in said
+    assert "train/cat/1.png has 6x4" in said
     assert "data.size" in said
 
 

@@ -111,14 +111,14 @@ WHOLE = idx(IMAGES)
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        (WHOLE[:-1], "is damaged: it holds 59 bytes where its header says 60; delete it"),
-        (WHOLE + b"\0", "is damaged: it holds 61 bytes where its header says 60"),
+        (WHOLE[:-1], "is damaged: it has 59 bytes of data, but its header says 60; delete it"),
+        (WHOLE + b"\0", "is damaged: it has 61 bytes of data, but its header says 60"),
         (b"", "is not an IDX file of unsigned bytes with 3 dimension"),
         (WHOLE[:10], "is not an IDX file"),
         (b"<html>404 not found</html>", "is not an IDX file"),
         (idx(LABELS), "is not an IDX file"),
         (struct.pack(">BBBB3I", 0, 0, 13, 3, 3, 4, 5), "is not an IDX file of unsigned bytes"),
-        (struct.pack(">BBBB3I", 0, 0, 8, 3, *(2**32 - 1,) * 3), "is damaged: it holds 0 bytes"),
+        (struct.pack(">BBBB3I", 0, 0, 8, 3, *(2**32 - 1,) * 3), "is damaged: it has 0 bytes"),
     ],
 )
 @pytest.mark.parametrize("compress", [True, False])

@@ -84,8 +84,8 @@ def test_a_validation_image_that_is_missing_is_named(folder):
 @pytest.mark.parametrize(
     ("file", "content", "message"),
     [
-        ("val/val_annotations.txt", "val_0.JPEG\tn99\t0\n", "names no class of wnids.txt"),
-        ("val/val_annotations.txt", "val_0.JPEG\n", "'val_0.JPEG' names no class"),
+        ("val/val_annotations.txt", "val_0.JPEG\tn99\t0\n", "has no class of wnids.txt"),
+        ("val/val_annotations.txt", "val_0.JPEG\n", "'val_0.JPEG' has no class"),
         ("val/val_annotations.txt", "", "val_annotations.txt is empty"),
         ("wnids.txt", "", "wnids.txt is empty"),
         ("wnids.txt", "n01\nn03\n", "n03/images has no .JPEG"),

@@ -185,7 +185,8 @@ def test_the_last_words_of_a_worker_are_passed_on(
     pool: Executor, capsys: pytest.CaptureFixture[str]
 ) -> None:
     error = pool.submit(exit_with_a_word).exception()
-    assert str(error) == "its worker process died 3 times, at last by exit code 7: the last word"
+    says = "its worker process died 3 times, the last time by exit code 7: the last word"
+    assert str(error) == says
     assert "first\nthe last word\n" in capsys.readouterr().err
 
 

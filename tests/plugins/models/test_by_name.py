@@ -42,7 +42,7 @@ def test_the_name_is_in_the_record_and_gives_the_model_back():
     [
         ("torchvision:resnet19", "resnet19': torchvision.models has no such .* resnet18"),
         ("torchvision:deeplabv3_resnet50", "has no such classifier"),
-        ("torchvision:zzz", r"it has \d+ others"),
+        ("torchvision:zzz", r"it has \d+ other networks"),
     ],
 )
 def test_an_unknown_name_is_one_line(name, message):
@@ -111,9 +111,9 @@ def test_timm_is_told_what_the_data_is_like(monkeypatch):
     ("options", "message"),
     [
         ({"norm": 1},
-         "'torchvision:resnet18' takes no option 'norm'; it takes groups, norm_layer, "),
-        ({"block": 1}, "takes no option 'block'"),  # which makes it a resnet18
-        ({"num_classes": 3}, "num_classes follows from the data; leave it out"),
+         "'torchvision:resnet18' has no option 'norm'; it has groups, norm_layer, "),
+        ({"block": 1}, "has no option 'block'"),  # which makes it a resnet18
+        ({"num_classes": 3}, "num_classes is set from the data; remove this option"),
         ({"norm_layer": "BatchNorm2d"}, "cannot be made with norm_layer='BatchNorm2d': TypeError"),
         ({"groups": "two", "progress": True}, "cannot be made with groups='two', progress=True: "),
         ({"width_per_group": [64]}, r"cannot be made with width_per_group=\[64\]: "),
@@ -127,7 +127,7 @@ def test_an_option_that_the_library_does_not_take_is_one_line(options, message):
 
 @pytest.mark.parametrize("weights", ["IMAGENET", "default", 3, True, ["DEFAULT"], {"a": 1}, ""])
 def test_weights_that_torchvision_does_not_have_are_one_line_with_those_that_it_has(weights):
-    with pytest.raises(SddError, match=r"no such weights of resnet18; there are IMAGENET1K_V1, "
+    with pytest.raises(SddError, match=r"no such weights of resnet18; available: IMAGENET1K_V1, "
                                        "DEFAULT") as refused:
         build("torchvision:resnet18", weights=weights)
     assert "\n" not in str(refused.value)
@@ -209,10 +209,10 @@ def test_timms_mistakes_are_one_line_that_names_the_option(monkeypatch):
     monkeypatch.setitem(sys.modules, "timm", FakeTimm)
     monkeypatch.setattr(FakeTimm, "create_model", create)
     for options, message in (
-        ({"depht": 3}, "'timm:sized' takes no option 'depht'"),
+        ({"depht": 3}, "'timm:sized' has no option 'depht'"),
         ({"depth": 3}, "'timm:sized' cannot be made with depth=3: ValueError: odd number"),
-        ({"num_classes": 3}, "'timm:sized': num_classes follows from the data"),
-        ({"in_chans": 3}, "'timm:sized': in_chans follows from the data"),
+        ({"num_classes": 3}, "'timm:sized': num_classes is set from the data"),
+        ({"in_chans": 3}, "'timm:sized': in_chans is set from the data"),
         ({"pretrained": True}, "weights are not in .* and cannot be downloaded .we cannot reach"),
     ):
         with pytest.raises(SddError, match=message) as refused:

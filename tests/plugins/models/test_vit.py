@@ -102,7 +102,7 @@ def test_images_that_patches_do_not_fill_are_refused(shape):
 
 
 def test_heads_that_cannot_share_are_refused():
-    with pytest.raises(SddError, match="width 8 is no multiple of heads 3"):
+    with pytest.raises(SddError, match="width 8 is not a multiple of heads 3"):
         Experiment.make({"model": {"name": "vit", "width": 8, "heads": 3}})
 
 

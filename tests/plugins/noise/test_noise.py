@@ -210,7 +210,7 @@ def test_in_superclasses_the_next_class_is_the_next_of_the_same_superclass():
 
 def test_asymmetric_noise_that_nothing_defines_is_refused():
     labels = torch.zeros(3, dtype=torch.int64)
-    with pytest.raises(SddError, match="which classes of data 'by hand' are similar; give noise"):
+    with pytest.raises(SddError, match="which classes of data 'by hand' are similar; set noise"):
         corrupt(Asymmetric(), labels)
     with pytest.raises(SddError, match=r"data 'by hand' has no class 5; its classes are 0 to 4"):
         corrupt(Asymmetric(pairs={2: 5}), labels)

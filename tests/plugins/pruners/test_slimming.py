@@ -108,7 +108,7 @@ def test_each_convolution_of_the_models_has_its_own_normalisation(make_view, mod
 
 def test_a_layer_without_normalisation_is_named(make_view):
     data = dataset(torch.zeros(2, 1, 3, 3), [0, 1])
-    with pytest.raises(SddError, match=r"no batch normalisation behind '7'; .*pruner\.exempt"):
+    with pytest.raises(SddError, match=r"no batch normalisation after '7'; .*pruner\.exempt"):
         Slimming().scores(make_view(network(), data))
 
 

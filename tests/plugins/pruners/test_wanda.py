@@ -145,7 +145,7 @@ class Tied(nn.Module):
     ("prunable", "refused"),
     [
         (["first.weight"], None),
-        (["words.weight", "first.weight"], "'words.weight' is"),
+        (["words.weight", "first.weight"], "'words.weight', which is"),
         (["memory.weight_ih_l0", "memory.weight_hh_l0"], r"'memory.weight_ih_l0' \(and 1 more\)"),
     ],
 )
@@ -158,7 +158,8 @@ def test_only_what_is_all_a_weight_meets_makes_a_score(make_view, prunable, refu
     if refused is None:
         assert list(Wanda().scores(view)) == prunable
         return
-    with pytest.raises(SddError, match=rf"^pruner 'wanda' cannot see what {refused}") as caught:
+    with pytest.raises(SddError, match=rf"^pruner 'wanda' cannot observe the inputs of {refused}"
+                       ) as caught:
         Wanda().scores(view)
     assert "\n" not in str(caught.value)
 
@@ -178,5 +179,5 @@ def test_outputs_are_as_sparse_as_one_another_as_published(tmp_path):
 
 def test_what_it_cannot_see_is_refused(make_view):
     view = make_view(Attention(), dataset(torch.randn(3, 4), [0, 1, 0]))
-    with pytest.raises(SddError, match=r"cannot see what 'inner.*pruner\.exempt"):
+    with pytest.raises(SddError, match=r"cannot observe the inputs of 'inner.*pruner\.exempt"):
         Wanda().scores(view)

@@ -1,0 +1,76 @@
+"""The choice of a layer's kernel, a deterministic function of its shape and density."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+Masks = Sequence[NDArray[np.bool_]]
+
+
+@dataclass(frozen=True, kw_only=True)
+class KernelCosts:
+    """Cost of a weight in nanoseconds, on one thread, in a training step with 128 examples.
+
+    The cost of a sparse layer is proportional to its kept weights, that of a dense layer to all
+    weights. The first layer has its own costs because it needs no gradient of its inputs. On the
+    dense path (torch), all weights count, plus `general_step` per step. For convolutions, each kept
+    weight costs `sparse_kept` plus `sparse_pixel` per output pixel; on the dense path every weight
+    costs `general_pixel` per output pixel. Only the ratios matter for the choice. The defaults are
+    those of an AVX-512 machine; `fit_costs` measures them.
+    """
+
+    sparse_first: float = 6.7
+    dense_first: float = 5.4
+    sparse_inner: float = 8.8
+    dense_inner: float = 8.2
+    general_weight: float = 7.8
+    general_step: float = 240_000.0
+    sparse_pixel: float = 8.0
+    sparse_kept: float = 90.0
+    general_pixel: float = 7.5
+
+    def check(self) -> KernelCosts:
+        """Return itself. Raises ValueError or TypeError if a cost is not a finite number >= 0."""
+        if not all(0 <= cost < float("inf") for cost in asdict(self).values()):
+            raise ValueError("costs must be finite numbers of at least 0")
+        return self
+
+    def choose(self, masks: Masks) -> tuple[str, ...]:
+        """Return `"sparse"` or `"dense"` for each layer of a perceptron, first to last."""
+        return tuple(
+            min(("dense", "sparse"), key=lambda kernel: self._layer(mask, kernel, first=i == 0))
+            for i, mask in enumerate(masks)
+        )
+
+    def gains(self, masks: Masks, pixels: Sequence[int] = ()) -> bool:
+        """Return whether sparse kernels are faster than the dense path.
+
+        Args:
+            masks: of the weights; of a residual network, of its convolutions.
+            pixels: how many the result of each convolution has; none for a perceptron.
+        """
+        if not pixels:
+            general = self.general_step + self.general_weight * sum(mask.size for mask in masks)
+            return self.step(masks) < general
+        layers = list(zip(masks, pixels, strict=True))
+        sparse = sum(
+            int(mask.sum()) * (self.sparse_kept + count * self.sparse_pixel)
+            for mask, count in layers
+        )
+        return sparse < sum(mask.size * count for mask, count in layers) * self.general_pixel
+
+    def step(self, masks: Masks) -> float:
+        """Return the total cost of a perceptron's layers with their chosen kernels."""
+        layers = enumerate(zip(masks, self.choose(masks), strict=True))
+        return sum(self._layer(mask, kernel, first=i == 0) for i, (mask, kernel) in layers)
+
+    def _layer(self, mask: NDArray[np.bool_], kernel: str, *, first: bool) -> float:
+        if kernel == "sparse":
+            return int(mask.sum()) * (self.sparse_first if first else self.sparse_inner)
+        if first:
+            return mask.shape[0] * int(mask.any(axis=0).sum()) * self.dense_first
+        return mask.size * self.dense_inner

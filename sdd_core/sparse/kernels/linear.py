@@ -1,0 +1,147 @@
+# pyright: reportCallIssue=false
+# (the functions of `simd` get their first argument, the typing context, from the compiler)
+"""Linear layers, forward and backward: y = relu(W x + b), with all of W or what is kept of it.
+
+A layer's inputs and outputs are units x examples in one array, one vector for each unit. A thread
+computes some outputs (forward) or some inputs (backward): its `part`.
+
+Where a sparse layer still has many weights it is gone through in blocks of units that the first
+level of the processor's cache holds; the sums are the same, in the same order.
+"""
+
+from __future__ import annotations
+
+from sdd_core.sparse.barrier import share, share_of_weights
+from sdd_core.sparse.compilation import compiled
+from sdd_core.sparse.simd import (
+    add_scaled,
+    add_to,
+    dot,
+    entry,
+    fill,
+    load,
+    reduce,
+    relu,
+    relu_gradient,
+    store,
+)
+
+
+@compiled
+def sparse_forward(layer, net, units, last, part, lanes):
+    """Replace the outputs by W x + b; by what ReLU leaves of it unless `last`."""
+    index = net.index
+    weights = net.parameters[layer.weights :]
+    columns = index[layer.columns :]
+    begin, end = share_of_weights(index[layer.row_work :], layer.outputs, part)
+    for block in range(layer.row_blocks):
+        starts = index[layer.row_starts + block * layer.outputs :]
+        done = block == layer.row_blocks - 1 and not last
+        for row in range(begin, end):
+            if block == 0:
+                total = fill(bias(layer, net, row), lanes)
+            else:  # what the blocks before have summed
+                total = load(units, layer.target + row, lanes)
+            for k in range(starts[row], starts[row + 1]):
+                source = load(units, layer.source + entry(columns, k), lanes)
+                total = add_scaled(total, entry(weights, k), source)
+            store(units, layer.target + row, relu(total) if done else total, lanes)
+
+
+@compiled
+def dense_forward(layer, net, units, last, part, lanes):
+    """The same with all weights, two rows at a time: each input vector is fetched once for two
+    products."""
+    size, parameters = layer.inputs, net.parameters
+    begin, end = share(layer.outputs, part)
+    for row in range(begin, end - 1, 2):
+        upper = parameters[layer.weights + row * size :]
+        lower = parameters[layer.weights + (row + 1) * size :]
+        first = fill(bias(layer, net, row), lanes)
+        second = fill(bias(layer, net, row + 1), lanes)
+        for column in range(size):
+            source = load(units, layer.source + column, lanes)
+            first = add_scaled(first, upper[column], source)
+            second = add_scaled(second, lower[column], source)
+        store(units, layer.target + row, first if last else relu(first), lanes)
+        store(units, layer.target + row + 1, second if last else relu(second), lanes)
+    if (end - begin) % 2:
+        row = end - 1
+        weights = parameters[layer.weights + row * size :]
+        total = fill(bias(layer, net, row), lanes)
+        for column in range(size):
+            total = add_scaled(total, weights[column], load(units, layer.source + column, lanes))
+        store(units, layer.target + row, total if last else relu(total), lanes)
+
+
+@compiled
+def bias(layer, net, row):
+    """The bias of an output, 0 where the layer has none."""
+    parameters = net.parameters
+    return parameters[layer.biases + row] if layer.biases >= 0 else parameters.dtype.type(0)
+
+
+@compiled
+def bias_backward(layer, gradients, units, part, lanes):
+    """Add to the biases' gradients: each is the sum of its output's gradients."""
+    begin, end = share(layer.outputs, part)
+    for row in range(begin, end):
+        gradients[layer.biases + row] += reduce(load(units, layer.target + row, lanes))
+
+
+@compiled
+def sparse_backward(layer, net, gradients, units, first, part, lanes):
+    """Add to the weights' gradients; replace the inputs by their gradients unless `first`.
+
+    With g the outputs' gradients, summed over the examples: dL/dW = g x^T for kept weights, and
+    dL/dx = W^T g where ReLU let x through.
+    """
+    index, parameters = net.index, net.parameters
+    weights = parameters[layer.weights :]
+    gradients = gradients[layer.weights :]
+    rows = index[layer.rows :]
+    positions = index[layer.positions :]
+    begin, end = share_of_weights(index[layer.column_work :], layer.inputs, part)
+    for block in range(layer.column_blocks):
+        starts = index[layer.column_starts + block * layer.inputs :]
+        for column in range(begin, end):
+            source = load(units, layer.source + column, lanes)
+            if first:
+                for k in range(starts[column], starts[column + 1]):
+                    target = load(units, layer.target + entry(rows, k), lanes)
+                    add_to(gradients, entry(positions, k), dot(source, target))
+            else:
+                total = fill(parameters.dtype.type(0), lanes)
+                for k in range(starts[column], starts[column + 1]):
+                    target = load(units, layer.target + entry(rows, k), lanes)
+                    position = entry(positions, k)
+                    total = add_scaled(total, entry(weights, position), target)
+                    add_to(gradients, position, dot(source, target))
+                store(units, layer.source + column, relu_gradient(source, total), lanes)
+
+
+@compiled
+def dense_backward(layer, net, gradients, units, first, part, lanes):
+    """The same with all weights; `descend` leaves out the gradients of those that are pruned."""
+    size, parameters = layer.inputs, net.parameters
+    weights = parameters[layer.weights :]
+    gradients = gradients[layer.weights :]
+    column, end = share(size, part)
+    while first and column + 1 < end:  # two columns at a time, as in `dense_forward`
+        left = load(units, layer.source + column, lanes)
+        right = load(units, layer.source + column + 1, lanes)
+        for row in range(layer.outputs):
+            target = load(units, layer.target + row, lanes)
+            gradients[row * size + column] += dot(left, target)
+            gradients[row * size + column + 1] += dot(right, target)
+        column += 2
+    while column < end:
+        source = load(units, layer.source + column, lanes)
+        total = fill(parameters.dtype.type(0), lanes)
+        for row in range(layer.outputs):
+            target = load(units, layer.target + row, lanes)
+            total = add_scaled(total, weights[row * size + column], target)
+            gradients[row * size + column] += dot(source, target)
+        if not first:
+            store(units, layer.source + column, relu_gradient(source, total), lanes)
+        column += 1

@@ -1,0 +1,179 @@
+"""What every network of the kernels does: train epochs, evaluate, give its state."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sdd_core.sparse.architecture import Architecture
+from sdd_core.sparse.checks import check_data, check_network, check_steps
+from sdd_core.sparse.kernels.loss import count_hits
+from sdd_core.sparse.kernels.records import Data, Net, Results, Sgd, Steps
+from sdd_core.sparse.plan import make_plan
+
+Masks = Sequence[NDArray[np.bool_] | None]
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """Mean cross-entropy (nats), accuracy (0 to 1) and logits [examples, classes]."""
+
+    loss: float
+    accuracy: float
+    logits: NDArray
+
+
+@dataclass(frozen=True)
+class State:
+    """Everything that training changes.
+
+    Attributes:
+        parameters: in the architecture's order, all float32 or all float64.
+        momenta: their momentum buffers (None: zeros, what torch starts from).
+        statistics: each normalisation's running mean and variance.
+    """
+
+    parameters: Sequence[NDArray]
+    momenta: Sequence[NDArray] | None = None
+    statistics: Sequence[tuple[NDArray, NDArray]] = field(default_factory=list)
+
+
+class SgdSettings(NamedTuple):
+    """As in torch.optim.SGD (no dampening, no Nesterov)."""
+
+    momentum: float
+    weight_decay: float
+
+
+class Network(ABC):
+    """A network under mean cross-entropy and SGD, with masked parameters.
+
+    Does what `torch.optim.SGD` does to the same network when the masks are applied to parameters
+    and gradients, biases and disconnected weights included, up to the rounding of the number
+    type. The parameters of runs with the same inputs and kernels on one machine agree bit for
+    bit, as do those of a run that was split between any two steps, and of runs with other numbers
+    of threads.
+
+    Args:
+        state: copied.
+        masks: for each parameter, True where an entry is kept (None: all).
+        kernels: `"sparse"` or `"dense"` for each weight (None: the kind of network decides).
+
+    Attributes:
+        steps: taken since the network was made, or since `save` wrote it to a model.
+
+    Raises:
+        SddError: if shapes or number types do not fit together.
+    """
+
+    GRADIENTS: int
+    """Parts of a batch whose gradients are summed apart."""
+
+    GROUP: int
+    """Examples in a group of an evaluation."""
+
+    def __init__(
+        self,
+        architecture: Architecture,
+        state: State,
+        masks: Masks,
+        settings: SgdSettings,
+        kernels: Sequence[str] | None,
+    ) -> None:
+        check_network(architecture, state.parameters, masks)
+        full = [np.ones(parameter.shape, bool) if mask is None else mask
+                for parameter, mask in zip(state.parameters, masks, strict=True)]  # fmt: skip
+        self.architecture = architecture
+        self.kernels = tuple(kernels or self._choose([full[i] for i in architecture.weights()]))
+        self.steps = 0
+        self._dtype = state.parameters[0].dtype.type
+        self._plan = plan = make_plan(architecture, full, self.kernels)
+        parameters = plan.packing.pack(state.parameters)
+        momenta = np.zeros_like(parameters)
+        if state.momenta is not None:
+            momenta = plan.packing.pack(state.momenta)
+        pairs = [np.stack(pair) for pair in state.statistics] or [np.zeros((2, 0))]
+        self._net = Net(
+            plan.linears, plan.convolutions, plan.activations, plan.norms, plan.index,
+            plan.features, parameters, np.concatenate(pairs, axis=1).astype(self._dtype),
+        )  # fmt: skip
+        self._sgd = Sgd(
+            momenta, np.zeros((self.GRADIENTS, parameters.size), self._dtype), plan.packing.kept(),
+            self._dtype(settings.momentum), self._dtype(settings.weight_decay),
+        )  # fmt: skip
+
+    def train_epoch(
+        self,
+        images: NDArray,
+        labels: NDArray[np.int64],
+        order: NDArray[np.int64],
+        batch_size: int,
+        learning_rates: NDArray | Sequence[float],
+    ) -> float:
+        """Take one step for each batch of `order`; the last batch may be smaller.
+
+        Args:
+            images: [examples, ...] of the network's number type, C-contiguous.
+            labels: [examples], classes 0, 1, ...
+            order: the examples' numbers in the order of training: an epoch or a part of one.
+            learning_rates: one for each batch.
+
+        Returns:
+            The mean loss of the examples, each under the weights that met it.
+        """
+        data = self._data(images, labels)
+        rates = np.asarray(learning_rates, self._dtype)
+        check_steps(len(images), order, batch_size, len(rates))
+        loss = self._train(data, Steps(order, batch_size, rates))
+        self.steps += len(rates)
+        return loss / len(order)
+
+    def evaluate(self, images: NDArray, labels: NDArray[np.int64]) -> Evaluation:
+        """Return loss, accuracy and logits on `images` [examples, ...]; normalisations take their
+        running statistics."""
+        data, count = self._data(images, labels), len(images)
+        logits = np.empty((count, self.architecture.linears[-1].outputs), self._dtype)
+        results = Results(logits, np.empty(-(-count // self.GROUP)))
+        self._evaluate(data, results)
+        hits = count_hits(logits, labels)
+        # One after the other: the sum must not depend on the number of threads.
+        return Evaluation(sum(results.losses.tolist()) / count, hits / count, logits)
+
+    def state(self) -> State:
+        """Return a copy of everything that training changes; pruned entries are 0."""
+        ends = np.cumsum(self._net.norms["channels"])[:-1]
+        means, variances = (np.split(values.copy(), ends) for values in self._net.running)
+        unpack = self._plan.packing.unpack
+        return State(
+            unpack(self._net.parameters), unpack(self._sgd.momenta),
+            list(zip(means, variances, strict=True)) if self._net.norms.size else [],
+        )  # fmt: skip
+
+    @abstractmethod
+    def _choose(self, masks: Sequence[NDArray[np.bool_]]) -> tuple[str, ...]:
+        """Return a kernel for each weight, given the masks of all weights."""
+
+    @abstractmethod
+    def _train(self, data: Data, steps: Steps) -> float:
+        """Carry out the steps; return the sum of the examples' losses."""
+
+    @abstractmethod
+    def _evaluate(self, data: Data, results: Results) -> None:
+        """Fill in the results."""
+
+    def _data(self, images: NDArray, labels: NDArray[np.int64]) -> Data:
+        check_data(self.architecture, self._dtype, images, labels)
+        return Data(images.reshape(len(images), -1), labels)
+
+
+def aligned(size: int, dtype: type[np.floating]) -> NDArray:
+    """Zeros that begin a cache line: vector loads across two lines take twice as long."""
+    spare = 64 // np.dtype(dtype).itemsize
+    array = np.zeros(size + spare, dtype)
+    start = -array.ctypes.data % 64 // array.itemsize
+    return array[start : start + size]

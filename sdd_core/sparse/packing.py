@@ -1,0 +1,67 @@
+"""A network's parameters in one flat array, without the entries that are pruned."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+class _Entry(NamedTuple):
+    shape: tuple[int, ...]
+    places: NDArray[np.intp]  # of kept entries in the parameter, flattened
+    slots: slice | NDArray[np.intp]  # where they lie in the flat array
+
+
+class Packing:
+    """Which entries of each parameter lie where in the flat array.
+
+    Gradients and momenta lie as the parameters do. `size` is how long these arrays are.
+    """
+
+    def __init__(self) -> None:
+        self.size = 0
+        self._entries: list[_Entry] = []
+
+    def add(
+        self,
+        shape: tuple[int, ...],
+        places: NDArray[np.intp],
+        slots: NDArray[np.intp] | None = None,
+        size: int | None = None,
+    ) -> int:
+        """Append a parameter. Return where it begins in the flat array.
+
+        places: of its kept entries, in the order in which they are to lie.
+        slots: where each one lies, of `size` (None: side by side).
+        """
+        start = self.size
+        self.size += len(places) if size is None else size
+        taken = slice(start, self.size) if slots is None else start + slots
+        self._entries.append(_Entry(shape, places, taken))
+        return start
+
+    def kept(self) -> NDArray[np.bool_]:
+        """Which entries of the flat array are parameters that are kept."""
+        kept = np.zeros(self.size, bool)
+        for entry in self._entries:
+            kept[entry.slots] = True
+        return kept
+
+    def pack(self, parameters: Sequence[NDArray]) -> NDArray:
+        """Return the flat array of these parameters."""
+        flat = np.zeros(self.size, parameters[0].dtype)
+        for entry, parameter in zip(self._entries, parameters, strict=True):
+            flat[entry.slots] = parameter.ravel()[entry.places]
+        return flat
+
+    def unpack(self, flat: NDArray) -> list[NDArray]:
+        """Return what `pack` took, with 0 for entries that are pruned."""
+        parameters = []
+        for entry in self._entries:
+            parameter = np.zeros(entry.shape, flat.dtype)
+            parameter.reshape(-1)[entry.places] = flat[entry.slots]
+            parameters.append(parameter)
+        return parameters

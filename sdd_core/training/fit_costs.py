@@ -1,0 +1,155 @@
+"""Measures what a weight costs on this machine."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from time import perf_counter
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from sdd_core.data.dataset import Dataset
+from sdd_core.data.resident import DeviceDataset
+from sdd_core.data.split import Split
+from sdd_core.experiment.train import Train
+from sdd_core.sparse.architecture import Architecture, Linear
+from sdd_core.sparse.barrier import ALONE
+from sdd_core.sparse.costs import KernelCosts
+from sdd_core.sparse.kernels import linear as compiled
+from sdd_core.sparse.kernels.records import Net
+from sdd_core.sparse.match import match
+from sdd_core.sparse.module import load
+from sdd_core.sparse.network import SgdSettings, aligned
+from sdd_core.sparse.plan import make_plan
+from sdd_core.sparse.simd import Lanes
+from sdd_core.training.dense_trainer import DenseTrainer
+
+EXAMPLES = 128
+
+
+def fit_costs(*, repeats: int = 30) -> KernelCosts:
+    """The costs that the choice of kernels weighs, each the least of some timings: what other
+    programs take is no part of them. Takes seconds, on one thread: others speed up all alike."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        layers = {
+            f"{kernel}_{place}": _layer(kernel, place == "first", repeats)
+            for kernel in ("sparse", "dense")
+            for place in ("first", "inner")
+        }
+        weight, step = _general(repeats)
+        pixel, kept, general_pixel = _convolutions(max(1, repeats // 4))
+    finally:
+        torch.set_num_threads(threads)
+    return KernelCosts(
+        **layers, general_weight=weight, general_step=step,
+        sparse_pixel=pixel, sparse_kept=kept, general_pixel=general_pixel,
+    )  # fmt: skip
+
+
+def _nanoseconds(step: Callable[[], object], repeats: int) -> float:
+    times = []
+    for _ in range(repeats + 1):  # the first one compiles
+        start = perf_counter()
+        step()
+        times.append(perf_counter() - start)
+    return 1e9 * min(times[1:])
+
+
+def _layer(kernel: str, first: bool, repeats: int) -> float:
+    """One forward and backward pass of 300 units, over the weights that they touch."""
+    random, inputs = np.random.default_rng(0), 784 if first else 300
+    mask = random.random((300, inputs)) < (0.6 if kernel == "sparse" else 1.0)
+    plan = make_plan(Architecture((Linear(inputs, 300),)), [mask, np.ones(300, bool)], [kernel])
+    layer, lanes = plan.linears[0], Lanes(EXAMPLES)
+    units = aligned(plan.vectors * lanes.width, np.float32)
+    units[:] = random.standard_normal(units.size)
+    parameters = np.zeros(plan.packing.size, np.float32)
+    gradients = np.zeros_like(parameters)
+    net = Net(
+        plan.linears, plan.convolutions, plan.activations, plan.norms, plan.index, plan.features,
+        parameters, np.zeros((2, 0), np.float32),
+    )  # fmt: skip
+    forward, backward = {
+        "sparse": (compiled.sparse_forward, compiled.sparse_backward),
+        "dense": (compiled.dense_forward, compiled.dense_backward),
+    }[kernel]
+
+    def step() -> None:
+        forward(layer, net, units, False, ALONE, lanes)
+        backward(layer, net, gradients, units, first, ALONE, lanes)
+
+    return _nanoseconds(step, repeats) / int(mask.sum())
+
+
+def _general(repeats: int) -> tuple[float, float]:
+    """What a weight and a step cost on the general path: from a small and a large perceptron."""
+    sizes, times = [], []
+    for width in (32, 1024):
+        network = nn.Sequential(nn.Linear(784, width), nn.ReLU(), nn.Linear(width, 10))
+        sizes.append(794 * width)
+        times.append(_nanoseconds(_general_step(network, (784,)), repeats))
+    weight = (times[1] - times[0]) / (sizes[1] - sizes[0])
+    # On a busy machine differences of timings may have any sign.
+    return max(0.0, weight), max(0.0, times[0] - weight * sizes[0])
+
+
+def _general_step(network: nn.Module, shape: tuple[int, ...]) -> Callable[[], object]:
+    images, labels = torch.randn(EXAMPLES, *shape), torch.arange(EXAMPLES) % 10
+    split = Split(images, labels)
+    data = Dataset("random", split, split, 10)
+    resident = DeviceDataset(data, torch.device("cpu"), augment=False)
+    trainer = DenseTrainer(network, {}, resident, Train.model_validate({"batch_size": EXAMPLES}))
+    order, rates = torch.arange(EXAMPLES), np.zeros(1)
+    return lambda: trainer.steps(order, None, 0, rates)
+
+
+def _convolutions(repeats: int) -> tuple[float, float, float]:
+    """What a kept weight costs for each pixel of its results and besides, and any weight for each
+    pixel on the general path: from large maps of few channels, and small ones of many.
+
+    Everything but the convolutions (normalisation, for one) is taken to cost the same there as
+    here, where it is what would remain if no weight were kept.
+    """
+    measured = [_convolution(side, channels, repeats) for side, channels in ((16, 48), (4, 256))]
+    works, costs = zip(*((kept, time) for kept, time, _, _ in measured), strict=True)
+    pixel, weight = np.linalg.solve(np.array(works), np.array(costs)).tolist()
+    everything = sum(pixels for _, _, pixels, _ in measured)
+    general = sum(time for _, _, _, time in measured) / everything
+    return max(0.0, pixel), max(0.0, weight), max(0.0, general)
+
+
+def _convolution(
+    side: int, channels: int, repeats: int
+) -> tuple[tuple[int, int], float, int, float]:
+    """What more kept weights are (times pixels, and weights) and cost; the same of all weights on
+    the general path, but for what is no convolution."""
+    shape = (3, side, side)
+    network = nn.Sequential(
+        nn.Conv2d(3, channels, 3, 1, 1, bias=False), nn.BatchNorm2d(channels), nn.ReLU(),
+        nn.Conv2d(channels, channels, 3, 1, 1, bias=False), nn.BatchNorm2d(channels), nn.ReLU(),
+        nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(channels, 10),
+    )  # fmt: skip
+    architecture = match(network, shape)
+    assert architecture is not None
+    names = architecture.parameters[: len(architecture.convolutions)]
+    weights: list[Tensor] = [network.get_parameter(name) for name in names]
+    random = torch.Generator().manual_seed(0)
+    images = torch.randn(EXAMPLES, *shape, generator=random).numpy()
+    labels, order = np.arange(EXAMPLES) % 10, np.arange(EXAMPLES)
+    points = []
+    for density in (0.1, 0.6):
+        masks = {w: torch.rand(w.shape, generator=random) < density for w in weights}
+        own = load(architecture, network, masks, SgdSettings(momentum=0.9, weight_decay=0.0))
+        step = partial(own.train_epoch, images, labels, order, EXAMPLES, [0.0])
+        kept = sum(int(mask.sum()) for mask in masks.values())
+        points.append((kept, _nanoseconds(step, repeats)))
+    (little, short), (much, long) = points
+    rest = short - (long - short) * little / (much - little)
+    general = _nanoseconds(_general_step(network, shape), repeats) - rest
+    more, pixels = much - little, side * side
+    everything = sum(weight.numel() for weight in weights) * pixels
+    return (more * pixels, more), long - short, everything, general

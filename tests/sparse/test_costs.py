@@ -1,0 +1,73 @@
+"""The rule that chooses kernels, worked out by hand."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from sdd_core.sparse.costs import KernelCosts
+
+COSTS = KernelCosts(
+    sparse_first=2.0, dense_first=1.0, sparse_inner=3.0, dense_inner=1.0,
+    general_weight=1.0, general_step=10.0,
+    sparse_pixel=4.0, sparse_kept=4.0, general_pixel=1.0,
+)  # fmt: skip
+
+
+def mask(rows: int, columns: int, kept: int) -> np.ndarray:
+    """The first `kept` weights, row by row."""
+    return (np.arange(rows * columns) < kept).reshape(rows, columns)
+
+
+def test_a_layer_pays_for_kept_weights_or_for_all():
+    # First layer: 2 x 30 kept against 1 x 100. Inner: 3 x 40 against 100.
+    assert COSTS.choose([mask(10, 10, 30), mask(10, 10, 40)]) == ("sparse", "dense")
+    assert COSTS.choose([mask(10, 10, 60), mask(10, 10, 30)]) == ("dense", "sparse")
+
+
+def test_a_dense_first_layer_pays_only_for_live_features():
+    live = np.zeros((10, 10), bool)
+    live[:, :3] = True  # 2 x 30 kept, against 1 x 10 units x 3 live features
+    assert COSTS.choose([live]) == ("dense",)
+
+
+def test_a_tie_goes_to_dense_kernels():
+    assert COSTS.choose([mask(10, 10, 50)]) == ("dense",)
+
+
+def test_the_general_path_pays_for_the_step_and_all_weights():
+    # 2 x kept against 10 + 100.
+    assert COSTS.gains([mask(10, 10, 50)])
+    dear = KernelCosts(sparse_first=2.0, dense_first=3.0, general_weight=1.0, general_step=10.0)
+    assert dear.gains([mask(10, 10, 54)])
+    assert not dear.gains([mask(10, 10, 55)])
+
+
+def test_a_step_pays_for_each_layer_with_its_kernel():
+    # 2 x 30 kept in the first layer, all 100 in the second.
+    assert COSTS.step([mask(10, 10, 30), mask(10, 10, 40)]) == 160
+
+
+def test_convolutions_pay_for_each_pixel_of_their_results():
+    # 2 x (4 x 16 + 4) + 14 x (4 x 4 + 4) against 20 x 16 + 24 x 4: 416 each, so that one weight
+    # more decides.
+    small, large = np.zeros(20, bool), np.zeros(24, bool)
+    small[:2] = large[:14] = True
+    assert not COSTS.gains([small, large], [16, 4])
+    large[13] = False
+    assert COSTS.gains([small, large], [16, 4])
+
+
+@given(st.integers(0, 100), st.integers(0, 100))
+def test_what_gains_still_gains_when_more_is_pruned(kept, more):
+    one, other = mask(10, 10, max(kept, more)), mask(10, 10, min(kept, more))
+    assert COSTS.gains([other]) >= COSTS.gains([one])
+    assert COSTS.gains([other], [4]) >= COSTS.gains([one], [4])
+
+
+@pytest.mark.parametrize("cost", [-1.0, float("nan"), float("inf")])
+def test_costs_are_finite_numbers(cost):
+    with pytest.raises(ValueError, match="finite"):
+        KernelCosts(general_step=cost).check()

@@ -1,0 +1,241 @@
+"""The sparse path against the dense-masked reference, and against itself."""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from sdd_core.errors import SddError
+from sdd_core.sparse.network import State
+from sdd_core.sparse.perceptron import Perceptron
+
+from .reference import SETTINGS, Case, Reference, assert_same, bits, make_case
+
+SIZES = (30, 24, 12, 5)
+
+
+def rates(steps: int) -> list[float]:
+    return np.linspace(0.05, 0.01, steps).tolist()
+
+
+def single_weight() -> Case:
+    case = make_case(SIZES, 0.0)
+    for layer, (row, column) in enumerate([(3, 29), (7, 3), (0, 7)]):
+        case.masks[layer][row, column] = True
+        case.weights[layer][row, column] = 0.5
+    return case
+
+
+CASES = {
+    "dense": lambda: make_case(SIZES, 1.0),
+    "half": lambda: make_case(SIZES, 0.5),
+    "sparse": lambda: make_case(SIZES, 0.05),
+    "empty": lambda: make_case(SIZES, 0.0),
+    "first layer empty": lambda: make_case(SIZES, [0.0, 0.5, 1.0]),
+    "middle layer empty": lambda: make_case(SIZES, [0.5, 0.0, 0.5]),
+    "last layer empty": lambda: make_case(SIZES, [0.5, 0.5, 0.0]),
+    "one weight a layer": single_weight,
+    "no bias": lambda: make_case(SIZES, 0.3, biased=False),
+    "one hidden layer": lambda: make_case((64, 40, 10), 0.2),
+    "four hidden layers": lambda: make_case((16, 20, 18, 17, 9, 3), 0.4),
+    "linear": lambda: make_case((20, 4), 0.5),
+    "few features": lambda: make_case((3, 7, 2), 0.7),
+    "blocks of units": lambda: make_case((200, 130, 90, 7), [0.5, 0.3, 0.9]),
+    "odd dense sizes": lambda: make_case((17, 9, 7, 3), 0.95),
+}
+
+
+@pytest.mark.parametrize("name", CASES)
+@pytest.mark.parametrize("steps", [1, 20, 200])
+@pytest.mark.parametrize("kernels", [None, "sparse", "dense"])
+def test_follows_the_reference(name, steps, kernels):
+    case = CASES[name]()
+    network = case.sparse(kernels=kernels and [kernels] * len(case.masks))
+    reference = Reference(case)
+    order = case.order(1, 32 * steps - 5)  # the last batch is smaller
+    loss = network.train_epoch(case.images, case.labels, order, 32, rates(steps))
+    assert loss == pytest.approx(reference.train(order, 32, rates(steps)), abs=1e-10)
+    assert_same(network, reference, rtol=1e-9, atol=1e-10)
+
+
+@pytest.mark.parametrize("density", [1.0, 0.5, 0.1, 0.02])
+def test_float32_differs_by_rounding(density):
+    case = make_case((100, 60, 30, 10), density, examples=1000, dtype=np.float32)
+    network, reference = case.sparse(), Reference(case)
+    # Not many: sooner or later rounding puts a unit on the other side of zero.
+    for steps, tolerance in ((1, 1e-6), (19, 1e-5)):
+        order = case.order(steps, 128 * steps)
+        network.train_epoch(case.images, case.labels, order, 128, rates(steps))
+        reference.train(order, 128, rates(steps))
+        assert_same(network, reference, rtol=tolerance, atol=tolerance)
+
+
+@settings(max_examples=60)
+@given(
+    sizes=st.lists(st.integers(1, 40), min_size=2, max_size=5),
+    densities=st.lists(st.sampled_from([0.0, 0.1, 0.5, 1.0]), min_size=4, max_size=4),
+    kernels=st.lists(st.sampled_from(["sparse", "dense"]), min_size=4, max_size=4),
+    batch_size=st.integers(1, 150),
+    biased=st.booleans(),
+    seed=st.integers(0, 1000),
+)
+def test_any_shape_and_mask(*, sizes, densities, kernels, batch_size, biased, seed):
+    layers = len(sizes) - 1
+    case = make_case(sizes, densities[:layers], biased=biased, seed=seed)
+    network, reference = case.sparse(kernels=kernels[:layers]), Reference(case)
+    order = case.order(seed, 3 * batch_size - batch_size // 2)
+    network.train_epoch(case.images, case.labels, order, batch_size, rates(3))
+    reference.train(order, batch_size, rates(3))
+    assert_same(network, reference, rtol=1e-9, atol=1e-10)
+
+
+def test_unit_without_inputs_trains_its_bias_and_disconnected_weights_decay():
+    case = make_case((4, 3, 2), 1.0)
+    case.masks[0][0] = False  # unit 0 sees nothing
+    case.weights[0][0] = 0.0
+    case.biases[0] = np.array([1.0, 0.1, -0.1])
+    case.masks[1][:, 1] = False  # unit 1 reaches nothing
+    case.weights[1][:, 1] = 0.0
+    network = case.sparse(kernels=["sparse", "sparse"])
+    network.train_epoch(case.images, case.labels, np.arange(200), 200, [0.1])
+    weight, bias, *_ = network.state().parameters
+    assert abs(bias[0] - (1 - 0.1 * 1e-2)) > 1e-4
+    np.testing.assert_allclose(weight[1], case.weights[0][1] * (1 - 0.1 * 1e-2))
+
+
+def test_relu_has_no_gradient_at_zero():
+    case = make_case((2, 1, 2), 1.0)
+    case.weights[0][:] = 0.0
+    case.biases[0] = np.zeros(1)
+    network = case.sparse()
+    network.train_epoch(case.images, case.labels, np.arange(100), 100, [0.1])
+    weight, bias, *_ = network.state().parameters
+    assert not bias.any()
+    assert not weight.any()
+
+
+@pytest.mark.parametrize("density", [0.05, 0.9])
+def test_split_run_equals_whole_run_bit_for_bit(density):
+    case = make_case(SIZES, density, dtype=np.float32)
+    order = case.order(0, 10 * 32)
+    whole, again = case.sparse(), case.sparse()
+    for network in (whole, again):
+        network.train_epoch(case.images, case.labels, order, 32, rates(10))
+
+    part = case.sparse()
+    part.train_epoch(case.images, case.labels, order[: 4 * 32], 32, rates(10)[:4])
+    resumed = case.sparse(part.state(), kernels=part.kernels)
+    resumed.train_epoch(case.images, case.labels, order[4 * 32 :], 32, rates(10)[4:])
+    for other in (again, resumed):
+        assert bits(other) == bits(whole)
+
+
+def test_threads_do_not_disturb_each_other():
+    cases = [make_case((64, 50, 10), 0.2, dtype=np.float32, seed=seed) for seed in range(4)]
+
+    def run(case: Case) -> bytes:
+        network = case.sparse()
+        network.train_epoch(case.images, case.labels, case.order(0, 400 * 64), 64, rates(400))
+        return bits(network)
+
+    alone = [run(case) for case in cases]
+    with ThreadPoolExecutor(2) as pool:
+        assert list(pool.map(run, cases)) == alone
+
+
+@pytest.mark.parametrize("examples", [1, 130, 1000])
+def test_evaluation(examples):
+    case = make_case(SIZES, 0.5, examples=examples)
+    reference = Reference(case)
+    images, labels = torch.from_numpy(case.images), torch.from_numpy(case.labels)
+    with torch.inference_mode():
+        logits = reference.model(images)
+        loss = torch.nn.functional.cross_entropy(logits, labels).item()
+        accuracy = (logits.argmax(1) == labels).double().mean().item()
+    result = case.sparse().evaluate(case.images, case.labels)
+    assert result.loss == pytest.approx(loss, abs=1e-12)
+    assert result.accuracy == accuracy
+    np.testing.assert_allclose(result.logits, logits.numpy(), atol=1e-12)
+
+
+def test_equal_logits_count_as_the_first_class():
+    case = make_case((4, 3), 0.0, biased=False)
+    case.labels[:] = np.arange(200) % 3
+    assert case.sparse().evaluate(case.images, case.labels).accuracy == 67 / 200
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_large_logits_do_not_overflow(dtype):
+    case = make_case((4, 3), 1.0, dtype=dtype)
+    case.weights[0] *= 1e4
+    with torch.inference_mode():
+        logits = Reference(case).model(torch.from_numpy(case.images)).double()
+        loss = torch.nn.functional.cross_entropy(logits, torch.from_numpy(case.labels)).item()
+    assert case.sparse().evaluate(case.images, case.labels).loss == pytest.approx(loss, rel=1e-5)
+
+
+def test_divergence_shows():
+    case = make_case(SIZES, 1.0)
+    case.weights[0][0, 0] = np.nan
+    assert np.isnan(case.sparse().evaluate(case.images, case.labels).loss)
+    network = case.sparse()
+    assert np.isnan(network.train_epoch(case.images, case.labels, np.arange(64), 64, [0.1]))
+    assert np.isnan(network.state().parameters[-2]).all()
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"images": np.zeros((200, 29))}, "shape"),
+        ({"images": np.zeros((200, 30), np.float32)}, "float32"),
+        ({"images": np.zeros((30, 200)).T}, "contiguous"),
+        ({"labels": np.full(200, 5)}, "classes 0 to 4"),
+        ({"labels": np.zeros(100, np.int64)}, "labels"),
+        ({"order": np.array([0, 200])}, "order"),
+        ({"learning_rates": [0.1, 0.1]}, "learning rate"),
+    ],
+)
+def test_data_that_does_not_fit(change, message):
+    case = make_case(SIZES, 0.5)
+    arguments = {
+        "images": case.images,
+        "labels": case.labels,
+        "order": np.arange(10),
+        "batch_size": 32,
+        "learning_rates": [0.1],
+    }
+    with pytest.raises(SddError, match=message):
+        case.sparse().train_epoch(**{**arguments, **change})
+
+
+@pytest.mark.parametrize(
+    ("damage", "message"),
+    [
+        (lambda case: case.masks.__setitem__(1, np.ones((2, 2), bool)), "mask of parameter 2 is"),
+        (lambda case: case.masks.__setitem__(1, np.ones((12, 24))), "mask of parameter 2 is float"),
+        (lambda case: case.biases.__setitem__(0, np.zeros(3)), "parameter 1 has shape"),
+        (lambda case: case.weights.__setitem__(2, case.weights[2].astype("f4")), "parameter 4 is"),
+        (lambda case: [part.pop(1) for part in (case.weights, case.biases, case.masks)], "inputs"),
+    ],
+)
+def test_networks_that_do_not_fit(damage, message):
+    case = make_case(SIZES, 0.5)
+    damage(case)
+    with pytest.raises(SddError, match=message):
+        case.sparse()
+
+
+def test_as_many_masks_as_parameters_and_none_of_biases():
+    case = make_case(SIZES, 0.5)
+    arguments = case.architecture(), State(case.parameters()), case.all_masks(), SETTINGS
+    architecture, state, masks, settings = arguments
+    with pytest.raises(SddError, match="as many"):
+        Perceptron(architecture, state, masks[:-1], settings)
+    masks[1] = np.arange(24) < 5
+    with pytest.raises(SddError, match="biases"):
+        Perceptron(architecture, state, masks, settings)
