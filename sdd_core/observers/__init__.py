@@ -1,1 +1,1 @@
-"""Who listens to a run: progress on a terminal or in a notebook, trackers."""
+"""Observers of a run: progress on a terminal or in a notebook, and trackers."""

@@ -1,4 +1,4 @@
-"""What a user sees while a run is going on."""
+"""Show the progress of a run: as lines, as a bar, or in a notebook."""
 
 from __future__ import annotations
 
@@ -25,11 +25,11 @@ if TYPE_CHECKING:
 
 
 REDRAWN_SECONDS = 0.2
-"""A notebook's table is not drawn anew more often than that."""
+"""Least time between two redraws of a notebook's table."""
 
 
 class _Lines:
-    """One plain line a level, for pipes and log files."""
+    """One plain line per level, for pipes and log files."""
 
     def __init__(self, stream: TextIO | None) -> None:
         self._stream = stream
@@ -47,12 +47,12 @@ class _Lines:
     @hookimpl
     def sdd_level_end(self, level: LevelResult) -> None:
         since, self._trained_since = self._trained_since, None
-        how = "already there" if since is None else f"{time.monotonic() - since:.1f} s"
+        how = "reused" if since is None else f"{time.monotonic() - since:.1f} s"
         say(f"{line(level, self.levels)} ({how})", self._stream)
 
 
 class _Live:
-    """A bar that grows with every epoch, and below it what was measured last."""
+    """A bar that grows with every level, with the current epoch beside it."""
 
     def __init__(self, console: PlainConsole) -> None:
         self._console = console
@@ -90,14 +90,14 @@ class _Live:
 
 
 class _Notebook:
-    """A table that grows under the cell, and above it what is being trained."""
+    """A table of levels below the cell, with the current epoch above it."""
 
     @hookimpl
     def sdd_run_start(self, run: Run) -> None:
         from IPython.display import HTML, display  # noqa: PLC0415 (there is one in a notebook)
 
         self._html, self._table, self._shown = HTML, "", 0.0
-        # Kept here: reading all levels of a run after each of them takes the longer the more.
+        # Kept here, because reading all levels after each one would take quadratic time.
         self._levels: list[LevelResult] = []
         self._sizes = read_record(run.folder).data
         self._handle = display(HTML(""), display_id=True)
@@ -137,15 +137,15 @@ class _Notebook:
 
 
 def in_notebook() -> bool:
-    """Whether this process is the kernel of a notebook."""
+    """Return whether this process is the kernel of a notebook."""
     shell = getattr(sys.modules.get("IPython"), "get_ipython", lambda: None)()
     return hasattr(shell, "kernel")
 
 
 @contextmanager
 def progress_for(stream: TextIO | None, quiet: bool) -> Iterator[list[object]]:
-    """Observers that show a run's progress on `stream`: live on a terminal, plain lines in a
-    pipe, nobody where `quiet`; in a notebook, under the cell."""
+    """Yield observers that show a run's progress on `stream`: a bar on a terminal, plain lines in a
+    pipe, none if `quiet`; in a notebook, a table below the cell."""
     console = notice_console(stream)
     if quiet:
         yield []
@@ -164,7 +164,7 @@ def _begun(run: Run) -> str:
 
 
 def line(level: LevelResult, levels: int) -> str:
-    """A level in one line."""
+    """Return a level in one line."""
     parts = [f"level {level.level:>{len(str(levels))}}/{levels}",
              f"sparsity {100 * level.sparsity:6.2f} %"]
     if level.diverged:

@@ -1,4 +1,4 @@
-"""Sends a run's settings, curves and figure to trackers."""
+"""Send a run's settings, curves and figure to trackers."""
 
 from __future__ import annotations
 
@@ -33,10 +33,10 @@ if TYPE_CHECKING:
 def make_trackers(
     wanted: Sequence[Tracker | Mapping[str, Any] | str] | Tracker | str, plugins: Plugins
 ) -> list[Tracker]:
-    """Trackers from instances, names (`mlflow`, `mlflow:sqlite:///runs.db`) or tables of a name
-    and options.
+    """Return trackers from instances, names (`mlflow`, `mlflow:sqlite:///runs.db`) or tables of a
+    name and options.
 
-    Raises SddError: an unknown one, impossible options, or a package that is not installed.
+    Raises SddError for an unknown name, impossible options, or a missing package.
     """
     made = []
     for one in [wanted] if isinstance(wanted, str | Tracker) else wanted:
@@ -59,7 +59,7 @@ def make_trackers(
 
 @contextlib.contextmanager
 def tracking(trackers: Sequence[Tracker]) -> Iterator[list[object]]:
-    """Observers that keep trackers informed, and tell them when a run ends before its end."""
+    """Yield observers that send a run to trackers, and end the trackers of an interrupted run."""
     observers = [_Tracking(tracker) for tracker in trackers]
     try:
         yield list(observers)
@@ -69,7 +69,7 @@ def tracking(trackers: Sequence[Tracker]) -> Iterator[list[object]]:
 
 
 class _Tracking:
-    """Tells one tracker what happens. After its first mistake it is left alone."""
+    """An observer that sends a run to one tracker, until the tracker fails once."""
 
     def __init__(self, tracker: Tracker) -> None:
         self._tracker = tracker
@@ -81,8 +81,8 @@ class _Tracking:
         self._tell(self._start, run)
 
     def _start(self, run: Run) -> None:
-        # One run of a store at a time: two at once would both make what the first of them makes,
-        # as the tables of a database.
+        # One run of a store at a time: two at once would both create shared things, such as the
+        # tables of a database.
         with locked(run.folder.parent / ".trackers.lock", "starting its trackers"):
             self._tracker.start(run, _plain(run.experiment.settings()))
 
@@ -111,7 +111,7 @@ class _Tracking:
             self._listens = False
 
     def over(self) -> None:
-        """The run is over, whether or not it came to its end."""
+        """End the tracker, if the run ended early."""
         if self._listens:
             self._tell(self._tracker.end, None)
             self._listens = False
@@ -128,16 +128,16 @@ class _Tracking:
         if not self._listens:
             return
         try:
-            # Standard output belongs to results.
+            # Standard output is for results only.
             with contextlib.redirect_stdout(lenient(sys.stderr)):
                 method(*arguments)
         except FAILURES as error:
             self._listens = False
-            warn(f"tracker {label(self._tracker)!r} failed ({format_error(error)}) and hears no "
-                 "more of this run")
+            warn(f"tracker {label(self._tracker)!r} failed ({format_error(error)}); it is not used "
+                 "for the rest of this run")
 
 
 def _plain(settings: Mapping[str, Any]) -> dict[str, Any]:
-    """Settings whose names and texts are shown as what they are."""
+    """Return settings with control characters in names and texts escaped."""
     return {one_line(name): one_line(value) if isinstance(value, str) else value
             for name, value in settings.items()}

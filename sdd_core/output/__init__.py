@@ -1,1 +1,1 @@
-"""What users see: text that is shown as it is, short reprs, notices, tables on a terminal."""
+"""Output for users: safe text, short reprs, notices, tables on a terminal."""

@@ -1,4 +1,4 @@
-"""Short texts for what may be large: what `repr` shows of values."""
+"""Shorten the `repr` of values that may be large."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _REPR.maxstring = _REPR.maxother = 100
 
 
 class Text(str):
-    """Words that stand for a value where its `repr` is asked for."""
+    """A text whose `repr` is the text itself."""
 
     __slots__ = ()
 
@@ -23,12 +23,12 @@ class Text(str):
 
 
 def brief(value: Any) -> str:
-    """A value's `repr` in at most 200 characters: long texts and lists are cut."""
+    """Return a value's `repr` in at most 200 characters, with long texts and lists cut."""
     text = " ".join(_REPR.repr(value).split())
     return text if len(text) <= LONGEST else f"{text[:LONGEST - 3]}..."
 
 
 def numbers(values: Iterable[float]) -> str:
-    """A curve by its ends, `0.759, 0.742, ..., 0.868`."""
+    """Return the ends of a curve as text: `0.759, 0.742, ..., 0.868`."""
     shown = [f"{value:.4g}" for value in values]
     return ", ".join(shown if len(shown) <= 5 else [*shown[:2], "...", shown[-1]])

@@ -1,4 +1,4 @@
-"""Tables and bars on a terminal."""
+"""Print tables and progress bars on a terminal."""
 
 from __future__ import annotations
 
@@ -15,28 +15,28 @@ from sdd_core.output.text import one_line
 
 
 class PlainConsole(Console):
-    """Shows every text as what it is: no markup, no emoji, no control characters. Colours come
-    from `style` alone."""
+    """A console that interprets no text: no markup, no emoji, no control characters. Only `style`
+    sets colours."""
 
     def print(self, *objects: Any, **options: Any) -> None:
-        """Print; what is wider than the terminal is not cut off."""
+        """Print objects without cutting off those wider than the terminal."""
         super().print(*objects, **{"crop": False, **options})
 
     def say(self, text: object, style: str = "") -> None:
-        """Print a text, on a terminal on as many lines as it needs without a broken word."""
+        """Print a text; on a terminal, wrap it between words."""
         whole = one_line(text)
         lines = wrapped(whole, self.width) if self.is_terminal else [whole]
         for part in lines:
             self.print(Text(part, style=style), soft_wrap=True)
 
     def render_str(self, text: str, **options: Any) -> Text:
-        """Return a text to show, wherever it stands: printed, in a table, as its header."""
+        """Return a text without markup, for printing, table cells and headers."""
         plain = {"markup": False, "emoji": False, "highlight": False, "highlighter": None}
         return super().render_str(one_line(text), **{**options, **plain})
 
 
 class Description(ProgressColumn):
-    """What a bar says of its task."""
+    """The description of a bar's task."""
 
     def render(self, task: Task) -> Text:
         """See rich."""
@@ -56,5 +56,5 @@ class Title(ProgressColumn):
 
 
 def notice_console(stream: TextIO | None = None) -> PlainConsole:
-    """A stream for notices, standard error if none is given."""
+    """Return a console for notices on a stream. Default: standard error."""
     return PlainConsole(file=lenient(sys.stderr if stream is None else stream))

@@ -1,4 +1,4 @@
-"""Tables and texts that fit a terminal of any width without a broken word."""
+"""Fit tables and texts to a terminal of any width without breaking words."""
 
 from __future__ import annotations
 
@@ -12,26 +12,26 @@ from rich.table import Table
 from rich.text import Text
 
 READABLE = 24
-"""A column is not made narrower than that to make room for others."""
+"""Least width of a column that is narrowed for others, in characters."""
 
 GAP = 2
-"""Between two columns."""
+"""Space between two columns, in characters."""
 
 
 def wrapped(text: str, width: int, indent: str = "") -> list[str]:
-    """Return the lines of a text, broken at spaces only: a word that is wider than all has a line
-    of its own. indent: before all lines but the first."""
+    """Return the lines of a text, broken at spaces only; a word wider than `width` gets its own
+    line. indent: text before all lines except the first."""
     return textwrap.wrap(text, width, subsequent_indent=indent, break_long_words=False,
                          break_on_hyphens=False) or [""]
 
 
 class FittingTable(Table):
-    """A table without lines. Where it is too wide for the terminal, its texts and titles go on
-    below in their columns; if that is not enough, columns are left out and a line says which; if
-    none may be left out, each row stands as a list of what is in its columns."""
+    """A table without lines. If it is too wide for the terminal, its texts and titles are wrapped
+    in their columns. If that is not enough, columns are left out, with a note below; if none may be
+    left out, each row is printed as a list of its cells."""
 
     def __init__(self, *titles: str, optional: Sequence[str] = (), **options: Any) -> None:
-        """optional: titles of the columns that may be left out, the first one first."""
+        """optional: titles of the columns that may be left out, in this order."""
         self._optional = optional
         super().__init__(*titles, box=None, header_style="bold", **options)
 
@@ -50,7 +50,7 @@ class FittingTable(Table):
             yield self._with(columns, widths)
         notes = str(self.caption).splitlines() if self.caption else []
         if left_out and widths:
-            notes.append(f"left out, for they do not fit: {', '.join(left_out)}")
+            notes.append(f"left out for lack of space: {', '.join(left_out)}")
         for note in notes:
             yield from _lines(console.render_str(note).plain, options.max_width, " ", "dim italic")
 
@@ -58,7 +58,7 @@ class FittingTable(Table):
         return [console.render_str(str(cell)).plain for cell in self.columns[column].cells]
 
     def _widths(self, columns: list[int], console: Console, width: int) -> list[int] | None:
-        """As wide as they want to be, else as there is room for; None where there is too little."""
+        """Return the widths of columns, narrowed to fit; None if there is too little space."""
         least, wanted = [], []
         for number in columns:
             title, texts = str(self.columns[number].header), self._texts(number, console)
@@ -93,8 +93,8 @@ class FittingTable(Table):
             yield from _lines(first, width, " ", f"bold {style}")
             for title, text in zip(titles[1:], others, strict=True):
                 if text:
-                    said = f"{title}: {text}" if title else text
-                    yield from _lines(said, width, "   ", style)
+                    entry = f"{title}: {text}" if title else text
+                    yield from _lines(entry, width, "   ", style)
 
 
 def _lines(text: str, width: int, indent: str, style: str) -> Iterator[Text]:

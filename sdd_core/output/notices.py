@@ -1,4 +1,4 @@
-"""Notices: lines on standard error, for which nothing is worth stopping."""
+"""Print notices: lines on standard error whose failure stops nothing."""
 
 from __future__ import annotations
 
@@ -10,25 +10,25 @@ from sdd_core.output.text import one_line
 
 
 def say(text: object, stream: TextIO | None = None) -> None:
-    """Print one line on a stream, standard error if none is given."""
+    """Print one line on a stream. Default: standard error."""
     target = lenient(sys.stderr if stream is None else stream)
     target.write(f"{one_line(text)}\n")
     target.flush()
 
 
 def warn(text: object) -> None:
-    """Print a warning, one line, on standard error; where that is full or closed, nowhere."""
+    """Print a warning, one line, on standard error; if that is full or closed, drop it."""
     say(f"sdd: warning: {text}")
 
 
 def lenient(stream: TextIO | None) -> Any:
-    """Return the stream, as one whose writing never fails: a full disk, a closed terminal or no
-    stream at all (None, as `2>&-` leaves it) loses what is written."""
+    """Return the stream wrapped so that writing never fails: with a full disk, a closed terminal or
+    no stream (None, after `2>&-`) the text is lost."""
     return stream if isinstance(stream, _Lenient) else _Lenient(stream)
 
 
 class _Lenient:
-    """Passes everything on to a stream, but for errors."""
+    """A stream that passes everything on and suppresses errors."""
 
     def __init__(self, stream: TextIO | None) -> None:
         self._stream = stream

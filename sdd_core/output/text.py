@@ -1,8 +1,8 @@
-"""Text is shown as what it is: nothing in a name is an instruction to what shows it.
+"""Escape text for each output format, so that no text is interpreted as markup or a command.
 
-Names of folders, plugins, models, metrics and classes, and what errors say, come from strangers.
-Each place where they are shown has one function here, or uses `one_line` as
-`sdd_core.output.notices` and `sdd_core.output.console` do.
+Names of folders, plugins, models, metrics and classes, and error messages, are untrusted. Each
+output format has one function here, or uses `one_line`, as `sdd_core.output.notices` and
+`sdd_core.output.console` do.
 """
 
 from __future__ import annotations
@@ -16,17 +16,17 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 _FORMULA = re.compile(r"\s*[=+\-@\uff1d\uff0b\uff0d\uff20]")
-"""How a cell begins that a spreadsheet calculates; some take full-width signs for the others."""
+"""The beginning of a cell that a spreadsheet calculates; some also accept full-width signs."""
 
 _CONTROLS = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
 
 _MARKDOWN = re.compile(r"[\\`*\[\]<>|&~$]|(?<![a-zA-Z0-9])_|_(?![a-zA-Z0-9])")
-"""What Markdown gives a meaning; an underscore inside a word has none."""
+"""Characters with a meaning in Markdown; an underscore inside a word has none."""
 
 
 def one_line(text: object) -> str:
-    """Return a text on one line, without what a terminal obeys: every character that does not
-    print stands as its escape, `\\n` or `\\x1b`, as `repr` has it."""
+    """Return a text on one line, safe for terminals: every character that is not printable is
+    replaced by its escape, such as `\\n` or `\\x1b`."""
     text = str(text)
     return text if text.isprintable() else "".join(
         c if c.isprintable() else _escape(c) for c in text
@@ -34,26 +34,25 @@ def one_line(text: object) -> str:
 
 
 def visible(text: object) -> str:
-    """Return a text whose control characters stand as their escapes; a page has no other that it
-    cannot show."""
+    """Return a text with its control characters replaced by escapes; pages can show all others."""
     return _CONTROLS.sub(lambda found: _escape(found[0]), str(text))
 
 
 def html_text(text: object) -> str:
-    """Return a text as HTML that shows it."""
+    """Return a text escaped for HTML."""
     return html.escape(visible(text))
 
 
 def markdown_text(text: object) -> str:
-    """Return a text as Markdown that shows it, also in the cell of a table."""
+    """Return a text escaped for Markdown, including table cells."""
     return _MARKDOWN.sub(lambda found: f"&#{ord(found[0])};", one_line(text))
 
 
 def csv_text(rows: Sequence[Mapping[str, Any]], columns: Sequence[str] | None = None) -> str:
-    """Return rows as CSV with a header. None and NaN are empty cells, numbers stay numbers, and a
-    text that a spreadsheet would calculate has an apostrophe before it.
+    """Return rows as CSV with a header. None and NaN become empty cells, numbers stay numbers, and
+    a text that a spreadsheet would calculate gets an apostrophe in front.
 
-    columns: not given: all that rows have, in the order in which they come.
+    columns: default: all columns of the rows, in order of their first appearance.
     """
     if columns is None:
         columns = list(dict.fromkeys(name for row in rows for name in row))
@@ -78,7 +77,7 @@ def _cell(value: Any) -> Any:
 
 
 def _is_numbers(text: str) -> bool:
-    """Whether a text is a number, or numbers with commas between them, as a list of settings."""
+    """Return whether a text is a number, or numbers separated by commas."""
     try:
         return all(math.isfinite(float(part)) for part in text.split(","))
     except ValueError:
@@ -86,6 +85,6 @@ def _is_numbers(text: str) -> bool:
 
 
 def percent(sparsity: float) -> str:
-    """Return a sparsity with the digits that tell one level from the next."""
+    """Return a sparsity as percent, with enough digits to distinguish levels."""
     digits = 1 + sum(sparsity >= limit for limit in (0.995, 0.9995, 0.99995))
     return f"{100 * sparsity:.{digits}f} %"

@@ -1,4 +1,4 @@
-"""Reports: what a run found, as a page, a table, a figure and numbers."""
+"""Reports: write the result of a run as a page, a table, a figure and numbers."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ __all__ = ["html_table", "phase_table", "result_table", "write_report"]
 
 
 def write_report(result: Result, folder: Path, look: Look | None = None) -> list[Path]:
-    """Write `report.html`, `levels.csv`, `figure.png` and `figure.svg`; returns their paths.
+    """Write `report.html`, `levels.csv`, `figure.png` and `figure.svg`, and return their paths.
 
-    The same result gives the same bytes. Raises SddError: a full disk, an unwritable folder.
+    The same result gives the same bytes. Raises SddError for a full disk or an unwritable folder.
     """
     from sdd_core.report.figure import result_figure, save_figure  # noqa: PLC0415 (matplotlib)
 

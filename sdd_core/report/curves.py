@@ -1,4 +1,4 @@
-"""Metrics that are a curve at each level: a loss along a line of networks."""
+"""Draw metrics that are a curve at each level, such as a loss along a line of networks."""
 
 from __future__ import annotations
 
@@ -32,20 +32,20 @@ class Curve:
 
     @property
     def climb(self) -> float:
-        """How far it rises from left to right, at most; 0 where it falls all the way."""
+        """The largest rise from left to right; 0 if the curve never rises."""
         return float(np.nanmax(self.values - np.fmin.accumulate(self.values)))
 
 
 def telling_levels(first: Group) -> list[int]:
-    """The dense network, the valley and the peak of a group where there are some, and the last
-    level: those that the paper looks at (He et al., 2022, arXiv:2206.08684, sec. 3.1)."""
+    """Return the levels of the dense network, of a group's valley and peak if any, and the last
+    level, as in the paper (He et al., 2022, arXiv:2206.08684, sec. 3.1)."""
     phases = first.phases
     found = {0, phases.valley, phases.peak, len(first.sparsity) - 1}
     return sorted(level for level in found if level is not None)
 
 
 def read_curves(groups: Sequence[Group], metric: str, levels: Sequence[int]) -> list[Curve]:
-    """The curves of the groups that have the metric, at those of the levels that have one."""
+    """Return the curves of a metric, for the groups and levels that have it."""
     return [curve for one in groups for level in levels
             if (curve := _curve(one, metric, level)) is not None]
 
@@ -54,7 +54,7 @@ def _curve(one: Group, metric: str, level: int) -> Curve | None:
     shown = [result.levels[level].metrics.get(metric) for result in one.results
              if level < len(result.levels)]
     known = [values for values in shown if isinstance(values, Mapping)]
-    # Another number of places would be another curve.
+    # Curves with other places cannot be averaged.
     known = [values for values in known if values.keys() == known[0].keys()]
     if not known:
         return None
@@ -64,7 +64,7 @@ def _curve(one: Group, metric: str, level: int) -> Curve | None:
 
 
 def curves_figure(curves: Sequence[Curve]) -> Figure:
-    """A panel for each metric, side by side, with a line for each group and level."""
+    """Return a figure with a panel for each metric, and a line for each group and level."""
     metrics = list(dict.fromkeys(curve.metric for curve in curves))
     levels = sorted({curve.level for curve in curves})
     several = len({curve.group for curve in curves}) > 1
@@ -85,7 +85,7 @@ def curves_figure(curves: Sequence[Curve]) -> Figure:
 
 
 def curves_csv(curves: Sequence[Curve]) -> str:
-    """A row for each place of each curve."""
+    """Return CSV with a row for each place of each curve."""
     return csv_text([
         {"metric": curve.metric, "group": curve.group, "level": curve.level,
          "sparsity": curve.sparsity, "place": place, "mean": value}
@@ -95,7 +95,7 @@ def curves_csv(curves: Sequence[Curve]) -> str:
 
 
 def curves_table(curves: Sequence[Curve]) -> str:
-    """What a reader takes from each curve, as Markdown: its ends, its middle, how far it climbs."""
+    """Return a Markdown table of each curve's ends, its middle and its largest rise."""
     rows = ["| | level | at the left end | in the middle | at the right end | "
             "climbs, left to right, by |", "|---|---|---|---|---|---|"]
     for curve in curves:

@@ -1,4 +1,4 @@
-"""Figures in the style of the paper's Figure 1."""
+"""Draw figures in the style of the paper's Figure 1."""
 
 from __future__ import annotations
 
@@ -29,10 +29,10 @@ PHASE_COLOURS = {
     "collapsed": "#e6e6e6",
 }
 ABOVE_NAMES = 1.8
-"""Room between a panel and its title where the phases' names stand between them, in font sizes."""
+"""Space between a panel and its title for the names of the phases, in font sizes."""
 
 WIDTH = 7.2
-"""Inches, of figures of which no other width is asked for."""
+"""Default width of figures, in inches."""
 
 USUAL = Look()
 
@@ -40,7 +40,7 @@ TEST, TRAIN, DISTANCE, DENSE = "#c0392b", "#2c6fbb", "#6c3483", "#555555"
 
 
 class ShownFigure(Figure):
-    """A figure that a notebook shows, whatever its backend, and that is saved in sdd's style."""
+    """A figure that notebooks show with any backend, and that is saved in sdd's style."""
 
     def savefig(self, *args: Any, **options: Any) -> None:
         with mpl.rc_context(STYLE):
@@ -54,7 +54,7 @@ class ShownFigure(Figure):
 
 @contextmanager
 def drawing(look: Look, width: float, height: float) -> Iterator[ShownFigure]:
-    """A figure to draw in, in inches, whose every text is shown as what it is."""
+    """Yield a figure to draw in, and escape its texts at the end. width, height: in inches."""
     with mpl.rc_context(look.style):
         made = ShownFigure(figsize=(width, height), layout="constrained")
         yield made
@@ -64,14 +64,14 @@ def drawing(look: Look, width: float, height: float) -> Iterator[ShownFigure]:
 
 
 def save_figure(figure: Figure, file: IO[bytes], form: str) -> None:
-    """Write a figure as 'png', 'svg' or 'pdf', the same bytes for the same figure."""
+    """Write a figure as 'png', 'svg' or 'pdf'. The same figure gives the same bytes."""
     dates: dict[str, Any] = {"png": {}, "svg": {"Date": None}, "pdf": {"CreationDate": None}}
     figure.savefig(file, format=form, dpi=150, metadata=dates[form])
 
 
 def result_figure(result: Result, look: Look = USUAL) -> Figure:
-    """Test and training accuracy over sparsity with the phases shaded; below it the learning
-    distance."""
+    """Return a figure of test and training accuracy over sparsity, with shaded phases, and the
+    learning distance below."""
     with drawing(look, *look.shape(WIDTH, 1.6)) as figure:
         upper, lower = figure.subplots(2, 1, sharex=True, height_ratios=[2, 1])
         x = [place(value) for value in result.sparsity]
@@ -95,10 +95,10 @@ def result_figure(result: Result, look: Look = USUAL) -> Figure:
 
 
 def sparsity_axis(axes: Axes, sparsity: list[float], look: Look = USUAL) -> None:
-    """Label the axis with sparsities that were measured, as many as there is room for."""
+    """Label the axis with measured sparsities, as many as fit."""
     chosen: list[float] = []
     width = max(place(sparsity[-1]) - place(sparsity[0]), 1e-9)
-    room = look.characters(WIDTH) / 7  # for a number and what is between two
+    room = look.characters(WIDTH) / 7  # characters of a number and the space after it
     for value in sparsity:
         if not chosen or place(value) - place(chosen[-1]) > width / room:
             chosen.append(value)
@@ -110,7 +110,7 @@ def sparsity_axis(axes: Axes, sparsity: list[float], look: Look = USUAL) -> None
 
 
 def add_legend(figure: Figure, panel: Axes, look: Look) -> None:
-    """The legend of a panel's lines, where the look has it."""
+    """Add the legend of a panel's lines, at the place given by the look."""
     handles, labels = panel.get_legend_handles_labels()
     if look.legend == "right":
         figure.legend(handles, labels, loc="outside right upper")
@@ -123,8 +123,11 @@ def add_legend(figure: Figure, panel: Axes, look: Look) -> None:
 
 
 def shade(axes: Axes, phases: Phases, x: list[float], *, named: Look | None = None) -> None:
-    """Shade the phases, each up to half-way to the next level; `named` above them in that look,
-    where no curve runs, from its left edge on where one is narrow."""
+    """Shade the phases, each up to half-way to the next level.
+
+    named: look of the phases' names above the panel; None: no names. Names of narrow phases start
+    at their left edge.
+    """
     edges = [x[0], *((a + b) / 2 for a, b in pairwise(x)), x[-1]]
     for name, (first, last) in phases.named().items():
         axes.axvspan(edges[first], edges[last + 1], color=PHASE_COLOURS[name], linewidth=0,

@@ -1,4 +1,4 @@
-"""The loss around the weights of a run's levels, as the metric `landscape` measured it."""
+"""Draw the loss around the weights of a run's levels, measured by the metric `landscape`."""
 
 from __future__ import annotations
 
@@ -21,18 +21,18 @@ from sdd_core.report.look import Look, line_style
 from sdd_core.runs.result import Result
 
 LOWEST = 1e-3
-"""Training losses below it are drawn alike."""
+"""Smaller training losses are drawn like this one."""
 
 
 def landscape_figure(
     result: Result, levels: Sequence[int] = (), look: Look = USUAL
 ) -> tuple[Figure, str]:
-    """Loss over the place along the line, a line for each level, dark for the densest; and the
-    numbers as CSV, in which an empty cell is no number.
+    """Return a figure of the loss along a line in weight space, one curve per level, dark for the
+    densest, and its numbers as CSV, with empty cells for missing numbers.
 
-    levels: which to draw; if none are given, up to six, evenly spread.
+    levels: levels to draw. Default: up to six, evenly spread.
 
-    Raises SddError: one of these levels has no line, or none at all has.
+    Raises SddError when one of these levels, or the whole run, has no such measurement.
     """
     chosen = _chosen(result, "landscape", levels, f"`sdd run {result.folder / 'experiment.toml'} "
                      "--metric landscape` measures it")
@@ -55,8 +55,8 @@ def landscape_figure(
 def plane_figure(
     result: Result, levels: Sequence[int] = (), look: Look = USUAL
 ) -> tuple[Figure, str]:
-    """The loss over the plane as contours, a panel for each level, the same colour for the same
-    loss in all of them; and the numbers as CSV. Otherwise as `landscape_figure`."""
+    """Return a figure of the loss over a plane as contours, one panel per level with common
+    colours, and its numbers as CSV. Otherwise as `landscape_figure`."""
     chosen = _chosen(result, "landscape_2d", levels, "the metric landscape measures it where an "
                      'experiment file has metrics = [{ name = "landscape", dimensions = 2 }]')
     rows: list[dict[str, Any]] = []
@@ -64,7 +64,7 @@ def plane_figure(
     losses = np.concatenate([grid[2].ravel() for grid in grids])
     known = np.maximum(losses[np.isfinite(losses)], LOWEST)
     low, high = (known.min(), known.max()) if known.size else (LOWEST, LOWEST)
-    high = max(high, 1.01 * low)  # for a plane without any slope
+    high = max(high, 1.01 * low)  # for a flat plane
     norm, bounds = LogNorm(low, high), np.geomspace(low, high, 16)
     columns = min(3, len(chosen))
     shape = math.ceil(len(chosen) / columns), columns
@@ -82,7 +82,7 @@ def plane_figure(
             panel.set_aspect("equal")
             rows += _rows(level, level.metrics["landscape_2d"])
         bar = figure.colorbar(ScalarMappable(norm), ax=panels, label="training loss")
-        # As plain text, 0.5: matplotlib's own writes powers of ten as formulas.
+        # As plain text, 0.5; matplotlib's default writes powers of ten as formulas.
         bar.ax.yaxis.set_major_formatter("{x:g}")
         bar.ax.yaxis.set_minor_formatter(LogFormatter(minor_thresholds=(2, 0.4)))
         figure.supxlabel("place along two random directions, in norms of each filter",
@@ -91,7 +91,8 @@ def plane_figure(
 
 
 def _chosen(result: Result, metric: str, levels: Sequence[int], how: str) -> list[LevelResult]:
-    """The levels to draw. Raises SddError: they have no such metric, and how it is measured."""
+    """Return the levels to draw. Raises SddError if they lack the metric, with the way to measure
+    it."""
     found = {one.level: one for one in result.levels
              if isinstance(one.metrics.get(metric), Mapping)}
     if not found:
@@ -105,7 +106,7 @@ def _chosen(result: Result, metric: str, levels: Sequence[int], how: str) -> lis
 
 
 def _grid(losses: Mapping[str, float | None]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """The places along either direction, and the losses `[second, first]`, NaN for no number."""
+    """Return the places along each direction, and the losses `[second, first]`, NaN if missing."""
     at = {tuple(map(float, place.split(","))): loss for place, loss in losses.items()}
     x, y = (np.array(sorted({place[axis] for place in at})) for axis in (0, 1))
     values = [[at[one, other] for one in x] for other in y]
@@ -117,7 +118,7 @@ def _name(level: LevelResult) -> str:
 
 
 def _rows(level: LevelResult, losses: Mapping[str, float | None]) -> list[dict[str, Any]]:
-    """Rows of CSV; a place in a plane, `0.50,-1.00`, is two cells."""
+    """Return rows of CSV; a place in a plane, such as `0.50,-1.00`, has two cells."""
     return [{"level": level.level, "sparsity": level.sparsity, "loss": loss,
              **dict(zip(("place", "place_2"), at.split(","), strict=False))}
             for at, loss in losses.items()]

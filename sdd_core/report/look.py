@@ -1,4 +1,4 @@
-"""How figures look; nothing here needs matplotlib."""
+"""Define the look of figures, without importing matplotlib."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from sdd_core.errors import SddError
 Legend = Literal[
     "best", "upper-left", "upper-right", "lower-left", "lower-right", "right", "below", "none"
 ]
-"""Where a legend stands: in the panel, right of it, below it, or nowhere."""
+"""Place of a legend: in the panel, right of it, below it, or none."""
 
 STYLE: dict[Any, Any] = {
     # No timestamps and no random identifiers: the same numbers give the same file.
@@ -19,7 +19,7 @@ STYLE: dict[Any, Any] = {
     "svg.fonttype": "none",
     "pdf.fonttype": 42,
     "ps.fonttype": 42,
-    # Names are shown as what they are: a dollar sign begins no formula.
+    # Names are not interpreted: a dollar sign begins no formula.
     "text.parse_math": False,
     "text.usetex": False,
     "axes.spines.top": False,
@@ -28,8 +28,8 @@ STYLE: dict[Any, Any] = {
     "legend.frameon": False,
 }
 
-# Colour, dashes and marker of each line. The colours are Okabe and Ito's, which people see apart
-# who do not see all colours, without yellow; in print without colour the others tell.
+# Colour, dashes and marker of each line. The colours are those of Okabe and Ito for colour-blind
+# readers, without yellow; in black and white, dashes and markers distinguish the lines.
 COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#56b4e9", "#e69f00", "#000000")
 DASHES: tuple[Any, ...] = (
     "-", (0, (5, 1.5)), (0, (1, 1)), (0, (5, 1.5, 1, 1.5)), (0, (9, 2)), (0, (3, 1, 1, 1, 1, 1)),
@@ -42,8 +42,8 @@ MARKERS = ("o", "s", "^", "D", "v", "X", "P")
 class Look:
     """The look of a figure.
 
-    width: in inches; None: what suits the figure. font_size: in points. legend: where it stands.
-    Raises SddError: an impossible value.
+    width: in inches; None: the figure's default. font_size: in points. legend: place of the legend.
+    Raises SddError for an impossible value.
     """
 
     width: float | None = None
@@ -60,7 +60,7 @@ class Look:
 
     @property
     def style(self) -> dict[Any, Any]:
-        """matplotlib's settings."""
+        """The settings of matplotlib."""
         return {
             **STYLE,
             "font.size": self.font_size,
@@ -69,26 +69,29 @@ class Look:
         }
 
     def size(self, share: float) -> float:
-        """A size of text relative to the others, in points."""
+        """Return a text size in points. share: relative to the font size."""
         return share * self.font_size
 
     def shape(self, width: float, panels: float) -> tuple[float, float]:
-        """Width and height in inches of a figure, `width` wide if nothing else is asked for, with
-        so many panels below one another: text takes its room, panels keep their proportions."""
+        """Return the width and height of a figure in inches; panels keep their proportions.
+
+        width: default width in inches. panels: number of panels below one another.
+        """
         wide = self.width or width
         return wide, 0.4 * wide * panels + 0.09 * self.font_size
 
-
     def characters(self, width: float) -> float:
-        """How many characters fit below a panel of a figure that is `width` wide if nothing else
-        is asked for; a legend at its right takes half of the room."""
+        """Return how many characters fit below a panel; a legend at its right takes half the space.
+
+        width: default width of the figure in inches.
+        """
         panel = (self.width or width) * (0.45 if self.legend == "right" else 0.9)
         return max(14.0, panel * 72 / (0.55 * self.font_size))
 
 
 def line_style(number: int) -> dict[str, Any]:
-    """Colour, dashes and marker of a figure's line; no two of the first 49 lines are alike, and of
-    seven neighbours no two have the same dashes or markers."""
+    """Return the colour, dashes and marker of a line. The first 49 lines all differ, and any seven
+    neighbours differ in dashes and markers."""
     turn = number // len(COLOURS)
     return {
         "color": COLOURS[number % len(COLOURS)],

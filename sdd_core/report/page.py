@@ -1,6 +1,6 @@
-"""A run as one page of HTML that needs no network: curves to point at, layers, training, settings.
+"""Write a run as one offline HTML page: interactive curves, layers, training, settings.
 
-What the page looks like stands in `page.html`; here is what goes into it.
+The layout is in `page.html`; this module fills it in.
 """
 
 from __future__ import annotations
@@ -27,13 +27,13 @@ ACCURACIES = {
     "training, wrongly labelled": "train_accuracy_mislabelled",
     "test, best epoch": "best_test_accuracy",
 }
-"""What the first chart can show; the first two are shown when the page opens."""
+"""Curves of the first chart; the first two are shown when the page opens."""
 
 CURVES = ("test_accuracy", "test_loss", "learning_rate")
 
 
 def report_page(result: Result) -> str:
-    """The page. The same result gives the same text."""
+    """Return the page as text. The same result gives the same text."""
     parts = {
         "TITLE": html_text(result.run),
         "VERDICT": html_text(result.phases.verdict),
@@ -41,16 +41,16 @@ def report_page(result: Result) -> str:
         "PHASES": _phases(result),
         "LEVELS": levels_table(result),
         "SETTINGS": html.escape(result.experiment.to_toml()),
-        # Nothing in the data may end the script element that it stands in.
+        # The data must not end the script element that contains it.
         "DATA": json.dumps(_data(result), allow_nan=False).replace("<", "\\u003c"),
     }
     page = files("sdd_core.report").joinpath("page.html").read_text(encoding="utf-8")
-    # In one go, so that nothing which was put in is taken for a placeholder.
+    # In one pass, so that inserted text is never taken for a placeholder.
     return re.sub("@([A-Z]+)@", lambda found: parts[found[1]], page)
 
 
 def _data(result: Result) -> dict[str, Any]:
-    """What the page's curves are drawn from."""
+    """Return the data of the page's curves."""
     levels, phases = result.levels, result.phases
     names = dict.fromkeys(name for level in levels for name in level.metrics)
     metrics = {visible(name): [_number(level.number(name)) for level in levels]
@@ -83,7 +83,7 @@ def _data(result: Result) -> dict[str, Any]:
 
 
 def _facts(result: Result) -> str:
-    """The numbers that people look for first."""
+    """Return the key numbers as HTML."""
     run = group([result])[0]
     found = Findings(run)
     name, _, changed = result.noise.partition(", ")
@@ -107,7 +107,7 @@ def _facts(result: Result) -> str:
 
 
 def _phases(result: Result) -> str:
-    """Where each of the four phases lies; nothing where there are none."""
+    """Return the table of the four phases as HTML; '' if there are none."""
     spans, test = result.phases.named(), result.curve("test_accuracy")
     if not spans:
         return ""
@@ -128,7 +128,7 @@ def _phases(result: Result) -> str:
 
 
 def _number(value: Any) -> float | None:
-    """A number with the digits that a screen shows, or None."""
+    """Return a finite number rounded to six digits, or None."""
     if not isinstance(value, int | float) or not math.isfinite(value):
         return None
     return float(f"{value:.6g}")

@@ -1,4 +1,4 @@
-"""Runs laid over one another: means and deviations over seeds, with the numbers beside them."""
+"""Draw runs in one figure: means and deviations over seeds, with the numbers in a CSV file."""
 
 from __future__ import annotations
 
@@ -49,17 +49,18 @@ def plot(
     labels: Sequence[str] = (),
     title: str | None = None,
 ) -> Figure:
-    """Metrics over sparsity, one below the other; runs that differ in their seed alone are one
-    line, their mean, with a band of one standard deviation. A notebook shows the figure.
+    """Return a figure of metrics over sparsity, one panel per metric. Runs that differ only in
+    their seed form one line, their mean, with a band of one standard deviation.
 
-    output: where to write the figure, .png, .svg or .pdf; the numbers go to a .csv beside it. The
-        same results give the same bytes.
-    width: in inches; the height follows. font_size: in points.
+    output: file to write, .png, .svg or .pdf; the numbers go to a .csv beside it. The same results
+        give the same bytes.
+    width: in inches; the height is in proportion. font_size: in points.
     legend: 'best', a corner such as 'upper-left', 'right' or 'below' the panel, or 'none'.
-    labels: what the lines are called, one for each, in their order.
-    title: in place of what the runs show; '' for none.
+    labels: names of the lines, in their order.
+    title: title of the figure; '' for none. Default: the findings of the runs.
 
-    Raises SddError: no such metric, another ending, no result, a full disk, an impossible look.
+    Raises SddError for an unknown metric, another file ending, no result, a full disk or an
+    impossible look.
     """
     from sdd_core.runs.result import Result  # noqa: PLC0415 (for the type alone)
 
@@ -74,12 +75,12 @@ def plot(
 def write_figure(
     figure: Figure, groups: Sequence[Group], metrics: Sequence[str], output: Path
 ) -> list[Path]:
-    """Write a figure and, beside it, its numbers; returns both paths. Raises SddError."""
+    """Write a figure, and its groups' numbers beside it; return both paths. Raises SddError."""
     return write_beside(figure, groups_csv(groups, metrics), output)
 
 
 def write_beside(figure: Figure, numbers: str, output: Path) -> list[Path]:
-    """Write a figure and, to a .csv beside it, its numbers; returns both paths. Raises SddError."""
+    """Write a figure, and its numbers to a .csv beside it; return both paths. Raises SddError."""
     form = check_form(output)
     buffer = io.BytesIO()
     save_figure(figure, buffer, form)
@@ -90,7 +91,7 @@ def write_beside(figure: Figure, numbers: str, output: Path) -> list[Path]:
 
 
 def check_form(output: Path) -> str:
-    """The ending of a figure's name. Raises SddError for one that cannot be written."""
+    """Return the ending of a figure's name. Raises SddError for an unsupported one."""
     form = output.suffix.removeprefix(".").lower()
     if form not in FORMS:
         raise SddError(f"cannot write a figure to {output}; expected a name that ends in "
@@ -99,7 +100,8 @@ def check_form(output: Path) -> str:
 
 
 def renamed(groups: Sequence[Group], labels: Sequence[str]) -> list[Group]:
-    """The groups with other labels; as they are where none are given. Raises SddError."""
+    """Return the groups with other labels, or unchanged if there are none. Raises SddError if their
+    numbers differ."""
     if not labels:
         return list(groups)
     if len(labels) != len(groups):
@@ -115,10 +117,10 @@ def groups_figure(
     title: str | None = None,
     look: Look = USUAL,
 ) -> Figure:
-    """The figure that `plot` makes. The title, if not given, is what the runs of one group show,
-    or where one of two is better. The phases are shaded where there is one group."""
+    """Return the figure of `plot`. The default title is the finding of one group, or the comparison
+    of two. With one group, its phases are shaded. Raises SddError without groups."""
     if not groups:
-        raise SddError("there is no run to plot; `sdd runs` lists what is in the store")
+        raise SddError("there is no run to plot; `sdd runs` lists the runs in the store")
     for metric in metrics:
         check_metric(groups, metric)
     with drawing(look, *look.shape(WIDTH, len(metrics))) as figure:
@@ -141,8 +143,8 @@ def groups_figure(
 
 
 def groups_csv(groups: Sequence[Group], metrics: Sequence[str]) -> str:
-    """A row for each level of each group: mean, standard deviation and number of values of every
-    metric; an empty cell is no number."""
+    """Return CSV with a row for each level of each group: mean, standard deviation and number of
+    values of each metric, with empty cells for missing numbers."""
     rows = []
     for one in groups:
         statistics = {metric: one.statistics(metric) for metric in metrics}
@@ -159,7 +161,7 @@ def groups_csv(groups: Sequence[Group], metrics: Sequence[str]) -> str:
 
 
 def check_metric(groups: Iterable[Group], metric: str) -> None:
-    """Raises SddError, with the nearest names, when no level of any run has the metric."""
+    """Raise SddError, with the nearest names, when no level of any run has the metric."""
     levels = [level for one in groups for result in one.results for level in result.levels]
     if any(not math.isnan(level.number(metric)) for level in levels):
         return
@@ -169,10 +171,10 @@ def check_metric(groups: Iterable[Group], metric: str) -> None:
             layers = [f"{name}/{layer}" for layer in value] if isinstance(value, Mapping) else []
             known |= dict.fromkeys(layers or [name])
     if metric in known:
-        raise SddError(f"{metric!r} is a number at no level of any run; where training diverged, "
-                       "there is none")
+        raise SddError(f"{metric!r} has no number at any level of any run; levels whose training "
+                       "diverged have none")
     hint = did_you_mean(metric, known) or f"there are {', '.join(known)}"
-    raise SddError(f"no run has a number called {metric!r}; {hint}")
+    raise SddError(f"no run has a metric called {metric!r}; {hint}")
 
 
 def _line(panel: Axes, one: Group, metric: str, number: int) -> None:

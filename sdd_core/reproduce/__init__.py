@@ -1,1 +1,1 @@
-"""The paper's claims as recipes, carried out and written down as pages."""
+"""Recipes: run the experiments behind the paper's claims and write the results as pages."""

@@ -1,24 +1,24 @@
-"""Recipes: a claim, and the experiments that put it to the test, at several scales.
+"""Read recipes: a claim, and the experiments that test it, at several scales.
 
 A recipe is a TOML file:
 
     title = "More label noise"
-    source = "Section 2.3, Figure 4"      # where the claim stands
+    source = "Section 2.3, Figure 4"      # place of the claim in the paper
     claim = "..."
-    note = ""                             # what a reader of the page should know besides
-    metrics = ["test_accuracy"]           # a figure for each
-    compare = false                       # whether to say where one group beats another
-    correlate = []                        # metrics to be ranked against test accuracy by level
-    curves = []                           # metrics that are a curve at each level, to be drawn
+    note = ""                             # a remark for readers of the page
+    metrics = ["test_accuracy"]           # one figure for each
+    compare = false                       # whether to report where one group beats another
+    correlate = []                        # metrics to rank against test accuracy by level
+    curves = []                           # metrics to draw as a curve at each level
 
-    [[vary]]                              # what is laid over one another in one figure
+    [[vary]]                              # the groups of one figure
     title = "10 to 80 % of wrong labels"
     settings = [{ noise = { rate = [0.1, 0.8] } }]
 
-What is varied is laid over the settings of each scale, in `scales.toml` beside the recipe: lists
-of tables `[[small]]`, `[[medium]]`, `[[paper]]` with a title and settings. A recipe that has such
-tables itself uses those instead. Such a table may also have options for plugins that recipes
-choose, which count where a recipe does not set them itself:
+The settings of `vary` override those of each scale in `scales.toml` beside the recipe, which has
+lists of tables `[[small]]`, `[[medium]]`, `[[paper]]` with a title and settings. A recipe with such
+tables uses its own instead. A scale's table may also have default options for the plugins that
+recipes choose:
 
     [paper.options]
     retrain.finetune.lr = 0.1
@@ -42,7 +42,7 @@ Settings = dict[str, Any]
 
 @dataclass(frozen=True)
 class Figure:
-    """Experiments that are shown together: `settings` as `sdd_core.sweep` takes them."""
+    """Experiments that are shown together. settings: as for `sdd_core.sweep`."""
 
     base: str
     title: str
@@ -53,9 +53,9 @@ class Figure:
 class Recipe:
     """A claim with its experiments.
 
-    note: what the claim leaves out, or what the settings are; may be empty.
-    curves: metrics that map places to numbers, of which each figure's runs are drawn besides.
-    figures: for each scale those of each common setting, in the order of the files.
+    note: a remark on the claim or the settings; may be empty.
+    curves: metrics that map places to numbers, to be drawn in addition.
+    figures: the figures of each scale, in the order of the files.
     """
 
     name: str
@@ -71,19 +71,19 @@ class Recipe:
 
     @classmethod
     def read(cls, file: Path) -> Recipe:
-        """The recipe in a file. Raises SddError that names the file and what is wrong with it."""
-        common, own = read_toml(file.with_name(SCALE_FILE)), read_toml(file)
+        """Return the recipe in a file. Raises SddError with the file and the fault."""
+        common, recipe = read_toml(file.with_name(SCALE_FILE)), read_toml(file)
         try:
             return cls(
                 name=file.stem,
-                title=own["title"],
-                source=own["source"],
-                claim=" ".join(own["claim"].split()),
-                note=" ".join(own.get("note", "").split()),
-                metrics=tuple(own["metrics"]),
-                compare=own.get("compare", False),
-                correlate=tuple(own.get("correlate", ())),
-                curves=tuple(own.get("curves", ())),
+                title=recipe["title"],
+                source=recipe["source"],
+                claim=" ".join(recipe["claim"].split()),
+                note=" ".join(recipe.get("note", "").split()),
+                metrics=tuple(recipe["metrics"]),
+                compare=recipe.get("compare", False),
+                correlate=tuple(recipe.get("correlate", ())),
+                curves=tuple(recipe.get("curves", ())),
                 figures={
                     scale: tuple(
                         Figure(
@@ -92,8 +92,8 @@ class Recipe:
                             tuple(overlay(base["settings"], one, base.get("options", {}))
                                   for one in vary["settings"]),
                         )
-                        for base in own.get(scale, common[scale])
-                        for vary in own["vary"]
+                        for base in recipe.get(scale, common[scale])
+                        for vary in recipe["vary"]
                     )
                     for scale in SCALES
                 },
@@ -105,10 +105,11 @@ class Recipe:
 def overlay(
     below: Mapping[str, Any], above: Mapping[str, Any], options: Mapping[str, Any] | None = None
 ) -> Settings:
-    """Settings with others laid over them, section by section, and each of a list of alternatives.
+    """Return the settings `below`, overridden by `above` section by section. A list in `above`
+    gives a list of alternatives.
 
-    A section that names another plugin replaces the one below. options: by section and plugin,
-    those that such a plugin has where `above` does not set them.
+    A section with another plugin replaces the one below. options: default options of such a plugin,
+    by section and plugin.
     """
     merged: Settings = dict(below)
     for section, value in above.items():
@@ -120,7 +121,7 @@ def overlay(
 
 
 def _laid(below: Any, above: Any, options: Mapping[str, Any]) -> Any:
-    """A section laid over the one below; `options` are by plugin."""
+    """Return a section overridden by the one above. options: default options by plugin."""
     if isinstance(below, str):
         below = {"name": below}
     if not isinstance(below, Mapping):
@@ -135,7 +136,7 @@ def _laid(below: Any, above: Any, options: Mapping[str, Any]) -> Any:
 
 
 def find_recipe(name: str, files: Iterable[Path]) -> Recipe:
-    """The recipe of that name among files. Raises SddError: there is none."""
+    """Return the recipe with a name. Raises SddError if there is none."""
     found = {file.stem: file for file in files if file.name != SCALE_FILE}
     if name not in found:
         raise SddError(f"no recipe is called {name!r}; there are {', '.join(sorted(found))}")
@@ -143,6 +144,6 @@ def find_recipe(name: str, files: Iterable[Path]) -> Recipe:
 
 
 def read_recipes(files: Iterable[Path]) -> list[Recipe]:
-    """All recipes among files, by name."""
+    """Return all recipes among files, sorted by name."""
     chosen = sorted(file for file in files if file.name != SCALE_FILE)
     return [Recipe.read(file) for file in chosen]

@@ -1,4 +1,4 @@
-"""Carries out a recipe and writes down what was found: figures, numbers, a page."""
+"""Run a recipe and write its results: figures, numbers, a page."""
 
 from __future__ import annotations
 
@@ -45,10 +45,10 @@ from sdd_core.sweeps.work import RunOptions
 
 @dataclass(frozen=True)
 class Prepared:
-    """What is to be done for a recipe at a scale.
+    """The plan of a recipe at a scale.
 
-    on: the part of their titles by which its data and models were chosen; empty: all of them.
-    figures: each with the names of its runs.
+    on: text in the titles of the chosen data and models; empty: all of them.
+    figures: the figures with the names of their runs.
     """
 
     recipe: Recipe
@@ -67,22 +67,22 @@ class Shown:
 
     @property
     def results(self) -> list[Result]:
-        """All its runs."""
+        """The results of all its runs."""
         return [result for one in self.groups for result in one.results]
 
     def curves(self, metrics: Sequence[str]) -> list[Curve]:
-        """Those of its groups, at the levels that the first group's phases single out."""
+        """Return the curves of its groups, at the key levels of the first group's phases."""
         levels = telling_levels(self.groups[0])
         return [curve for one in metrics for curve in read_curves(self.groups, one, levels)]
 
 
 @dataclass(frozen=True)
 class Reproduction:
-    """A recipe, carried out at a scale.
+    """The results of a recipe at a scale.
 
-    left_out: the figures of which runs failed. failures: why, by the names of the runs.
-    levels, trained: how many levels it has, and how many of them were trained now, in `seconds`,
-    on `machine`; the others were in the store.
+    left_out: figures with failed runs. failures: the reasons by run name.
+    levels, trained: numbers of all levels, and of those trained now, in `seconds` on `machine`; the
+    others were in the store.
     """
 
     of: Prepared
@@ -96,18 +96,17 @@ class Reproduction:
 
     @property
     def what_failed(self) -> str:
-        """Which figures were left out, and one of the reasons, in one line."""
+        """The figures that were left out and the first reason, in one line."""
         name, reason = next(iter(self.failures.items()))
         titles = ", ".join(dict.fromkeys(figure.base for figure in self.left_out))
         return (f"{len(self.failures)} of {len(self.of.plan.names)} runs failed, of "
                 f"{titles}; {name}: {reason}")
 
     def write(self, folder: Path) -> list[Path]:
-        """Write `<recipe>-<scale>.md`, and beside it each figure as SVG with its numbers as CSV,
-        and what it took as JSON; what the recipe was carried out on is in their names too where
-        that was chosen.
+        """Write the page `<recipe>-<scale>.md`, each figure as SVG with its numbers as CSV, and the
+        effort as JSON; if only some data and models were chosen, the names contain that choice.
 
-        Returns their paths, the page's first. Raises SddError: an unwritable folder.
+        Return their paths, the page first. Raises SddError for an unwritable folder.
         """
         recipe = self.of.recipe
         stem = "-".join([recipe.name, self.of.scale, *re.findall(r"[a-z0-9]+", self.of.on.lower())])
@@ -129,8 +128,8 @@ class Reproduction:
         return files
 
     def remembered(self, file: Path) -> Reproduction:
-        """Itself, or where more levels were trained when the page was written before, or more was
-        measured, what that took. Keeps the same in `file`."""
+        """Return a copy with the larger effort, of this one and the one recorded in `file`, and
+        record it there. The page thus states the effort of training, not of reading the store."""
         now = {name: getattr(self, name) for name in ("levels", "trained", "seconds", "machine")}
         try:
             before = json.loads(file.read_text())
@@ -138,21 +137,21 @@ class Reproduction:
             if before["levels"] == self.levels and took > takes:
                 now = {name: before[name] for name in now}
         except (OSError, ValueError, KeyError, TypeError):
-            pass  # there is none, and a damaged one is no loss
+            pass  # it is missing, or damaged, which is no loss
         write_atomic(file, json.dumps(now) + "\n")
         return replace(self, **now)
 
 
 def prepare(recipe: Recipe, scale: str, plugins: Plugins, on: str = "") -> Prepared:
-    """All runs of a recipe at a scale, on the data and models whose title has `on` in it.
+    """Plan the runs of a recipe at a scale, on the data and models with `on` in their title.
 
-    Raises SddError: an impossible setting, or nothing with such a title.
+    Raises SddError for an impossible setting, or if no title contains `on`.
     """
     chosen = [one for one in recipe.figures[scale] if on.lower() in one.base.lower()]
     if not chosen:
         titles = ", ".join(dict.fromkeys(repr(one.base) for one in recipe.figures[scale]))
-        raise SddError(f"--on {on!r}: recipe {recipe.name} has nothing of that title at scale "
-                       f"{scale}; there are {titles}")
+        raise SddError(f"--on {on!r}: no title of recipe {recipe.name} at scale {scale} contains "
+                       f"it; there are {titles}")
     experiments = [expand(figure.settings, plugins) for figure in chosen]
     names = [tuple(map(run_name, some)) for some in experiments]
     plan = Plan.of(distinct(chain.from_iterable(experiments)))
@@ -162,10 +161,10 @@ def prepare(recipe: Recipe, scale: str, plugins: Plugins, on: str = "") -> Prepa
 def reproduce(
     prepared: Prepared, *, executor: Executor, where: RunOptions, progress: Progress
 ) -> Reproduction:
-    """Carry out a recipe's runs, or find them in the store.
+    """Execute a recipe's runs, or read them from the store.
 
-    Figures of which runs failed are left out. Raises SddError that names the first run that
-    failed where that leaves none; the runs that did not are kept.
+    Figures with failed runs are left out. Raises SddError with the first failed run if no figure is
+    left; the other runs are kept.
     """
     plan, began = prepared.plan, time.monotonic()
     before = len(plan.there(where.store))
@@ -227,7 +226,7 @@ def _section(one: Shown, image: str, recipe: Recipe) -> list[str]:
     if recipe.correlate:
         parts.append(_correlations(one.groups, recipe.correlate))
     if "learning_distance" in recipe.correlate:
-        # What an ablation changed was not found by pruning alone.
+        # Runs with an ablation do not test pruning alone.
         pruned = [result for result in one.results if result.experiment.ablation is None]
         parts.append(f"The distance as a prediction: {check_learning_distance(pruned).verdict}.")
     if curves := one.curves(recipe.curves):
@@ -238,7 +237,7 @@ def _section(one: Shown, image: str, recipe: Recipe) -> list[str]:
 
 
 def _name(one: Group) -> str:
-    """A group's label, with the number of its seeds."""
+    """Return a group's label with the number of its seeds."""
     return f"{markdown_text(one.label)} ({len(one.seeds)} seeds)"
 
 
@@ -264,7 +263,8 @@ def _span(one: Group, phase: str) -> str:
 
 
 def _correlations(groups: Sequence[Group], metrics: Sequence[str]) -> str:
-    """How each group's mean of a metric ranks its levels, against their mean test accuracy."""
+    """Return a table of each group's rank correlation over levels, between the mean of each metric
+    and the mean test accuracy."""
     rows = ["| | " + " | ".join(f"`{one_line(one)}`" for one in metrics) + " |",
             "|---" * (len(metrics) + 1) + "|"]
     for one in groups:

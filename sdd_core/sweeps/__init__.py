@@ -1,4 +1,4 @@
-"""Sweeps: many experiments, over seeds, noise rates, pruners, schedules, ..."""
+"""Sweeps: run many experiments, over seeds, noise rates, pruners, schedules, ..."""
 
 from __future__ import annotations
 
@@ -27,9 +27,9 @@ Settings = Mapping[str, Any] | Path | str
 
 
 class SweepError(SddError):
-    """Runs of a sweep failed.
+    """The error of a sweep with failed runs.
 
-    failures: the name of each, and the reason in one line. results: of the runs that are done.
+    failures: the reasons, one line each, by run name. results: those of the finished runs.
     """
 
     def __init__(self, failures: Mapping[str, str], results: Sequence[Result]) -> None:
@@ -53,25 +53,25 @@ def sweep(
     checkpoint_minutes: float = 2.0,
     trackers: Sequence[Tracker | Mapping[str, Any] | str] | Tracker | str = (),
 ) -> list[Result]:
-    """Carry out all experiments that settings with lists stand for; levels that they have in
-    common are trained once.
+    """Run all experiments given by settings with lists. Levels that they have in common are trained
+    once.
 
     Args:
         settings: nested settings or an experiment file, or several of them, in which a field may
             have a list of values (see `sdd_core.sweeps.settings`).
-        workers: experiments at a time; not given: one for each core.
-        executor: where, as a plugin, its name, or a table of its name and options.
-        trackers: are told of each run by the worker that carries it out: of its levels, and of the
-            epochs of those that it trains there and then.
+        workers: number of experiments at a time. Default: one per core.
+        executor: where to run, as a plugin, its name, or a table of its name and options.
+        trackers: receive each run from the worker that executes it: its levels, and the epochs of
+            the levels that the worker trains itself.
 
-    The others are as in `sdd_core.run`. Workers load the plugins that are installed.
+    The other arguments are those of `sdd_core.run`. Workers load the installed plugins.
 
     Returns:
         The results, in the order of the lists, the last list fastest.
 
     Raises:
-        SddError: a setting is unknown or impossible; nothing has been run.
-        SweepError: some runs failed; all others have been carried out.
+        SddError: a setting is unknown or impossible; nothing was run.
+        SweepError: some runs failed; all others are finished.
     """
     plugins = plugins or load_plugins()
     files = [settings] if isinstance(settings, Mapping | Path | str) else settings
@@ -92,7 +92,8 @@ def sweep(
 
 
 def make_executor(options: Mapping[str, Any], plugins: Plugins) -> Executor:
-    """The executor with a name and options. Raises SddError: unknown or impossible ones."""
+    """Return the executor with a name and options. Raises SddError if they are unknown or
+    impossible."""
     kind = plugins.get("executor", str(options["name"]))
     assert issubclass(kind, Executor)
     return _checked(kind, {k: v for k, v in options.items() if k != "name"})
@@ -108,9 +109,9 @@ def _checked(kind: type[Executor], options: Mapping[str, Any]) -> Executor:
 def execute_plan(
     plan: Plan, executor: Executor, place: RunOptions, progress: Progress
 ) -> tuple[dict[str, str], list[Result]]:
-    """Carry out a plan's runs; the reasons of those that failed by name, and the others' results.
+    """Execute a plan's runs. Return the reasons of failed runs by name, and the other results.
 
-    Raises SddError: a run's folder is of another version, or there can be no workers.
+    Raises SddError when a run's folder has another version, or no worker can start.
     """
     runs = [RunFolder.of(experiment, place.store) for experiment in plan.experiments]
     pool = executor.open(len(runs))

@@ -1,9 +1,8 @@
-"""How long the missing levels of a sweep will take.
+"""Estimate how long the missing levels of a sweep will take.
 
-It is worked out from what single levels took: the time between two levels that one worker made, one
-after the other. So what workers do before their first level, imports and compilation, is not taken
-for the speed of the rest, and dense levels are not taken for sparse ones. Nothing is said before a
-few levels of each kind are known.
+The estimate uses the time between two successive levels of one worker. Thus the work before the
+first level, imports and compilation, does not count, and dense and sparse levels are kept apart.
+There is no estimate before a few levels of each kind are known.
 """
 
 from __future__ import annotations
@@ -21,33 +20,36 @@ from sdd_core.plugin.kinds import SparsitySchedule
 from sdd_core.sweeps.plan import Plan
 
 ENOUGH = 4
-"""Densities of a kind of level at which times are known before anything is said."""
+"""Number of densities with known times that an estimate needs, per kind of level."""
 
 LEAST = 0.2
-"""What sparser levels take at least, of what the sparsest took of which that is known."""
+"""Least time of sparser levels, as a fraction of the time of the sparsest known level."""
 
 Place = tuple[str, float]
-"""The kind of a level, of which all take alike at one density, and its density."""
+"""The kind of a level, and its density; levels with equal places take equally long."""
 
 
 class Estimate:
-    """What the levels of a plan took that have come so far, and how long the others will take.
+    """The times of a plan's finished levels, and the estimate for the others.
 
-    workers: the most tasks that were seen in progress at once.
+    workers: the largest number of tasks that were in progress at once.
     """
 
     def __init__(self, plan: Plan) -> None:
         self.plan = plan
         self.workers = 1
         self._places = _places(plan)
-        # Of a task's first level nobody sees when it began.
+        # The start of a task's first level is not observed.
         self._seen = {self._places[key] for task in plan.tasks for key in task.keys[1:]}
         self._took: dict[Place, list[float]] = {}
-        self._last: dict[int, float] = {}  # when a level of a task came
+        self._last: dict[int, float] = {}  # time of the latest level of each task
         self._arrivals: list[float] = []
 
     def came(self, keys: Collection[str], missing: Collection[str], now: float) -> None:
-        """These levels have come since the last look, and those are missing still."""
+        """Record the levels that finished since the last call, and those still missing.
+
+        now: the time, in seconds.
+        """
         self._arrivals += [now] * len(keys)
         running = 0
         for position, task in enumerate(self.plan.tasks):
@@ -61,20 +63,20 @@ class Estimate:
         self.workers = max(self.workers, running)
 
     def left(self, missing: Collection[str]) -> float | None:
-        """Seconds until the missing levels are there; None where that cannot be said yet."""
+        """Return the seconds until the missing levels are finished; None if not yet known."""
         times = {kind: self._times(kind) for kind in {self._places[key][0] for key in missing}}
         if None in times.values():
             return self._by_count(len(missing))
         costs = {key: times[kind](density)  # type: ignore[misc]
                  for key, (kind, density) in self._places.items() if key in missing}
-        chains: list[float] = []  # what a task takes with those that it waits for
+        chains: list[float] = []  # seconds of each task with the tasks that it waits for
         for task in self.plan.tasks:
             before = 0.0 if task.parent is None else chains[task.parent]
             chains.append(before + sum(costs.get(key, 0.0) for key in task.keys))
         return max(sum(costs.values()) / self.workers, *chains)
 
     def _times(self, kind: str) -> Callable[[float], float] | None:
-        """What levels of a kind take, by their density; None where that is not known yet."""
+        """Return the seconds of levels of a kind, by density; None if not yet known."""
         took = {density: times for (one, density), times in self._took.items() if one == kind}
         seen = len([one for one, _ in self._seen if one == kind])
         if len(took) < min(ENOUGH, seen) or sum(map(len, took.values())) < 2:
@@ -82,9 +84,9 @@ class Estimate:
         return _fitted({density: fmean(times) for density, times in took.items()})
 
     def _by_count(self, missing: int) -> float | None:
-        """The same where all levels are alike and none is a step of a longer task, as in a sweep of
-        dense networks, once a quarter of them is there."""
-        since = len(self._arrivals) - 1  # what came before the first one took is not known
+        """Return the seconds left where all levels are alike and each task has one, as in a sweep
+        of dense networks; None before a quarter of them is finished."""
+        since = len(self._arrivals) - 1  # the time of the first one is not known
         alike = len(set(self._places.values())) == 1
         if not alike or since < 2 * ENOUGH or since < missing / 3:
             return None
@@ -92,8 +94,8 @@ class Estimate:
 
 
 def _fitted(known: Mapping[float, float]) -> Callable[[float], float]:
-    """Times by density: those that are known and straight lines between them; for sparser levels
-    the decline goes on as it was."""
+    """Return times by density: linear between known ones, and extrapolated to sparser levels with
+    the fitted slope."""
     densities = np.array(sorted(known))
     times = np.array([known[density] for density in densities])
     slope = max(0.0, float(np.polyfit(densities, times, 1)[0])) if len(known) > 1 else 0.0
@@ -114,7 +116,7 @@ def _places(plan: Plan) -> dict[str, Place]:
         if task.parent is not None:
             begin = ends[task.parent]
         for index, key in enumerate(task.keys, start=begin):
-            # Those of an ablation come behind the last level, from the first on.
+            # The levels of an ablation follow the last level, starting from level 1.
             level = index - experiment.levels if index > experiment.levels else index
             places[key] = (_kind(experiment), _density(experiment, level))
         ends.append(begin + len(task.keys))
@@ -130,11 +132,11 @@ def _kind(experiment: Experiment) -> str:
 
 
 def _density(experiment: Experiment, level: int) -> float:
-    """What the pruner leaves, as far as the experiment says it."""
+    """Return the density of a level, as far as the experiment determines it."""
     given = experiment.pruner.sparsity
     if level == 0:
         return 1.0
-    with suppress(*FAILURES):  # a plugin's mistake is told by its run
+    with suppress(*FAILURES):  # a plugin's mistake is reported by its run
         if isinstance(given, SparsitySchedule):
             return 1.0 - float(given.sparsity(level))
     if isinstance(given, tuple):

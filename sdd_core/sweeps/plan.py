@@ -1,9 +1,8 @@
-"""What a sweep has to train: a tree of levels, cut into tasks.
+"""Plan a sweep: the levels of all runs form a tree, which is cut into tasks.
 
-Levels that several runs have in common are trained once, and nobody waits for a level that another
-process is making: a task begins when the task that makes the levels before it has ended. As each
-key depends on the keys before it, the keys of all runs form a tree; a stretch of it without a
-branch is a task.
+Levels that several runs have in common are trained once, and no worker waits for a level of another
+one: a task begins when the task with the levels before it has ended. Each key depends on the keys
+before it, so the keys of all runs form a tree; a stretch without a branch is a task.
 """
 
 from __future__ import annotations
@@ -24,12 +23,12 @@ from sdd_core.files.reading import names_in
 
 @dataclass(frozen=True)
 class Task:
-    """What one worker does at a stretch.
+    """A unit of work for one worker.
 
-    run: position of the run that it is, or of one of those that share its levels.
-    levels: the last of the levels to train, which several runs share; None: carry out the run.
-    keys: of the levels that it makes; a run may have none of its own.
-    parent: position of the task that has to be done before, always an earlier one; or None.
+    run: position of its run, or of one of the runs that share its levels.
+    levels: number of the last shared level to train; None: execute the whole run.
+    keys: keys of the levels that it makes; may be empty for a run.
+    parent: position of the task that must be finished first, always an earlier one; or None.
     """
 
     run: int
@@ -40,7 +39,7 @@ class Task:
 
 @dataclass(frozen=True)
 class Plan:
-    """The runs of a sweep, and the tasks that make them."""
+    """The runs of a sweep and their tasks."""
 
     experiments: tuple[Experiment, ...]
     names: tuple[str, ...]
@@ -86,7 +85,7 @@ class Plan:
 
     @cached_property
     def children(self) -> Mapping[int | None, Sequence[int]]:
-        """The tasks that come after each task, as positions; None: those that come first."""
+        """The positions of the tasks after each task; under None, those of the first tasks."""
         found: dict[int | None, list[int]] = {position: [] for position in range(len(self.tasks))}
         found[None] = []
         for position, task in enumerate(self.tasks):
@@ -94,28 +93,28 @@ class Plan:
         return found
 
     def runs_after(self, task: int) -> list[int]:
-        """The runs that need a task, itself included, as positions."""
+        """Return the positions of the runs that need a task, including its own."""
         needed = [task]
-        for one in needed:  # it grows
+        for one in needed:  # grows during the loop
             needed += self.children[one]
         return [self.tasks[one].run for one in sorted(needed) if self.tasks[one].levels is None]
 
     def whole(self, store: Path) -> list[str]:
-        """The keys of the levels that are in the store without damage. Reads their files, takes
-        no lock and makes no folder. Raises SddError when one of them cannot be read."""
+        """Return the keys of the undamaged levels in the store. Read their files; take no lock and
+        make no folder. Raises SddError when one of them cannot be read."""
         return [key for key in self.there(store) if level_is_whole(store, key)]
 
     def there(self, store: Path) -> list[str]:
-        """The same, without looking at what is in the files."""
+        """Return the keys of the levels in the store, without checking their files."""
         names = keys_in(store)
         return [key for key in self.keys if key in names]
 
 
 @dataclass(frozen=True)
 class Counts:
-    """How much a sweep has to do.
+    """The work of a sweep in numbers.
 
-    shared: levels that several runs have in common. there: those that the store has already.
+    shared: levels that several runs have in common. there: levels already in the store.
     """
 
     runs: int
@@ -125,8 +124,8 @@ class Counts:
 
     @classmethod
     def of(cls, experiments: Iterable[Experiment], store: Path) -> Counts:
-        """Count the levels of experiments of which there may be very many: none of them is kept,
-        but for its keys."""
+        """Count the levels of experiments. There may be very many, so only their keys are kept in
+        memory."""
         runs, keys, shared = 0, set[bytes](), set[bytes]()
         for experiment in experiments:
             runs += 1
@@ -139,12 +138,12 @@ class Counts:
 
 
 def keys_in(store: Path) -> set[str]:
-    """The keys of the levels that a store has, whole or damaged."""
+    """Return the keys of the levels in a store, including damaged ones."""
     names = names_in(level_folder(store, ""))
     return {name for name in names if re.fullmatch("[0-9a-f]{40}", name)}
 
 
 def _ablated(experiment: Experiment, path: Sequence[str]) -> tuple[str, ...]:
-    """The keys of the levels that an experiment's ablation makes beside its levels."""
+    """Return the keys of the additional levels of an experiment's ablation."""
     ablation = experiment.ablation
     return tuple(ablated_key(key, ablation) for key in path[1:]) if ablation else ()

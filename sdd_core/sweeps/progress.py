@@ -1,5 +1,5 @@
-"""What a user sees while a sweep is going on. Levels are counted in the store, where they arrive
-from whatever worker, on whatever machine."""
+"""Show the progress of a sweep. Levels are counted in the store, where those of all workers on all
+machines arrive."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ from sdd_core.sweeps.estimate import Estimate
 from sdd_core.sweeps.plan import Plan, keys_in
 from sdd_core.sweeps.scheduler import Progress
 
-# Seconds between two lines where nothing but levels has come.
+# Least seconds between two lines if no run has ended.
 LINE_EVERY = 30.0
 
 
 class Silent:
-    """Shows nothing."""
+    """A progress that shows nothing."""
 
     def look(self) -> None: ...
 
@@ -32,7 +32,7 @@ class Silent:
 
 
 class Count:
-    """How many levels and runs are done, and how long the others will take."""
+    """The numbers of finished levels and runs, and the time left."""
 
     def __init__(self, plan: Plan, store: Path) -> None:
         self.plan, self._store = plan, store
@@ -40,22 +40,22 @@ class Count:
         self._missing = set(plan.keys) - there
         self._failed: set[int] = set()
         self.runs, self.done = 0, len(there)
-        # Those that were there before say nothing about how long the others take.
+        # Levels that existed before the sweep do not count for the estimate.
         self._estimate = Estimate(plan)
 
     @property
     def levels(self) -> int:
-        """Levels that are there or may still come."""
+        """The number of levels that are finished or can still be finished."""
         return self.done + len(self._missing)
 
     @property
     def noises(self) -> str:
-        """The label noises of the runs, each once."""
+        """The label noises of the runs, without repetition."""
         names = (noise_name(experiment.noise) for experiment in self.plan.experiments)
         return "; ".join(dict.fromkeys(names))
 
     def look(self) -> None:
-        """Count the levels that have come."""
+        """Count the new levels in the store."""
         come = self._missing & keys_in(self._store)
         self._missing -= come
         self.done += len(come)
@@ -63,7 +63,8 @@ class Count:
             self._estimate.came(come, self._missing, time.monotonic())
 
     def ended(self, run: int, failed: bool) -> None:
-        """A run is done, or it failed: then nobody makes the levels that it alone needed."""
+        """Count a run that ended. If it failed, levels that only it needed are no longer expected.
+        """
         self.look()
         self.runs += 1
         if failed:
@@ -81,14 +82,14 @@ class Count:
 
 
 class Lines:
-    """Plain lines, for pipes and log files."""
+    """A progress as plain lines, for pipes and log files."""
 
     def __init__(self, count: Count, stream: TextIO | None) -> None:
         self._count, self._stream = count, stream
         self._shown = 0
         runs = len(count.plan.names)
         self._say(f"sweep of {runs} run{'s' * (runs != 1)}, {count.levels} levels, "
-                  f"{count.done} of them there already (label noise: {count.noises})")
+                  f"{count.done} of them already in the store (label noise: {count.noises})")
 
     def look(self) -> None:
         self._count.look()
@@ -106,7 +107,7 @@ class Lines:
 
 
 class Live:
-    """A bar that grows with every level."""
+    """A progress as a bar that grows with every level."""
 
     def __init__(self, count: Count, console: PlainConsole) -> None:
         self._count = count
@@ -138,8 +139,8 @@ class Live:
 def progress_for(
     plan: Plan, store: Path, stream: TextIO | None, quiet: bool
 ) -> Iterator[Progress]:
-    """Shows a sweep's progress on `stream`: live on a terminal, plain lines in a pipe, nothing
-    where `quiet`."""
+    """Yield a sweep's progress on `stream`: a bar on a terminal, plain lines in a pipe, nothing if
+    `quiet`."""
     console = notice_console(stream)
     if quiet:
         yield Silent()
@@ -152,7 +153,7 @@ def progress_for(
 
 
 def duration(seconds: float) -> str:
-    """A time span as one says it: `40 s`, `3 min`, `2.5 h`."""
+    """Return a time span as text: `40 s`, `3 min`, `2.5 h`."""
     if seconds < 90:
         return f"{seconds:.0f} s"
     return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"

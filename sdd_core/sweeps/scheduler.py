@@ -1,4 +1,4 @@
-"""Hands the tasks of a plan to an executor's workers, each when what it needs is there."""
+"""Submit the tasks of a plan to an executor's workers, each after the tasks that it needs."""
 
 from __future__ import annotations
 
@@ -12,27 +12,27 @@ from sdd_core.plugin.kinds import Schedule
 from sdd_core.sweeps.plan import Plan, Task
 from sdd_core.sweeps.work import RunOptions, execute
 
-# Seconds between two looks at the store, which is how progress is known wherever workers are.
+# Seconds between two looks at the store, which shows the progress of workers on any machine.
 LOOK = 0.5
 
 
 class Progress(Protocol):
-    """Is told how a sweep gets on."""
+    """A receiver of a sweep's progress."""
 
     def look(self) -> None:
-        """Levels may have come into the store."""
+        """Look for new levels in the store."""
 
     def ended(self, run: int, reason: str | None) -> None:
-        """A run is done, or it failed for a reason."""
+        """Note the end of a run. reason: why it failed, or None."""
 
 
 def execute_all(
     plan: Plan, pool: Executor, place: RunOptions, progress: Progress
 ) -> dict[int, str]:
-    """Carry out all tasks; returns the runs that failed and the reason of each, in one line.
+    """Execute all tasks, and return the reasons of failed runs, one line each, by position.
 
-    A task that fails takes with it only the runs that need its levels. On an interruption the
-    workers are ended; what they have kept in the store stays.
+    If a task fails, only the runs that need its levels fail. On an interruption the workers are
+    stopped; the levels that they saved stay in the store.
     """
     failed: dict[int, str] = {}
     running: dict[Future[str | None], int] = {}
@@ -76,10 +76,10 @@ def execute_all(
 
 
 def _is_done(task: Task, place: RunOptions) -> bool:
-    """Whether a task need not be begun. A run always is: it has more to do than its levels."""
+    """Return whether a task can be skipped. Whole runs never are: they do more than train."""
     if task.levels is None:
         return False
     try:
         return all(level_is_whole(place.store, key) for key in task.keys)
     except SddError:
-        return False  # the runs that need it say what cannot be read
+        return False  # the runs that need it report what cannot be read

@@ -1,4 +1,4 @@
-"""One file, many experiments: a list for a field makes an experiment for each of its values.
+"""Expand one file to many experiments: a list for a field gives one experiment for each value.
 
     seed = [0, 1, 2]
     noise.rate = [0, 0.2, 0.4]
@@ -13,8 +13,8 @@
     name = "random"
 
 The experiments are the product of all lists, in the order of the file, the last list fastest; of
-equal ones the first stays. Whether a list is one value or several is decided by the field's type:
-it is several when it is nested deeper than lists of that type are.
+equal experiments the first is kept. The field's type decides whether a list is one value or several
+values: it is several if it is nested deeper than lists of that type are.
 """
 
 from __future__ import annotations
@@ -47,10 +47,10 @@ from sdd_core.plugin.discovery import Plugins
 
 @dataclass(frozen=True)
 class Recorded:
-    """What the runs in a store say about a model or data of a user's own, `module:function`.
+    """The record of the runs in a store about a user's own model or data, `module:function`.
 
-    sources: the hashes of its source that runs were carried out with. depths: of each of its
-    options, how deep the lists are that it takes.
+    sources: hashes of the source code that runs used. depths: nesting depth of the lists that each
+    option takes.
     """
 
     sources: tuple[str, ...] = ("unknown",)
@@ -62,12 +62,12 @@ def expand(
     plugins: Plugins,
     recorded: Mapping[str, Recorded] | None = None,
 ) -> list[Experiment]:
-    """The experiments that the settings of one or more files stand for, none of them twice.
+    """Return the experiments given by the settings of one or more files, without repetition.
 
-    recorded: by its name, what is known of each model or data of a user's own, which is then not
-        imported; of one that several sources are known of there is an experiment for each.
+    recorded: the record of each user's own model or data, by name; these are then not imported, and
+        there is an experiment for each recorded source.
 
-    Raises SddError that names the first field that is unknown or impossible.
+    Raises SddError with the first unknown or impossible field.
     """
     return list(expansion(several, plugins, recorded)[1])
 
@@ -77,7 +77,10 @@ def expansion(
     plugins: Plugins,
     recorded: Mapping[str, Recorded] | None = None,
 ) -> tuple[int, Iterator[Experiment]]:
-    """The same one by one, and how many there are if none of them is there twice."""
+    """Return the number of experiments before repetitions are removed, and an iterator over them.
+
+    Arguments and errors as in `expand`.
+    """
     choices = [_choices(settings, plugins, recorded) for settings in several]
     made = (Experiment.make(chosen, plugins, recorded=recorded is not None)
             for one in choices for chosen in _each(one))
@@ -85,13 +88,13 @@ def expansion(
 
 
 def distinct(experiments: Iterable[Experiment]) -> list[Experiment]:
-    """The experiments, of equal ones the first. Raises SddError as `each_once` does."""
+    """Return the experiments without repetition. Raises SddError as `each_once` does."""
     return list(each_once(experiments))
 
 
 def each_once(experiments: Iterable[Experiment]) -> Iterator[Experiment]:
-    """The experiments, of equal ones the first, of which none is kept here. Raises SddError for two
-    different ones that would be carried out in one folder."""
+    """Yield the experiments without repetition, keeping none in memory. Raises SddError for two
+    different ones that would have the same run folder."""
     made: set[str] = set()
     levels: dict[str, int] = {}  # by the name of the run
     for experiment in experiments:
@@ -102,15 +105,15 @@ def each_once(experiments: Iterable[Experiment]) -> Iterator[Experiment]:
         other = levels.setdefault(run_name(experiment), experiment.levels)
         if len(levels) < len(made):
             field = "levels" if other != experiment.levels else "metrics"
-            raise SddError(f"{field}: experiments that differ in nothing else are one run, which "
-                           f"a sweep cannot do twice; give one value for {field}")
+            raise SddError(f"{field}: experiments that differ only in {field} are one run; give "
+                           f"one value for {field}")
         yield experiment
 
 
 def _choices(
     settings: Mapping[str, Any], plugins: Plugins, recorded: Mapping[str, Recorded] | None
 ) -> dict[str, list[Any]]:
-    """The values that each field of a file is to take."""
+    """Return the values of each field of a file."""
     kinds = sections()
     fields = {name: info.annotation for name, info in Experiment.model_fields.items()}
     usual = default_names(settings, plugins)
@@ -125,8 +128,8 @@ def _of_section(
     section: str, value: Any, usual: str | None, plugins: Plugins,
     recorded: Mapping[str, Recorded] | None,
 ) -> list[Any]:
-    """What a section that names a plugin stands for: names, or tables with one value a field."""
-    # A tuple may be data that was handed over: training and test data.
+    """Return the values of a section with a plugin: names, or tables with one value per field."""
+    # A tuple may be a data object: training and test data.
     parts = _several(section, value) if isinstance(value, list) else [value]
     return [one for part in parts for one in _of_plugin(section, part, usual, plugins, recorded)]
 
@@ -135,7 +138,7 @@ def _of_plugin(
     section: str, value: Any, usual: str | None, plugins: Plugins,
     recorded: Mapping[str, Recorded] | None,
 ) -> list[Any]:
-    if recorded is not None and _is_own(section, value, plugins):
+    if recorded is not None and _is_imported(section, value, plugins):
         value = {"name": value}
     if not isinstance(value, Mapping):
         return [value]
@@ -149,15 +152,15 @@ def _of_plugin(
             else _of_field(f"{section}.{option}", choice, fields.get(option), plugins)
             for option, choice in value.items()
         }
-        if recorded is not None and _is_own(section, name, plugins):
+        if recorded is not None and _is_imported(section, name, plugins):
             choices.setdefault("source_hash", list(recorded.get(name, Recorded()).sources))
         tables += _product(choices)
     return tables
 
 
 def _of_field(field: str, value: Any, kind: Any, plugins: Plugins) -> list[Any]:
-    """The values that a field is to take. kind: its type; None where there is no such field,
-    which is refused when the experiment is made."""
+    """Return the values of a field. kind: its type; None for an unknown field, which is refused
+    when the experiment is made."""
     parts = _several(field, value) if nesting(value) > list_depth(kind) else [value]
     return [one for part in parts for one in _of_table(field, part, kind, plugins)]
 
@@ -178,12 +181,12 @@ def _of_table(field: str, value: Any, kind: Any, plugins: Plugins) -> list[Any]:
 def _fields(
     section: str, name: Any, plugins: Plugins, recorded: Mapping[str, Recorded] | None
 ) -> Mapping[str, Any]:
-    """The types of the options that a plugin has; nothing where there is no such plugin, which
-    is refused when the experiment is made."""
+    """Return the types of a plugin's options; empty for an unknown plugin, which is refused when
+    the experiment is made."""
     if not isinstance(name, str):
         return {}
     try:
-        if _is_own(section, name, plugins):
+        if _is_imported(section, name, plugins):
             return option_types(name) if recorded is None else {
                 option: _lists(depth)
                 for option, depth in recorded.get(name, Recorded()).depths.items()
@@ -194,8 +197,8 @@ def _fields(
         return {}
 
 
-def _is_own(section: str, name: Any, plugins: Plugins) -> bool:
-    """Whether a section names a model or data of a user's own, `module:function`."""
+def _is_imported(section: str, name: Any, plugins: Plugins) -> bool:
+    """Return whether a section names a user's own model or data, `module:function`."""
     if section not in {"model", "data"} or not isinstance(name, str) or ":" not in name:
         return False
     try:
@@ -206,12 +209,12 @@ def _is_own(section: str, name: Any, plugins: Plugins) -> bool:
 
 
 def _lists(depth: int) -> Any:
-    """A type whose `list_depth` is `depth`."""
+    """Return a type whose `list_depth` is `depth`."""
     return types.GenericAlias(tuple, (_lists(depth - 1), ...)) if depth else Any
 
 
 def list_depth(kind: Any) -> int:
-    """How deep the lists are that a field of this type holds: 1 for `tuple[int, ...] | None`."""
+    """Return the nesting depth of lists of a type: 1 for `tuple[int, ...] | None`."""
     origin, arguments = typing.get_origin(kind) or kind, typing.get_args(kind)
     if origin is typing.Annotated:
         return list_depth(arguments[0])
@@ -223,7 +226,7 @@ def list_depth(kind: Any) -> int:
 
 
 def nesting(value: Any) -> int:
-    """How deep lists are nested in a value: 1 for [], 2 for [0, [1]]."""
+    """Return the nesting depth of lists in a value: 1 for [], 2 for [0, [1]]."""
     return 1 + max(map(nesting, value), default=0) if _is_list(value) else 0
 
 
@@ -233,8 +236,8 @@ def _is_list(value: Any) -> bool:
 
 def _several(field: str, values: Iterable[Any]) -> list[Any]:
     if not (several := list(values)):
-        raise SddError(f"{field}: an empty list leaves nothing to do; give at least one value, "
-                       "or leave the field out")
+        raise SddError(f"{field}: the list is empty; give at least one value, or leave the field "
+                       "out")
     return several
 
 

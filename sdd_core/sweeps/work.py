@@ -1,4 +1,4 @@
-"""What a worker of a sweep does."""
+"""Execute one task of a sweep in a worker."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ from sdd_core.plugin.kinds import Schedule, Tracker
 
 @dataclass(frozen=True)
 class RunOptions:
-    """Where and how a sweep is carried out, which does not change its results.
+    """The options of a sweep that do not change its results.
 
-    blocked: plugins that are left out. trackers: are told of each run by the worker that carries
-        it out. The others as in `sdd_core.run`.
+    blocked: names of plugins to leave out. trackers: receive each run from the worker that executes
+    it. The others as in `sdd_core.run`.
     """
 
     store: Path
@@ -34,11 +34,10 @@ class RunOptions:
 def execute(
     experiment: Experiment, levels: int | None, schedules: Sequence[Schedule], place: RunOptions
 ) -> str | None:
-    """Train an experiment's levels, up to `levels`, for runs with these schedules, or carry out
-    its whole run (None).
+    """Train an experiment's levels up to `levels` for runs with these schedules, or execute its
+    whole run (None).
 
-    Returns nothing, or in one line the reason why it failed: that of one task is no reason for
-    the others to stop.
+    Return None, or the reason of a failure in one line; the other tasks continue.
     """
     try:
         where: dict[str, Any] = {
@@ -49,8 +48,8 @@ def execute(
             "checkpoint_minutes": place.checkpoint_minutes,
         }
         if levels is None:
-            with tracking(place.trackers) as telling:
-                run(experiment, observers=telling, **where)
+            with tracking(place.trackers) as observers:
+                run(experiment, observers=observers, **where)
         else:
             shared = experiment.model_copy(update={"levels": levels})
             train_levels(shared, schedules=schedules, **where)

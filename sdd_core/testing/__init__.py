@@ -1,4 +1,4 @@
-"""The kit that certifies plugins. In a plugin's tests, one call runs it:
+"""Certify plugins. One call in a plugin's tests runs all checks:
 
     from sdd_core.testing import check_pruner
     from my_package import MyPruner
@@ -6,9 +6,9 @@
     def test_it_keeps_the_contract():
         check_pruner(MyPruner)                    # or an instance, MyPruner(batches=2)
 
-Each function returns nothing where all is well, and raises `Fault`, an AssertionError whose one
-line names the plugin and what is wrong with it. `sdd check NAME` does the same from the command
-line. The kit needs no test runner, no data and a few seconds.
+Each function raises `Fault`, an AssertionError with one line that names the plugin and its fault,
+or returns None. `sdd check NAME` runs the same checks from the command line. The kit needs no test
+runner and no data, and takes a few seconds.
 """
 
 from __future__ import annotations
@@ -64,15 +64,16 @@ __all__ = [
 def checks(
     plugin: type[Plugin] | Plugin, kind: str | None = None, **where: Any
 ) -> list[Check]:
-    """What the kit asks of a plugin: its class, or an instance with its options.
+    """Return the checks of a plugin, given its class or an instance with options.
 
-    where: `root` of a data source's files; `input_shape` and `num_classes` for a model.
+    kind: the expected kind of plugin. where: `root` of a data source's files; `input_shape` and
+    `num_classes` for a model.
 
-    Raises Fault when it is no plugin, or a class whose options have no defaults.
+    Raises Fault when it is not a plugin, or a class with required options.
     """
     made = instance(plugin, kind)
-    own = import_module(f"{__name__}.{made.kind}")
-    return [*options.checks(made), *own.checks(made, **where)]
+    of_kind = import_module(f"{__name__}.{made.kind}")
+    return [*options.checks(made), *of_kind.checks(made, **where)]
 
 
 def check(plugin: type[Plugin] | Plugin, **where: Any) -> None:
@@ -82,30 +83,30 @@ def check(plugin: type[Plugin] | Plugin, **where: Any) -> None:
 
 def check_pruner(plugin: type[Pruner] | Pruner) -> None:
     """Certify a pruner: its scores, exact counts down to zero, nested masks, exempt layers,
-    determinism, and that it changes nothing. Raises Fault."""
+    determinism, and that it does not modify its inputs. Raises Fault."""
     _carry_out(checks(plugin, "pruner"))
 
 
 def check_retrain(plugin: type[Schedule] | Schedule) -> None:
-    """Certify a retraining schedule: its steps, and that an interrupted run goes on bit for bit.
+    """Certify a retraining schedule: its steps, and that a resumed run is identical bit for bit.
     Raises Fault."""
     _carry_out(checks(plugin, "retrain"))
 
 
 def check_metric(plugin: type[Metric] | Metric) -> None:
-    """Certify a metric: finite values that JSON holds, the same names at every level,
-    determinism, and that it changes nothing. Raises Fault."""
+    """Certify a metric: finite values that JSON can hold, the same names at every level,
+    determinism, and that it does not modify its inputs. Raises Fault."""
     _carry_out(checks(plugin, "metric"))
 
 
 def check_noise(plugin: type[LabelNoise] | LabelNoise) -> None:
-    """Certify label noise: classes that exist, its rate, one source of randomness, true and test
-    labels as they were. Raises Fault."""
+    """Certify label noise: existing classes, its rate, one source of randomness, unchanged true and
+    test labels. Raises Fault."""
     _carry_out(checks(plugin, "noise"))
 
 
 def check_data(plugin: type[DataSource] | DataSource, root: Path | None = None) -> None:
-    """Certify a data source whose files lie in `root`: shapes, types, classes, determinism.
+    """Certify a data source with its files in `root`: shapes, types, classes, determinism.
     Raises Fault."""
     _carry_out(checks(plugin, "data", root=root))
 
@@ -115,8 +116,10 @@ def check_model(
     input_shape: tuple[int, ...] | None = None,
     num_classes: int = 10,
 ) -> None:
-    """Certify a model on examples of a shape (not given: a usual one that it takes): its output,
-    seeds, prunable layers and gradients. Raises Fault."""
+    """Certify a model: its output, seeds, prunable layers and gradients. Raises Fault.
+
+    input_shape: shape of an example. Default: the first common shape that the model accepts.
+    """
     _carry_out(checks(plugin, "model", input_shape=input_shape, num_classes=num_classes))
 
 
@@ -126,7 +129,7 @@ def check_loss(plugin: type[Loss] | Loss) -> None:
 
 
 def check_ablation(plugin: type[Ablation] | Ablation) -> None:
-    """Certify an ablation: its masks, its steps, and that an interrupted run goes on bit for bit.
+    """Certify an ablation: its masks, its steps, and that a resumed run is identical bit for bit.
     Raises Fault."""
     _carry_out(checks(plugin, "ablation"))
 
@@ -137,8 +140,8 @@ def check_executor(plugin: type[Executor] | Executor) -> None:
 
 
 def check_optimizer(plugin: type[Optimizer] | Optimizer) -> None:
-    """Certify an optimizer: its steps, one weight at a time, and that it goes on bit for bit from
-    what it remembers. Raises Fault."""
+    """Certify an optimizer: its steps, its independence of other weights, and that it resumes bit
+    for bit from its state. Raises Fault."""
     _carry_out(checks(plugin, "optimizer"))
 
 
@@ -148,24 +151,25 @@ def check_decay(plugin: type[LearningRateSchedule] | LearningRateSchedule) -> No
 
 
 def check_scope(plugin: type[Scope] | Scope) -> None:
-    """Certify a scope: a place for each layer, down to the last weight. Raises Fault."""
+    """Certify a scope: each layer in one group, down to the last weight. Raises Fault."""
     _carry_out(checks(plugin, "scope"))
 
 
 def check_sparsity(plugin: type[SparsitySchedule] | SparsitySchedule) -> None:
-    """Certify the sparsities of levels: between 0 and 1, and growing. Raises Fault."""
+    """Certify a sparsity schedule: between 0 and 1, and never falling. Raises Fault."""
     _carry_out(checks(plugin, "sparsity"))
 
 
 def check_tracker(plugin: type[Tracker] | Tracker) -> None:
-    """Certify a tracker, beside the package that it needs: it takes a whole run, an interrupted one
-    and one that goes on, and neither it nor its failure changes anything of them. Raises Fault."""
+    """Certify a tracker, with the package that it needs installed: it accepts a complete, an
+    interrupted and a resumed run, and neither it nor its failure changes their results. Raises
+    Fault."""
     _carry_out(checks(plugin, "tracker"))
 
 
 def check_observer(module: object) -> None:
-    """Certify an observer, a module or object with life-cycle hooks: it hears a whole run without
-    raising. Raises Fault."""
+    """Certify an observer, a module or object with life-cycle hooks: it receives a complete run
+    without raising. Raises Fault."""
     _carry_out(observer.checks(module))
 
 

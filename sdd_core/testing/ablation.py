@@ -1,4 +1,4 @@
-"""What is asked of ablations."""
+"""Checks of ablations."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ EXEMPT = ("6.weight",)
 
 
 def checks(plugin: Any) -> list[Check]:
-    """The checks of an ablation."""
+    """Return the checks of an ablation."""
     return Check.all(masks, steps, hands_off, resumes, about=(plugin,))
 
 

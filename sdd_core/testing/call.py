@@ -1,4 +1,4 @@
-"""Asks a plugin to do its part, and notices what it does besides."""
+"""Call methods of plugins and detect side effects."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ from sdd_core.randomness import fork_random_state
 
 
 class Fault(AssertionError):
-    """A plugin breaks the contract; the message is one line with its name and the fault."""
+    """A breach of the contract by a plugin; the message is one line with its name and the fault."""
 
 
 @dataclass(frozen=True)
 class Check:
-    """One thing that a plugin has to hold to.
+    """A requirement on a plugin.
 
-    says: what that is, in one line. run: raises Fault unless it holds.
+    says: the requirement, in one line. run: raises Fault unless it is met.
     """
 
     says: str
@@ -37,7 +37,7 @@ class Check:
 
     @classmethod
     def all(cls, *functions: Callable[..., None], about: tuple[Any, ...]) -> list[Check]:
-        """A check for each function, called with `about`; its docstring says what it checks."""
+        """Return a check for each function, called with `about`; its docstring is the line."""
         return [
             cls((function.__doc__ or "").strip().rstrip("."), partial(function, *about))
             for function in functions
@@ -45,20 +45,20 @@ class Check:
 
 
 def fault(plugin: Plugin | type[Plugin], what: str) -> Fault:
-    """The fault of a plugin."""
+    """Return a Fault with the plugin's name."""
     name = label(plugin) if isinstance(plugin, Plugin) else getattr(plugin, "name", plugin.__name__)
     return Fault(f"{noun(plugin)} {name!r}: {' '.join(what.split())}")
 
 
 def instance(plugin: Any, kind: str | None = None) -> Any:
-    """An instance of a plugin class with its default options; instances as they are.
+    """Return an instance of a plugin class with its default options; return instances unchanged.
 
-    Raises Fault: it is no plugin (of that kind), or it has options without a default.
+    Raises Fault if it is not a plugin (of that kind), or has required options.
     """
     base = KINDS[kind] if kind else Plugin
     made = type(plugin) if isinstance(plugin, Plugin) else plugin
     if not (isinstance(made, type) and issubclass(made, base)):
-        raise Fault(f"{made!r} is no subclass of sdd_core.{base.__name__}")
+        raise Fault(f"{made!r} is not a subclass of sdd_core.{base.__name__}")
     if isinstance(plugin, Plugin):
         return plugin
     required = [name for name, info in made.model_fields.items() if info.is_required()]
@@ -72,30 +72,31 @@ def instance(plugin: Any, kind: str | None = None) -> Any:
 
 
 def again(plugin: Any) -> Any:
-    """Another instance with the same options."""
+    """Return another instance with the same options."""
     return with_options(plugin)
 
 
 def with_options(plugin: Any, **options: Any) -> Any:
-    """Another instance, with these options in place of its own. Raises pydantic's error."""
+    """Return another instance with some options replaced. Raises pydantic's ValidationError."""
     given = {name: getattr(plugin, name) for name in plugin.model_fields_set}
     return type(plugin).model_validate(given | options)
 
 
 def call(plugin: Any, method: str, *arguments: Any, own: tuple[str, ...] = ()) -> Any:
-    """What a method of the plugin answers. `own`: whose global generators it may draw from.
+    """Return the result of a plugin's method.
 
-    Raises Fault: it raises, draws from a global generator, or reads a pickle.
+    own: owners of global generators that it may draw from, such as "torch's". Raises Fault if it
+    raises, draws from another global generator, or reads a pickle.
     """
     before = _random_states()
     answer = _answer(plugin, method, arguments)
     if _changed(before, own):
-        # What it imports may draw when it is imported. The plugin itself would do so again.
+        # A module may draw when it is first imported. The plugin itself would draw again.
         before = _random_states()
         _answer(plugin, method, arguments)
         for whose in _changed(before, own):
             raise fault(plugin, f"{method}() changes {whose} random state; draw from the generator "
-                                "that it is given, or from level.generator(...)")
+                                "argument, or from level.generator(...)")
     return answer
 
 
@@ -106,34 +107,34 @@ def _answer(plugin: Any, method: str, arguments: tuple[Any, ...]) -> Any:
     except FAILURES as error:
         raise fault(plugin, f"{method}() raised {format_error(error)}") from error
     if read:
-        raise fault(plugin, f"{method}() reads a pickle (of {read[0]}), which runs what code it "
-                            "names; store numbers as safetensors, .npy or JSON")
+        raise fault(plugin, f"{method}() reads a pickle (of {read[0]}), which can execute any "
+                            "code; store numbers as safetensors, .npy or JSON")
     return answer
 
 
 def call_twice(plugin: Any, method: str, arguments: Callable[[], tuple[Any, ...]]) -> Any:
-    """What a method answers to fresh arguments, whatever the state of global generators.
+    """Return the result of a method, called twice on fresh arguments with other global seeds.
 
-    Raises Fault: as `call` does, or two instances with equal options do not answer the same.
+    Raises Fault as `call` does, or if two instances with equal options give different results.
     """
     answers = []
     for seed in (1, 2):
         with global_seed(seed):
             answers.append(call(again(plugin), method, *arguments()))
     if not same(*answers):
-        raise fault(plugin, f"{method}() answers differently when it is asked again; let it depend "
-                            "on its options and arguments alone")
+        raise fault(plugin, f"{method}() gives another result the second time; let it depend only "
+                            "on its options and arguments")
     return answers[0]
 
 
 def unchanged(plugin: Any, method: str, what: str, before: Any, after: Any) -> None:
-    """Raises Fault that names `what`, unless it is as it was before the method was called."""
+    """Raise Fault that names `what` if the method changed it."""
     if not same(before, after):
         raise fault(plugin, f"{method}() changes {what}; work on a copy")
 
 
 def same(one: Any, other: Any) -> bool:
-    """Whether two values are equal to the bit: tensors, arrays, and what holds them."""
+    """Return whether two values are equal bit for bit: tensors, arrays, and containers of them."""
     return _plain(one) == _plain(other)
 
 
@@ -159,7 +160,7 @@ def _bits(tensor: Tensor) -> np.ndarray:
 
 @contextmanager
 def global_seed(seed: int) -> Iterator[None]:
-    """All global generators in a state that depends on `seed`; afterwards as they were."""
+    """Seed all global generators with `seed`, and restore them afterwards."""
     python, numpy = random.getstate(), np.random.get_state()
     with fork_random_state():
         random.seed(seed)
@@ -195,8 +196,8 @@ def _audit(event: str, arguments: tuple[Any, ...]) -> None:
 
 @contextmanager
 def _unpickling() -> Iterator[list[str]]:
-    """The names that unpickling looks up meanwhile. A hook of Python's can never be taken away
-    again, so that there is one, which looks only while somebody wants to know."""
+    """Yield a list of the names that unpickling looks up meanwhile. Python's audit hooks can never
+    be removed, so there is only one, which is active only inside this context."""
     if not getattr(sys, "_sdd_audit", False):
         sys.addaudithook(_audit)
         sys._sdd_audit = True  # type: ignore[attr-defined]

@@ -1,4 +1,4 @@
-"""What is asked of data sources."""
+"""Checks of data sources."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from sdd_core.testing.call import Check, again, call, fault, global_seed, same
 
 
 def checks(plugin: Any, root: Path | None = None) -> list[Check]:
-    """The checks of a data source, whose files lie in `root`. It loads the data twice."""
+    """Return the checks of a data source with its files in `root`. They load the data twice."""
 
     @cache
     def load(time: int) -> Dataset:
@@ -74,6 +74,6 @@ def deterministic(plugin: Any, load: Any) -> None:
     """It loads the same data each time, whatever the state of global generators"""
     one, other = load(1), load(2)
     if not same(one, other):
-        raise fault(plugin, "loads other data the second time; draw with a seed of its own")
+        raise fault(plugin, "loads other data the second time; draw with a fixed seed")
     if one.train.labels.data_ptr() == other.train.labels.data_ptr():
-        raise fault(plugin, "hands out the same tensors twice; load() makes new ones")
+        raise fault(plugin, "returns the same tensors twice; load() must make new ones")

@@ -1,4 +1,4 @@
-"""What is asked of learning-rate schedules."""
+"""Checks of learning-rate schedules."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ STEPS = (1, 2, 7, 480)
 
 
 def checks(plugin: Any) -> list[Check]:
-    """The checks of a learning-rate schedule."""
+    """Return the checks of a learning-rate schedule."""
     return Check.all(factors, deterministic, about=(plugin,))
 
 

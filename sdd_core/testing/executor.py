@@ -1,4 +1,4 @@
-"""What is asked of executors."""
+"""Checks of executors."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from sdd_core.testing.call import Check, fault
 
 
 def checks(plugin: Any) -> list[Check]:
-    """The checks of an executor."""
+    """Return the checks of an executor."""
     return Check.all(tasks, about=(plugin,))
 
 

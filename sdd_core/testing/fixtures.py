@@ -1,6 +1,6 @@
-"""A small world to show to plugins: data, a network, levels of it, and runs that take moments.
+"""Tiny data, networks, levels and runs for checking plugins.
 
-The core knows no plugin, so that the parts of an experiment which are not being checked are made
+The core imports no plugin, so the parts of an experiment that are not being checked are defined
 here.
 """
 
@@ -29,7 +29,7 @@ CLASSES = 4
 
 
 class TinyData(DataSource):
-    """6x6 images of noise with a bright row that tells the class."""
+    """6x6 images of noise with a bright row that marks the class."""
 
     name = "kit"
 
@@ -50,7 +50,7 @@ class TinyData(DataSource):
 
 
 class TinyNoise(LabelNoise):
-    """A fraction of the labels, evenly spread, is the next class."""
+    """An evenly spread fraction of labels moved to the next class."""
 
     name = "kit"
 
@@ -72,7 +72,7 @@ class TinyNetwork(Model):
 
 
 class TinyPruner(Pruner):
-    """Small weights go."""
+    """Magnitude pruning."""
 
     name = "kit"
 
@@ -81,7 +81,7 @@ class TinyPruner(Pruner):
 
 
 class TinySchedule(Schedule):
-    """Weights go back to where the dense network was after its first step."""
+    """Rewinding to the dense network after its first step."""
 
     name = "kit"
 
@@ -90,7 +90,7 @@ class TinySchedule(Schedule):
 
 
 def tiny_run(store: Path, observers: tuple[Any, ...] = (), **parts: Any) -> Result:
-    """A run of the experiment that consists of these parts and, for the others, of the above."""
+    """Run an experiment of these parts, with the tiny ones above for all others."""
     settings: dict[str, Any] = {
         "data": TinyData(),
         "noise": TinyNoise(),
@@ -109,13 +109,13 @@ def tiny_run(store: Path, observers: tuple[Any, ...] = (), **parts: Any) -> Resu
 
 
 def devices() -> list[torch.device]:
-    """The CPU, and a GPU where there is one."""
+    """Return the CPU, and a GPU if there is one."""
     found = [torch.device("cpu")]
     return [*found, torch.device("cuda")] if torch.cuda.is_available() else found
 
 
 def noisy_data() -> Dataset:
-    """The tiny data with its wrong labels."""
+    """Return the tiny data with noisy labels."""
     data = TinyData().load(None)
     labels = TinyNoise().corrupt(data.train.labels, data, generator(0))
     train = Split(data.train.images, labels, data.train.true_labels)
@@ -124,7 +124,7 @@ def noisy_data() -> Dataset:
 
 def make_level(density: float = 1.0, index: int = 0, *, masks: Mapping[str, Tensor] | None = None,
                diverged: bool = False) -> Level:
-    """The tiny network as if it had been trained, with a share of its weights kept at random."""
+    """Return a level of the tiny network with perturbed weights, randomly pruned to `density`."""
     network = _network()
     draw = generator(0, "kit", "weights", index)
     if masks is None:
@@ -150,7 +150,10 @@ def view_of(
     device: torch.device | None = None,
     target_density: float | None = None,
 ) -> LevelView:
-    """What a plugin sees of a level of the tiny network. aim: what a pruner is asked for."""
+    """Return the view of a level of the tiny network.
+
+    target_density: density that a pruner shall reach.
+    """
     return LevelView(
         level,
         before=make_level(0.9, 99).state if level.index else None,
@@ -167,7 +170,7 @@ def view_of(
 
 
 def levels() -> dict[str, Level]:
-    """Levels that a plugin may meet, by what is special about them."""
+    """Return levels with special properties, by description."""
     return {
         "the dense network": make_level(),
         "a level with half of the weights": make_level(0.5, 1),
@@ -181,7 +184,7 @@ def levels() -> dict[str, Level]:
 
 
 def contents(view: LevelView) -> dict[str, Any]:
-    """Copies of everything that a plugin can reach through a view."""
+    """Return copies of all tensors that a plugin can reach through a view."""
     parts: dict[str, Any] = {
         "level.weights": view.weights, "level.initial": view.initial, "level.masks": view.masks,
         "level.free": view.free,

@@ -1,4 +1,4 @@
-"""What is asked of losses."""
+"""Checks of losses."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from torch import Tensor
 from sdd_core.testing.call import Check, call, call_twice, fault, unchanged
 
 SCALES = (1.0, 30.0)
-"""Of logits: as they are at first, and of a network that is sure of itself."""
+"""Scales of logits: of an untrained and of a confident network."""
 
 
 def checks(plugin: Any) -> list[Check]:
-    """The checks of a loss."""
+    """Return the checks of a loss."""
     return Check.all(a_number, gradients, mean, hands_off, deterministic, about=(plugin,))
 
 
@@ -46,8 +46,8 @@ def mean(plugin: Any) -> None:
     twice = _value(plugin, logits.repeat(2, 1), labels.repeat(2),
                    None if teacher is None else teacher.repeat(2, 1))
     if not torch.allclose(once, twice, rtol=1e-3, atol=1e-5):
-        raise fault(plugin, f"gives {twice.item():.4g} for a batch that is there twice and "
-                            f"{once.item():.4g} for it alone; take the mean over examples")
+        raise fault(plugin, f"gives {twice.item():.4g} for a doubled batch and {once.item():.4g} "
+                            "for the batch itself; take the mean over examples")
 
 
 def hands_off(plugin: Any) -> None:

@@ -1,4 +1,4 @@
-"""What is asked of metrics."""
+"""Checks of metrics."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from sdd_core.testing.fixtures import contents, devices, levels, make_level, vie
 
 
 def checks(plugin: Any) -> list[Check]:
-    """The checks of a metric."""
+    """Return the checks of a metric."""
     return Check.all(values, hands_off, determinism, about=(plugin,))
 
 
@@ -27,7 +27,7 @@ def values(plugin: Any) -> None:
             usual = set(found) if usual is None else usual
             for odd in sorted(usual ^ set(found)):
                 where = f"not on {which}, as on others" if odd in usual else f"only on {which}"
-                raise fault(plugin, f"gives {odd!r} {where}; None says that there is no number")
+                raise fault(plugin, f"gives {odd!r} {where}; return None for a missing number")
 
 
 def _check_values(plugin: Any, found: Any, which: str) -> None:
@@ -41,8 +41,8 @@ def _check_values(plugin: Any, found: Any, which: str) -> None:
         except Exception as error:
             raise fault(plugin, f"gives {name!r} a value that JSON cannot hold: {error}") from error
         if finite(as_kept) != as_kept:
-            raise fault(plugin, f"gives {name!r} a value that is not finite, on {which}; None says "
-                                "that there is no number")
+            raise fault(plugin, f"gives {name!r} a value that is not finite, on {which}; return "
+                                "None for a missing number")
 
 
 def hands_off(plugin: Any) -> None:

@@ -1,4 +1,4 @@
-"""What is asked of models."""
+"""Checks of models."""
 
 from __future__ import annotations
 
@@ -14,19 +14,20 @@ from sdd_core.level import masks as masking
 from sdd_core.testing.call import Check, Fault, again, call, fault, global_seed, same
 
 SHAPES = ((3, 32, 32), (1, 28, 28), (1, 8, 8), (3, 64, 64), (20,))
-"""What examples may look like; a model has to take at least one of them."""
+"""Common shapes of examples; a model must accept at least one of them."""
 
 
 def checks(
     plugin: Any, input_shape: tuple[int, ...] | None = None, num_classes: int = 10
 ) -> list[Check]:
-    """The checks of a model, on examples of `input_shape` (the first of SHAPES that it takes)."""
+    """Return the checks of a model, on examples of `input_shape`. Default: the first of SHAPES that
+    it accepts."""
     fitting = _Fitting(plugin, input_shape, num_classes)
     return Check.all(reproducible, output, prunable, trains, about=(plugin, fitting))
 
 
 class _Fitting:
-    """The shape that a model takes, found when it is first asked for."""
+    """A shape that a model accepts, found on first use."""
 
     def __init__(self, plugin: Any, shape: tuple[int, ...] | None, num_classes: int) -> None:
         self.plugin = plugin
@@ -50,18 +51,18 @@ class _Fitting:
             except FAILURES as error:
                 first = first or error
         reason = str(first) if isinstance(first, Fault) else str(fault(self.plugin, (
-            f"takes none of the shapes {', '.join(map(str, SHAPES))}; give check_model the "
-            f"input_shape that it takes: {type(first).__name__}: {first}"
+            f"accepts none of the shapes {', '.join(map(str, SHAPES))}; give check_model an "
+            f"input_shape that it accepts: {type(first).__name__}: {first}"
         )))
         raise Fault(reason) from first
 
     @cached_property
     def network(self) -> nn.Module:
-        """The network that is looked at; building another one may take long."""
+        """The network to check, built once, because building may take long."""
         return self.build()
 
     def build(self, seed: int = 1, elsewhere: int = 0) -> nn.Module:
-        """A network, after torch's generator was seeded; numpy's and Python's are elsewhere."""
+        """Build a network with a seed of torch; `elsewhere` varies numpy's and Python's seeds."""
         return self._build(seed, self.shape, elsewhere)
 
     def _build(self, seed: int, shape: tuple[int, ...], elsewhere: int = 0) -> nn.Module:
@@ -74,7 +75,7 @@ class _Fitting:
         return network
 
     def inputs(self, count: int) -> Tensor:
-        """Examples, the same each time."""
+        """Return fixed random examples, float32 `[count, *shape]`."""
         return torch.randn(count, *self.shape, generator=torch.Generator().manual_seed(0))
 
 
@@ -93,22 +94,22 @@ def output(plugin: Any, fitting: _Fitting) -> None:
         if not found.isfinite().all():
             raise fault(plugin, "gives NaN or infinity for ordinary examples")
         if not same(found, repeated):
-            raise fault(plugin, "answers differently the second time, in evaluation mode")
+            raise fault(plugin, "gives another output the second time, in evaluation mode")
 
 
 def reproducible(plugin: Any, fitting: _Fitting) -> None:
     """The same seed of torch gives the same weights, another one others, each network its own"""
     one, other = fitting.network, fitting.build(elsewhere=5)
     if not same(dict(one.state_dict()), dict(other.state_dict())):
-        raise fault(plugin, "has other weights though torch's generator was seeded alike; draw "
-                            "them from torch's generator")
+        raise fault(plugin, "has other weights with the same seed of torch; draw them from torch's "
+                            "generator")
     shared = {p.data_ptr() for p in one.parameters()} & {p.data_ptr() for p in other.parameters()}
     if one is other or shared:
-        raise fault(plugin, "hands out the same network twice; build() makes a new one")
+        raise fault(plugin, "returns the same network twice; build() must make a new one")
     names = masking.prunable_weights(one)
     if same({name: names[name] for name in names},
             masking.prunable_weights(fitting.build(seed=2))):
-        raise fault(plugin, "has the same weights whatever the seed of torch's generator")
+        raise fault(plugin, "has the same weights with every seed of torch's generator")
 
 
 def prunable(plugin: Any, fitting: _Fitting) -> None:

@@ -1,4 +1,4 @@
-"""What is asked of label noise."""
+"""Checks of label noise."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from sdd_core.testing.fixtures import TinyData
 
 
 def checks(plugin: Any) -> list[Check]:
-    """The checks of label noise."""
+    """Return the checks of label noise."""
     return Check.all(labels, reproducible, hands_off, rate, about=(plugin,))
 
 
@@ -63,7 +63,7 @@ def rate(plugin: Any) -> None:
         raise fault(plugin, "changes labels at rate 0")
     wrong = int((call(plugin, "corrupt", *_arguments(data)) != data.train.labels).sum())
     count, share = len(data.train), float(plugin.rate)
-    # A label may be drawn for each example apart: then the number varies, by four deviations.
+    # If each example is drawn independently, the number varies; four deviations are allowed.
     most = share * count + data.num_classes + 4 * math.sqrt(share * (1 - share) * count)
     if wrong > most:
         raise fault(plugin, f"makes {wrong} of {count} labels wrong at rate {share:g}")

@@ -1,4 +1,4 @@
-"""What is asked of observers: modules or objects with life-cycle hooks."""
+"""Checks of observers: modules or objects with life-cycle hooks."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from sdd_core.testing.fixtures import tiny_run
 
 
 def checks(observer: object) -> list[Check]:
-    """The checks of an observer."""
+    """Return the checks of an observer."""
     return Check.all(hooks, listens, about=(observer,))
 
 
@@ -38,7 +38,7 @@ def listens(observer: object) -> None:
     manager = pluggy.PluginManager("sdd")
     manager.add_hookspecs(hookspecs)
     manager.register(observer)
-    # The run is over when the observer hears of it, as an error would only be warned of there.
+    # The events are replayed after the run, because during it an error is only a warning.
     with TemporaryDirectory() as folder:
         log = _Log()
         tiny_run(Path(folder), observers=(log,))
@@ -50,7 +50,7 @@ def listens(observer: object) -> None:
 
 
 class _Named:
-    """An observer's hook, as the kit asks plugins."""
+    """An observer's hook in the form that `call` expects."""
 
     kind = "observer"
 
@@ -63,7 +63,7 @@ class _Named:
 
 
 class _Log:
-    """Writes down what happens in a run."""
+    """An observer that records the events of a run."""
 
     def __init__(self) -> None:
         self.heard: list[tuple[str, dict[str, Any]]] = []

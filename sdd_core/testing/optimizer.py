@@ -1,4 +1,4 @@
-"""What is asked of optimizers."""
+"""Checks of optimizers."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ STEPS = 4
 
 
 def checks(plugin: Any) -> list[Check]:
-    """The checks of an optimizer."""
+    """Return the checks of an optimizer."""
     return Check.all(steps, rate, each_by_itself, goes_on, about=(plugin,))
 
 
@@ -27,9 +27,9 @@ def steps(plugin: Any) -> None:
         weights = _weights()
         _train(plugin, weights, same, weight_decay=weight_decay)
         if not weights.isfinite().all():
-            raise fault(plugin, "takes weights beyond all numbers in a few steps")
+            raise fault(plugin, "makes weights infinite or NaN in a few steps")
         if bool((weights == _weights()).any()):
-            raise fault(plugin, "leaves weights where they are although they have gradients")
+            raise fault(plugin, "does not move weights that have gradients")
 
 
 def rate(plugin: Any) -> None:
@@ -46,8 +46,8 @@ def each_by_itself(plugin: Any) -> None:
     _train(plugin, weights, _gradients())
     _train(plugin, alone, _gradients()[:, :3])
     if not torch.allclose(weights[:3], alone, rtol=1e-5, atol=1e-7):
-        raise fault(plugin, "moves a weight by what the others are; all layers are one tensor, "
-                            "so that it has to treat each weight by itself")
+        raise fault(plugin, "moves a weight depending on the others; all layers are one tensor, so "
+                            "it must treat each weight independently")
 
 
 def goes_on(plugin: Any) -> None:
@@ -58,11 +58,11 @@ def goes_on(plugin: Any) -> None:
     try:
         memory = memory_of(first, halves)
     except TypeError as error:
-        raise fault(plugin, f"cannot go on from a checkpoint: {error}") from error
+        raise fault(plugin, f"cannot be resumed from a checkpoint: {error}") from error
     _train(plugin, halves, _gradients()[2:], memory=memory)
     if not torch.equal(whole, halves):
-        raise fault(plugin, "takes other steps after a checkpoint; keep all that it remembers as "
-                            "tensors or numbers in its state")
+        raise fault(plugin, "takes other steps after a checkpoint; keep its whole state as tensors "
+                            "or numbers in `state`")
 
 
 def _train(
@@ -79,8 +79,8 @@ def _train(
     if not isinstance(optimizer, torch.optim.Optimizer) or len(optimizer.param_groups) != 1 or [
         id(one) for one in optimizer.param_groups[0]["params"]
     ] != [id(weights)]:
-        raise fault(plugin, "make() does not give a torch.optim.Optimizer of the one tensor that "
-                            "it is given")
+        raise fault(plugin, "make() does not return a torch.optim.Optimizer of the one given "
+                            "tensor")
     if memory is not None:
         restore_memory(optimizer, weights, memory)
     for gradient in gradients:

@@ -1,4 +1,4 @@
-"""What is asked of every plugin: a name, words that explain it, options that a file can hold."""
+"""Checks of every plugin: a name, descriptions, and options that a file can hold."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ HUGE = 10**30
 
 
 def checks(plugin: Any) -> list[Check]:
-    """The checks of any plugin."""
+    """Return the checks of any plugin."""
     return Check.all(named, documented, bounded, written, about=(plugin,))
 
 
@@ -31,7 +31,7 @@ def named(plugin: Any) -> None:
         raise fault(plugin, "has no docstring, whose first line `sdd list-plugins` shows")
     revision = plugin.revision
     if not isinstance(revision, int) or revision < 1:
-        raise fault(plugin, f"has revision {revision!r}; it is a whole number, 1 at first")
+        raise fault(plugin, f"has revision {revision!r}; expected a whole number from 1")
 
 
 def documented(plugin: Any) -> None:
@@ -43,16 +43,16 @@ def documented(plugin: Any) -> None:
                                 "Field(..., description=...)")
         if not properties[option].keys() & {"type", "anyOf", "enum", "const", "$ref", "allOf",
                                             "oneOf"}:
-            raise fault(plugin, f"option {option!r} may be anything; give it a type")
+            raise fault(plugin, f"option {option!r} accepts anything; give it a type")
 
 
 def bounded(plugin: Any) -> None:
     """Unknown options and impossible values are refused, and nothing changes once it is set."""
-    # One that hands them on keeps them ('allow'), and whoever gets them may refuse them.
+    # 'allow' is for plugins that pass options on; the receiver may refuse them.
     if plugin.model_config.get("extra") == "ignore":
-        raise fault(plugin, "ignores options that it does not have; leave extra='forbid' alone")
+        raise fault(plugin, "ignores unknown options; keep extra='forbid'")
     if not plugin.model_config.get("frozen"):
-        raise fault(plugin, "can be changed after it was made; leave frozen=True alone")
+        raise fault(plugin, "can be changed after it was made; keep frozen=True")
     for option, info in type(plugin).model_fields.items():
         default = info.get_default(call_default_factory=False)
         if not info.is_required() and info.default_factory is None and not _accepts(
@@ -68,8 +68,8 @@ def bounded(plugin: Any) -> None:
                     raise fault(plugin, f"option {option!r} accepts {value!r}, outside its bounds")
             ends = [[end] if several else end for end in (-HUGE, HUGE)]
             if all(_accepts(plugin, {option: end}) for end in ends):
-                raise fault(plugin, f"option {option!r} accepts every number; say which make "
-                                    "sense, Field(..., ge=..., le=...)")
+                raise fault(plugin, f"option {option!r} accepts every number; give it bounds, "
+                                    "Field(..., ge=..., le=...)")
             if number["type"] == "number":
                 for value in (float("nan"), float("inf")):
                     if _accepts(plugin, {option: [value] if several else value}):
@@ -83,7 +83,7 @@ def written(plugin: Any) -> None:
         try:
             made = type(plugin).model_validate(options)
         except ValidationError:
-            continue  # options that do not go together
+            continue  # impossible combinations of options
         _round_trip(plugin, made)
 
 
@@ -111,7 +111,7 @@ def _round_trip(plugin: Any, made: Any) -> None:
 
 
 def _settings(plugin: Any) -> Iterator[dict[str, Any]]:
-    """Its options as they are, and each with another value."""
+    """Yield the plugin's options, and variants with one other value."""
     given = {name: getattr(plugin, name) for name in plugin.model_fields_set}
     yield given
     for option, schema in _properties(plugin).items():
@@ -120,7 +120,7 @@ def _settings(plugin: Any) -> Iterator[dict[str, Any]]:
 
 
 def _values(schema: Mapping[str, Any]) -> Iterator[Any]:
-    """Some values that a JSON schema describes."""
+    """Yield some values that a JSON schema allows."""
     for part in (schema, *schema.get("anyOf", ())):
         yield from part.get("enum", ())
         kind = part.get("type")
@@ -149,17 +149,17 @@ def _inside(number: Mapping[str, Any]) -> list[float]:
 
 
 def _outside(number: Mapping[str, Any]) -> list[float]:
-    """Values just beyond the bounds in a JSON schema of a number."""
+    """Return values just outside the bounds in a JSON schema of a number."""
     beyond = {"minimum": -1, "exclusiveMinimum": 0, "maximum": 1, "exclusiveMaximum": 0}
     return [number[bound] + step for bound, step in beyond.items() if bound in number]
 
 
 def _numbers(schema: Mapping[str, Any], several: bool = False) -> Iterator[tuple[Any, bool]]:
-    """The numbers in an option's schema, and whether they stand in a list."""
+    """Yield the schemas of numbers in an option's schema, and whether they are in a list."""
     if schema.get("type") in {"integer", "number"} and "enum" not in schema:
         yield schema, several
     for part in schema.get("anyOf", ()):
-        # Of a list or a single number it is enough to look at one.
+        # Each alternative, such as a list or a single number, is checked on its own.
         yield from _numbers(part, several)
     if schema.get("type") == "array" and not several:
         yield from _numbers(schema.get("items", {}), True)

@@ -1,4 +1,4 @@
-"""What is asked of pruners."""
+"""Checks of pruners."""
 
 from __future__ import annotations
 
@@ -27,11 +27,11 @@ FRACTION = 0.6
 
 
 def checks(plugin: Any) -> list[Check]:
-    """The checks of a pruner."""
-    asked = [scores, precision, hands_off, determinism, any_depth]
-    if not plugin.prune_ties:  # where whole channels go at once, no count is exact
-        asked.append(counts)
-    return Check.all(*asked, about=(plugin,))
+    """Return the checks of a pruner."""
+    functions = [scores, precision, hands_off, determinism, any_depth]
+    if not plugin.prune_ties:  # if whole channels are pruned together, counts are not exact
+        functions.append(counts)
+    return Check.all(*functions, about=(plugin,))
 
 
 def scores(plugin: Any) -> None:
@@ -126,7 +126,7 @@ def counts(plugin: Any) -> None:
 def _view(
     level: Level, exempt: tuple[str, ...] = (), device: torch.device | None = None
 ) -> LevelView:
-    """A level as a pruner sees it, which is asked for its share of what is kept."""
+    """Return the view of a level for a pruner that is to prune FRACTION of the kept weights."""
     names = [name for name in level.masks if name not in exempt]
     target_density = (1 - FRACTION) * masking.density(level.masks, names)
     return view_of(level, exempt, device, target_density)
@@ -135,7 +135,7 @@ def _view(
 def _checked(
     plugin: Any, found: Any, level: Level, prunable: list[str]
 ) -> Mapping[str, Tensor]:
-    """The scores, if they have the right names and shapes; a pruner's words are in the fault."""
+    """Return scores with the right names and shapes. Raises Fault otherwise."""
     try:
         return prune.check_scores(found, level.masks, prunable, plugin.name)
     except SddError as error:

@@ -1,4 +1,4 @@
-"""What is asked of retraining schedules, and of ablations where they retrain."""
+"""Checks of retraining schedules, and of the retraining of ablations."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ from sdd_core.testing.call import Check, call_twice, fault, unchanged
 from sdd_core.testing.fixtures import tiny_run
 
 INTERRUPTIONS = (3, 7, 9)
-"""After how many levels and epochs that begin or end a run is interrupted, and then again: in the
-dense network's training, in the first level's, and in the second's."""
+"""Numbers of begins and ends of levels and epochs before each interruption of a run: during the
+training of the dense network, of the first level, and of the second one."""
 
 
 def checks(plugin: Any) -> list[Check]:
-    """The checks of a schedule."""
+    """Return the checks of a schedule."""
     return Check.all(steps, hands_off, resumes, about=(plugin,))
 
 
@@ -47,18 +47,19 @@ def resumes(plugin: Any) -> None:
 
 
 def dense_trainings() -> list[Dense]:
-    """Dense trainings of 40 epochs, with drops and warm-up, of some batches and of one each."""
+    """Return dense trainings of 40 epochs with warm-up and a drop, of 7 steps and 1 step per
+    epoch."""
     rates = 0.1 * np.minimum(1, np.arange(1, 281) / 14) * np.where(np.arange(280) < 140, 1, 0.1)
     return [Dense(rates, 7), Dense(rates[::7].copy(), 1)]
 
 
 def copy_of(dense: Dense) -> Dense:
-    """The same training in an array of its own."""
+    """Return a copy of a dense training."""
     return Dense(dense.learning_rates.copy(), dense.steps_per_epoch)
 
 
 def check_retraining(plugin: Any, found: Any, dense: Dense) -> None:
-    """Raises Fault unless a level can train so."""
+    """Raise Fault unless a level can be trained like that."""
     if not isinstance(found, Retraining):
         raise fault(plugin, f"retraining() returned {type(found).__name__}; expected a Retraining")
     try:
@@ -71,7 +72,7 @@ def check_retraining(plugin: Any, found: Any, dense: Dense) -> None:
 
 
 def killed_and_resumed(plugin: Any, **parts: Any) -> None:
-    """Raises Fault unless a run of these parts is the same with interruptions as without."""
+    """Raise Fault unless a run with interruptions equals one without."""
     with TemporaryDirectory() as name:
         folder = Path(name)
         try:
@@ -93,16 +94,17 @@ def killed_and_resumed(plugin: Any, **parts: Any) -> None:
         differ = sorted(file for file in one.keys() | other.keys()
                         if one.get(file) != other.get(file))
         if differ:
-            raise fault(plugin, f"makes a run that was interrupted end otherwise ({differ[0]} "
-                                "differs); let it depend on its options and `dense` alone")
+            raise fault(plugin, "makes a resumed run differ from an uninterrupted one "
+                                f"({differ[0]} differs); let it depend only on its options and "
+                                "`dense`")
 
 
 class _Interrupted(BaseException):
-    """What a kill leaves behind, this does: nothing that the run does catches it."""
+    """An interruption that acts like a kill, because the run does not catch it."""
 
 
 class _Interruption:
-    """Interrupts a run."""
+    """An observer that interrupts a run after a number of events."""
 
     def __init__(self, after: int) -> None:
         self._left = after

@@ -1,4 +1,4 @@
-"""What is asked of scopes."""
+"""Checks of scopes."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ SHAPES = {"conv": (4, 3, 3, 3), "wide": (20, 16), "narrow": (2, 5), "last": (3, 
 
 
 def checks(plugin: Any) -> list[Check]:
-    """The checks of a scope."""
+    """Return the checks of a scope."""
     return Check.all(side, places, all_or_nothing, to_the_end, deterministic, about=(plugin,))
 
 
@@ -38,7 +38,7 @@ def all_or_nothing(plugin: Any) -> None:
         for count, expected in ((_none, 0), (_all, kept)):
             gone = sum(number for _, number in _shares(plugin, layers, count))
             if gone != expected:
-                raise fault(plugin, f"takes {gone} of {kept} weights where {expected} are to go")
+                raise fault(plugin, f"prunes {gone} of {kept} weights; expected {expected}")
 
 
 def to_the_end(plugin: Any) -> None:
@@ -47,10 +47,10 @@ def to_the_end(plugin: Any) -> None:
     while kept := sum(layer.kept for layer in layers.values()):
         shares = _shares(plugin, layers, _half)
         if not any(number for _, number in shares):
-            raise fault(plugin, f"takes none of {kept} weights where half are to go")
+            raise fault(plugin, f"prunes none of {kept} weights; expected half of them")
         for names, number in shares:
             left = number
-            for name in names:  # as if the first layers' scores were the lowest
+            for name in names:  # as if the first layers had the lowest scores
                 taken = min(left, layers[name].kept)
                 layers[name] = layers[name]._replace(kept=layers[name].kept - taken)
                 left -= taken
@@ -62,7 +62,7 @@ def deterministic(plugin: Any) -> None:
     layers = _layers(0.5)
     call(plugin, "shares", layers, _half)
     if layers != _layers(0.5):
-        raise fault(plugin, "shares() changes the layers that it is given; work on a copy")
+        raise fault(plugin, "shares() changes its argument `layers`; work on a copy")
 
 
 def _shares(
@@ -75,7 +75,7 @@ def _shares(
 
 
 def _networks() -> Iterator[dict[str, Layer]]:
-    """As they are at first, half pruned, with an empty layer, and of one layer."""
+    """Yield layers of networks: unpruned, half pruned, with an empty layer, and with one layer."""
     yield _layers(1.0)
     yield _layers(0.5)
     yield _layers(0.5) | {"narrow": Layer(0, SHAPES["narrow"])}

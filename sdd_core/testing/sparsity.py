@@ -1,4 +1,4 @@
-"""What is asked of the sparsities of levels."""
+"""Checks of sparsity schedules."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ USUAL = 25
 
 
 def checks(plugin: Any) -> list[Check]:
-    """The checks of the sparsities of levels."""
+    """Return the checks of a sparsity schedule."""
     return Check.all(grows, deterministic, about=(plugin,))
 
 
@@ -25,7 +25,7 @@ def grows(plugin: Any) -> None:
                                 "from 0 to less than 1")
         if found < before:
             raise fault(plugin, f"sparsity() gives {found:g} at level {level} after {before:g}; "
-                                "weights do not come back")
+                                "pruned weights never come back")
         before = found
     if before == 0:
         raise fault(plugin, "prunes nothing at any level")

@@ -1,4 +1,4 @@
-"""What is asked of trackers."""
+"""Checks of trackers."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from sdd_core.testing.fixtures import tiny_run
 
 
 def checks(plugin: Any) -> list[Check]:
-    """The checks of a tracker."""
+    """Return the checks of a tracker."""
     return Check.all(in_its_place, whole_run, interrupted, harmless, failure, about=(plugin,))
 
 
@@ -38,20 +38,20 @@ def interrupted(plugin: Any) -> None:
         _tell(again(plugin), [*heard[:half], ("end", (None,))])
         later = again(plugin)
         _tell(later, heard)
-        # One tracker may hear of several runs, one after the other.
+        # A tracker may receive several runs, one after the other.
         _tell(later, heard)
 
 
 def in_its_place(plugin: Any) -> None:
     """It writes into the store, or where it is told to, and not into the current folder"""
     with TemporaryDirectory() as folder, TemporaryDirectory() as here, contextlib.chdir(here):
-        told = {str(value) for value in plugin.model_dump().values() if isinstance(value, str)}
+        texts = {str(value) for value in plugin.model_dump().values() if isinstance(value, str)}
         _tell(again(plugin), _heard(Path(folder)))
         strange = [file.name for file in Path(here).iterdir()
-                   if not any(file.name in Path(one.split("://")[-1]).parts for one in told)]
+                   if not any(file.name in Path(one.split("://")[-1]).parts for one in texts)]
         if strange:
             raise fault(plugin, f"writes {strange[0]!r} into the current folder; write beside "
-                                "run.folder, or where an option says")
+                                "run.folder, or to a path from an option")
 
 
 def harmless(plugin: Any) -> None:
@@ -61,7 +61,7 @@ def harmless(plugin: Any) -> None:
         with tracking([again(plugin)]) as observers:
             try:
                 followed = tiny_run(told, tuple(observers))
-            except Damaged:  # by the tracker, for nobody else writes there
+            except Damaged:  # by the tracker; nothing else writes there
                 raise fault(plugin, "changes the metrics of a run") from None
             _same(plugin, followed, tiny_run(alone))
 
@@ -74,12 +74,12 @@ def failure(plugin: Any) -> None:
         broken._tracker = again(plugin)
         with contextlib.redirect_stderr(io.StringIO()), tracking([broken]) as observers:
             _same(plugin, tiny_run(told, tuple(observers)), tiny_run(alone))
-        # Whatever it has open must not be in the way of another run.
+        # Resources that it left open must not block another run.
         _tell(again(plugin), _heard(Path(folder, "next"), seed=1))
 
 
 class _Notes(Tracker):
-    """Writes down what trackers hear."""
+    """A tracker that records its calls."""
 
     name = "kit"
     _heard: list[tuple[str, tuple[Any, ...]]] = PrivateAttr(default_factory=list)
@@ -95,7 +95,7 @@ class _Notes(Tracker):
 
 
 class _Broken(Tracker):
-    """Hands on what it hears until the first level is there."""
+    """A tracker that passes its calls on and fails after the first level."""
 
     name = "kit"
     _tracker: Any = PrivateAttr()
@@ -113,7 +113,7 @@ class _Broken(Tracker):
 
 
 def _heard(folder: Path, seed: int = 0) -> list[tuple[str, tuple[Any, ...]]]:
-    """What a tracker hears of a run in a store."""
+    """Return the calls that a tracker receives for a run in a store."""
     notes = _Notes()
     with tracking([notes]) as observers:
         tiny_run(folder, tuple(observers), seed=seed)
@@ -122,7 +122,7 @@ def _heard(folder: Path, seed: int = 0) -> list[tuple[str, tuple[Any, ...]]]:
 
 def _tell(plugin: Any, heard: list[tuple[str, tuple[Any, ...]]]) -> None:
     for method, arguments in heard:
-        # What a library prints is no concern of the kit's.
+        # Libraries may print.
         with contextlib.redirect_stdout(io.StringIO()):
             call(plugin, method, *arguments)
 

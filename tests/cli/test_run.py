@@ -97,7 +97,7 @@ def test_a_run_goes_on_with_more_levels(sdd):
     first = json.loads(sdd("run", *FAST, "--json").stdout)
     more = sdd("run", *FAST, "--levels", "2", "--json")
     assert "level 1/2" in more.stderr
-    assert more.stderr.count("already there") == 2
+    assert more.stderr.count("reused") == 2
     document = json.loads(more.stdout)
     assert document["run"] == first["run"]
     assert document["levels"][:2] == first["levels"]
@@ -109,7 +109,7 @@ def test_resume_takes_a_name_the_beginning_of_one_or_a_folder(sdd, tmp_path):
     for word in (first["run"], first["run"][:8], f"runs/{first['run']}"):
         done = sdd("resume", word, "--json")
         assert json.loads(done.stdout) == first
-        assert done.stderr.count("already there") == 2
+        assert done.stderr.count("reused") == 2
 
 
 def test_resume_refuses_a_run_whose_experiment_was_changed(sdd, tmp_path):
@@ -165,7 +165,7 @@ def test_ctrl_c_stops_with_one_line_and_the_same_command_goes_on(tmp_path):
     assert all(line.startswith("level ") for line in lines[:-1])
     command[command.index("300")] = "2"
     done = subprocess.run(command, capture_output=True, text=True, env=environment, check=True)
-    assert done.stderr.count("already there") >= 2
+    assert done.stderr.count("reused") >= 2
 
 
 def test_metric_adds_to_those_that_are_measured_anyway(sdd, tmp_path):

@@ -67,7 +67,7 @@ def test_lines_in_a_pipe_and_what_was_found(sdd: Sdd, file: Path) -> None:
     done = sdd(*words)
     assert done.exit_code == 0, done.output
     lines = done.stderr.splitlines()
-    assert lines[0] == ("sweep of 3 runs, 4 levels, 0 of them there already (label noise: "
+    assert lines[0] == ("sweep of 3 runs, 4 levels, 0 of them already in the store (label noise: "
                         "symmetric 0.4)")
     ended = [line for line in lines if line.startswith("run ")]
     assert len(ended) == 3
@@ -78,7 +78,7 @@ def test_lines_in_a_pipe_and_what_was_found(sdd: Sdd, file: Path) -> None:
     assert len(found) == 4
     assert all("seed0" in line for line in found[1:])
     again = sdd(*words, "--json")
-    assert again.stderr.startswith("sweep of 3 runs, 4 levels, 4 of them there already (label")
+    assert again.stderr.startswith("sweep of 3 runs, 4 levels, 4 of them already in the store (")
     documents = json.loads(again.stdout)
     assert [line.split()[0] for line in found[1:]] == [one["run"] for one in documents]
     assert [len(one["levels"]) for one in documents] == [2, 2, 2]

@@ -20,7 +20,7 @@ from sdd_core.output.fitting import FittingTable
 from sdd_core.runs.table import phase_table, result_table
 
 WIDTHS = (80, 60)
-NOTE = "left out, for they do not fit: "
+NOTE = "left out for lack of space: "
 
 
 def rendered(table: FittingTable, width: int) -> str:
@@ -112,7 +112,7 @@ def test_tables_of_a_run(made):
 
 def test_a_column_that_is_left_out_is_named():
     text = rendered(result_table(descent()), 40)
-    assert "left out, for they do not fit: " in " ".join(text.split())
+    assert "left out for lack of space: " in " ".join(text.split())
     title = text.splitlines()[0].split()
     assert {"level", "test", "phase"} <= {*title} | {*text.splitlines()[1].split()}
 

@@ -360,7 +360,7 @@ def test_an_option_remembers_the_file_that_it_names(tmp_path):
     assert options == {"file": str(file)}  # which stay as they were given
     check_unchanged(file, noted["sum"], "noise.file: a", "noise.sum")
     file.write_bytes(b"beta")
-    message = r"^noise.file: a is not the file .* leave out noise.sum for"
+    message = r"^noise.file: a is not the file .* leave out noise.sum to"
     with pytest.raises(SddError, match=message):
         check_unchanged(file, noted["sum"], "noise.file: a", "noise.sum")
     check_unchanged(file, None, "noise.file: a", "noise.sum")

@@ -51,7 +51,7 @@ def carried_out(stream: io.StringIO, quiet: bool = False) -> str:
 def test_a_pipe_gets_one_plain_line_a_level():
     lines = carried_out(io.StringIO()).splitlines()
     assert lines[0] == "run a-run (label noise: symmetric 0.4)"
-    assert lines[1] == ("level 0/2  sparsity   0.00 %  test 0.700  train 1.000 (already there)")
+    assert lines[1] == ("level 0/2  sparsity   0.00 %  test 0.700  train 1.000 (reused)")
     assert lines[2].startswith("level 1/2  sparsity  20.00 %  training diverged  train 1.000 (")
     assert lines[3].startswith("level 2/2  sparsity  36.00 %  test 0.800  train 0.900 (")
     assert lines[3].endswith(" s)")

@@ -104,8 +104,8 @@ def test_one_that_fails_is_reported_once_and_the_run_is_the_same(tmp_path, capsy
     assert failing._heard[-1][0] == method
     assert other._heard[-1][0] == "end"
     assert [line for line in capsys.readouterr().err.splitlines() if "warning" in line] == [
-        f"sdd: warning: tracker 'notes:{method}' failed (RuntimeError: no route) and hears no more "
-        "of this run"
+        f"sdd: warning: tracker 'notes:{method}' failed (RuntimeError: no route); it is not "
+        "used for the rest of this run"
     ]
 
 

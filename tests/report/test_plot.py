@@ -108,7 +108,7 @@ def test_more_groups_than_colours_can_be_told_apart():
         (rates(), ["zzz"], None, "there are test_accuracy, learning_distance, sparsity_by_layer/"),
         (rates(), ["sparsity_by_layer"], None, "sparsity_by_layer/hidden.weight"),
         (rates(), ["test_accuracy"], "figure.jpg", "ends in .png, .svg or .pdf"),
-        ([made([math.nan])], ["test_accuracy"], None, "is a number at no level of any run"),
+        ([made([math.nan])], ["test_accuracy"], None, "has no number at any level of any run"),
         ([], ["test_accuracy"], None, "there is no run to plot"),
     ],
 )

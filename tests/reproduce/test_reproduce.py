@@ -206,8 +206,8 @@ def test_it_may_be_carried_out_on_some_of_the_data(on_two, tmp_path):
         "ticket-small-few-dig.md", "ticket-small-few-dig.svg", "ticket-small-few-dig.csv"
     ]
     assert "    sdd reproduce ticket --scale small --on 'FEW dig'\n" in page.read_text()
-    with pytest.raises(SddError, match="nothing of that title at scale small; there are "
-                       "'Few digits', 'Images that are not there'"):
+    with pytest.raises(SddError, match="no title of recipe ticket at scale small contains it; "
+                       "there are 'Few digits', 'Images that are not there'"):
         prepare(on_two, "small", load_plugins(), on="cifar")
 
 

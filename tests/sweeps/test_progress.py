@@ -90,7 +90,7 @@ def test_lines(tmp_path: Path, clock: Clock) -> None:
         shown.ended(1, "the reason")
     first, second = PLAN.names[:2]
     assert stream.getvalue().splitlines() == [
-        "sweep of 4 runs, 10 levels, 0 of them there already (label noise: symmetric 0.4)",
+        "sweep of 4 runs, 10 levels, 0 of them already in the store (label noise: symmetric 0.4)",
         "runs 0/4, levels 1/10",
         f"run {first} done (runs 1/4, levels 3/10)",
         f"run {second} failed: the reason (runs 2/4, levels 3/8)",

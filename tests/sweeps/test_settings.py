@@ -143,9 +143,9 @@ def test_several_files_and_nothing_twice() -> None:
 @pytest.mark.parametrize(
     ("fields", "said"),
     [
-        ({"seed": []}, ["seed", "empty list"]),
-        ({"pruner": []}, ["pruner", "empty list"]),
-        ({"pruner": {"name": []}}, ["pruner.name", "empty list"]),
+        ({"seed": []}, ["seed", "list is empty"]),
+        ({"pruner": []}, ["pruner", "list is empty"]),
+        ({"pruner": {"name": []}}, ["pruner.name", "list is empty"]),
         ({"noise": {"rate": [0.2, 1.5]}}, ["noise.rate", "1.5"]),
         ({"seed": [0, [1, 2]]}, ["seed", "[1, 2]"]),
         ({"seed": [0, "many"]}, ["seed", "'many'"]),

@@ -23,8 +23,8 @@ FAULTS = {
     faulty.InPlace: "changes level.weights",
     faulty.EmptyLayers: "scores() raised RuntimeError: min()",
     faulty.FlatScores: "have shape [27]; expected [3, 1, 3, 3]",
-    faulty.Remembers: "answers differently when it is asked again",
-    faulty.Tires: "makes a run that was interrupted end otherwise",
+    faulty.Remembers: "gives another result the second time",
+    faulty.Tires: "makes a resumed run differ from an uninterrupted one",
     faulty.NoSteps: "starts from 'beginning'",
     faulty.WritesRates: "changes dense.learning_rates",
     faulty.NotANumber: "not finite, on a level without any weight",
@@ -37,7 +37,7 @@ FAULTS = {
     faulty.OwnDice: "changes numpy's random state",
     faulty.Shuffled: "loads other data the second time",
     faulty.DoubleImages: "train images are torch.float64",
-    faulty.NumpyWeights: "has other weights though torch's generator was seeded alike",
+    faulty.NumpyWeights: "has other weights with the same seed of torch",
     faulty.WrongClasses: "gives [1, 11] for 1 examples",
     faulty.ExemptsNothing: "'classifier' matches no layer",
     faulty.Sums: "take the mean over examples",
@@ -52,7 +52,7 @@ FAULTS = {
     faulty.Unset: "option 'rounds' = None comes back from TOML as 5",
     faulty.Spaced: "without spaces",
     faulty.Wordless: "has no docstring",
-    faulty.Ignores: "ignores options that it does not have",
+    faulty.Ignores: "ignores unknown options",
 }
 
 
@@ -114,7 +114,7 @@ def test_the_kit_leaves_global_generators_as_they_were():
 
 @pytest.mark.parametrize("thing", [dict, 3, fixtures.TinyNoise])
 def test_what_is_no_pruner_is_no_pruner(thing):
-    with pytest.raises(Fault, match=r"is no subclass of sdd_core\.Pruner"):
+    with pytest.raises(Fault, match=r"is not a subclass of sdd_core\.Pruner"):
         check_pruner(thing)
 
 

@@ -9,11 +9,11 @@ from sdd_core.testing import Fault, check, check_tracker
 from . import faulty_parts as faulty
 
 FAULTS = {
-    faulty.NormGradient: "moves a weight by what the others are",
+    faulty.NormGradient: "moves a weight depending on the others",
     faulty.OwnRate: "moves weights with a learning rate of 0",
     faulty.Forgets: "takes other steps after a checkpoint",
-    faulty.Collects: "cannot go on from a checkpoint: its state has 'sizes' of type list",
-    faulty.Half: "does not give a torch.optim.Optimizer of the one tensor",
+    faulty.Collects: "cannot be resumed from a checkpoint: its state has 'sizes' of type list",
+    faulty.Half: "does not return a torch.optim.Optimizer of the one given tensor",
     faulty.OneShort: "returned factors of shape [0]; expected [1]",
     faulty.Negative: "returned the factor -0.1",
     faulty.Nothing: "factors() are all 0",
@@ -21,7 +21,7 @@ FAULTS = {
     faulty.TakesTooMany: "prunes 249 weights of conv; expected 0 to 108",
     faulty.WithinRows: "has within='row'; expected 'output', 'input' or None",
     faulty.WithinOutputsOfAll: "puts conv, wide, narrow, last together",
-    faulty.Stops: "takes 494 of 498 weights where 498 are to go",
+    faulty.Stops: "prunes 494 of 498 weights; expected 498",
     faulty.Back: "gives 0.5 at level 2 after 0.6",
     faulty.Whole: "gives 1.0 at level 4",
     faulty.NeedsFigure: "end() raised TypeError",
