@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from torch import nn
 from torch.nn import functional
 
+from sdd_core.errors import SddError
 from sdd_core.sparse.architecture import Architecture
 from sdd_core.sparse.match import match
 from sdd_core.sparse.module import load, save
@@ -297,3 +298,33 @@ def test_what_the_model_does_itself_counts(model, taken):
 def test_refuses_images_that_do_not_fit(shape):
     model = ResNet() if shape != (3, 8, 8) else ResNet((4, 4, 4))
     assert match(model, shape) is None
+
+
+def test_refuses_threads_that_it_has_no_work_for():
+    model = ResNet((4,), 1)
+    with pytest.raises(SddError, match="1 or 2 threads, got 3"):
+        load(architecture_of(model), model, {}, SETTINGS, threads=3)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"images": np.zeros((20, 3, 16, 8), np.float32)}, "768 numbers each"),
+        ({"images": np.zeros((20, 3, 16, 16))}, "float64"),
+        ({"labels": np.full(20, 5)}, "classes 0 to 4"),
+        ({"order": np.array([0, 20])}, "order"),
+        ({"learning_rates": []}, "learning rate"),
+    ],
+)
+def test_data_that_does_not_fit(change, message):
+    model = ResNet((4,), 1)
+    network = load(architecture_of(model), model, {}, SETTINGS)
+    arguments = {
+        "images": np.zeros((20, 3, 16, 16), np.float32),
+        "labels": np.zeros(20, np.int64),
+        "order": np.arange(20),
+        "batch_size": 20,
+        "learning_rates": [0.1],
+    }
+    with pytest.raises(SddError, match=message):
+        network.train_epoch(**{**arguments, **change})

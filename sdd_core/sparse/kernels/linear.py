@@ -30,8 +30,8 @@ from sdd_core.sparse.simd import (
 @compiled
 def sparse_forward(layer, net, units, last, part, lanes):
     """Replace the outputs by W x + b; by what ReLU leaves of it unless `last`."""
-    index = net.index
-    weights = net.parameters[layer.weights :]
+    index, parameters = net.index, net.parameters
+    weights = parameters[layer.weights :]
     columns = index[layer.columns :]
     begin, end = share_of_weights(index[layer.row_work :], layer.outputs, part)
     for block in range(layer.row_blocks):
@@ -39,7 +39,7 @@ def sparse_forward(layer, net, units, last, part, lanes):
         done = block == layer.row_blocks - 1 and not last
         for row in range(begin, end):
             if block == 0:
-                total = fill(bias(layer, net, row), lanes)
+                total = fill(bias(layer, parameters, row), lanes)
             else:  # what the blocks before have summed
                 total = load(units, layer.target + row, lanes)
             for k in range(starts[row], starts[row + 1]):
@@ -57,8 +57,8 @@ def dense_forward(layer, net, units, last, part, lanes):
     for row in range(begin, end - 1, 2):
         upper = parameters[layer.weights + row * size :]
         lower = parameters[layer.weights + (row + 1) * size :]
-        first = fill(bias(layer, net, row), lanes)
-        second = fill(bias(layer, net, row + 1), lanes)
+        first = fill(bias(layer, parameters, row), lanes)
+        second = fill(bias(layer, parameters, row + 1), lanes)
         for column in range(size):
             source = load(units, layer.source + column, lanes)
             first = add_scaled(first, upper[column], source)
@@ -68,16 +68,15 @@ def dense_forward(layer, net, units, last, part, lanes):
     if (end - begin) % 2:
         row = end - 1
         weights = parameters[layer.weights + row * size :]
-        total = fill(bias(layer, net, row), lanes)
+        total = fill(bias(layer, parameters, row), lanes)
         for column in range(size):
             total = add_scaled(total, weights[column], load(units, layer.source + column, lanes))
         store(units, layer.target + row, total if last else relu(total), lanes)
 
 
 @compiled
-def bias(layer, net, row):
+def bias(layer, parameters, row):
     """The bias of an output, 0 where the layer has none."""
-    parameters = net.parameters
     return parameters[layer.biases + row] if layer.biases >= 0 else parameters.dtype.type(0)
 
 
