@@ -4,37 +4,34 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from copy import copy
 from dataclasses import replace
-from functools import cached_property, partial
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from sdd_core.data.plain import finite, infinite, plain
 from sdd_core.errors import SddError
 from sdd_core.experiment.experiment import Experiment
-from sdd_core.experiment.keys import ablated_key, digest, identity, level_keys
+from sdd_core.experiment.keys import ablated_key, level_keys
 from sdd_core.files.entries import SUMS
-from sdd_core.installation import DISTRIBUTION
 from sdd_core.level import masks as masking
 from sdd_core.level.inspection import parameters_of, too_little
 from sdd_core.level.level import Level, LevelView
-from sdd_core.output.notices import say, warn
+from sdd_core.output.notices import say
 from sdd_core.plugin.discovery import Plugins, load_plugins
-from sdd_core.plugin.isolation import DataChanged
-from sdd_core.plugin.kinds import Metric, Schedule, label
+from sdd_core.plugin.kinds import Schedule
 from sdd_core.plugin.observers import Observers
 from sdd_core.pruning import prune
 from sdd_core.randomness import fork_random_state
 from sdd_core.runs.level_files import LEVEL_FILES
-from sdd_core.runs.result import COLUMNS, Result
-from sdd_core.runs.rows import Row, metric_faults
+from sdd_core.runs.result import Result
+from sdd_core.runs.rows import Row
 from sdd_core.runs.run_folder import RunFolder, level_result
 from sdd_core.runs.store import Store
 from sdd_core.training.level_trainer import Call, LevelTrainer
+from sdd_core.training.metrics import Metrics
 from sdd_core.training.setup import ExperimentSetup
 
 
@@ -122,7 +119,7 @@ class _Engine:
         # Not a bound method: a reference cycle would keep the data until garbage collection.
         self._call: Call = partial(observers.call, run=self.folder) if observers else _call_nobody
         self.trainer = LevelTrainer(setup, self.store, every, self._call)
-        self._warned: set[str] = set()
+        self.metrics = Metrics(setup, plugins, self.store)
 
     def run(self) -> Result:
         """Train and measure every level, in the run's folder."""
@@ -243,21 +240,15 @@ class _Engine:
         unchanged: the level without its ablation, whose sparsity is recorded.
         row: the run's existing record of this level, if there is one.
         """
-        metrics = self._metrics
-        measured_by = digest({"metrics": [identity(metric) for metric in metrics],
-                              "weights": list(level.masks)})
+        measured_by = self.metrics.key(level)
         if row is None or row.key != key or row.measured_by != measured_by:
             view = self._view(level, before, dense, unchanged)
-            found = self._measured(key, view)
-            values = self._named(found)
-            for name, fault in metric_faults(values).items():
-                warn(f"level {level.index}: {fault}; it is left out")
-                values[name] = None
+            values, complete = self.metrics.measure(key, view)
             row = Row(
                 level=level.index,
                 key=key,
                 # A failed metric is measured again when the run is resumed.
-                measured_by=None if None in found else measured_by,
+                measured_by=measured_by if complete else None,
                 sparsity=masking.sparsity(unchanged.masks, view.prunable),
                 density=masking.density(unchanged.masks, view.prunable),
                 diverged=level.diverged,
@@ -267,72 +258,6 @@ class _Engine:
         folder = self.store.level_folder(key)
         self.folder.link(level.index, {name: folder / name for name in (*LEVEL_FILES, SUMS)})
         self._call("sdd_level_end", level=level_result(row))
-
-    def _named(self, found: Sequence[dict[str, Any] | None]) -> dict[str, Any]:
-        """Return the values of all metrics by name.
-
-        If several values have one name, sdd's columns and metrics keep it, or else the first
-        metric. The other values get the prefix of their distribution, or are left out if that name
-        is taken too; a warning reports it.
-        """
-        values: dict[str, Any] = {}
-        origins = [self.plugins.origin(type(metric))["distribution"] for metric in self._metrics]
-        rows = list(zip(self._metrics, origins, found, strict=True))
-        for metric, origin, measured in sorted(rows, key=lambda row: row[1] != DISTRIBUTION):
-            for name, value in ({metric.name: None} if measured is None else measured).items():
-                free = name
-                if name in values or name in COLUMNS:
-                    free = f"{origin}:{name}"
-                    outcome = "left out" if free in values else f"called {free!r}"
-                    self._warn_once(f"metric {label(metric)!r} has a value called {name!r}, which "
-                                    f"is the name of another one; it is {outcome}")
-                values.setdefault(free, value)
-        return values
-
-    def _warn_once(self, problem: str) -> None:
-        """Warn of a problem that every level has, at the first level only."""
-        if problem not in self._warned:
-            self._warned.add(problem)
-            warn(problem)
-
-    def _measured(self, key: str, view: LevelView) -> list[dict[str, Any] | None]:
-        """Return the values of each metric on the level with this key, None if it failed. Values
-        in the store, from this run or another one that shares the level, are reused."""
-        # The key of the dense network does not depend on the pruner, but the pruner decides which
-        # layers are exempt or included.
-        chosen = {"exempt": sorted(self.setup.exempt)}
-        if included := sorted(self.setup.prunable.keys() - self.setup.known.keys()):
-            chosen["include"] = included
-        keys = [digest({"metric": identity(one), **chosen}) for one in self._metrics]
-        with self.store.lock(f"{key}-metrics"):
-            kept = self.store.load_metrics(key)
-            count = len(kept)
-            for name, metric in zip(keys, self._metrics, strict=True):
-                if name not in kept and (values := self._values(metric, view)) is not None:
-                    kept[name] = values
-            if len(kept) > count:
-                self.store.save_metrics(key, kept)
-        return [kept.get(name) for name in keys]
-
-    def _values(self, metric: Metric, view: LevelView) -> dict[str, Any] | None:
-        """Return a metric's values; None, with a warning, if it failed."""
-        try:
-            with self.setup.guard.isolated(metric, "metric", metric.name, view.level):
-                # A shallow copy, so that a metric cannot change the tensors that others see.
-                values = metric.measure(copy(view))
-                if not isinstance(values, Mapping):
-                    raise TypeError(f"measure() returned {type(values).__name__}; expected a "
-                                    "mapping from names to values")
-                values = plain(values)
-                for name in filter(lambda name: infinite(values[name]), values):
-                    warn(f"level {view.level}: metric {label(metric)!r} gives an infinite "
-                         f"{name!r}, which is recorded as missing")
-                return finite(values)
-        except DataChanged:
-            raise
-        except SddError as error:
-            warn(f"level {view.level}: {error}")
-            return None
 
     def _view(
         self,
@@ -358,12 +283,6 @@ class _Engine:
             lifted=unchanged is not None and self.setup.lifts_masks(level.index),
             target_density=target_density,
         )
-
-    @cached_property
-    def _metrics(self) -> tuple[Metric, ...]:
-        if self.experiment.metrics is not None:
-            return self.experiment.metrics
-        return self.plugins.default_metrics()
 
 
 def _call_nobody(hook: str, **arguments: Any) -> None:
