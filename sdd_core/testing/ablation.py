@@ -27,7 +27,7 @@ def checks(plugin: Any) -> list[Check]:
 
 
 def masks(plugin: Any) -> None:
-    """It gives masks of the right names and shapes, with exempt layers as they were"""
+    """It returns masks of the right names and shapes, with exempt layers unchanged"""
     for level in levels().values():
         found = call_twice(plugin, "masks", partial(lambda one: (view_of(one, EXEMPT),), level))
         try:
@@ -39,7 +39,7 @@ def masks(plugin: Any) -> None:
 
 
 def steps(plugin: Any) -> None:
-    """It says where to start and which steps to train, the same whenever it is asked"""
+    """It returns the start and the steps of training, the same each time"""
     for level in (1, 3):
         for dense in dense_trainings():
             given = partial(lambda one, level: (copy_of(one), _usual(one), level), dense, level)
@@ -48,7 +48,7 @@ def steps(plugin: Any) -> None:
 
 
 def hands_off(plugin: Any) -> None:
-    """It changes nothing of what it sees"""
+    """It does not modify its inputs"""
     view = view_of(make_level(0.5, 1))
     before = contents(view)
     call(plugin, "masks", view)
@@ -61,7 +61,7 @@ def hands_off(plugin: Any) -> None:
 
 
 def resumes(plugin: Any) -> None:
-    """A run that is interrupted and goes on ends bit for bit as one that was not"""
+    """A resumed run equals an uninterrupted one bit for bit"""
     killed_and_resumed(plugin, ablation=plugin)
 
 

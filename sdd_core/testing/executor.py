@@ -14,7 +14,7 @@ def checks(plugin: Any) -> list[Check]:
 
 
 def tasks(plugin: Any) -> None:
-    """Its workers do what they are asked, and hand on what a task raises"""
+    """Its workers execute tasks and pass on their errors"""
     try:
         pool = plugin.open(2)
     except SddError as error:

@@ -19,7 +19,7 @@ def checks(plugin: Any) -> list[Check]:
 
 
 def a_number(plugin: Any) -> None:
-    """It gives one finite number for a batch, and names its teacher"""
+    """It returns one finite number for a batch, and names its teacher"""
     if plugin.teacher not in {None, "dense", "previous"}:
         raise fault(plugin, f"has teacher {plugin.teacher!r}; expected None, 'dense' or 'previous'")
     for scale in SCALES:
@@ -51,7 +51,7 @@ def mean(plugin: Any) -> None:
 
 
 def hands_off(plugin: Any) -> None:
-    """It changes neither logits nor labels nor the teacher's logits"""
+    """It does not modify the logits, the labels or the teacher's logits"""
     given, before = _batch(plugin), _batch(plugin)
     call(plugin, "loss", *given)
     for what, old, new in zip(("logits", "labels", "teacher"), before, given, strict=True):

@@ -46,7 +46,7 @@ def _check_values(plugin: Any, found: Any, which: str) -> None:
 
 
 def hands_off(plugin: Any) -> None:
-    """It changes nothing of what it sees: weights, masks, data"""
+    """It does not modify its inputs: weights, masks, data"""
     view = view_of(make_level(0.5, 1))
     before = contents(view)
     call(plugin, "measure", view)
@@ -55,6 +55,6 @@ def hands_off(plugin: Any) -> None:
 
 
 def determinism(plugin: Any) -> None:
-    """Equal levels have equal values, and it draws from level.generator alone"""
+    """Equal levels have equal values, and it draws only from level.generator"""
     for level in (make_level(), make_level(0.5, 1)):
         call_twice(plugin, "measure", partial(lambda one: (view_of(one),), level))

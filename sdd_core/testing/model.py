@@ -80,7 +80,7 @@ class _Fitting:
 
 
 def output(plugin: Any, fitting: _Fitting) -> None:
-    """It gives one finite number for each class, for one example and for several"""
+    """It returns one finite number for each class, for one example and for several"""
     network = fitting.network.eval()
     for count in (1, 3):
         inputs = fitting.inputs(count)
@@ -98,7 +98,7 @@ def output(plugin: Any, fitting: _Fitting) -> None:
 
 
 def reproducible(plugin: Any, fitting: _Fitting) -> None:
-    """The same seed of torch gives the same weights, another one others, each network its own"""
+    """Equal seeds of torch give equal weights, other seeds others, and no networks share weights"""
     one, other = fitting.network, fitting.build(elsewhere=5)
     if not same(dict(one.state_dict()), dict(other.state_dict())):
         raise fault(plugin, "has other weights with the same seed of torch; draw them from torch's "
@@ -113,7 +113,7 @@ def reproducible(plugin: Any, fitting: _Fitting) -> None:
 
 
 def prunable(plugin: Any, fitting: _Fitting) -> None:
-    """It has layers to prune, and exempts some that it has, not all of them"""
+    """It has prunable layers, and exempts existing ones, but not all of them"""
     try:
         weights = masking.prunable_weights(fitting.network)
         masking.exempt_weights(weights, call(plugin, "exempt"))

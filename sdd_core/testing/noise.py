@@ -20,7 +20,7 @@ def checks(plugin: Any) -> list[Check]:
 
 
 def labels(plugin: Any) -> None:
-    """It gives one label of an existing class, int64, for each example"""
+    """It returns one label of an existing class, int64, for each example"""
     data = _data()
     found = call(plugin, "corrupt", *_arguments(data))
     count = len(data.train)
@@ -36,12 +36,12 @@ def labels(plugin: Any) -> None:
 
 
 def reproducible(plugin: Any) -> None:
-    """Equal generators give equal labels: they are the only source of randomness"""
+    """Equal generators give equal labels; they are the only source of randomness"""
     call_twice(plugin, "corrupt", lambda: _arguments(_data()))
 
 
 def hands_off(plugin: Any) -> None:
-    """It changes neither the true labels nor the test labels nor the images"""
+    """It does not modify the true labels, the test labels or the images"""
     data = _data()
     given, _, draw = _arguments(data)
     found = call(plugin, "corrupt", given, data, draw)

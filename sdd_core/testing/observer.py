@@ -21,7 +21,7 @@ def checks(observer: object) -> list[Check]:
 
 
 def hooks(observer: object) -> None:
-    """Its hooks are hooks of sdd's, with arguments that these have"""
+    """Its hooks exist in sdd and have known arguments"""
     manager = pluggy.PluginManager("sdd")
     manager.add_hookspecs(hookspecs)
     try:
@@ -34,7 +34,7 @@ def hooks(observer: object) -> None:
 
 
 def listens(observer: object) -> None:
-    """It hears a run from start to end without raising or drawing from a global generator"""
+    """It receives a complete run without raising or drawing from a global generator"""
     manager = pluggy.PluginManager("sdd")
     manager.add_hookspecs(hookspecs)
     manager.register(observer)

@@ -33,7 +33,7 @@ def steps(plugin: Any) -> None:
 
 
 def rate(plugin: Any) -> None:
-    """The learning rate that is set before a step counts: with 0 nothing moves"""
+    """It uses the learning rate set before each step; with 0 no weight moves"""
     weights = _weights()
     _train(plugin, weights, _gradients(), rate=0.0)
     if not torch.equal(weights, _weights()):
@@ -41,7 +41,7 @@ def rate(plugin: Any) -> None:
 
 
 def each_by_itself(plugin: Any) -> None:
-    """It treats each weight by itself: all layers are one tensor to it"""
+    """It treats each weight independently, because all layers are one tensor"""
     weights, alone = _weights(), _weights()[:3]
     _train(plugin, weights, _gradients())
     _train(plugin, alone, _gradients()[:, :3])
@@ -51,7 +51,7 @@ def each_by_itself(plugin: Any) -> None:
 
 
 def goes_on(plugin: Any) -> None:
-    """From what it remembers at a checkpoint it goes on bit for bit"""
+    """It resumes from its state at a checkpoint bit for bit"""
     whole, halves = _weights(), _weights()
     _train(plugin, whole, _gradients())
     first = _train(plugin, halves, _gradients()[:2])

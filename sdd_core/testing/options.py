@@ -23,7 +23,7 @@ def checks(plugin: Any) -> list[Check]:
 
 
 def named(plugin: Any) -> None:
-    """A name that users can type, and a docstring whose first line says what it is."""
+    """A name that users can type, and a docstring whose first line describes it."""
     wrong = plugin_fault(type(plugin), plugin.kind)
     if wrong:
         raise fault(plugin, wrong)
@@ -47,7 +47,7 @@ def documented(plugin: Any) -> None:
 
 
 def bounded(plugin: Any) -> None:
-    """Unknown options and impossible values are refused, and nothing changes once it is set."""
+    """Unknown options and impossible values are refused, and options cannot be changed later."""
     # 'allow' is for plugins that pass options on; the receiver may refuse them.
     if plugin.model_config.get("extra") == "ignore":
         raise fault(plugin, "ignores unknown options; keep extra='forbid'")

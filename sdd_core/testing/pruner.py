@@ -60,7 +60,7 @@ def precision(plugin: Any) -> None:
 
 
 def hands_off(plugin: Any) -> None:
-    """It changes nothing of what it sees"""
+    """It does not modify its inputs"""
     view = _view(make_level(0.5, 1))
     before = contents(view)
     call(plugin, "scores", view)
@@ -69,13 +69,13 @@ def hands_off(plugin: Any) -> None:
 
 
 def determinism(plugin: Any) -> None:
-    """Equal levels get equal scores, and it draws from level.generator alone"""
+    """Equal levels get equal scores, and it draws only from level.generator"""
     for level in (make_level(), make_level(0.5, 1)):
         call_twice(plugin, "scores", partial(lambda one: (_view(one, EXEMPT),), level))
 
 
 def any_depth(plugin: Any) -> None:
-    """Level after level down to the last weight: nested masks, exact counts, exempt layers whole"""
+    """Down to the last weight: nested masks, exact counts, exempt layers not pruned"""
     for scope in ("global", "layer"):
         level, competing = make_level(), cast(Scope, load_plugins().make("scope", scope))
         while (kept := _kept(level.masks)) > 0:
@@ -95,7 +95,7 @@ def any_depth(plugin: Any) -> None:
 
 
 def counts(plugin: Any) -> None:
-    """A run with it has the sparsity that was asked for at each level, the same the next time"""
+    """A run reaches the requested sparsity at each level, with the same masks when repeated"""
     exact = with_options(plugin, fraction=0.6, sparsity=None, from_dense=False, scope="global",
                          exempt=EXEMPT)
     with TemporaryDirectory() as folder:

@@ -27,14 +27,14 @@ def checks(plugin: Any) -> list[Check]:
 
 
 def steps(plugin: Any) -> None:
-    """It says where to start and which steps to train, the same whenever it is asked"""
+    """It returns the start and the steps of training, the same each time"""
     for dense in dense_trainings():
         found = call_twice(plugin, "retraining", partial(lambda one: (copy_of(one),), dense))
         check_retraining(plugin, found, dense)
 
 
 def hands_off(plugin: Any) -> None:
-    """It changes nothing of how the dense network trained"""
+    """It does not modify the record of the dense training"""
     dense = dense_trainings()[0]
     plugin.retraining(dense)
     unchanged(plugin, "retraining", "dense.learning_rates",
@@ -42,7 +42,7 @@ def hands_off(plugin: Any) -> None:
 
 
 def resumes(plugin: Any) -> None:
-    """A run that is interrupted and goes on ends bit for bit as one that was not"""
+    """A resumed run equals an uninterrupted one bit for bit"""
     killed_and_resumed(plugin, retrain=plugin)
 
 

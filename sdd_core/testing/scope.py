@@ -19,20 +19,20 @@ def checks(plugin: Any) -> list[Check]:
 
 
 def side(plugin: Any) -> None:
-    """Inside layers it compares within each output, each input, or not at all"""
+    """Its attribute `within` is 'output', 'input' or None"""
     if plugin.within not in {None, *get_args(Side)}:
         raise fault(plugin, f"has within={plugin.within!r}; expected 'output', 'input' or None")
 
 
 def places(plugin: Any) -> None:
-    """Each layer has one place, and no group loses more than is left of it"""
+    """Each layer is in one group, and no group loses more weights than it has"""
     for layers in _networks():
         for count in (_half, _none, _all):
             _shares(plugin, layers, count)
 
 
 def all_or_nothing(plugin: Any) -> None:
-    """Nothing goes where nothing is to go, and everything where everything is"""
+    """If nothing is to be pruned nothing is, and if everything is, everything is"""
     for layers in _networks():
         kept = sum(layer.kept for layer in layers.values())
         for count, expected in ((_none, 0), (_all, kept)):
@@ -42,7 +42,7 @@ def all_or_nothing(plugin: Any) -> None:
 
 
 def to_the_end(plugin: Any) -> None:
-    """Pruned again and again, something goes each time until nothing is left"""
+    """Repeated pruning removes weights each time until none is left"""
     layers = _layers(1.0)
     while kept := sum(layer.kept for layer in layers.values()):
         shares = _shares(plugin, layers, _half)
@@ -57,7 +57,7 @@ def to_the_end(plugin: Any) -> None:
 
 
 def deterministic(plugin: Any) -> None:
-    """Equal layers have equal shares, and it does not change what it is given"""
+    """Equal layers have equal shares, and it does not modify its inputs"""
     call_twice(plugin, "shares", lambda: (_layers(0.5), _half))
     layers = _layers(0.5)
     call(plugin, "shares", layers, _half)

@@ -32,7 +32,7 @@ def grows(plugin: Any) -> None:
 
 
 def deterministic(plugin: Any) -> None:
-    """A level has the same sparsity whatever was asked before"""
+    """A level's sparsity does not depend on earlier calls"""
     for level in (1, _count(plugin)):
         call_twice(plugin, "sparsity", partial(tuple[int], [level]))
 

@@ -25,13 +25,13 @@ def checks(plugin: Any) -> list[Check]:
 
 
 def whole_run(plugin: Any) -> None:
-    """It takes a run's settings, the curves of its levels and epochs and its figure"""
+    """It accepts a run's settings, the curves of its levels and epochs, and its figure"""
     with TemporaryDirectory() as folder:
         _tell(again(plugin), _heard(Path(folder)))
 
 
 def interrupted(plugin: Any) -> None:
-    """It takes a run that is interrupted, without a figure, and goes on later"""
+    """It accepts a run that is interrupted, without a figure, and resumed later"""
     with TemporaryDirectory() as folder:
         heard = _heard(Path(folder))
         half = len(heard) // 2
@@ -43,7 +43,7 @@ def interrupted(plugin: Any) -> None:
 
 
 def in_its_place(plugin: Any) -> None:
-    """It writes into the store, or where it is told to, and not into the current folder"""
+    """It writes into the store or to a path from its options, not into the current folder"""
     with TemporaryDirectory() as folder, TemporaryDirectory() as here, contextlib.chdir(here):
         texts = {str(value) for value in plugin.model_dump().values() if isinstance(value, str)}
         _tell(again(plugin), _heard(Path(folder)))
@@ -67,7 +67,7 @@ def harmless(plugin: Any) -> None:
 
 
 def failure(plugin: Any) -> None:
-    """When it fails in the middle of a run, the run goes on and has the same results"""
+    """If it fails in the middle of a run, the run continues and has the same results"""
     with TemporaryDirectory() as folder:
         told, alone = Path(folder, "told"), Path(folder, "alone")
         broken = _Broken()
