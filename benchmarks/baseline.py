@@ -30,8 +30,8 @@ from sdd_core import Dataset, Experiment, Split
 from sdd_core.data.resident import DeviceDataset
 from sdd_core.level.masks import full_masks, prunable_weights
 from sdd_core.pruning.prune import prune_to
-from sdd_core.training.dense_trainer import Trainer
 from sdd_core.training.select import TrainerFactory
+from sdd_core.training.trainer import Trainer
 
 CPU = torch.device("cpu")
 BATCH = 128

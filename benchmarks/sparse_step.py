@@ -37,8 +37,8 @@ from baseline import (
 )
 
 from sdd_core.data.resident import DeviceDataset
-from sdd_core.training.dense_trainer import Trainer
 from sdd_core.training.select import TrainerFactory
+from sdd_core.training.trainer import Trainer
 
 TARGETS = {0.0: None, 0.5: None, 0.8: 2.0, 0.9: 3.5, 0.95: 6.0, 0.98: 12.0, 0.995: 25.0}
 

@@ -13,8 +13,8 @@ from torch.nn.functional import cross_entropy
 from sdd_core import Augmentation, Dataset, Experiment, Split
 from sdd_core.data.resident import DeviceDataset
 from sdd_core.sparse.costs import KernelCosts
-from sdd_core.training.dense_trainer import Trainer
 from sdd_core.training.select import TrainerFactory
+from sdd_core.training.trainer import Trainer
 
 EXAMPLES, BATCH = 100, 32  # the last batch of an epoch is smaller
 SHAPE = (3, 8, 8)

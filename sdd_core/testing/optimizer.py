@@ -9,7 +9,7 @@ from torch import Tensor
 
 from sdd_core.errors import FAILURES, format_error
 from sdd_core.testing.call import Check, again, call, fault
-from sdd_core.training.dense_trainer import memory_of, restore_memory
+from sdd_core.training.optimizer_state import memory_of, restore_memory
 
 RATE = 0.01
 STEPS = 4

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
-from typing import Protocol
 
 import numpy as np
 import torch
@@ -16,48 +14,9 @@ from sdd_core.errors import SddError
 from sdd_core.experiment.train import Train
 from sdd_core.level.evaluation import evaluate
 from sdd_core.plugin.isolation import attribute_errors
-from sdd_core.plugin.kinds import Loss
-
-
-class Trainer(Protocol):
-    """A network in training. All trainers give the same interface to different implementations."""
-
-    kernels: tuple[str, ...]
-
-    def steps(
-        self, order: Tensor, crops: AugmentationDraws | None, first: int, learning_rates: np.ndarray
-    ) -> None:
-        """Take one step for each learning rate, on the batches of an epoch from number `first`."""
-
-    def unmask(self) -> None:
-        """Train pruned weights too, from now on."""
-
-    def evaluate(self, part: str) -> tuple[float, float]:
-        """Return mean cross-entropy and accuracy on 'train' or 'test', without augmentation."""
-        ...
-
-    def state(self) -> dict[str, Tensor]:
-        """Return the network's state_dict, copied to the CPU."""
-        ...
-
-    def momenta(self) -> dict[str, Tensor]:
-        """Return the optimizer's state, the momentum of each parameter, copied to the CPU."""
-        ...
-
-
-@dataclass(frozen=True)
-class Objective:
-    """An objective other than cross-entropy with pruned weights at zero.
-
-    loss: replaces cross-entropy. teacher: the teacher's logits on the training set, `[N, classes]`.
-    anchor: the parameters from which the distance penalty measures.
-    frozen: True if pruned weights keep their values instead of being zero.
-    """
-
-    loss: Loss | None = None
-    teacher: Tensor | None = None
-    anchor: Mapping[str, Tensor] | None = None
-    frozen: bool = False
+from sdd_core.training.memory_format import memory_format
+from sdd_core.training.optimizer_state import make_optimizer, memory_of, restore_memory
+from sdd_core.training.trainer import Objective
 
 
 class DenseTrainer:
@@ -233,72 +192,9 @@ class DenseTrainer:
         }
 
 
-# Prefix of the names of an optimizer's values that are Python numbers, not tensors.
-NUMBER = "number "
-
-
-def memory_of(optimizer: torch.optim.Optimizer, weights: Tensor) -> dict[str, Tensor]:
-    """Return an optimizer's state of the weights, by name, copied to the CPU.
-
-    Raises TypeError if the state has other values than tensors and numbers.
-    """
-    memory: dict[str, Tensor] = {}
-    for name, value in optimizer.state[weights].items():
-        if isinstance(value, Tensor):
-            memory[name] = value.cpu().clone()
-        elif isinstance(value, int | float):
-            kind = torch.float64 if isinstance(value, float) else None
-            memory[NUMBER + name] = torch.tensor(value, dtype=kind)
-        else:
-            raise TypeError(f"its state has {name!r} of type {type(value).__name__}; checkpoints "
-                            "save only tensors and numbers")
-    return memory
-
-
-def restore_memory(
-    optimizer: torch.optim.Optimizer, weights: Tensor, memory: Mapping[str, Tensor]
-) -> None:
-    """Set an optimizer's state to one that `memory_of` returned."""
-    optimizer.state[weights] = {
-        name.removeprefix(NUMBER): value.item() if name.startswith(NUMBER)
-        # Single numbers, such as the count of steps, stay on the CPU.
-        else value.to(weights.device if value.dim() else "cpu", copy=True)
-        for name, value in memory.items()
-    }
-
-
 def dense_stride(tensor: Tensor) -> tuple[int, ...]:
     """Return the strides of a tensor's order of dimensions in memory, without a view's gaps."""
     return torch.empty_like(tensor, device="meta").stride()
-
-
-# Numbers in the widest vector register (AVX-512).
-VECTOR = 16
-
-
-def memory_format(network: nn.Module, device: torch.device) -> torch.memory_format:
-    """Return the memory format of a network's convolutions: channels-last, which is faster, unless
-    oneDNN would write outside its workspace.
-
-    On the CPU, oneDNN's gradient of a strided 1x1 convolution in channels-last format writes past
-    its workspace if there are fewer input channels than numbers in a vector register: heap
-    corruption with one thread, wrong gradients or a deadlock with more (uxlfoundation/oneDNN issue
-    6035, in torch 2.14.1). This was seen with AVX2, 2 to 7 channels, and not with AVX-512. The rule
-    uses the wider vector on all processors, so that all compute the same. One such layer is enough:
-    torch treats a convolution as channels-last if its input or its weight is.
-    """
-    if device.type != "cpu":
-        return torch.channels_last
-    harmless = {
-        id(module.weight) for module in network.modules()
-        if isinstance(module, nn.Conv2d) and set(module.stride) == {1}
-    }
-    # Weights of other layers may be used with a stride, because their forward is unknown.
-    narrow = any(
-        p.dim() == 4 and p.shape[2:] == (1, 1) and p.shape[1] < VECTOR and id(p) not in harmless
-        for p in network.parameters()
-    )
-    return torch.contiguous_format if narrow else torch.channels_last
 
 
 def norm_scales(network: nn.Module) -> set[str]:
@@ -308,17 +204,3 @@ def norm_scales(network: nn.Module) -> set[str]:
         if isinstance(module, nn.BatchNorm1d | nn.BatchNorm2d | nn.BatchNorm3d)
     }
     return {name for name, parameter in network.named_parameters() if id(parameter) in scales}
-
-
-def make_optimizer(train: Train, weights: Tensor) -> torch.optim.Optimizer:
-    """Return the optimizer of an experiment for these weights. Raises SddError if the plugin
-    returns no optimizer, or one of other weights."""
-    with attribute_errors(train.optimizer):
-        made = train.optimizer.make(weights, train.lr, train.weight_decay)
-        if not isinstance(made, torch.optim.Optimizer):
-            raise TypeError(f"make() returned {type(made).__name__}; expected a "
-                            "torch.optim.Optimizer")
-        if not any(one is weights for group in made.param_groups for one in group["params"]):
-            raise TypeError("make() returned an optimizer of other weights; expected one of the "
-                            "tensor `weights`")
-        return made

@@ -20,10 +20,10 @@ from sdd_core.level.retraining import Retraining
 from sdd_core.plugin.kinds.retrain import PrunedValue
 from sdd_core.randomness import generator
 from sdd_core.runs.store import Store
-from sdd_core.training.dense_trainer import Objective
 from sdd_core.training.loop import Task, Watcher, train_level
 from sdd_core.training.select import TrainerFactory
 from sdd_core.training.setup import ExperimentSetup
+from sdd_core.training.trainer import Objective
 
 
 class Call(Protocol):

@@ -10,7 +10,7 @@ from sdd_core.data.resident import DeviceDataset
 from sdd_core.level.checkpoint import Checkpoint, random_state, restore_random_state
 from sdd_core.level.level import Epoch
 from sdd_core.level.retraining import Retraining
-from sdd_core.training.dense_trainer import Trainer
+from sdd_core.training.trainer import Trainer
 
 # Steps between possible checkpoints, because an epoch may take hours.
 CHUNK = 250

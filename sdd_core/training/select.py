@@ -12,7 +12,8 @@ from sdd_core.errors import SddError
 from sdd_core.experiment.experiment import Experiment
 from sdd_core.installation import install_hint
 from sdd_core.sparse.costs import KernelCosts
-from sdd_core.training.dense_trainer import DenseTrainer, Objective, Trainer
+from sdd_core.training.dense_trainer import DenseTrainer
+from sdd_core.training.trainer import Objective, Trainer
 
 if TYPE_CHECKING:
     from sdd_core.training.sparse_trainer import SparseTrainerFactory

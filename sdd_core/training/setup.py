@@ -31,8 +31,8 @@ from sdd_core.plugin.kinds import Schedule, SparsitySchedule, label
 from sdd_core.plugin.kinds.scope import Layer
 from sdd_core.pruning import prune
 from sdd_core.randomness import generator
-from sdd_core.training.dense_trainer import make_optimizer
 from sdd_core.training.learning_rates import dense_learning_rates
+from sdd_core.training.optimizer_state import make_optimizer
 from sdd_core.training.pretrained import load_pretrained
 
 

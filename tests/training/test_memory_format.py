@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 from sdd_core import Experiment
-from sdd_core.training.dense_trainer import memory_format
+from sdd_core.training.memory_format import memory_format
 from sdd_core.training.setup import ExperimentSetup
 
 CPU = torch.device("cpu")

@@ -20,7 +20,8 @@ from training_cases import (
     take_steps,
 )
 
-from sdd_core.training.dense_trainer import DenseTrainer, memory_of, restore_memory
+from sdd_core.training.dense_trainer import DenseTrainer
+from sdd_core.training.optimizer_state import memory_of, restore_memory
 
 
 def convolutional(seed: int = 0) -> nn.Module:

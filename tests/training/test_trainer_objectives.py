@@ -21,7 +21,8 @@ from training_cases import (
 )
 
 from sdd_core import Experiment, Loss, SddError
-from sdd_core.training.dense_trainer import DenseTrainer, Objective
+from sdd_core.training.dense_trainer import DenseTrainer
+from sdd_core.training.trainer import Objective
 
 WIDTHS = (192, 20, 5)
 RATE = 0.05

@@ -1,0 +1,54 @@
+"""What trains a level's network, whatever it computes with."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+from torch import Tensor
+
+from sdd_core.data.resident import AugmentationDraws
+from sdd_core.plugin.kinds import Loss
+
+
+class Trainer(Protocol):
+    """A network in training. All trainers give the same interface to different implementations."""
+
+    kernels: tuple[str, ...]
+
+    def steps(
+        self, order: Tensor, crops: AugmentationDraws | None, first: int, learning_rates: np.ndarray
+    ) -> None:
+        """Take one step for each learning rate, on the batches of an epoch from number `first`."""
+
+    def unmask(self) -> None:
+        """Train pruned weights too, from now on."""
+
+    def evaluate(self, part: str) -> tuple[float, float]:
+        """Return mean cross-entropy and accuracy on 'train' or 'test', without augmentation."""
+        ...
+
+    def state(self) -> dict[str, Tensor]:
+        """Return the network's state_dict, copied to the CPU."""
+        ...
+
+    def momenta(self) -> dict[str, Tensor]:
+        """Return the optimizer's state, the momentum of each parameter, copied to the CPU."""
+        ...
+
+
+@dataclass(frozen=True)
+class Objective:
+    """An objective other than cross-entropy with pruned weights at zero.
+
+    loss: replaces cross-entropy. teacher: the teacher's logits on the training set, `[N, classes]`.
+    anchor: the parameters from which the distance penalty measures.
+    frozen: True if pruned weights keep their values instead of being zero.
+    """
+
+    loss: Loss | None = None
+    teacher: Tensor | None = None
+    anchor: Mapping[str, Tensor] | None = None
+    frozen: bool = False
