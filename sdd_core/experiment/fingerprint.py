@@ -118,6 +118,11 @@ class _Walk:
             self.visit(part)
 
     def _class(self, value: type) -> None:
+        if value.__module__.partition(".")[0] == "sdd_core":
+            # Of sdd's own values, such as a Dataset, the content counts: their source changes with
+            # every version, and moves.
+            self._say("class of sdd_core", value.__qualname__)
+            return
         self._say("class", value.__module__, value.__qualname__)
         if source := _source(value):
             self._say(source)

@@ -21,7 +21,7 @@ from sdd_core.sweeps.scheduler import Progress, execute_all
 from sdd_core.sweeps.settings import expand
 from sdd_core.sweeps.work import RunOptions
 
-__all__ = ["SweepError", "carry_out_plan", "expand", "make_executor", "sweep"]
+__all__ = ["SweepError", "execute_plan", "expand", "make_executor", "sweep"]
 
 Settings = Mapping[str, Any] | Path | str
 

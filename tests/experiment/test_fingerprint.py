@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from torch import nn
 from torch.nn.utils.parametrizations import orthogonal, spectral_norm, weight_norm
 
-from sdd_core import SddError
+from sdd_core import Dataset, SddError
 from sdd_core.experiment.fingerprint import fingerprint
 
 JSON = st.recursive(
@@ -188,3 +188,14 @@ def test_parametrised_layers_are_told_apart_by_what_they_hold():
         with torch.no_grad():
             next(network[0].parametrizations.parameters())[0] += 1
         assert fingerprint(network) != fingerprint(parametrised(norm))
+
+
+def test_what_holds_data_for_sdd_may_be_edited_and_moved(monkeypatch):
+    """A Dataset counts with its content: the source of its class changes with every version."""
+    images, labels = torch.arange(12.0).reshape(6, 2), torch.arange(6) % 2
+    data = Dataset.of((images, labels), (images, labels))
+    before = fingerprint(data)
+    monkeypatch.setattr(Dataset, "__module__", "sdd_core.moved.elsewhere")
+    assert fingerprint(data) == before
+    other = Dataset.of((images + 1, labels), (images, labels))
+    assert fingerprint(other) != before
