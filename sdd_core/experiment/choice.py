@@ -74,40 +74,65 @@ class Choice(BeforeValidator):
 
 
 def chosen(kind: str) -> Choice:
-    """Return the mark of a field that takes a plugin of `kind`, its name, or a table of its name
-    and options. The table of the default plugin needs no name. A model and data may also be a
-    user's own object."""
+    """Return the mark of a field that takes a plugin of a kind; `resolve` lists the forms."""
+    return Choice(lambda value, info: resolve(kind, value, info), kind=kind)
 
-    def validate(value: Any, info: ValidationInfo) -> Any:
-        default = DEFAULTS.get(info.field_name or "")
-        plugins = (info.context or {}).get("plugins") or load_plugins()
-        if value is None and default is None and kind != "noise":
-            return None
-        if isinstance(value, Plugin):
-            return plugins.complete(value)
-        if kind in _USER_OBJECTS and not isinstance(value, str | Mapping):
-            return _USER_OBJECTS[kind].given.of(value)
-        table = {"name": value} if isinstance(value, str) else value
-        if isinstance(table, Mapping) and "name" not in table:
-            if kind == "noise":
-                data = info.data.get("data", DataSource)  # missing if it is invalid itself
-                table = {**usual_noise(data, asked=bool(table)), **table}
-            elif default is not None:
-                table = {"name": default, **table}
-        named = table.get("name") if isinstance(table, Mapping) else None
-        name = named if isinstance(named, str) else ""
-        prefix, colon, rest = name.partition(":")
-        if kind in _USER_OBJECTS and colon:
-            options = {key: option for key, option in table.items() if key != "name"}
-            if prefix == "given":  # from a run's record, which does not hold the value itself
-                return _USER_OBJECTS[kind].given.model_validate({**options, "what": rest})
-            known = {kind, *plugins.shorthands(kind), *(row.distribution for row in plugins.rows)}
-            if prefix not in known:
-                importing = not (info.context or {}).get("recorded")
-                return _USER_OBJECTS[kind].imported.named(name, options, importing=importing)
-        try:
-            return plugins.make(kind, table)
-        except SddError as error:
-            raise ValueError(str(error)) from None
 
-    return Choice(validate, kind=kind)
+def resolve(kind: str, value: Any, info: ValidationInfo) -> Plugin | None:
+    """Return the plugin that a field's value stands for.
+
+        Imp(fraction=0.3)                   the plugin itself
+        "imp", "sdd-other:imp"              its name, after its package if two have that name
+        "torchvision:resnet50"              a name with its shorthand option (`Plugin.shorthand`)
+        {"name": "imp", "fraction": 0.3}    its name and options
+        {"fraction": 0.3}                   options of the field's default plugin
+        "package.module:function"           a user's own model or data, also with arguments in a
+                                            table
+        network, Dataset, (train, test)     a user's own model or data, in Python
+        None                                no plugin, if the field has no default
+
+    `sdd_core.sweeps.settings` expands lists of these values before. Raises ValueError and SddError.
+    """
+    default = DEFAULTS.get(info.field_name or "")
+    plugins = (info.context or {}).get("plugins") or load_plugins()
+    if value is None and default is None and kind != "noise":
+        return None
+    if isinstance(value, Plugin):
+        return plugins.complete(value)
+    if kind in _USER_OBJECTS and not isinstance(value, str | Mapping):
+        return _USER_OBJECTS[kind].given.of(value)
+    table = {"name": value} if isinstance(value, str) else value
+    if isinstance(table, Mapping) and "name" not in table:
+        table = {**_default_table(kind, default, table, info), **table}
+    if (made := _user_object(kind, table, plugins, info)) is not None:
+        return made
+    try:
+        return plugins.make(kind, table)
+    except SddError as error:
+        raise ValueError(str(error)) from None
+
+
+def _default_table(
+    kind: str, default: str | None, table: Mapping[str, Any], info: ValidationInfo
+) -> dict[str, Any]:
+    """Return the table of the plugin that options without a name belong to."""
+    if kind == "noise":
+        data = info.data.get("data", DataSource)  # missing if it is invalid itself
+        return usual_noise(data, asked=bool(table))
+    return {} if default is None else {"name": default}
+
+
+def _user_object(kind: str, table: Any, plugins: Plugins, info: ValidationInfo) -> Plugin | None:
+    """Return the plugin for a user's own model or data that a table names; None if it names an
+    installed plugin."""
+    name = table.get("name") if isinstance(table, Mapping) else None
+    if kind not in _USER_OBJECTS or not isinstance(name, str) or ":" not in name:
+        return None
+    prefix, _, rest = name.partition(":")
+    options = {key: option for key, option in table.items() if key != "name"}
+    if prefix == "given":  # from a run's record, which does not hold the value itself
+        return _USER_OBJECTS[kind].given.model_validate({**options, "what": rest})
+    if prefix in {kind, *plugins.shorthands(kind), *(row.distribution for row in plugins.rows)}:
+        return None
+    importing = not (info.context or {}).get("recorded")
+    return _USER_OBJECTS[kind].imported.named(name, options, importing=importing)
