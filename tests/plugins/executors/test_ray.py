@@ -161,7 +161,8 @@ def test_a_cluster_that_is_not_there_is_said_in_one_line(monkeypatch: pytest.Mon
         raise ConnectionError("Could not find any running Ray instance.\nPlease specify one.")
 
     monkeypatch.setattr(ray, "init", no_cluster)
-    with pytest.raises(SddError, match="^cannot reach Ray at 'auto': Could not .* specify one.$"):
+    message = r"^cannot reach Ray at 'auto': Could not .* specify one\.$"
+    with pytest.raises(SddError, match=message):
         Ray(address="auto").open(1)
 
 
