@@ -8,9 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, TextIO
 
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeElapsedColumn
-
-from sdd_core.output.console import Description, PlainConsole, Title, notice_console
+from sdd_core.output.console import PlainConsole, level_bar, notice_console
 from sdd_core.output.notices import say
 from sdd_core.output.text import html_text
 from sdd_core.plugin.markers import hookimpl
@@ -56,15 +54,7 @@ class _Live:
 
     def __init__(self, console: PlainConsole) -> None:
         self._console = console
-        self.progress = Progress(
-            Title("level"),
-            MofNCompleteColumn(),
-            BarColumn(),
-            Description(),
-            TimeElapsedColumn(),
-            console=console,
-            transient=True,
-        )
+        self.progress = level_bar("level", console)
 
     @hookimpl
     def sdd_run_start(self, run: Run) -> None:

@@ -6,7 +6,14 @@ import sys
 from typing import Any, TextIO
 
 from rich.console import Console
-from rich.progress import ProgressColumn, Task
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    ProgressColumn,
+    Task,
+    TimeElapsedColumn,
+)
 from rich.text import Text
 
 from sdd_core.output.fitting import wrapped
@@ -33,6 +40,12 @@ class PlainConsole(Console):
         """Return a text without markup, for printing, table cells and headers."""
         plain = {"markup": False, "emoji": False, "highlight": False, "highlighter": None}
         return super().render_str(one_line(text), **{**options, **plain})
+
+
+def level_bar(title: str, console: PlainConsole) -> Progress:
+    """Return a bar that counts levels, behind a title; it is removed at its end."""
+    columns = (Title(title), MofNCompleteColumn(), BarColumn(), Description(), TimeElapsedColumn())
+    return Progress(*columns, console=console, transient=True)
 
 
 class Description(ProgressColumn):

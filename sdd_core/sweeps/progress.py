@@ -9,11 +9,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TextIO
 
-from rich.progress import BarColumn, MofNCompleteColumn, TimeElapsedColumn
-from rich.progress import Progress as Bar
-
 from sdd_core.experiment.applied_noise import noise_name
-from sdd_core.output.console import Description, PlainConsole, Title, notice_console
+from sdd_core.output.console import PlainConsole, level_bar, notice_console
 from sdd_core.output.notices import say
 from sdd_core.sweeps.estimate import Estimate
 from sdd_core.sweeps.plan import Plan, keys_in
@@ -112,15 +109,7 @@ class Live:
     def __init__(self, count: Count, console: PlainConsole) -> None:
         self._count = count
         self._console = console
-        self.bar = Bar(
-            Title("sweep"),
-            MofNCompleteColumn(),
-            BarColumn(),
-            Description(),
-            TimeElapsedColumn(),
-            console=console,
-            transient=True,
-        )
+        self.bar = level_bar("sweep", console)
         self._task = self.bar.add_task(str(count), total=count.levels, completed=count.done)
 
     def look(self) -> None:

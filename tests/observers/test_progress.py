@@ -15,6 +15,7 @@ from sdd_core import Epoch, Experiment
 from sdd_core.level.result import LevelResult
 from sdd_core.observers import progress
 from sdd_core.observers.progress import line, progress_for
+from sdd_core.output import console
 from sdd_core.output.console import PlainConsole
 from sdd_core.plugin.discovery import Plugins
 from sdd_core.plugin.observers import Observers
@@ -73,8 +74,8 @@ def test_a_terminal_gets_a_bar_with_every_epoch(monkeypatch):
     # Every change is drawn at once, so that the test sees them all.
     monkeypatch.setattr(progress, "notice_console", lambda stream: PlainConsole(
         file=stream, force_terminal=True, width=120, _environ={"TERM": "xterm"}))
-    drawn_by = progress.Progress
-    monkeypatch.setattr(progress, "Progress", lambda *columns, **options: drawn_by(
+    drawn_by = console.Progress
+    monkeypatch.setattr(console, "Progress", lambda *columns, **options: drawn_by(
         *columns, **options, auto_refresh=False))
     update = drawn_by.update
     monkeypatch.setattr(drawn_by, "update",
