@@ -85,7 +85,9 @@ class _Pool(futures.Executor):
             self._pool.shutdown(wait=False, cancel_futures=True)
             for worker in self._started:
                 worker.end(at_once=True)
-        self._pool.shutdown(wait)
+        # The threads of killed workers are waited for in any case: a file that is closed while a
+        # thread waits for its end never reports it.
+        self._pool.shutdown(wait or cancel_futures)
         for worker in self._started:
             worker.end()
 
@@ -166,18 +168,26 @@ class _Worker:
             return None
 
     def _wait(self) -> None:
-        """Wait for an answer, and warn once if the process is stopped, for example by a debugger or
-        `kill -STOP`. It is not dead, so its task is not moved to another one."""
+        """Wait for an answer or the end of the process, whose own children may outlive it and hold
+        its output open. Warn once if it is stopped, for example by a debugger or `kill -STOP`: it is
+        not dead, so its task is not moved to another one.
+
+        Raises:
+            EOFError: It has ended without an answer.
+        """
         if not hasattr(os, "waitid"):  # on Windows, where processes cannot be stopped
             return
         with selectors.DefaultSelector() as selector:
             selector.register(self._answers, selectors.EVENT_READ)
             said = False
-            while not selector.select(None if said else LOOK_EVERY):
+            while not selector.select(LOOK_EVERY):
+                if self._process.poll() is not None and not selector.select(0):
+                    raise EOFError
                 flags = os.WSTOPPED | os.WNOHANG | os.WNOWAIT
                 with contextlib.suppress(ChildProcessError):
-                    said = bool(os.waitid(os.P_PID, self._process.pid, flags))
-                if said:
+                    stopped = bool(os.waitid(os.P_PID, self._process.pid, flags))
+                if stopped and not said:
+                    said = True
                     warn(f"worker process {self._process.pid} is stopped; the sweep waits for it; "
                          f"continue it with `kill -CONT {self._process.pid}`")
 

@@ -7,6 +7,7 @@ import sys
 from collections.abc import Iterator
 from concurrent.futures import Executor
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from waiting import wait_until
@@ -205,6 +206,42 @@ def test_an_interruption_ends_what_is_being_done(tmp_path: Path) -> None:
     assert waiting.cancelled()
     assert isinstance(running.exception(), SddError)
     assert not lives(int(note.read_text()))
+
+
+def test_no_output_is_closed_while_a_thread_waits_for_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # The thread would wait forever: a closed file is one that epoll no longer watches.
+    pool = Local(workers=1).open(1)
+    note = tmp_path / "note"
+    running = pool.submit(sleep, note)
+    wait_until(lambda: note.exists() and note.read_text())
+    closed_when_done: list[bool] = []
+    [worker] = pool._started
+    close = worker._answers.close
+    worker._answers = SimpleNamespace(close=lambda: (closed_when_done.append(running.done()), close()))
+    pool.shutdown(wait=False, cancel_futures=True)
+    assert closed_when_done == [True]
+
+
+def leave_a_child_and_die(note: Path) -> None:
+    child = os.fork()
+    if child:
+        note.write_text(str(child))
+        os.kill(os.getpid(), signal.SIGKILL)
+    signal.pause()
+
+
+def test_a_dead_worker_whose_child_holds_its_output_open_is_noticed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(local, "LOOK_EVERY", 0.05)
+    monkeypatch.setattr(local, "ATTEMPTS", 1)
+    note = tmp_path / "note"
+    with Local(workers=1).open(1) as pool:
+        error = pool.submit(leave_a_child_and_die, note).exception(timeout=60)
+        os.kill(int(note.read_text()), signal.SIGKILL)
+    assert "signal 9" in str(error)
 
 
 def test_workers_do_not_outlive_a_sweep_that_was_killed(tmp_path: Path) -> None:
