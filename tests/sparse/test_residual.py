@@ -105,7 +105,7 @@ def test_channels_without_inputs_or_outputs():
     compare(model, masks, examples=40, batch_size=20, passes=5, tolerance=1e-8)
 
 
-@settings(max_examples=15)
+@settings(max_examples=8)
 @given(
     widths=st.lists(st.integers(1, 9), min_size=1, max_size=2).map(tuple),
     blocks=st.integers(1, 2),
