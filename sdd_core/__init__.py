@@ -40,6 +40,7 @@ if TYPE_CHECKING:
         Ablation,
         DataSource,
         Executor,
+        Exporter,
         LabelNoise,
         LearningRateSchedule,
         Loss,
@@ -53,6 +54,7 @@ if TYPE_CHECKING:
         SparsitySchedule,
         Tracker,
     )
+    from sdd_core.plugin.kinds.exporter import Exportable
     from sdd_core.plugin.kinds.scope import Layer
     from sdd_core.plugin.markers import hookimpl
     from sdd_core.plugin.options import PluginRef
@@ -73,6 +75,8 @@ _HOMES = {
     "Epoch": "level.level",
     "Executor": "plugin.kinds",
     "Experiment": "experiment.experiment",
+    "Exportable": "plugin.kinds.exporter",
+    "Exporter": "plugin.kinds",
     "Findings": "analysis.findings",
     "Group": "analysis.groups",
     "LabelNoise": "plugin.kinds",
