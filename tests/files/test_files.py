@@ -67,19 +67,25 @@ def test_new_entries_move_in_and_whatever_else_was_made_is_deleted(tmp_path):
 
 @pytest.mark.parametrize("error", [RuntimeError("bug"), KeyboardInterrupt(), FULL])
 def test_new_entries_leave_nothing_when_the_writing_fails(tmp_path, error):
+    def write():
+        with new_entries(tmp_path / "mine" / "a" / "b", ["x"]) as folder:
+            (folder / "x").write_text("half")
+            raise error
+
     (tmp_path / "mine").mkdir()
-    with (pytest.raises(SddError if error is FULL else type(error)),
-          new_entries(tmp_path / "mine" / "a" / "b", ["x"]) as folder):
-        (folder / "x").write_text("half")
-        raise error
+    with pytest.raises(SddError if error is FULL else type(error)):
+        write()
     assert list(tmp_path.rglob("*")) == [tmp_path / "mine"]
 
 
 def test_new_entries_replace_nothing_that_appears_meanwhile(tmp_path):
-    with (pytest.raises(SddError, match="x already exists; delete it, or choose another --output"),
-          new_entries(tmp_path, ["x"]) as folder):
-        (folder / "x").write_text("mine")
-        (tmp_path / "x").write_text("another's")
+    def write():
+        with new_entries(tmp_path, ["x"]) as folder:
+            (folder / "x").write_text("mine")
+            (tmp_path / "x").write_text("another's")
+
+    with pytest.raises(SddError, match="x already exists; delete it, or choose another --output"):
+        write()
     assert contents(tmp_path) == {"x": b"another's"}
 
 
