@@ -9,6 +9,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from sdd_core.analysis.recommendation import with_recommendation
 from sdd_core.errors import SddError
 from sdd_core.experiment.settings import first_error, read_toml
 from sdd_core.observers.tracking import make_trackers
@@ -118,5 +119,7 @@ def execute_plan(
     pool = executor.open(len(runs))
     failed, measured = execute_all(plan, pool, place, progress)
     failures = {plan.names[run]: reason for run, reason in sorted(failed.items())}
-    return failures, [replace(runs[position].result(epochs=False), levels=levels)
-                      for position, levels in sorted(measured.items())]
+    return failures, [
+        with_recommendation(replace(runs[position].result(epochs=False), levels=levels))
+        for position, levels in sorted(measured.items())
+    ]
