@@ -31,8 +31,8 @@ if TYPE_CHECKING:
     from sdd_core.files.reading import check_unchanged, with_checksum
     from sdd_core.installation import install_hint
     from sdd_core.level.evaluation import second_derivatives
-    from sdd_core.level.level import Epoch, LevelView
-    from sdd_core.level.result import LevelResult
+    from sdd_core.level.level import LevelView
+    from sdd_core.level.result import Epoch, LevelResult
     from sdd_core.level.retraining import Dense, Retraining
     from sdd_core.output.notices import warn
     from sdd_core.phases.phases import Phases, find_phases
@@ -74,7 +74,7 @@ _HOMES = {
     "DataSource": "plugin.kinds",
     "Dataset": "data.dataset",
     "Dense": "level.retraining",
-    "Epoch": "level.level",
+    "Epoch": "level.result",
     "Executor": "plugin.kinds",
     "Experiment": "experiment.experiment",
     "Exportable": "plugin.kinds.exporter",

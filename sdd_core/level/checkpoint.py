@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from sdd_core.level.level import Epoch
+from sdd_core.level.result import Epoch
 
 
 @dataclass(frozen=True)

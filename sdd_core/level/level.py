@@ -14,30 +14,13 @@ from sdd_core.data.dataset import Dataset
 from sdd_core.data.resident import normalise
 from sdd_core.level.evaluation import loss_gradients, predict
 from sdd_core.level.layers import weights_of
+from sdd_core.level.result import Epoch
 from sdd_core.randomness import generator
 
 Moment = Literal["end", "initialisation", "before", "dense", "level"]
 """Which network: 'end', after the level's training; 'initialisation', the dense network's
 initialisation under the level's masks; 'before', the trained level before; 'dense', the trained
 dense network; 'level', this level without the experiment's ablation."""
-
-
-@dataclass(frozen=True)
-class Epoch:
-    """The values measured after an epoch of training, in evaluation mode.
-
-    number: the epoch of the schedule, counted from 1. step: the schedule's step after the epoch.
-    train_loss, train_accuracy: on the noisy training labels, without augmentation; measured if the
-        test accuracy is the best so far and after the last epoch, else None.
-    """
-
-    number: int
-    step: int
-    learning_rate: float
-    test_loss: float
-    test_accuracy: float
-    train_loss: float | None = None
-    train_accuracy: float | None = None
 
 
 @dataclass(frozen=True)

@@ -27,12 +27,30 @@ class Stored(Protocol):
 
 
 @dataclass(frozen=True)
+class Epoch:
+    """The values measured after an epoch of training, in evaluation mode.
+
+    number: the epoch of the schedule, counted from 1. step: the schedule's step after the epoch.
+    train_loss, train_accuracy: on the noisy training labels, without augmentation; measured if the
+        test accuracy is the best so far and after the last epoch, else None.
+    """
+
+    number: int
+    step: int
+    learning_rate: float
+    test_loss: float
+    test_accuracy: float
+    train_loss: float | None = None
+    train_accuracy: float | None = None
+
+
+@dataclass(frozen=True)
 class LevelResult:
     """The values measured on a level, and its network.
 
     sparsity, density: fractions of pruned and kept weights, over the layers that may be pruned.
     metrics: by name, floats, integers, None (no value), or mappings from layer to float.
-    epochs: the values after each epoch, oldest first, as in `sdd_core.level.level.Epoch`.
+    epochs: the values after each epoch, oldest first, as in `Epoch`.
 
     The network, its weights and its masks are read from the run's folder at each use, without the
     data. They are those that the metrics were measured on: under an ablation, the ablated ones.

@@ -17,8 +17,7 @@ from sdd_core.runs.result import Result
 from sdd_core.runs.table import dead, html_table
 
 if TYPE_CHECKING:
-    from sdd_core.level.level import Epoch
-    from sdd_core.level.result import LevelResult
+    from sdd_core.level.result import Epoch, LevelResult
     from sdd_core.plugin.run import Run
 
 

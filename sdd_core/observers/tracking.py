@@ -20,8 +20,7 @@ from sdd_core.report import write_report
 from sdd_core.runs.table import flat
 
 if TYPE_CHECKING:
-    from sdd_core.level.level import Epoch
-    from sdd_core.level.result import LevelResult
+    from sdd_core.level.result import Epoch, LevelResult
     from sdd_core.plugin.run import Run
     from sdd_core.runs.result import Result
 

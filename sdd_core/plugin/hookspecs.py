@@ -40,8 +40,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from sdd_core.level.level import Epoch
-    from sdd_core.level.result import LevelResult
+    from sdd_core.level.result import Epoch, LevelResult
     from sdd_core.plugin.run import ResultView, Run
 
 VERSION = "1.0"

@@ -27,7 +27,7 @@ from sdd_core.files.reading import (
     seal,
     unseal,
 )
-from sdd_core.level.level import Epoch
+from sdd_core.level.result import Epoch
 from sdd_core.runs.record import Strict, digest_of, fault
 
 METRICS = "metrics.jsonl"

@@ -17,8 +17,9 @@ from sdd_core.data.dataset import Augmentation, Dataset
 from sdd_core.data.split import Split
 from sdd_core.engine import run
 from sdd_core.experiment.experiment import Experiment
-from sdd_core.level.level import Epoch, Level, LevelView
+from sdd_core.level.level import Level, LevelView
 from sdd_core.level.masks import full_masks, prunable_weights
+from sdd_core.level.result import Epoch
 from sdd_core.level.retraining import Dense, Retraining
 from sdd_core.plugin.discovery import Plugins
 from sdd_core.plugin.kinds import DataSource, LabelNoise, Model, Pruner, Schedule

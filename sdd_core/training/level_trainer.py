@@ -15,7 +15,8 @@ from sdd_core.experiment.keys import dense_key, digest
 from sdd_core.level import masks as masking
 from sdd_core.level.checkpoint import Checkpoint
 from sdd_core.level.evaluation import predict
-from sdd_core.level.level import Epoch, Level
+from sdd_core.level.level import Level
+from sdd_core.level.result import Epoch
 from sdd_core.level.retraining import Retraining
 from sdd_core.plugin.kinds.retrain import PrunedValue
 from sdd_core.randomness import generator

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from sdd_core.data.resident import DeviceDataset
 from sdd_core.level.checkpoint import Checkpoint, random_state, restore_random_state
-from sdd_core.level.level import Epoch
+from sdd_core.level.result import Epoch
 from sdd_core.level.retraining import Retraining
 from sdd_core.training.trainer import Trainer
 
