@@ -12,6 +12,7 @@ from pydantic import ValidationError
 from sdd_core.analysis.recommendation import with_recommendation
 from sdd_core.errors import SddError
 from sdd_core.experiment.settings import first_error, read_toml
+from sdd_core.level.result import LevelResult
 from sdd_core.observers.tracking import make_trackers
 from sdd_core.plugin.discovery import Plugins, load_plugins
 from sdd_core.plugin.kinds import Executor, Tracker
@@ -119,7 +120,13 @@ def execute_plan(
     pool = executor.open(len(runs))
     failed, measured = execute_all(plan, pool, place, progress)
     failures = {plan.names[run]: reason for run, reason in sorted(failed.items())}
-    return failures, [
-        with_recommendation(replace(runs[position].result(epochs=False), levels=levels))
-        for position, levels in sorted(measured.items())
-    ]
+    return failures, [_result(runs[position], levels)
+                      for position, levels in sorted(measured.items())]
+
+
+def _result(run: RunFolder, measured: Sequence[LevelResult]) -> Result:
+    """Return the result of a run with what was measured on its levels by a worker."""
+    read = run.result(epochs=False)
+    levels = tuple(replace(level, stored=there.stored)
+                   for level, there in zip(measured, read.levels, strict=True))
+    return with_recommendation(replace(read, levels=levels))

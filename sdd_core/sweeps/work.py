@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -55,7 +55,9 @@ def execute(
         }
         if levels is None:
             with tracking(place.trackers) as observers:
-                return run(experiment, observers=observers, **where).levels
+                levels = run(experiment, observers=observers, **where).levels
+                # Without their networks, which hold the experiment, and so the user's own data.
+                return tuple(replace(level, stored=None) for level in levels)
         shared = experiment.model_copy(update={"levels": levels})
         train_levels(shared, schedules=schedules, **where)
     except Exception as error:

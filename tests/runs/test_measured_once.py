@@ -110,6 +110,7 @@ def test_the_results_of_a_sweep_are_what_its_workers_measured(tmp_path):
     [result] = sweep(settings, store=tmp_path, executor=executor, device="cpu")
     assert all("learning_distance" in one.metrics for one in result.levels)
     assert [len(one.epochs) for one in result.levels] == [small()["train"]["epochs"]] * 3
+    assert result.levels[2].masks.keys() == {"hidden1.weight", "output.weight"}
 
 
 def test_runs_that_share_a_level_share_what_was_measured_on_it(tmp_path, plugins):
