@@ -9,6 +9,10 @@ from typing import Any
 
 from sdd_core.output.text import percent
 
+COST = ("dense_macs", "kept_macs", "parameters", "kept_parameters", "dense_bytes", "packed_bytes",
+        "zipped_bytes")
+"""The values of the metric `cost`."""
+
 
 @dataclass(frozen=True)
 class LevelResult:
@@ -36,6 +40,11 @@ class LevelResult:
         diverged = ["diverged"] if self.diverged else []
         parts = [f"{percent(self.sparsity)} sparse", *diverged, *shown]
         return f"<LevelResult {self.level}: {', '.join(parts)}>"
+
+    @property
+    def cost(self) -> dict[str, Any]:
+        """The values of the metric `cost` by name; empty if it was not measured."""
+        return {name: self.metrics[name] for name in COST if name in self.metrics}
 
     def number(self, metric: str) -> float:
         """Return a metric as a float; NaN if it was not measured or is not a number. The value of

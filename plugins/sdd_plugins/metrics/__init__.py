@@ -4,6 +4,7 @@ from sdd_core import Metric, hookimpl
 from sdd_plugins.metrics.accuracy import Accuracy
 from sdd_plugins.metrics.activation_entropy import ActivationEntropy
 from sdd_plugins.metrics.calibration import Calibration
+from sdd_plugins.metrics.cost import Cost
 from sdd_plugins.metrics.hessian import Hessian
 from sdd_plugins.metrics.interpolation import Interpolation
 from sdd_plugins.metrics.landscape import Landscape
@@ -21,6 +22,7 @@ def sdd_metrics() -> list[type[Metric]]:
         Memorisation,
         Sparsity,
         Calibration,
+        Cost,
         ActivationEntropy,
         Sharpness,
         Hessian,
