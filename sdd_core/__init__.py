@@ -59,6 +59,7 @@ if TYPE_CHECKING:
     from sdd_core.plugin.run import Run
     from sdd_core.report.plot import plot
     from sdd_core.runs.result import Result
+    from sdd_core.sparse.inference import sparse_inference
     from sdd_core.sweeps import SweepError, sweep
 
 __version__ = "0.1.0"
@@ -114,6 +115,7 @@ _HOMES = {
     "recommend": "analysis.recommendation",
     "run": "api",
     "second_derivatives": "level.evaluation",
+    "sparse_inference": "sparse.inference",
     "sweep": "sweeps",
     "table": "analysis.tidy",
     "warn": "output.notices",

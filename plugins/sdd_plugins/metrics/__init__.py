@@ -8,6 +8,7 @@ from sdd_plugins.metrics.cost import Cost
 from sdd_plugins.metrics.hessian import Hessian
 from sdd_plugins.metrics.interpolation import Interpolation
 from sdd_plugins.metrics.landscape import Landscape
+from sdd_plugins.metrics.latency import Latency
 from sdd_plugins.metrics.learning_distance import LearningDistance
 from sdd_plugins.metrics.memorisation import Memorisation
 from sdd_plugins.metrics.sharpness import Sharpness
@@ -28,4 +29,5 @@ def sdd_metrics() -> list[type[Metric]]:
         Hessian,
         Interpolation,
         Landscape,
+        Latency,
     ]
