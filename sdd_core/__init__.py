@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     from sdd_core.errors import SddError
     from sdd_core.experiment.experiment import Experiment
     from sdd_core.experiment.train import Train
+    from sdd_core.exports.export import Exported, export
+    from sdd_core.exports.load import load_run
     from sdd_core.files.reading import check_unchanged, with_checksum
     from sdd_core.installation import install_hint
     from sdd_core.level.evaluation import second_derivatives
@@ -40,6 +42,7 @@ if TYPE_CHECKING:
         Ablation,
         DataSource,
         Executor,
+        Exporter,
         LabelNoise,
         LearningRateSchedule,
         Loss,
@@ -53,6 +56,7 @@ if TYPE_CHECKING:
         SparsitySchedule,
         Tracker,
     )
+    from sdd_core.plugin.kinds.exporter import Exportable
     from sdd_core.plugin.kinds.scope import Layer
     from sdd_core.plugin.markers import hookimpl
     from sdd_core.plugin.options import PluginRef
@@ -74,6 +78,9 @@ _HOMES = {
     "Epoch": "level.level",
     "Executor": "plugin.kinds",
     "Experiment": "experiment.experiment",
+    "Exportable": "plugin.kinds.exporter",
+    "Exported": "exports.export",
+    "Exporter": "plugin.kinds",
     "Findings": "analysis.findings",
     "Group": "analysis.groups",
     "LabelNoise": "plugin.kinds",
@@ -106,11 +113,13 @@ _HOMES = {
     "check_learning_distance": "analysis.prediction",
     "check_unchanged": "files.reading",
     "compare": "analysis.comparison",
+    "export": "exports.export",
     "find_phases": "phases.phases",
     "group": "analysis.groups",
     "hookimpl": "plugin.markers",
     "install_hint": "installation",
     "load_plugins": "plugin.discovery",
+    "load_run": "exports.load",
     "plot": "report.plot",
     "recommend": "analysis.recommendation",
     "run": "api",

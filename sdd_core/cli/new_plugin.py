@@ -86,7 +86,8 @@ def _words(name: str, kind: str) -> dict[str, str]:
                        "name")
     words = " ".join(parts)
     section = field_of(kind) or kind
-    use = {"hook": "sdd run --levels=3", "metric": f"sdd run --metric={name}"}
+    use = {"hook": "sdd run --levels=3", "metric": f"sdd run --metric={name}",
+           "exporter": f"sdd export RUN --format={name}"}
     return {
         "name": name,
         "kind": "observer" if kind == "hook" else kind,

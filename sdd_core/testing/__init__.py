@@ -22,6 +22,7 @@ from sdd_core.plugin.kinds import (
     Ablation,
     DataSource,
     Executor,
+    Exporter,
     LabelNoise,
     LearningRateSchedule,
     Loss,
@@ -46,6 +47,7 @@ __all__ = [
     "check_data",
     "check_decay",
     "check_executor",
+    "check_exporter",
     "check_loss",
     "check_metric",
     "check_model",
@@ -137,6 +139,12 @@ def check_ablation(plugin: type[Ablation] | Ablation) -> None:
 def check_executor(plugin: type[Executor] | Executor) -> None:
     """Certify an executor: results and errors of tasks. Raises Fault."""
     _carry_out(checks(plugin, "executor"))
+
+
+def check_exporter(plugin: type[Exporter] | Exporter) -> None:
+    """Certify an export format: what it writes computes the network's logits, it writes nothing
+    else, and it does not modify the network. Raises Fault."""
+    _carry_out(checks(plugin, "exporter"))
 
 
 def check_optimizer(plugin: type[Optimizer] | Optimizer) -> None:

@@ -28,6 +28,7 @@ from sdd_core.plugin.kinds.ablation import Ablation
 from sdd_core.plugin.kinds.data import DataSource
 from sdd_core.plugin.kinds.decay import LearningRateSchedule
 from sdd_core.plugin.kinds.executor import Executor
+from sdd_core.plugin.kinds.exporter import Exporter
 from sdd_core.plugin.kinds.loss import Loss
 from sdd_core.plugin.kinds.metric import Metric
 from sdd_core.plugin.kinds.model import Model
@@ -43,6 +44,6 @@ KINDS: dict[str, type[Plugin]] = {
     kind.kind: kind
     for kind in (
         Pruner, Schedule, Metric, LabelNoise, DataSource, Model, Loss, Ablation, Executor,
-        Tracker, Optimizer, LearningRateSchedule, Scope, SparsitySchedule,
+        Tracker, Optimizer, LearningRateSchedule, Scope, SparsitySchedule, Exporter,
     )
 }  # fmt: skip
