@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from sdd_core.errors import SddError
     from sdd_core.experiment.experiment import Experiment
     from sdd_core.experiment.train import Train
+    from sdd_core.exports.compact import compact
     from sdd_core.files.reading import check_unchanged, with_checksum
     from sdd_core.installation import install_hint
     from sdd_core.level.evaluation import second_derivatives
@@ -108,6 +109,7 @@ _HOMES = {
     "by_test_accuracy": "analysis.recommendation",
     "check_learning_distance": "analysis.prediction",
     "check_unchanged": "files.reading",
+    "compact": "exports.compact",
     "compare": "analysis.comparison",
     "find_phases": "phases.phases",
     "group": "analysis.groups",

@@ -1,9 +1,10 @@
 """Formats in which pruned networks are exported."""
 
 from sdd_core import Exporter, hookimpl
+from sdd_plugins.exporters.compact import Compact
 from sdd_plugins.exporters.state_dict import StateDict
 
 
 @hookimpl
 def sdd_exporters() -> list[type[Exporter]]:
-    return [StateDict]
+    return [Compact, StateDict]

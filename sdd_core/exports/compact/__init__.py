@@ -15,6 +15,7 @@ layer has to add.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from copy import deepcopy
 from typing import Any
 
 import torch
@@ -51,25 +52,25 @@ def compact(network: nn.Module, example: Tensor) -> nn.Module:
     small = small.cpu().double()
     example = example[:1].detach().cpu()
     example = example.double() if example.is_floating_point() else example
-    expected, size = None, count(small) + 1
+    size = count(small) + 1
     while count(small) < size:
         size = count(small)
-        analysis = Analysis(small, example.clone())
-        expected = analysis.output if expected is None else expected
-        Rewriting(analysis).apply()
-    _check(small, example, expected)
+        Rewriting(Analysis(small, example.clone())).apply()
+    _check(small, network, example)
     return _restored(small, form)
 
 
-def _check(small: fx.GraphModule, example: Tensor, expected: Any) -> None:
-    """Raise SddError if the result for the example has changed."""
+def _check(small: fx.GraphModule, network: nn.Module, example: Tensor) -> None:
+    """Raise SddError if the outputs for the example differ."""
+    expected = deepcopy(network).cpu().double().eval()(example.clone())
+    found = small(example.clone())
     try:
-        torch.testing.assert_close(small(example.clone()), expected, rtol=TOLERANCE, atol=TOLERANCE)
-    except Exception as error:
+        torch.testing.assert_close(found, expected, rtol=TOLERANCE, atol=TOLERANCE, equal_nan=True)
+    except AssertionError as error:
         raise SddError(
-            f"{type(small).__name__} can't be made smaller, because what torch.fx sees of it does "
-            f"not give the same outputs ({format_error(error)}); check for random numbers, state "
-            "that forward changes, and tensors that are changed in place and read later"
+            f"{type(network).__name__} can't be made smaller, because what torch.fx sees of it "
+            f"does not give the same outputs ({format_error(error)}); check for random numbers, "
+            "state that forward changes, and tensors that are changed in place and read later"
         ) from None
 
 

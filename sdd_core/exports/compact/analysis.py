@@ -23,7 +23,7 @@ from sdd_core.exports.compact.units import KEPT, Units, Value
 class Analysis:
     """Goes through the operations once, forward.
 
-    results: what each one returned for the example. output: what the last one did. values: what is known about each tensor.
+    results: what each one returned for the example. values: what is known about each tensor.
     layers: what is to be done to the layers when units are removed.
     """
 
@@ -56,7 +56,7 @@ class Analysis:
 
     def _visit(self, node: fx.Node) -> None:
         result = self._result(node)
-        self.results[node] = self.output = result
+        self.results[node] = result
         value = self._value(node, result)
         if value is not None:
             self.values[node] = value

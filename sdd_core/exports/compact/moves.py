@@ -20,7 +20,10 @@ def move(step: Step) -> Moved:
     """Operations that only move elements do the same with what is known of them."""
     if any(isinstance(argument, torch.Size) for argument in step.args):
         return None
-    known, units = step.run(lambda value: value.known), step.run(lambda value: value.units)
+    # `view` does not take tensors that are expanded.
+    form = torch.Tensor.contiguous if step.node.target == "view" else torch.Tensor.detach
+    known = step.run(lambda value: form(value.known))
+    units = step.run(lambda value: form(value.units))
     if isinstance(known, Tensor):
         return Value(known, units)
     return tuple(Value(*both) for both in zip(known, units, strict=True))

@@ -16,10 +16,29 @@ from sdd_core.errors import SddError, format_error
 HOOKS = ("_forward_hooks", "_forward_pre_hooks")
 
 
+class _Proxy(fx.Proxy):
+    """Records `x += y` and the like as what they are; fx takes them for `x = x + y`."""
+
+
+def _recorded(operation: Any) -> Any:
+    def method(self: fx.Proxy, other: Any) -> Any:
+        return self.tracer.create_proxy("call_function", operation, (self, other), {})
+
+    return method
+
+
+IN_PLACE = (operator.iadd, operator.isub, operator.imul, operator.itruediv, operator.ipow)
+for _operation in IN_PLACE:
+    setattr(_Proxy, f"__{_operation.__name__}__", _recorded(_operation))
+
+
 class _Tracer(fx.Tracer):
     """Layers of torch are single operations, and so are modules that can't be traced."""
 
     proxy_buffer_attributes = True
+
+    def proxy(self, node: fx.Node) -> fx.Proxy:
+        return _Proxy(node, self)
 
     def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
         return (
@@ -109,16 +128,13 @@ def _follow_in_place(traced: fx.GraphModule) -> None:
             )
 
 
-_IN_PLACE = {operator.iadd, operator.isub, operator.imul, operator.itruediv, operator.ipow}
-
-
 def is_in_place(traced: fx.GraphModule, node: fx.Node) -> bool:
     """Whether an operation changes its first argument."""
     if node.op == "call_module":
         return bool(getattr(traced.get_submodule(str(node.target)), "inplace", False))
     name = node.target if isinstance(node.target, str) else getattr(node.target, "__name__", "")
     return (
-        node.target in _IN_PLACE
+        node.target in IN_PLACE
         or bool(node.kwargs.get("inplace"))
         or (node.op != "placeholder" and name.endswith("_") and not name.endswith("__"))
     )
