@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from sdd_core.errors import SddError
     from sdd_core.experiment.experiment import Experiment
     from sdd_core.experiment.train import Train
+    from sdd_core.exports.compact import compact
     from sdd_core.exports.export import Exported, export
     from sdd_core.exports.load import load_run
     from sdd_core.files.reading import check_unchanged, with_checksum
@@ -112,6 +113,7 @@ _HOMES = {
     "by_test_accuracy": "analysis.recommendation",
     "check_learning_distance": "analysis.prediction",
     "check_unchanged": "files.reading",
+    "compact": "exports.compact",
     "compare": "analysis.comparison",
     "export": "exports.export",
     "find_phases": "phases.phases",

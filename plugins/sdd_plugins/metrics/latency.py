@@ -9,8 +9,7 @@ from pydantic import Field, PositiveInt
 from torch import Tensor, nn
 from torch.utils.benchmark import Timer
 
-import sdd_core
-from sdd_core import LevelView, Metric, SddError, sparse_inference, warn
+from sdd_core import LevelView, Metric, SddError, compact, sparse_inference, warn
 
 Inference = Callable[[Tensor], Tensor]
 
@@ -66,8 +65,7 @@ class Latency(Metric):
             return network
         try:
             if way == "compact":
-                compact = getattr(sdd_core, "compact", None)
-                return compact and compact(network, examples[:2])
+                return compact(network, examples[:2])
             if level.device.type != "cpu":
                 return None
             parameters = dict(network.named_parameters())

@@ -51,10 +51,12 @@ def test_each_way_has_its_times_where_it_exists(make_view):
              for end in ("", "_q1", "_q3")}
     assert found.keys() == names | {"latency_threads", "latency_processor"}
     assert found["latency_dense_2_ms"] > 0
+    assert found["latency_compact_2_ms"] > 0
     assert found["latency_sparse_2_ms"] > 0
     convolution = nn.Sequential(nn.Conv2d(1, 2, 1), nn.Flatten(), nn.Linear(8, 2))
     found = Latency(batch_sizes=(2,), repeats=2).measure(make_view(convolution, DATA))
     assert found["latency_dense_2_ms"] > 0
+    assert found["latency_compact_2_ms"] > 0
     assert found["latency_sparse_2_ms"] is None  # no kernels for a convolution with bias
 
 
