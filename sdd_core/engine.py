@@ -27,7 +27,7 @@ from sdd_core.plugin.observers import Observers
 from sdd_core.pruning import prune
 from sdd_core.randomness import fork_random_state
 from sdd_core.runs.level_files import LEVEL_FILES
-from sdd_core.runs.record import Sizes
+from sdd_core.runs.record import Inputs, Sizes
 from sdd_core.runs.result import Result
 from sdd_core.runs.rows import Row
 from sdd_core.runs.run_folder import RunFolder, level_result
@@ -126,15 +126,19 @@ class _Engine:
     def run(self) -> Result:
         """Train and measure every level, in the run's folder."""
         self.folder.begin(self.plugins, str(self.setup.device),
-                          Sizes.of(self.setup.data, self.setup.changed_labels))
+                          Sizes.of(self.setup.data, self.setup.changed_labels),
+                          Inputs.of(self.setup.data))
         self._call("sdd_run_start")
         self._report_small_prunable_part()
         known = self.folder.known()
+        rows: list[Row] = []
         for level, key, before, dense in self.levels():
             measured, measured_key = self._ablated(level, key, before, dense)
-            self._measure(measured, measured_key, level, before, dense, known.get(level.index))
-        self.folder.settle()
-        result = with_recommendation(self.folder.result())
+            rows.append(self._measure(measured, measured_key, level, before, dense,
+                                      known.get(level.index)))
+        self.folder.settle(rows)
+        # Not read again: another process may measure other metrics of the same run meanwhile.
+        result = with_recommendation(self.folder.result(rows))
         self._call("sdd_run_end", result=result)
         return result
 
@@ -234,8 +238,8 @@ class _Engine:
         before: Level | None,
         dense: Level,
         row: Row | None,
-    ) -> None:
-        """Measure a level, unless this run has already done so, and record the values.
+    ) -> Row:
+        """Measure a level, unless this run has already done so, and return the recorded values.
 
         unchanged: the level without its ablation, whose sparsity is recorded.
         row: the run's existing record of this level, if there is one.
@@ -258,6 +262,7 @@ class _Engine:
         folder = self.store.level_folder(key)
         self.folder.link(level.index, {name: folder / name for name in (*LEVEL_FILES, SUMS)})
         self._call("sdd_level_end", level=level_result(row))
+        return row
 
     def _view(
         self,
