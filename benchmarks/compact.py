@@ -13,6 +13,7 @@ with; `compact` is what `sdd_core.compact` returns. Both have one thread.
 from __future__ import annotations
 
 import argparse
+import re
 from time import perf_counter
 from types import SimpleNamespace
 from typing import Any
@@ -28,7 +29,7 @@ from sdd_plugins.pruners.slimming import Slimming
 
 BATCHES = (1, 128)
 TARGET = 3.0
-EXEMPT = {"vgg16": ("fc",), "resnet20": ("fc", "conv1", "downsample")}
+EXEMPT = {"vgg16": r"fc", "resnet20": r"fc|conv1\.|.*downsample"}
 RULES = {"vgg16": Rules(keep_at_least=1, prune_ties=True), "resnet20": Rules(prune_ties=True)}
 
 
@@ -71,7 +72,7 @@ def slimmed(name: str, network: nn.Module, sparsity: float) -> nn.Module:
             layer.weight.uniform_(0, 1, generator=draw)
             layer.bias.normal_(std=0.3, generator=draw)
     weights = {path: weight for path, weight in prunable_weights(network).items()
-               if not any(part in path for part in EXEMPT[name])}
+               if not re.match(EXEMPT[name], path)}
     level: Any = SimpleNamespace(network=lambda: network, prunable=list(weights))
     scope = settings().pruner.scope
     scores = Slimming().scores(level)

@@ -399,3 +399,29 @@ def test_a_tiny_constant_does_not_stand_for_a_large_one():
     with torch.no_grad():
         found = sdd_core.compact(network, images)(images)
         torch.testing.assert_close(found, network(images), rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("in_place", [False, True])
+def test_a_branch_without_weights_becomes_its_constants(in_place):
+    class Network(Residual):
+        def forward(self, x):
+            x = self.stem(x).relu()
+            for branch, norm in zip(self.branches, self.norms, strict=True):
+                y = norm(branch(x))
+                if in_place:
+                    y += x
+                else:
+                    y = torch.add(x, y)
+                x = y.relu_()
+            return self.last(x.mean((2, 3)))
+
+    torch.manual_seed(0)
+    network = randomise(Network())
+    set_zero(network.branches[0].weight, slice(None))
+    small = compacted(network, (3, 6, 6))
+    assert "branches.0.weight" not in shapes(small)
+    assert "norms.0.weight" not in shapes(small)
+    assert shapes(small)["branches.1.weight"] == (6, 6, 3, 3)
+    assert [tuple(buffer.shape) for name, buffer in small.named_buffers() if "constant" in name] == [
+        (1, 6, 1, 1)
+    ]

@@ -82,10 +82,10 @@ def _form(network: nn.Module) -> dict[str, tuple[torch.dtype, torch.device]]:
 
 
 def _restored(network: nn.Module, form: dict[str, tuple[torch.dtype, torch.device]]) -> nn.Module:
-    """Give all tensors their form; a new bias gets that of the weight."""
+    """Give all tensors their form; a new bias gets that of the weight, a constant that of any."""
     for name, tensor in _tensors(network):
         weight = f"{name.rpartition('.')[0]}.weight"
-        kind, device = form[name if name in form else weight]
+        kind, device = form.get(name) or form.get(weight) or next(iter(form.values()))
         tensor.data = tensor.data.to(device, kind)
     return network
 

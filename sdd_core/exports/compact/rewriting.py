@@ -9,6 +9,7 @@ from typing import Any
 from torch import Tensor, fx, nn
 
 from sdd_core.exports.compact.analysis import Analysis
+from sdd_core.exports.compact.folding import fold_branches
 from sdd_core.exports.compact.mixing import like
 from sdd_core.exports.compact.rules import asks_for_sizes
 from sdd_core.exports.compact.units import Value, slices
@@ -25,6 +26,7 @@ class Rewriting:
         self._values = analysis.values
 
     def apply(self) -> None:
+        fold_branches(self._analysis, self._kept)
         roots = self._analysis.units.roots
         for layer in self._analysis.layers:
             layer.shrink(self._kept, roots)
@@ -40,6 +42,7 @@ class Rewriting:
             elif node.op == "call_module" and node in self._values:
                 self._reunflatten(node)
         self._network.graph.eliminate_dead_code()
+        self._network.delete_all_unused_submodules()
         self._network.graph.lint()
         self._network.recompile()
 
@@ -52,7 +55,7 @@ class Rewriting:
 
     def _restore_size(self, node: fx.Node) -> None:
         """Make a size that an operation reads what it was, if it has changed."""
-        result = self._analysis.results[node]
+        result = self._analysis.results.get(node)
         if type(result) is not int:
             return
         if node.target is operator.getitem and asks_for_sizes(node.args[0]):
