@@ -12,6 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from sdd_core.analysis.recommendation import with_recommendation
 from sdd_core.errors import SddError
 from sdd_core.experiment.experiment import Experiment
 from sdd_core.experiment.keys import ablated_key, level_keys
@@ -26,6 +27,7 @@ from sdd_core.plugin.observers import Observers
 from sdd_core.pruning import prune
 from sdd_core.randomness import fork_random_state
 from sdd_core.runs.level_files import LEVEL_FILES
+from sdd_core.runs.record import Inputs, Sizes
 from sdd_core.runs.result import Result
 from sdd_core.runs.rows import Row
 from sdd_core.runs.run_folder import RunFolder, level_result
@@ -123,18 +125,20 @@ class _Engine:
 
     def run(self) -> Result:
         """Train and measure every level, in the run's folder."""
-        data = self.setup.data
-        sizes = {"train_examples": len(data.train), "test_examples": len(data.test),
-                 "classes": int(data.num_classes), "changed_labels": self.setup.changed_labels}
-        self.folder.begin(self.plugins, str(self.setup.device), sizes)
+        self.folder.begin(self.plugins, str(self.setup.device),
+                          Sizes.of(self.setup.data, self.setup.changed_labels),
+                          Inputs.of(self.setup.data))
         self._call("sdd_run_start")
         self._report_small_prunable_part()
         known = self.folder.known()
+        rows: list[Row] = []
         for level, key, before, dense in self.levels():
             measured, measured_key = self._ablated(level, key, before, dense)
-            self._measure(measured, measured_key, level, before, dense, known.get(level.index))
-        self.folder.settle()
-        result = self.folder.result()
+            rows.append(self._measure(measured, measured_key, level, before, dense,
+                                      known.get(level.index)))
+        self.folder.settle(rows)
+        # Not read again: another process may measure other metrics of the same run meanwhile.
+        result = with_recommendation(self.folder.result(rows))
         self._call("sdd_run_end", result=result)
         return result
 
@@ -234,8 +238,8 @@ class _Engine:
         before: Level | None,
         dense: Level,
         row: Row | None,
-    ) -> None:
-        """Measure a level, unless this run has already done so, and record the values.
+    ) -> Row:
+        """Measure a level, unless this run has already done so, and return the recorded values.
 
         unchanged: the level without its ablation, whose sparsity is recorded.
         row: the run's existing record of this level, if there is one.
@@ -258,6 +262,7 @@ class _Engine:
         folder = self.store.level_folder(key)
         self.folder.link(level.index, {name: folder / name for name in (*LEVEL_FILES, SUMS)})
         self._call("sdd_level_end", level=level_result(row))
+        return row
 
     def _view(
         self,

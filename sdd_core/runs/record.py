@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
@@ -24,6 +24,9 @@ from sdd_core.files.reading import (
     read_sealed,
     seal,
 )
+
+if TYPE_CHECKING:
+    from sdd_core.data.dataset import Dataset
 
 RECORD = "record.json"
 EXPERIMENT = "experiment.toml"
@@ -64,6 +67,31 @@ class Sizes(Strict):
     classes: Count | None = None
     changed_labels: int | None = Field(default=None, ge=0)
 
+    @classmethod
+    def of(cls, data: Dataset, changed_labels: int) -> Sizes:
+        """Return the sizes of a data set. changed_labels: the number of training labels that the
+        label noise changed."""
+        return cls(train_examples=len(data.train), test_examples=len(data.test),
+                   classes=int(data.num_classes), changed_labels=changed_labels)
+
+
+class Inputs(Strict):
+    """The inputs of the network: their shape without the batch, and how images become inputs,
+    `(images / scale - mean) / std` by channel; without mean and std they are only divided."""
+
+    shape: list[Count]
+    scale: float
+    mean: list[float] = []
+    std: list[float] = []
+
+    @classmethod
+    def of(cls, data: Dataset) -> Inputs:
+        """Return the inputs for a data set."""
+        unchanged = data.train.images.is_floating_point() and not data.mean
+        scale = 1.0 if unchanged else float(data.scale)
+        mean, std = (list(map(float, values)) for values in (data.mean, data.std))
+        return cls(shape=list(data.input_shape), scale=scale, mean=mean, std=std)
+
 
 class Record(Strict):
     """The record of a run.
@@ -71,7 +99,7 @@ class Record(Strict):
     name: of the run; its rows are valid for no other run. experiment: the SHA-256 of
     `experiment.toml`, or, while that is being replaced, of the old and the new one. levels: number
     of levels that the run shall have. modules: the user's own modules that the run imported.
-    noise: the label noise and its options.
+    noise: the label noise and its options. inputs: None in older records.
     """
 
     format: int
@@ -86,6 +114,7 @@ class Record(Strict):
     modules: dict[str, Source] = {}
     data: Sizes
     noise: dict[str, Any] = {}
+    inputs: Inputs | None = None
 
     @property
     def with_checksums(self) -> bool:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from pydantic import ValidationError
 
+from sdd_core.analysis.recommendation import with_recommendation
 from sdd_core.errors import SddError
 from sdd_core.experiment.settings import first_error, read_toml
 from sdd_core.observers.tracking import make_trackers
@@ -115,6 +117,9 @@ def execute_plan(
     """
     runs = [RunFolder.of(experiment, place.store) for experiment in plan.experiments]
     pool = executor.open(len(runs))
-    failed = execute_all(plan, pool, place, progress)
+    failed, measured = execute_all(plan, pool, place, progress)
     failures = {plan.names[run]: reason for run, reason in sorted(failed.items())}
-    return failures, [run.result() for position, run in enumerate(runs) if position not in failed]
+    return failures, [
+        with_recommendation(replace(runs[position].result(epochs=False), levels=levels))
+        for position, levels in sorted(measured.items())
+    ]

@@ -3,8 +3,9 @@
 from sdd_core import Exporter, hookimpl
 from sdd_plugins.exporters.compact import Compact
 from sdd_plugins.exporters.state_dict import StateDict
+from sdd_plugins.exporters.torch_prune import TorchPrune
 
 
 @hookimpl
 def sdd_exporters() -> list[type[Exporter]]:
-    return [Compact, StateDict]
+    return [Compact, StateDict, TorchPrune]
