@@ -19,7 +19,6 @@ from tests.exports.compacting import (
     inputs,
     prune,
     randomise,
-    same_outputs,
     size,
     spread,
 )

@@ -16,7 +16,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from copy import deepcopy
-from typing import Any
 
 import torch
 from torch import Tensor, fx, nn

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from sdd_core.exports.compact.mixing import Mixing, Sliced
 from sdd_core.exports.compact.step import (
