@@ -45,7 +45,7 @@ def test_it_says_what_was_won(tmp_path):
     statistics = {"before": 6 * 2 * 4 + 8, "after": 3 * 2 * 4 + 8}
     for which, number in statistics.items():
         assert facts["bytes"][which] == 4 * facts["parameters"][which] + number
-        assert facts["seconds"][which] > 0
+        assert facts["latency_ms"][which] > 0
 
 
 def test_it_loads_without_sdd_and_without_the_source_of_the_network(tmp_path):
