@@ -365,7 +365,7 @@ def test_features_stay_where_they_are_read_by_number_or_together(between, featur
     [
         lambda x: functional.pad(x, (1, 1, 1, 1, 1, 2)),
         lambda x: functional.pad(input=x, pad=[1, 1, 1, 1, 1, 2], value=0.5),
-        lambda x: functional.pad(functional.pad(x, pad=(0, 0, 0, 0, 1, 2)), (1, 1, 1, 1), "reflect"),
+        lambda x: functional.pad(functional.pad(x, (0, 0, 0, 0, 1, 2)), (1, 1, 1, 1), "reflect"),
     ],
 )
 def test_channels_that_padding_adds(padded):
@@ -399,3 +399,28 @@ def test_a_tiny_constant_does_not_stand_for_a_large_one():
     with torch.no_grad():
         found = sdd_core.compact(network, images)(images)
         torch.testing.assert_close(found, network(images), rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("in_place", [False, True])
+def test_a_branch_without_weights_becomes_its_constants(in_place):
+    class Network(Residual):
+        def forward(self, x):
+            x = self.stem(x).relu()
+            for branch, norm in zip(self.branches, self.norms, strict=True):
+                y = norm(branch(x))
+                if in_place:
+                    y += x
+                else:
+                    y = torch.add(x, y)
+                x = y.relu_()
+            return self.last(x.mean((2, 3)))
+
+    torch.manual_seed(0)
+    network = randomise(Network())
+    set_zero(network.branches[0].weight, slice(None))
+    small = compacted(network, (3, 6, 6))
+    assert "branches.0.weight" not in shapes(small)
+    assert "norms.0.weight" not in shapes(small)
+    assert shapes(small)["branches.1.weight"] == (6, 6, 3, 3)
+    constants = [buffer for name, buffer in small.named_buffers() if "constant" in name]
+    assert [constant.shape for constant in constants] == [(1, 6, 1, 1)]

@@ -16,7 +16,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from copy import deepcopy
-from typing import Any
 
 import torch
 from torch import Tensor, fx, nn
@@ -82,10 +81,10 @@ def _form(network: nn.Module) -> dict[str, tuple[torch.dtype, torch.device]]:
 
 
 def _restored(network: nn.Module, form: dict[str, tuple[torch.dtype, torch.device]]) -> nn.Module:
-    """Give all tensors their form; a new bias gets that of the weight."""
+    """Give all tensors their form; a new bias gets that of the weight, a constant that of any."""
     for name, tensor in _tensors(network):
         weight = f"{name.rpartition('.')[0]}.weight"
-        kind, device = form[name if name in form else weight]
+        kind, device = form.get(name) or form.get(weight) or next(iter(form.values()))
         tensor.data = tensor.data.to(device, kind)
     return network
 

@@ -117,7 +117,7 @@ class Analysis:
         layer = step.layer
         if layer is not None and (has_hooks(layer) or id(layer) in self._shared):
             return None
-        rule = find_rule(step)
+        rule = find_rule(step.node, layer)
         return rule(step) if rule else None
 
     def _constant(self, tensor: Tensor) -> Value:

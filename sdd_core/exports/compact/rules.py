@@ -94,13 +94,13 @@ FUNCTIONS: dict[Any, Rule] = {
 _SIZES = {"shape", "size", "dim", "ndim", "dtype", "device", "is_floating_point"}
 
 
-def find_rule(step: Step) -> Rule | None:
-    """Return the rule of an operation, or None."""
-    if step.layer is not None:
-        return MODULES.get(type(step.layer))
-    if step.node.op == "call_method":
-        return METHODS.get(str(step.node.target))
-    return FUNCTIONS.get(step.node.target)
+def find_rule(node: fx.Node, layer: nn.Module | None) -> Rule | None:
+    """Return the rule of an operation, or None. layer: the module that it calls, if it does."""
+    if layer is not None:
+        return MODULES.get(type(layer))
+    if node.op == "call_method":
+        return METHODS.get(str(node.target))
+    return FUNCTIONS.get(node.target)
 
 
 def asks_for_sizes(node: fx.Node) -> bool:
