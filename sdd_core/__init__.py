@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from sdd_core.level.result import LevelResult
     from sdd_core.level.retraining import Dense, Retraining
     from sdd_core.output.notices import warn
+    from sdd_core.output.text import markdown_text
     from sdd_core.phases.phases import Phases, find_phases
     from sdd_core.plugin.base import AddedLater
     from sdd_core.plugin.discovery import Plugins, load_plugins
@@ -114,6 +115,7 @@ _HOMES = {
     "hookimpl": "plugin.markers",
     "install_hint": "installation",
     "load_plugins": "plugin.discovery",
+    "markdown_text": "output.text",
     "plot": "report.plot",
     "recommend": "analysis.recommendation",
     "run": "api",

@@ -1,9 +1,12 @@
 """Formats in which pruned networks are exported."""
 
 from sdd_core import Exporter, hookimpl
+from sdd_plugins.exporters.hub import Hub
+from sdd_plugins.exporters.onnx import Onnx
 from sdd_plugins.exporters.state_dict import StateDict
+from sdd_plugins.exporters.torch_export import TorchExport
 
 
 @hookimpl
 def sdd_exporters() -> list[type[Exporter]]:
-    return [StateDict]
+    return [StateDict, TorchExport, Onnx, Hub]
