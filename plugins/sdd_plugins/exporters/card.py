@@ -94,7 +94,8 @@ def _body(source: Exportable, folder: Path, own: type[nn.Module] | None) -> Iter
     yield f"# Model {markdown_text(description['run'])}"
     yield (f"The network {name['model']} for {name['data']}, in which "
            f"{description['sparsity']:.2%} of the prunable weights, chosen by the pruner "
-           f"{name['pruner']}, are exactly zero (level {description['level']} of {len(result.levels) - 1}).{_accuracy(source)}")
+           f"{name['pruner']}, are exactly zero (level {description['level']} "
+           f"of {len(result.levels) - 1}).{_accuracy(source)}")
     yield f"Over all levels: {markdown_text(result.phases.verdict)}"
     measured = [metric for metric in CURVES if any(map(math.isfinite, result.curve(metric)))]
     if measured:
