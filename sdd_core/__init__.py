@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     from sdd_core.errors import SddError
     from sdd_core.experiment.experiment import Experiment
     from sdd_core.experiment.train import Train
+    from sdd_core.exports.export import Exported, export
+    from sdd_core.exports.load import load_run
     from sdd_core.files.reading import check_unchanged, with_checksum
     from sdd_core.installation import install_hint
     from sdd_core.level.evaluation import second_derivatives
@@ -77,6 +79,7 @@ _HOMES = {
     "Executor": "plugin.kinds",
     "Experiment": "experiment.experiment",
     "Exportable": "plugin.kinds.exporter",
+    "Exported": "exports.export",
     "Exporter": "plugin.kinds",
     "Findings": "analysis.findings",
     "Group": "analysis.groups",
@@ -110,11 +113,13 @@ _HOMES = {
     "check_learning_distance": "analysis.prediction",
     "check_unchanged": "files.reading",
     "compare": "analysis.comparison",
+    "export": "exports.export",
     "find_phases": "phases.phases",
     "group": "analysis.groups",
     "hookimpl": "plugin.markers",
     "install_hint": "installation",
     "load_plugins": "plugin.discovery",
+    "load_run": "exports.load",
     "markdown_text": "output.text",
     "plot": "report.plot",
     "recommend": "analysis.recommendation",

@@ -12,6 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from sdd_core.analysis.recommendation import with_recommendation
 from sdd_core.errors import SddError
 from sdd_core.experiment.experiment import Experiment
 from sdd_core.experiment.keys import ablated_key, level_keys
@@ -26,6 +27,7 @@ from sdd_core.plugin.observers import Observers
 from sdd_core.pruning import prune
 from sdd_core.randomness import fork_random_state
 from sdd_core.runs.level_files import LEVEL_FILES
+from sdd_core.runs.record import Sizes
 from sdd_core.runs.result import Result
 from sdd_core.runs.rows import Row
 from sdd_core.runs.run_folder import RunFolder, level_result
@@ -123,10 +125,8 @@ class _Engine:
 
     def run(self) -> Result:
         """Train and measure every level, in the run's folder."""
-        data = self.setup.data
-        sizes = {"train_examples": len(data.train), "test_examples": len(data.test),
-                 "classes": int(data.num_classes), "changed_labels": self.setup.changed_labels}
-        self.folder.begin(self.plugins, str(self.setup.device), sizes)
+        self.folder.begin(self.plugins, str(self.setup.device),
+                          Sizes.of(self.setup.data, self.setup.changed_labels))
         self._call("sdd_run_start")
         self._report_small_prunable_part()
         known = self.folder.known()
@@ -134,7 +134,7 @@ class _Engine:
             measured, measured_key = self._ablated(level, key, before, dense)
             self._measure(measured, measured_key, level, before, dense, known.get(level.index))
         self.folder.settle()
-        result = self.folder.result()
+        result = with_recommendation(self.folder.result())
         self._call("sdd_run_end", result=result)
         return result
 

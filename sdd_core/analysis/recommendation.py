@@ -9,9 +9,10 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from sdd_core.analysis.findings import INTERPOLATES
-from sdd_core.analysis.groups import Group, place
+from sdd_core.analysis.groups import Group, group, place
 from sdd_core.output.text import percent
 from sdd_core.phases.curves import smoothed
+from sdd_core.runs.result import Result
 
 CLEAR = 0.05
 """The fraction of a distance, or of its decline, above which a change counts."""
@@ -56,6 +57,11 @@ def recommend(runs: Group) -> Advice | None:
         return measured
     return replace(measured, why=f"{measured.why}; the learning distance alone would say "
                    f"{percent(distance.sparsity)}, where it is {distance.accuracy:.3f}")
+
+
+def with_recommendation(result: Result) -> Result:
+    """Return a result that knows its recommended level; see `Result.recommended`."""
+    return replace(result, recommend=_recommended_level)
 
 
 def by_test_accuracy(runs: Group) -> Advice | None:
@@ -125,6 +131,11 @@ def by_learning_distance(runs: Group) -> Advice | None:
                        f"{at}; sparser levels may be better")
     return _advice(runs, levels[knee], f"here the decline of the learning distance from its peak "
                    f"at {at} slackens")
+
+
+def _recommended_level(result: Result) -> int | None:
+    advice = recommend(*group([result]))
+    return None if advice is None else advice.level
 
 
 def _last_that_fits(train: Sequence[float]) -> int | None:

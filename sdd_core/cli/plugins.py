@@ -132,7 +132,7 @@ def example(row: PluginRecord) -> str:
     if row.kind == "executor":
         return f"sdd sweep FILE --executor={name}"
     if row.kind == "exporter":
-        options = "".join(f" --set {one}={one.upper()}" for one in required)
+        options = "".join(f" --format.{one}={one.upper()}" for one in required)
         return f"sdd export RUN --format={name}{options}"
     given = "".join(f" --{dotted(row, one)}={one.upper()}" for one in required)
     return f"sdd run --{field_of(row.kind) or row.kind}={name}{given}"

@@ -20,7 +20,8 @@ from sdd_core.cli.options import (
     store_option,
     tracker_option,
 )
-from sdd_core.cli.settings import FieldOption, changes, words_of
+from sdd_core.cli.plugin_command import PluginCommand
+from sdd_core.cli.settings import changes
 from sdd_core.cli.terminal import console, echo
 from sdd_core.errors import SddError
 from sdd_core.experiment.experiment import Experiment
@@ -36,8 +37,6 @@ from sdd_core.sweeps.progress import progress_for
 from sdd_core.sweeps.settings import expansion
 from sdd_core.sweeps.work import RunOptions
 
-_PREFIX = "executor__"
-
 MANY = 1000
 """From this number of experiments on, progress in expanding them is reported."""
 
@@ -45,23 +44,11 @@ REPORT_EVERY = 5.0
 """Seconds between two such reports."""
 
 
-class SweepCommand(click.Command):
+class SweepCommand(PluginCommand):
     """A command with a typed option for each field of the chosen executor."""
 
-    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        seen, _ = words_of(self, args)
-        plugins = load_plugins(tuple(seen.get("no_plugin") or ()))
-        name = str(seen.get("executor") or "local")
-        fields = plugins.get("executor", name).model_fields
-        static = self.params
-        self.params = [*static, *(
-            FieldOption("executor", field, info, f"Options of executor {name}")
-            for field, info in fields.items() if field != "workers"
-        )]
-        try:
-            return super().parse_args(ctx, args)
-        finally:
-            self.params = static
+    option, kind, usual = "executor", "executor", "local"
+    left_out = ("workers",)
 
 
 @click.command(cls=SweepCommand)
@@ -150,11 +137,8 @@ def _reported(experiments: Iterator[Experiment], count: int) -> Iterator[Experim
 
 
 def _executor_options(options: dict[str, Any]) -> dict[str, Any]:
-    given = {name.removeprefix(_PREFIX): value for name, value in options.items()
-             if name.startswith(_PREFIX) and value is not None}
-    if options["workers"] is not None:
-        given["workers"] = options["workers"]
-    return {"name": options["executor"], **given}
+    workers = options["workers"]
+    return SweepCommand.chosen(options) | ({} if workers is None else {"workers": workers})
 
 
 def _print_counts(counts: dict[str, int]) -> None:

@@ -77,6 +77,14 @@ class Imported(Plugin):
         return {name: (_file_of(module.__spec__), module_hash(module))
                 for name, module in modules.items()}
 
+    def current(self) -> Self:
+        """Return the plugin for the source as it is now, which is imported. Raises SddError if the
+        function is gone."""
+        try:
+            return type(self).named(self.path, dict(self.model_extra or {}))
+        except ValueError as error:
+            raise SddError(f"{self.kind}: {error}") from None
+
     def _call(self, **given: Any) -> Any:
         try:
             function, found = _function(self.path), _source_hash(self.path)

@@ -48,6 +48,11 @@ class _Given(Plugin):
         held._make = make
         return held
 
+    @property
+    def is_held(self) -> bool:
+        """Whether the value is here, not only its record."""
+        return self._make is not None
+
     def _made(self, *arguments: Any) -> Any:
         if self._make is None:
             raise SddError(

@@ -6,8 +6,8 @@ import errno
 import glob
 import os
 import shutil
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO
 
@@ -89,6 +89,38 @@ def new_folder(folder: Path) -> Iterator[Path]:
             _sync(folder.parent)
         finally:
             shutil.rmtree(partial, ignore_errors=True)
+
+
+@contextmanager
+def new_entries(folder: Path, names: Sequence[str]) -> Iterator[Path]:
+    """Add files and folders to a folder when all are complete: yield an empty folder to fill, from
+    which `names` move into `folder`; whatever else is in it is deleted.
+
+    Raises SddError if one of them exists or cannot be written. Then nothing is left behind.
+    """
+    absent = [one for one in (folder, *folder.parents) if not exists(one)]
+    partial = folder / f".{names[0]}.{os.getpid()}.partial"
+    with disk_errors(folder / names[0]):
+        try:
+            partial.mkdir(parents=True)
+            yield partial
+            for file in (*sorted(partial.rglob("*")), partial):
+                _sync(file)
+            for name in names:
+                refuse_existing(folder / name)
+                (partial / name).rename(folder / name)
+            _sync(folder)
+        finally:
+            shutil.rmtree(partial, ignore_errors=True)
+            for one in absent:
+                with suppress(OSError):  # it has the new entries
+                    one.rmdir()
+
+
+def refuse_existing(path: Path) -> None:
+    """Raise SddError if there is anything at a path, including a broken link."""
+    if path.is_symlink() or exists(path):
+        raise SddError(f"{path} already exists; delete it, or choose another --output")
 
 
 def move(path: Path, target: Path) -> None:

@@ -7,11 +7,12 @@ Everything else is computed exactly as in torch.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
 from torch.nn.utils.parametrizations import _SpectralNorm, _WeightNorm
+from torch.nn.utils.parametrize import is_parametrized
 from torch.nn.utils.spectral_norm import SpectralNorm
 from torch.nn.utils.weight_norm import WeightNorm
 
@@ -69,6 +70,26 @@ def keep_zeros(network: nn.Module) -> nn.Module:
             if type(norm) in _KEEPS_ZEROS:
                 norm.__class__ = _KEEPS_ZEROS[type(norm)]
     return network
+
+
+@torch.no_grad()
+def has_nan(network: nn.Module) -> bool:
+    """Return whether torch computes NaN for a weight of a network, as weight and spectral norms do
+    for zeros."""
+    for layer in network.modules():
+        weights = [getattr(layer, name) for name in _parametrised(layer)]
+        for hook in layer._forward_pre_hooks.values():
+            if isinstance(hook, WeightNorm):
+                weights.append(hook.compute_weight(layer))
+            elif isinstance(hook, SpectralNorm):
+                weights.append(hook.compute_weight(layer, do_power_iteration=False))
+        if any(weight.isnan().any() for weight in weights):
+            return True
+    return False
+
+
+def _parametrised(layer: nn.Module) -> list[str]:
+    return list(cast(nn.ModuleDict, layer.parametrizations)) if is_parametrized(layer) else []
 
 
 def _empty(weight: Tensor, dim: int) -> Tensor | None:

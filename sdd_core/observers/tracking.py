@@ -6,15 +6,11 @@ import contextlib
 import math
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
-from pydantic import ValidationError
-
-from sdd_core.errors import FAILURES, SddError, format_error
-from sdd_core.experiment.settings import first_error
+from sdd_core.errors import FAILURES, format_error
+from sdd_core.experiment.outside import make_outside
 from sdd_core.files.atomic import locked
-from sdd_core.installation import DISTRIBUTION, install_hint
 from sdd_core.output.notices import lenient, warn
 from sdd_core.output.text import one_line
 from sdd_core.plugin.discovery import Plugins
@@ -38,23 +34,8 @@ def make_trackers(
 
     Raises SddError for an unknown name, impossible options, or a missing package.
     """
-    made = []
-    for one in [wanted] if isinstance(wanted, str | Tracker) else wanted:
-        if isinstance(one, Tracker):
-            tracker: Any = one
-        else:
-            table = {"name": one} if isinstance(one, str) else dict(one)
-            kind, option = plugins.find("tracker", str(table.pop("name", "")))
-            try:
-                tracker = kind.model_validate({**table, **option})
-            except ValidationError as error:
-                raise SddError(f"tracker {kind.name!r}: {first_error(error)}") from None
-        if tracker.package and find_spec(tracker.package) is None:
-            ours = plugins.origin(type(tracker))["distribution"] == DISTRIBUTION
-            raise SddError(f"tracker {tracker.name!r} needs {tracker.package}, which is not "
-                           f"installed; {install_hint(tracker.name) if ours else 'install it'}")
-        made.append(tracker)
-    return made
+    some = [wanted] if isinstance(wanted, str | Tracker) else wanted
+    return [make_outside("tracker", one, plugins) for one in some]
 
 
 @contextlib.contextmanager

@@ -5,15 +5,15 @@ from __future__ import annotations
 from pathlib import Path
 
 from sdd_core.errors import SddError, format_error
-from sdd_core.experiment import import_path
 from sdd_core.experiment.experiment import Experiment
 from sdd_core.experiment.keys import run_name
 from sdd_core.experiment.settings import parse_toml
 from sdd_core.files.reading import Damaged, exists
 from sdd_core.plugin.discovery import Plugins
+from sdd_core.runs.imported import imported_plugins, strange_sources
 from sdd_core.runs.record import EXPERIMENT, RECORD, read_experiment, read_record, wanted_levels
 from sdd_core.runs.rows import METRICS
-from sdd_core.runs.run_folder import RunFolder, imported_plugins
+from sdd_core.runs.run_folder import RunFolder
 
 
 def open_run(folder: Path, plugins: Plugins, *, to_resume: bool = False) -> RunFolder:
@@ -53,6 +53,5 @@ def strange_modules(run: RunFolder) -> list[str]:
     """Return the user's own modules that resuming a run would import and that differ from those it
     imported before, each with the reason. Import none."""
     record = run.known_record()
-    known = {name: (one.file, one.sha256) for name, one in record.modules.items()} if record else {}
     return [strange for plugin in imported_plugins(run.experiment)
-            for strange in import_path.strange_modules(plugin.path, known)]
+            for strange in strange_sources(plugin, record)]

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
@@ -24,6 +24,9 @@ from sdd_core.files.reading import (
     read_sealed,
     seal,
 )
+
+if TYPE_CHECKING:
+    from sdd_core.data.dataset import Dataset
 
 RECORD = "record.json"
 EXPERIMENT = "experiment.toml"
@@ -53,16 +56,45 @@ class Source(Strict):
     sha256: Sha256
 
 
-class Sizes(Strict):
-    """The numbers of training and test examples and of classes.
+class Normalisation(Strict):
+    """How images become a network's inputs: `(images / scale - mean) / std`, by channel; without
+    mean and std they are only divided."""
 
-    classes, changed_labels: None in older records.
+    scale: float
+    mean: list[float] = []
+    std: list[float] = []
+
+
+class Sizes(Strict):
+    """The numbers of training and test examples and of classes, and the form of an example.
+
+    classes, changed_labels, input_shape, normalisation: None in older records.
     """
 
     train_examples: Count
     test_examples: Count
     classes: Count | None = None
     changed_labels: int | None = Field(default=None, ge=0)
+    input_shape: list[Count] | None = None
+    normalisation: Normalisation | None = None
+
+    @classmethod
+    def of(cls, data: Dataset, changed_labels: int) -> Sizes:
+        """Return the sizes of a data set. changed_labels: the number of training labels that the
+        label noise changed."""
+        unchanged = data.train.images.is_floating_point() and not data.mean
+        return cls(
+            train_examples=len(data.train),
+            test_examples=len(data.test),
+            classes=int(data.num_classes),
+            changed_labels=changed_labels,
+            input_shape=list(data.input_shape),
+            normalisation=Normalisation(
+                scale=1.0 if unchanged else float(data.scale),
+                mean=[float(one) for one in data.mean],
+                std=[float(one) for one in data.std],
+            ),
+        )
 
 
 class Record(Strict):

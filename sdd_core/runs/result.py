@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field
 from functools import cached_property
+from math import isnan
 from pathlib import Path
 from typing import Any
 
+from sdd_core.errors import SddError
 from sdd_core.experiment.applied_noise import applied_noise
 from sdd_core.experiment.experiment import Experiment
 from sdd_core.level.result import LevelResult
@@ -17,6 +20,12 @@ from sdd_core.runs.table import html_table
 COLUMNS = ("run", "level", "sparsity", "density", "phase", "diverged", *Experiment.model_fields)
 """Columns of tables other than metrics; no value of a metric may have such a name."""
 
+FAR = 2
+"""The factor between the numbers of kept weights from which a level is not near a sparsity."""
+
+SHOWN = 4
+"""The number of levels that an error lists."""
+
 
 @dataclass(frozen=True)
 class Result:
@@ -24,7 +33,7 @@ class Result:
 
     test_examples, train_examples: numbers of examples. classes: number of classes. changed_labels:
     number of training labels that the label noise changed. The last three are None if an older
-    run did not record them.
+    run did not record them. recommend: returns the recommended level of a result.
     """
 
     run: str
@@ -35,6 +44,9 @@ class Result:
     classes: int | None = None
     train_examples: int | None = None
     changed_labels: int | None = None
+    recommend: Callable[[Result], int | None] | None = field(
+        default=None, repr=False, compare=False
+    )
 
     def __repr__(self) -> str:
         up_to = f" up to {percent(self.sparsity[-1])} sparsity" if self.levels else ""
@@ -50,6 +62,55 @@ class Result:
     def sparsity(self) -> list[float]:
         """The sparsity of every level."""
         return [level.sparsity for level in self.levels]
+
+    def at(self, sparsity: float) -> LevelResult:
+        """Return the level whose sparsity is nearest, of those that did not diverge; of two that
+        are equally near, the denser one.
+
+        sparsity: a fraction, 0.95 for 95 %. Raises SddError for another number, and if no level is
+        near: if the nearest keeps more than twice, or less than half, as many weights as asked.
+        """
+        if not 0 <= sparsity <= 1:
+            raise SddError(f"sparsity {sparsity!r} is not a fraction from 0 to 1; for 95 % write "
+                           "0.95")
+        levels = self._trained()
+        nearest = min(levels, key=lambda level: abs(level.sparsity - sparsity))
+        asked = 1 - sparsity
+        if not nearest.density / FAR <= asked <= nearest.density * FAR:
+            found = ", ".join(percent(level.sparsity) for level in levels[-SHOWN:])
+            raise SddError(f"run {self.run} has no level near {percent(sparsity)} sparsity; its "
+                           f"{'last ' * (len(levels) > SHOWN)}levels have {found}")
+        return nearest
+
+    @property
+    def best(self) -> LevelResult:
+        """The level with the highest test accuracy, of those that did not diverge; of equals, the
+        sparsest. Raises SddError if none was measured."""
+        known = [level for level in self._trained() if not isnan(level.number("test_accuracy"))]
+        if not known:
+            raise SddError(f"run {self.run} has no test accuracy; choose a level by its number or "
+                           "its sparsity")
+        return max(known, key=lambda level: (level.number("test_accuracy"), level.level))
+
+    @property
+    def recommended(self) -> LevelResult:
+        """The level that `sdd_core.recommend` recommends for this run alone. Raises SddError if
+        neither a test accuracy nor a learning distance was measured."""
+        self._trained()
+        level = self.recommend(self) if self.recommend else None
+        if level is None:
+            raise SddError(f"run {self.run} has no recommended level, because neither test "
+                           "accuracy nor learning distance was measured; choose one by its number "
+                           "or its sparsity")
+        return self.levels[level]
+
+    def _trained(self) -> list[LevelResult]:
+        """Return the levels that did not diverge. Raises SddError if there is none."""
+        levels = [level for level in self.levels if not level.diverged]
+        if not levels:
+            raise SddError(f"run {self.run} has no trained level yet; `sdd resume {self.folder}` "
+                           "continues it")
+        return levels
 
     @property
     def noise(self) -> str:

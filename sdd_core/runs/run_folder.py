@@ -22,7 +22,6 @@ from typing import Any
 from sdd_core.errors import SddError
 from sdd_core.experiment.applied_noise import applied_noise
 from sdd_core.experiment.experiment import Experiment, plugins_of
-from sdd_core.experiment.import_path import Imported
 from sdd_core.experiment.keys import FORMAT, run_name
 from sdd_core.files.atomic import append_line, disk_errors, link_or_copy, locked, write_atomic
 from sdd_core.files.entries import set_aside
@@ -36,13 +35,14 @@ from sdd_core.installation import DISTRIBUTION
 from sdd_core.level.result import LevelResult
 from sdd_core.output.notices import warn
 from sdd_core.plugin.discovery import Plugins
-from sdd_core.plugin.kinds import Plugin, label
+from sdd_core.plugin.kinds import Model, label
 from sdd_core.plugin.run import Run
+from sdd_core.runs.imported import imported_modules
 from sdd_core.runs.record import (
     EXPERIMENT,
     RECORD,
     Record,
-    Source,
+    Sizes,
     digest_of,
     read_experiment,
     read_record,
@@ -51,6 +51,7 @@ from sdd_core.runs.record import (
 )
 from sdd_core.runs.result import Result
 from sdd_core.runs.rows import METRICS, Row, line_of, read_epochs, read_rows, text_of, whole_rows
+from sdd_core.runs.stored_level import StoredLevel, StoredRun
 
 VERSIONS_OF = (
     DISTRIBUTION, "torch", "torchvision", "numpy", "numba", "pydantic", "pluggy", "safetensors",
@@ -72,11 +73,8 @@ class RunFolder(Run):
         run.known_record()
         return run
 
-    def begin(self, plugins: Plugins, device: str, sizes: Mapping[str, int]) -> None:
-        """Write the experiment and the record, and repair damaged files. Raises SddError.
-
-        sizes: the fields of `Sizes`: of the data, and how many labels the label noise changed.
-        """
+    def begin(self, plugins: Plugins, device: str, sizes: Sizes) -> None:
+        """Write the experiment and the record, and repair damaged files. Raises SddError."""
         measured = self.experiment.metrics
         origins: dict[str, Any] = {
             field: plugins.origin(type(plugin))
@@ -99,8 +97,8 @@ class RunFolder(Run):
                 "platform": platform.platform(),
                 "versions": {name: version(name) for name in VERSIONS_OF},
                 "plugins": origins,
-                "modules": _modules(self.experiment),
-                "data": dict(sizes),
+                "modules": imported_modules(self.experiment),
+                "data": sizes,
                 "noise": self.experiment.noise.model_dump(mode="json"),
             })
 
@@ -211,34 +209,27 @@ class RunFolder(Run):
         for name, file in files.items():
             link_or_copy(file, self.folder / "levels" / f"{level:02d}" / name)
 
-    def result(self, *, epochs: bool = True) -> Result:
+    def result(
+        self, *, epochs: bool = True, model: Model | None = None, trust: bool = False
+    ) -> Result:
         """Return the result so far, up to the experiment's number of levels.
 
-        epochs: include the measurements after each epoch. Raises SddError when something is damaged
-        or cannot be read.
+        epochs: include the measurements after each epoch. model, trust: for the levels' networks,
+        see `StoredRun`. Raises SddError when something is damaged or cannot be read.
         """
         record = read_record(self.folder)
         read_experiment(self.folder, record)
         sealed = record.with_checksums
         rows = whole_rows(self.folder, record.name or self.name, sealed)
+        stored = StoredRun(self.folder.absolute(), self.experiment, record, model, trust)
         levels = tuple(
-            level_result(row, read_epochs(self.folder, row, sealed) if epochs else ())
+            level_result(row, read_epochs(self.folder, row, sealed) if epochs else (),
+                         StoredLevel(stored, row.level, row.key))
             for row in rows[: self.experiment.levels + 1]
         )
         sizes = record.data
         return Result(self.name, self.folder, self.experiment, levels, sizes.test_examples,
                       sizes.classes, sizes.train_examples, sizes.changed_labels)
-
-
-def _modules(experiment: Experiment) -> dict[str, Source]:
-    """Return the user's own modules with the experiment's model and data, by name."""
-    return {name: Source(file=file, sha256=sha256) for plugin in imported_plugins(experiment)
-            for name, (file, sha256) in plugin.sources().items()}
-
-
-def imported_plugins(experiment: Experiment) -> list[Imported]:
-    plugins: tuple[Plugin, ...] = (experiment.data, experiment.model)
-    return [plugin for plugin in plugins if isinstance(plugin, Imported)]
 
 
 def _versions(origins: Mapping[str, Any]) -> dict[str, str]:
@@ -249,8 +240,10 @@ def _versions(origins: Mapping[str, Any]) -> dict[str, str]:
             for part, origin in parts.items() if part != "metrics"}
 
 
-def level_result(row: Row, epochs: tuple[Mapping[str, Any], ...] = ()) -> LevelResult:
+def level_result(
+    row: Row, epochs: tuple[Mapping[str, Any], ...] = (), stored: StoredLevel | None = None
+) -> LevelResult:
     """Return a row of `metrics.jsonl` as a LevelResult."""
     return LevelResult(
-        row.level, row.key, row.sparsity, row.density, row.diverged, row.metrics, epochs
+        row.level, row.key, row.sparsity, row.density, row.diverged, row.metrics, epochs, stored
     )

@@ -8,6 +8,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from sdd_core.analysis.recommendation import with_recommendation
 from sdd_core.errors import SddError
 from sdd_core.experiment.settings import first_error, read_toml
 from sdd_core.observers.tracking import make_trackers
@@ -117,4 +118,5 @@ def execute_plan(
     pool = executor.open(len(runs))
     failed = execute_all(plan, pool, place, progress)
     failures = {plan.names[run]: reason for run, reason in sorted(failed.items())}
-    return failures, [run.result() for position, run in enumerate(runs) if position not in failed]
+    return failures, [with_recommendation(run.result()) for position, run in enumerate(runs)
+                      if position not in failed]

@@ -17,8 +17,8 @@ from sdd_core.data.plain import real
 from sdd_core.data.resident import DeviceDataset
 from sdd_core.data.split import Split
 from sdd_core.errors import SddError
+from sdd_core.experiment.build import load_data, make_network
 from sdd_core.experiment.experiment import Experiment
-from sdd_core.experiment.python_value import check_whole
 from sdd_core.level import masks as masking
 from sdd_core.level.evaluation import check_output
 from sdd_core.level.layers import Layout
@@ -59,21 +59,9 @@ class ExperimentSetup:
 
     def build(self, level: int) -> nn.Module:
         """Return the network initialised for a level: the dense one for 0, else a fresh one."""
-        model = self.experiment.model
-        make = model.fresh if level else model.build
-        with self.guard.isolated(model, "initialisation", level):
-            network = make(self.data.input_shape, self.data.num_classes)
-        if not isinstance(network, nn.Module):
-            raise SddError(f"model {label(model)!r} returned {type(network).__name__}; expected a "
-                           "torch.nn.Module")
-        check_whole(network, label(model))
-        for name, parameter in network.named_parameters():
-            if parameter.requires_grad and parameter.dtype != torch.float32:
-                raise SddError(f"model {label(model)!r} has the parameter {name!r} of type "
-                               f"{parameter.dtype}; expected torch.float32 for all trainable "
-                               "parameters")
-        # Torch's default layout for all models; see `training.dense_trainer.memory_format`.
-        return keep_zeros(network.to(memory_format=torch.contiguous_format))
+        data = self.data
+        return keep_zeros(make_network(self.experiment.model, data.input_shape, data.num_classes,
+                                       self.guard, level))
 
     def start(self) -> nn.Module:
         """Return the dense network before its first step: initialised, or pretrained."""
@@ -173,12 +161,7 @@ class ExperimentSetup:
         """Return the data with label noise and with `data.examples` training examples, and the
         number of their labels that the noise changed."""
         source, noise, seed = self.experiment.data, self.experiment.noise, self.experiment.seed
-        with self.guard.isolated(source, "data"):
-            clean = source.load(root)
-            if not isinstance(clean, Dataset):
-                raise TypeError(f"load() returned {type(clean).__name__}; expected a "
-                                "sdd_core.Dataset")
-            clean.check()
+        clean = load_data(source, root, self.guard)
         with self.guard.isolated(noise, "noise"):
             draw = generator(seed, "label noise")
             noisy = noise.corrupt(clean.train.labels.clone(), clean, draw)

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file, save
 from torch import Tensor
 
 from sdd_core import Exportable, Exporter
@@ -19,7 +19,7 @@ class StateDict(Exporter):
     """The network's weights as a safetensors file, for `load_state_dict`.
 
     All tensors have their full shapes, with zeros at pruned weights. A tied weight stands under
-    each of its names. The header's entry `sdd` is the description of the level, in JSON.
+    each of its names. The header's entry `sdd` describes the level, in JSON.
     """
 
     name = "state-dict"
@@ -28,13 +28,21 @@ class StateDict(Exporter):
     tolerance = 0.0
 
     def write(self, source: Exportable, path: Path) -> Mapping[str, Any]:
-        # Copies, because safetensors refuses tensors that share memory, as tied weights do.
-        state = {name: tensor.clone(memory_format=torch.contiguous_format)
-                 for name, tensor in source.network.state_dict().items()}
-        save_file(state, path, {"format": "pt", "sdd": json.dumps(dict(source.description))})
+        write_tensors(source.network.state_dict(), source.description, path)
         return {}
 
     def load(self, path: Path, source: Exportable) -> Callable[[Tensor], Tensor]:
         network = deepcopy(source.network)
         network.load_state_dict(load_file(path))
         return network
+
+
+def write_tensors(
+    tensors: Mapping[str, Tensor], description: Mapping[str, Any], path: Path
+) -> None:
+    """Write tensors as safetensors, with a description in the header."""
+    # Copies, because safetensors refuses tensors that share memory, as tied weights do.
+    copies = {name: tensor.detach().clone(memory_format=torch.contiguous_format)
+              for name, tensor in tensors.items()}
+    # Not `save_file`, which makes files that only their owner can read.
+    path.write_bytes(save(copies, {"format": "pt", "sdd": json.dumps(dict(description))}))

@@ -1,0 +1,54 @@
+"""What an exporter gets: the network of a level, with its description."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from importlib.metadata import version
+from typing import Any
+
+from torch import Tensor
+
+from sdd_core.exports.compare import random_batches
+from sdd_core.exports.data import TestSet
+from sdd_core.installation import DISTRIBUTION
+from sdd_core.level.result import LevelResult
+from sdd_core.plugin.kinds import label
+from sdd_core.plugin.kinds.exporter import Exportable
+from sdd_core.runs.record import Record
+from sdd_core.runs.result import Result
+
+
+def exportable(
+    result: Result, level: LevelResult, record: Record, test: TestSet | None
+) -> Exportable:
+    """Return what an exporter gets of a level. Raises SddError if the network cannot be made."""
+    network = level.network()
+    masks = true_masks(level.masks, network.state_dict())
+    example = test.inputs(slice(2)) if test and len(test) > 1 else next(
+        batch for batch in random_batches(tuple(record.data.input_shape or ())) if len(batch) == 2)
+    return Exportable(network, masks, example, _description(result, level, record), result)
+
+
+def true_masks(
+    masks: Mapping[str, Tensor], state: Mapping[str, Tensor]
+) -> dict[str, Tensor]:
+    """Return the masks of what a network keeps: also the pruned weights that are not zero, because
+    the schedule holds them at other values or an ablation trained them again."""
+    return {name: mask | (state[name] != 0) for name, mask in masks.items()}
+
+
+def _description(result: Result, level: LevelResult, record: Record) -> dict[str, Any]:
+    sizes = record.data
+    return {
+        "run": result.run,
+        "level": level.level,
+        "key": level.key,
+        "sparsity": level.sparsity,
+        "metrics": dict(level.metrics),
+        "model": label(result.experiment.model),
+        "classes": sizes.classes,
+        "input_shape": sizes.input_shape,
+        "normalisation": sizes.normalisation and sizes.normalisation.model_dump(),
+        "noise": result.noise,
+        "sdd": version(DISTRIBUTION),
+    }
