@@ -78,7 +78,8 @@ def exportable(network: nn.Module, of: Result | None = None, **described: Any) -
         "run": of.run, "level": 1, "sparsity": of.levels[1].sparsity,
         "metrics": dict(of.levels[1].metrics), "model": "mlp", "classes": 10,
         "input_shape": list(IMAGES), "noise": of.noise, "sdd": "0.1.0",
-        "normalisation": {"mean": [0.1, 0.2, 0.3], "std": [0.5, 0.5, 0.5]}, **described,
+        "normalisation": {"scale": 255.0, "mean": [0.1, 0.2, 0.3], "std": [0.5, 0.5, 0.5]},
+        **described,
     }  # fmt: skip
     return Exportable(network, masks, torch.randn(2, *IMAGES), description, of)
 

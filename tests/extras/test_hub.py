@@ -143,7 +143,8 @@ def test_what_the_card_says(tmp_path):
     assert (card.data.model_name, measured.metric_type) == (source.result.run, "accuracy")
     assert measured.metric_value == source.result.levels[1].metrics["test_accuracy"]
     for part in ("## Levels", "symmetric 0.4", "![test accuracy and learning distance over "
-                 "sparsity](curve.png)", 'name = "mlp"', "[0.5, 0.5, 0.5]"):
+                 "sparsity](curve.png)", 'name = "mlp"', "(images / 255 - mean) / std",
+                 "[0.5, 0.5, 0.5]"):
         assert part in card.text
     rows = [line for line in card.text.splitlines() if re.match(r"\| \**\d", line)]
     assert len(rows) == len(source.result.levels)

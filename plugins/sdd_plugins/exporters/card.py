@@ -149,10 +149,13 @@ def _inputs(source: Exportable) -> Iterator[str]:
     """Yield what the network takes and returns."""
     description = source.description
     shape = ", ".join(["N", *map(str, description["input_shape"])])
-    yield (f"Inputs are float32 `[{shape}]`, outputs are logits `[N, {description['classes']}]`.")
-    if normalisation := description.get("normalisation"):
-        yield (f"Each channel of the inputs is normalised, `(x - mean) / std`, with mean "
-               f"`{normalisation['mean']}` and std `{normalisation['std']}`.")
+    yield f"Inputs are float32 `[{shape}]`, outputs are logits `[N, {description['classes']}]`."
+    if normalised := description.get("normalisation"):
+        if normalised["mean"]:
+            yield (f"Inputs are `(images / {normalised['scale']:g} - mean) / std`, by channel, "
+                   f"with mean `{normalised['mean']}` and std `{normalised['std']}`.")
+        else:
+            yield f"Inputs are `images / {normalised['scale']:g}`."
 
 
 def _loading(own: type[nn.Module] | None) -> str:
