@@ -78,9 +78,9 @@ class ExperimentSetup:
     def start(self) -> nn.Module:
         """Return the dense network before its first step: initialised, or pretrained."""
         network, train = self.build(0), self.experiment.train
-        if train.pretrained is not None and (left := load_pretrained(network, train)):
-            say(f"sdd: train.pretrained: {', '.join(left)} of the last layer are initialised, not "
-                f"taken from {train.pretrained}, because the shapes differ")
+        if train.pretrained is not None:
+            for line in load_pretrained(network, train):
+                say(f"sdd: train.pretrained: {line}")
         return network
 
     @cached_property
