@@ -32,6 +32,7 @@ from sdd_core.runs.run_folder import RunFolder, level_result
 from sdd_core.runs.store import Store
 from sdd_core.training.level_trainer import Call, LevelTrainer
 from sdd_core.training.metrics import Metrics
+from sdd_core.training.recalibration import recalibrated_norms
 from sdd_core.training.setup import ExperimentSetup
 
 
@@ -129,6 +130,7 @@ class _Engine:
         self.folder.begin(self.plugins, str(self.setup.device), sizes)
         self._call("sdd_run_start")
         self._report_small_prunable_part()
+        self._report_recalibration_of_nothing()
         known = self.folder.known()
         for level, key, before, dense in self.levels():
             measured, measured_key = self._ablated(level, key, before, dense)
@@ -146,6 +148,12 @@ class _Engine:
         line = too_little(parameters_of(self.setup.build(0), self.setup.exempt, include))
         if line:
             say(f"sdd: {line}")
+
+    def _report_recalibration_of_nothing(self) -> None:
+        """Print a line on standard error if `retrain.recalibrate` has no effect."""
+        if self.experiment.retrain.recalibrate and not recalibrated_norms(self.setup.build(0)):
+            say("sdd: retrain.recalibrate has no effect: the network has no batch normalisation "
+                "whose statistics are estimated in training")
 
     def levels(self) -> Iterator[tuple[Level, str, Level | None, Level]]:
         """Yield every level with its key, the level that it was pruned from, and the dense level.

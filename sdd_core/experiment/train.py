@@ -26,7 +26,10 @@ class Train(Frozen):
     """Settings of training, for the dense network and, unless their schedule changes them, for
     pruned levels."""
 
-    epochs: int = Field(default=60, ge=1, le=100_000, description="passes over the training set")
+    epochs: int = Field(
+        default=60, ge=0, le=100_000,
+        description="passes over the training set; 0: measure the network as it is",
+    )
     batch_size: int = Field(default=128, ge=1, description="examples per batch")
     lr: Positive = Field(default=0.1, le=LARGEST_RATE, description="initial learning rate")
     optimizer: Annotated[Optimizer, PluginRef("optimizer"), chosen("optimizer")] = Field(

@@ -146,16 +146,28 @@ class ExperimentSetup:
         if level == 0:
             return Retraining("initialisation", self.dense.learning_rates)
         schedule = schedule or self.experiment.retrain
+        epochs, dense = schedule.engine_epochs(), self._dense_copy()
+        if epochs and not len(dense.learning_rates):
+            # The schedule needs learning rates: those of a dense training that is as long.
+            train = self.experiment.train.model_copy(update={"epochs": epochs})
+            rates = dense_learning_rates(train, dense.steps_per_epoch)
+            dense = replace(dense, learning_rates=rates)
+        untrained = not len(dense.learning_rates)
         with self.guard.isolated(schedule, "schedule", level):
-            return checked(schedule.retraining(self._dense_copy()), schedule.name, self.dense)
+            found = checked(schedule.retraining(dense), schedule.name, self.dense,
+                            untrained=untrained or schedule.epochs == 0)
+        return found if epochs is None else found.over(epochs * dense.steps_per_epoch)
 
     def ablated_retraining(self, level: int) -> Retraining:
         """Return the retraining of a level under the experiment's ablation."""
         ablation = self.experiment.ablation
         assert ablation is not None
         with self.guard.isolated(ablation, "ablation", level):
-            retraining = ablation.retraining(self._dense_copy(), self.retraining(level), level)
-            return checked(retraining, ablation.name, self.dense, of_ablation=True)
+            usual = self.retraining(level)
+            untrained = not (len(usual.learning_rates) and len(self.dense.learning_rates))
+            retraining = ablation.retraining(self._dense_copy(), usual, level)
+            return checked(retraining, ablation.name, self.dense, of_ablation=True,
+                           untrained=untrained)
 
     def lifts_masks(self, level: int) -> bool:
         """Return whether pruned weights train again before a level's training ends."""
