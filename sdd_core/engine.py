@@ -17,7 +17,6 @@ from sdd_core.experiment.experiment import Experiment
 from sdd_core.experiment.keys import ablated_key, level_keys
 from sdd_core.files.entries import SUMS
 from sdd_core.level import masks as masking
-from sdd_core.level.inspection import parameters_of, too_little
 from sdd_core.level.level import Level, LevelView
 from sdd_core.output.notices import say
 from sdd_core.plugin.discovery import Plugins, load_plugins
@@ -32,7 +31,7 @@ from sdd_core.runs.run_folder import RunFolder, level_result
 from sdd_core.runs.store import Store
 from sdd_core.training.level_trainer import Call, LevelTrainer
 from sdd_core.training.metrics import Metrics
-from sdd_core.training.recalibration import recalibrated_norms
+from sdd_core.training.notes import notes
 from sdd_core.training.setup import ExperimentSetup
 
 
@@ -129,8 +128,8 @@ class _Engine:
                  "classes": int(data.num_classes), "changed_labels": self.setup.changed_labels}
         self.folder.begin(self.plugins, str(self.setup.device), sizes)
         self._call("sdd_run_start")
-        self._report_small_prunable_part()
-        self._report_recalibration_of_nothing()
+        for line in notes(self.setup):
+            say(f"sdd: {line}")
         known = self.folder.known()
         for level, key, before, dense in self.levels():
             measured, measured_key = self._ablated(level, key, before, dense)
@@ -140,31 +139,17 @@ class _Engine:
         self._call("sdd_run_end", result=result)
         return result
 
-    def _report_small_prunable_part(self) -> None:
-        """Print a line on standard error if less than half of the network can be pruned."""
-        if not self.experiment.levels:
-            return
-        include = self.experiment.pruner.include or ()
-        line = too_little(parameters_of(self.setup.build(0), self.setup.exempt, include))
-        if line:
-            say(f"sdd: {line}")
-
-    def _report_recalibration_of_nothing(self) -> None:
-        """Print a line on standard error if `retrain.recalibrate` has no effect."""
-        if self.experiment.retrain.recalibrate and not recalibrated_norms(self.setup.build(0)):
-            say("sdd: retrain.recalibrate has no effect: the network has no batch normalisation "
-                "whose statistics are estimated in training")
-
     def levels(self) -> Iterator[tuple[Level, str, Level | None, Level]]:
         """Yield every level with its key, the level that it was pruned from, and the dense level.
 
         Level 0 is the dense network, level k has been pruned k times.
         """
+        given = self.setup.given_masks
         dense = before = None
         for index, key in enumerate(level_keys(self.experiment)):
             level = self._kept(key, partial(self._next, index, key, before, dense),
-                               self.setup.prunable if before else self.setup.known)
-            if dense is None:
+                               self.setup.prunable if before or given else self.setup.known)
+            if dense is None and not given:
                 level = replace(level, masks=masking.full_masks(self.setup.prunable))
             dense = dense or level
             yield level, key, before, dense
@@ -187,7 +172,9 @@ class _Engine:
 
     def _next(self, index: int, key: str, before: Level | None, dense: Level | None) -> Level:
         """Prune the level `before` and train the remaining weights."""
-        masks = self._prune(before, index) if before else masking.full_masks(self.setup.known)
+        given = self.setup.given_masks
+        first = given or masking.full_masks(self.setup.known)
+        masks = self._prune(before, index) if before else first
         retraining = self.setup.retraining(index)
         return self.trainer.train(index, key, masks, retraining, before, dense)
 

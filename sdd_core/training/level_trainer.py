@@ -168,7 +168,7 @@ class LevelTrainer:
     def _replay(self, network: nn.Module, steps: int) -> None:
         """Train the first steps of the dense network once more, in `network`."""
         setup, seed = self._setup, self._experiment.seed
-        masks = masking.full_masks(setup.prunable)
+        masks = setup.given_masks or masking.full_masks(setup.prunable)
         first = Retraining("initialisation", setup.dense.learning_rates[:steps])
         objective = self._objective(self.dense_state_at(0), first, None, None)
         with setup.guard.isolated(self._experiment.model, "training", 0):

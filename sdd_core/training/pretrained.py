@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple
 
@@ -15,13 +15,10 @@ from sdd_core.files.entries import DENSE_WEIGHTS, SUMS, damaged_file, pretrained
 from sdd_core.files.reading import check_unchanged, exists
 from sdd_core.level.level import Level
 from sdd_core.level.masks import known_weights
-from sdd_core.level.naming import layer_of
+from sdd_core.level.naming import layer_of, listed
 from sdd_core.runs.level_files import read_level
 from sdd_core.training.weight_file import read_weight_file
 from sdd_core.training.weight_names import COUNTER, match_names, unmasked
-
-NAMED = 6
-"""The largest number of tensors to name in one list."""
 
 
 class _Weights(NamedTuple):
@@ -181,9 +178,3 @@ def _tied(network: nn.Module) -> dict[str, set[str]]:
 
 def _shape(tensor: Tensor) -> str:
     return str(list(tensor.shape))
-
-
-def listed(names: Collection[str]) -> str:
-    """Return names as a list in a line, of which only the first ones are given."""
-    first, more = list(names)[:NAMED], len(names) - NAMED
-    return ", ".join(first) + (f" and {more} more" if more > 0 else "")

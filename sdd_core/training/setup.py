@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
@@ -25,6 +25,7 @@ from sdd_core.level.layers import Layout
 from sdd_core.level.naming import matches
 from sdd_core.level.normed import keep_zeros
 from sdd_core.level.retraining import Dense, Retraining, checked
+from sdd_core.level.torch_prune import without_torch_pruning
 from sdd_core.output.notices import say
 from sdd_core.plugin.isolation import Guard
 from sdd_core.plugin.kinds import Schedule, SparsitySchedule, label
@@ -73,7 +74,8 @@ class ExperimentSetup:
                                f"{parameter.dtype}; expected torch.float32 for all trainable "
                                "parameters")
         # Torch's default layout for all models; see `training.dense_trainer.memory_format`.
-        return keep_zeros(network.to(memory_format=torch.contiguous_format))
+        plain = without_torch_pruning(network).to(memory_format=torch.contiguous_format)
+        return keep_zeros(plain)
 
     def start(self) -> nn.Module:
         """Return the dense network before its first step: initialised, or pretrained."""
@@ -82,6 +84,20 @@ class ExperimentSetup:
             for line in load_pretrained(network, train):
                 say(f"sdd: train.pretrained: {line}")
         return network
+
+    def start_masks(self, names: Iterable[str]) -> dict[str, Tensor]:
+        """Return masks of what is not exactly zero in the dense network before its first step."""
+        network, train = self.build(0), self.experiment.train
+        if train.pretrained is not None:
+            load_pretrained(network, train)
+        return masking.nonzero_masks(network.state_dict(), names)
+
+    @cached_property
+    def given_masks(self) -> dict[str, Tensor] | None:
+        """The masks of level 0, if the network comes in with its zeros; None if it is dense."""
+        if self.experiment.pruner.start != "as-is":
+            return None
+        return self.start_masks(self.prunable)
 
     @cached_property
     def known(self) -> dict[str, Tensor]:
@@ -232,8 +248,14 @@ class ExperimentSetup:
 
     def _check_pruning(self) -> None:
         pruner = self.experiment.pruner
-        layers = {name: Layer(weight.numel(), tuple(weight.shape))
-                  for name, weight in self.prunable.items() if name not in self.exempt}
+        masks = self.given_masks or masking.full_masks(self.prunable)
+        layers = {name: Layer(int(mask.sum()), tuple(mask.shape))
+                  for name, mask in masks.items() if name not in self.exempt}
+        wanted, given = self.sparsity(1), masking.sparsity(masks, layers)
+        if wanted is not None and wanted < given:
+            raise SddError(f"pruner.sparsity {wanted:g} of level 1 is less than the {given:g} that "
+                           "the network has already; begin with a larger one, or set pruner.start "
+                           'to "dense"')
         prune.check_together(pruner.scope, pruner.prune_ties)
         if pruner.keep_at_least is not None:
             prune.check_floor(layers, pruner.scope, self.count, self.experiment.levels,
