@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -23,7 +23,6 @@ from sdd_core.plugin.discovery import Plugins, load_plugins
 from sdd_core.plugin.kinds import Schedule
 from sdd_core.plugin.observers import Observers
 from sdd_core.pruning import prune
-from sdd_core.randomness import fork_random_state
 from sdd_core.runs.level_files import LEVEL_FILES
 from sdd_core.runs.result import Result
 from sdd_core.runs.rows import Row
@@ -33,6 +32,7 @@ from sdd_core.training.level_trainer import Call, LevelTrainer
 from sdd_core.training.metrics import Metrics
 from sdd_core.training.notes import notes
 from sdd_core.training.setup import ExperimentSetup
+from sdd_core.training.surroundings import isolated_randomness, usable_device
 
 
 def run(
@@ -63,9 +63,9 @@ def run(
     plugins = plugins or load_plugins()
     if not isinstance(experiment, Experiment):
         experiment = Experiment.make(experiment, plugins)
-    with _isolated_randomness():
+    with isolated_randomness():
         root = Path(data_root) if data_root is not None else None
-        setup = ExperimentSetup(experiment, root, _device(device))
+        setup = ExperimentSetup(experiment, root, usable_device(device))
         listeners = Observers(plugins.hooks, observers)
         return _Engine(setup, plugins, Path(store), checkpoint_minutes * 60, listeners).run()
 
@@ -86,8 +86,8 @@ def train_levels(
     schedules: the schedules of those runs, whose rewind points are made too.
     """
     plain_levels = experiment.model_copy(update={"ablation": None})
-    with _isolated_randomness():
-        setup = ExperimentSetup(plain_levels, data_root, _device(device))
+    with isolated_randomness():
+        setup = ExperimentSetup(plain_levels, data_root, usable_device(device))
         engine = _Engine(setup, plugins, store, checkpoint_minutes * 60)
         for _ in engine.levels():
             pass
@@ -282,22 +282,3 @@ class _Engine:
 
 def _call_nobody(hook: str, **arguments: Any) -> None:
     """Replacement of `Observers.call` without observers."""
-
-
-def _device(wanted: torch.device | str | None) -> torch.device:
-    if wanted is None:
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    try:
-        device = torch.device(wanted)
-        torch.zeros(1, device=device).cpu()
-    except Exception as error:  # each kind of device raises another exception
-        reason = (str(error) or type(error).__name__).splitlines()[0]
-        raise SddError(f"cannot use device {str(wanted)!r}: {reason}") from None
-    return device
-
-
-@contextmanager
-def _isolated_randomness() -> Iterator[None]:
-    """Keep the caller's random state unchanged, and make convolutions on a GPU deterministic."""
-    with fork_random_state(), torch.backends.cudnn.flags(deterministic=True, benchmark=False):
-        yield
