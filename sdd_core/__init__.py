@@ -30,6 +30,8 @@ if TYPE_CHECKING:
     from sdd_core.exports.load import load_run
     from sdd_core.files.reading import check_unchanged, with_checksum
     from sdd_core.installation import install_hint
+    from sdd_core.layerwise.run import sensitivity
+    from sdd_core.layerwise.sensitivity import Sensitivity
     from sdd_core.level.evaluation import second_derivatives
     from sdd_core.level.level import Epoch, LevelView
     from sdd_core.level.result import LevelResult
@@ -104,6 +106,7 @@ _HOMES = {
     "Scope": "plugin.kinds",
     "SddError": "errors",
     "SparsitySchedule": "plugin.kinds",
+    "Sensitivity": "layerwise.sensitivity",
     "Split": "data.split",
     "SweepError": "sweeps",
     "Tracker": "plugin.kinds",
@@ -125,6 +128,7 @@ _HOMES = {
     "recommend": "analysis.recommendation",
     "run": "api",
     "second_derivatives": "level.evaluation",
+    "sensitivity": "layerwise.run",
     "sweep": "sweeps",
     "table": "analysis.tidy",
     "warn": "output.notices",
