@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from sdd_core.errors import SddError
     from sdd_core.experiment.experiment import Experiment
     from sdd_core.experiment.train import Train
+    from sdd_core.exports.compact import compact
     from sdd_core.exports.export import Exported, export
     from sdd_core.exports.load import load_run
     from sdd_core.files.reading import check_unchanged, with_checksum
@@ -66,6 +67,7 @@ if TYPE_CHECKING:
     from sdd_core.plugin.run import Run
     from sdd_core.report.plot import plot
     from sdd_core.runs.result import Result
+    from sdd_core.sparse.inference import sparse_inference
     from sdd_core.sweeps import SweepError, sweep
 
 __version__ = "0.1.0"
@@ -115,6 +117,7 @@ _HOMES = {
     "by_test_accuracy": "analysis.recommendation",
     "check_learning_distance": "analysis.prediction",
     "check_unchanged": "files.reading",
+    "compact": "exports.compact",
     "compare": "analysis.comparison",
     "export": "exports.export",
     "find_phases": "phases.phases",
@@ -129,6 +132,7 @@ _HOMES = {
     "run": "api",
     "second_derivatives": "level.evaluation",
     "sensitivity": "layerwise.run",
+    "sparse_inference": "sparse.inference",
     "sweep": "sweeps",
     "table": "analysis.tidy",
     "warn": "output.notices",

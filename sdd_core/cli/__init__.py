@@ -29,6 +29,7 @@ COMMANDS = {
     "runs": ("runs:runs", "List the runs in the store."),
     "reproduce": ("reproduce:reproduce", "Run the experiments behind a claim of the paper."),
     "report": ("runs:report", "Write the table, figure and CSV of a run."),
+    "recommend": ("recommend:recommend", "Recommend how far to prune, and say what it saves."),
     "export": ("export:export", "Write the pruned network of a level, in a format of your choice."),
     "table": ("table:table", "Write runs as one tidy table, CSV or Parquet."),
     "plot": ("plot:plot", "Draw runs in one figure, averaged over seeds."),

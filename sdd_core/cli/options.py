@@ -98,6 +98,14 @@ tracker_option = click.option(
 )
 
 
+def x_option(what: str) -> Any:
+    """Return the option of the axis. what: what is done over it."""
+    return click.option(
+        "--x", default="sparsity", show_default=True, metavar="NAME",
+        help=f"{what}: sparsity, macs, parameters, bytes (what is kept of them), or any metric.",
+    )
+
+
 def figure_options(command: Any) -> Any:
     """Add the options for the look of figures; see `sdd_core.report.look.Look`."""
     for option in reversed(
