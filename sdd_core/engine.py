@@ -25,7 +25,7 @@ from sdd_core.plugin.kinds import Schedule
 from sdd_core.plugin.observers import Observers
 from sdd_core.pruning import prune
 from sdd_core.runs.level_files import LEVEL_FILES
-from sdd_core.runs.record import Sizes
+from sdd_core.runs.record import Inputs, Sizes
 from sdd_core.runs.result import Result
 from sdd_core.runs.rows import Row
 from sdd_core.runs.run_folder import RunFolder, level_result
@@ -126,7 +126,8 @@ class _Engine:
     def run(self) -> Result:
         """Train and measure every level, in the run's folder."""
         self.folder.begin(self.plugins, str(self.setup.device),
-                          Sizes.of(self.setup.data, self.setup.changed_labels))
+                          Sizes.of(self.setup.data, self.setup.changed_labels),
+                          Inputs.of(self.setup.data))
         self._call("sdd_run_start")
         for line in notes(self.setup):
             say(f"sdd: {line}")

@@ -7,8 +7,11 @@ from typing import Any, ClassVar
 
 import click
 
+from sdd_core.cli.completion import field_options
 from sdd_core.cli.settings import FieldOption, words_of
 from sdd_core.plugin.discovery import load_plugins
+
+_OPTIONS = "sdd_core.cli.plugin_command.options"
 
 
 class PluginCommand(click.Command):
@@ -25,18 +28,26 @@ class PluginCommand(click.Command):
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         seen, _ = words_of(self, args)
-        plugins = load_plugins(tuple(seen.get("no_plugin") or ()))
         name = str(seen.get(self.option) or self.usual)
-        static = self.params
-        self.params = [*static, *(
-            FieldOption(self.option, field, info, f"Options of {self.kind} {name}")
-            for field, info in plugins.get(self.kind, name).model_fields.items()
-            if field not in self.left_out
-        )]
-        try:
-            return super().parse_args(ctx, args)
-        finally:
-            self.params = static
+        if ctx.resilient_parsing:
+            # For shell completion, importing torch would take too long.
+            found = field_options({self.option: (self.kind, name)})
+            options: list[click.Parameter] = [
+                one for one in found for section, _, field in [one.opts[0].partition(".")]
+                if section == f"--{self.option}" and field not in self.left_out
+            ]
+        else:
+            plugin = load_plugins(tuple(seen.get("no_plugin") or ())).get(self.kind, name)
+            options = [
+                FieldOption(self.option, field, info, f"Options of {self.kind} {name}")
+                for field, info in plugin.model_fields.items() if field not in self.left_out
+            ]
+        ctx.meta[_OPTIONS] = options
+        return super().parse_args(ctx, args)
+
+    def get_params(self, ctx: click.Context) -> list[click.Parameter]:
+        """Return the fixed parameters and those of the chosen plugin."""
+        return [*super().get_params(ctx), *ctx.meta.get(_OPTIONS, ())]
 
     @classmethod
     def chosen(cls, values: Mapping[str, Any]) -> dict[str, Any]:

@@ -54,9 +54,9 @@ def load_test_set(result: Result, record: Record, root: Path | None, trust: bool
     elif strange := strange_sources(source, record):
         raise SddError(f"module {strange[0]}")
     data, sizes = load_data(source, root, Guard(result.experiment.seed)), record.data
-    found = (list(data.input_shape), len(data.test), int(data.num_classes))
-    if found != (sizes.input_shape, sizes.test_examples, sizes.classes):
-        raise SddError(f"data {data.name!r} are not those of the run: {len(data.test):,} test "
-                       f"examples of shape {found[0]} here, {sizes.test_examples:,} of shape "
-                       f"{sizes.input_shape} there")
+    here = len(data.test), list(data.input_shape)
+    there = sizes.test_examples, record.inputs and record.inputs.shape
+    if here != there or data.num_classes != sizes.classes:
+        raise SddError(f"data {data.name!r} are not those of the run: {here[0]:,} test examples of "
+                       f"shape {here[1]} here, {there[0]:,} of shape {there[1]} there")
     return TestSet(data)

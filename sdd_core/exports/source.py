@@ -24,8 +24,7 @@ def exportable(
     """Return what an exporter gets of a level. Raises SddError if the network cannot be made."""
     network = level.network()
     masks = true_masks(level.masks, network.state_dict())
-    example = test.inputs(slice(2)) if test and len(test) > 1 else next(
-        batch for batch in random_batches(tuple(record.data.input_shape or ())) if len(batch) == 2)
+    example = test.inputs(slice(2)) if test and len(test) > 1 else _two_random(record)
     return Exportable(network, masks, example, _description(result, level, record), result)
 
 
@@ -37,8 +36,13 @@ def true_masks(
     return {name: mask | (state[name] != 0) for name, mask in masks.items()}
 
 
+def _two_random(record: Record) -> Tensor:
+    assert record.inputs is not None  # the network has been made
+    return next(two for two in random_batches(tuple(record.inputs.shape)) if len(two) == 2)
+
+
 def _description(result: Result, level: LevelResult, record: Record) -> dict[str, Any]:
-    sizes = record.data
+    inputs = record.inputs and record.inputs.model_dump()
     return {
         "run": result.run,
         "level": level.level,
@@ -46,9 +50,9 @@ def _description(result: Result, level: LevelResult, record: Record) -> dict[str
         "sparsity": level.sparsity,
         "metrics": dict(level.metrics),
         "model": label(result.experiment.model),
-        "classes": sizes.classes,
-        "input_shape": sizes.input_shape,
-        "normalisation": sizes.normalisation and sizes.normalisation.model_dump(),
+        "classes": record.data.classes,
+        "input_shape": inputs and inputs.pop("shape"),
+        "normalisation": inputs,
         "noise": result.noise,
         "sdd": version(DISTRIBUTION),
     }

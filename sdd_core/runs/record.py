@@ -56,45 +56,41 @@ class Source(Strict):
     sha256: Sha256
 
 
-class Normalisation(Strict):
-    """How images become a network's inputs: `(images / scale - mean) / std`, by channel; without
-    mean and std they are only divided."""
-
-    scale: float
-    mean: list[float] = []
-    std: list[float] = []
-
-
 class Sizes(Strict):
-    """The numbers of training and test examples and of classes, and the form of an example.
+    """The numbers of training and test examples and of classes.
 
-    classes, changed_labels, input_shape, normalisation: None in older records.
+    classes, changed_labels: None in older records.
     """
 
     train_examples: Count
     test_examples: Count
     classes: Count | None = None
     changed_labels: int | None = Field(default=None, ge=0)
-    input_shape: list[Count] | None = None
-    normalisation: Normalisation | None = None
 
     @classmethod
     def of(cls, data: Dataset, changed_labels: int) -> Sizes:
         """Return the sizes of a data set. changed_labels: the number of training labels that the
         label noise changed."""
+        return cls(train_examples=len(data.train), test_examples=len(data.test),
+                   classes=int(data.num_classes), changed_labels=changed_labels)
+
+
+class Inputs(Strict):
+    """The inputs of the network: their shape without the batch, and how images become inputs,
+    `(images / scale - mean) / std` by channel; without mean and std they are only divided."""
+
+    shape: list[Count]
+    scale: float
+    mean: list[float] = []
+    std: list[float] = []
+
+    @classmethod
+    def of(cls, data: Dataset) -> Inputs:
+        """Return the inputs for a data set."""
         unchanged = data.train.images.is_floating_point() and not data.mean
-        return cls(
-            train_examples=len(data.train),
-            test_examples=len(data.test),
-            classes=int(data.num_classes),
-            changed_labels=changed_labels,
-            input_shape=list(data.input_shape),
-            normalisation=Normalisation(
-                scale=1.0 if unchanged else float(data.scale),
-                mean=[float(one) for one in data.mean],
-                std=[float(one) for one in data.std],
-            ),
-        )
+        scale = 1.0 if unchanged else float(data.scale)
+        mean, std = (list(map(float, values)) for values in (data.mean, data.std))
+        return cls(shape=list(data.input_shape), scale=scale, mean=mean, std=std)
 
 
 class Record(Strict):
@@ -103,7 +99,7 @@ class Record(Strict):
     name: of the run; its rows are valid for no other run. experiment: the SHA-256 of
     `experiment.toml`, or, while that is being replaced, of the old and the new one. levels: number
     of levels that the run shall have. modules: the user's own modules that the run imported.
-    noise: the label noise and its options.
+    noise: the label noise and its options. inputs: None in older records.
     """
 
     format: int
@@ -118,6 +114,7 @@ class Record(Strict):
     modules: dict[str, Source] = {}
     data: Sizes
     noise: dict[str, Any] = {}
+    inputs: Inputs | None = None
 
     @property
     def with_checksums(self) -> bool:

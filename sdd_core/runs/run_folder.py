@@ -41,6 +41,7 @@ from sdd_core.runs.imported import imported_modules
 from sdd_core.runs.record import (
     EXPERIMENT,
     RECORD,
+    Inputs,
     Record,
     Sizes,
     digest_of,
@@ -73,7 +74,7 @@ class RunFolder(Run):
         run.known_record()
         return run
 
-    def begin(self, plugins: Plugins, device: str, sizes: Sizes) -> None:
+    def begin(self, plugins: Plugins, device: str, sizes: Sizes, inputs: Inputs) -> None:
         """Write the experiment and the record, and repair damaged files. Raises SddError."""
         measured = self.experiment.metrics
         origins: dict[str, Any] = {
@@ -99,6 +100,7 @@ class RunFolder(Run):
                 "plugins": origins,
                 "modules": imported_modules(self.experiment),
                 "data": sizes,
+                "inputs": inputs,
                 "noise": self.experiment.noise.model_dump(mode="json"),
             })
 

@@ -12,7 +12,7 @@ from sdd_core.experiment.experiment import Experiment
 from sdd_core.experiment.import_path import Imported
 from sdd_core.experiment.python_value import GivenModel
 from sdd_core.files.entries import SUMS, damaged_file
-from sdd_core.files.reading import Damaged, exists
+from sdd_core.files.reading import Damaged, exists, is_folder
 from sdd_core.plugin.kinds import Model, label
 from sdd_core.runs.imported import strange_sources
 from sdd_core.runs.record import RECORD, Record
@@ -41,12 +41,12 @@ class StoredRun:
         from sdd_core.experiment.build import make_network  # noqa: PLC0415 (imports torch)
         from sdd_core.plugin.isolation import Guard  # noqa: PLC0415
 
-        sizes = self.record.data
-        if sizes.input_shape is None or sizes.classes is None:
-            raise SddError(f"{self.folder / RECORD} lacks the shape of the examples, because an "
+        inputs, classes = self.record.inputs, self.record.data.classes
+        if inputs is None or classes is None:
+            raise SddError(f"{self.folder / RECORD} lacks the shape of the inputs, because an "
                            f"earlier version of sdd wrote it; `sdd resume {self.folder}` adds it")
         guard = Guard(self.experiment.seed)
-        return make_network(self._model(), tuple(sizes.input_shape), sizes.classes, guard)
+        return make_network(self._model(), tuple(inputs.shape), classes, guard)
 
     def _model(self) -> Model:
         """Return the model. Raises SddError for one whose source has changed, unless it is trusted,
@@ -98,13 +98,18 @@ class StoredLevel:
         from sdd_core.runs.level_files import read_level  # noqa: PLC0415 (imports torch)
 
         folder = self._folder
-        # Levels of earlier versions have no list of checksums.
-        if self.run.record.with_checksums or exists(folder / SUMS):
-            try:
-                damaged = damaged_file(folder)
-            except FileNotFoundError:
-                damaged = SUMS
-            if damaged:
-                raise Damaged(f"{folder / damaged} is missing or damaged; `sdd resume "
-                              f"{self.run.folder}` makes it again")
-        return read_level(folder, self.key)
+        try:
+            # Levels of earlier versions have no list of checksums.
+            if self.run.record.with_checksums or exists(folder / SUMS):
+                check_whole(folder)
+            return read_level(folder, self.key)
+        except Damaged as error:
+            raise Damaged(f"level {self.level} in {folder} is damaged ({error}); `sdd resume "
+                          f"{self.run.folder}` makes it again") from None
+
+
+def check_whole(folder: Path) -> None:
+    """Raise Damaged if a file of an entry is missing, changed or unexpected."""
+    damaged = damaged_file(folder) if is_folder(folder) else folder.name
+    if damaged:
+        raise Damaged(f"{damaged} is missing or changed")

@@ -27,7 +27,7 @@ SHAPE = (1, 6, 6)
 
 def checks(plugin: Any) -> list[Check]:
     """Return the checks of an export format."""
-    return Check.all(same_logits, own_modules, in_its_place, harmless, facts, about=(plugin,))
+    return Check.all(harmless, in_its_place, same_logits, own_modules, facts, about=(plugin,))
 
 
 def same_logits(plugin: Any) -> None:

@@ -89,6 +89,14 @@ def test_options_of_a_plugin_that_is_an_option(complete):
     assert complete("run", "--train.optimizer.") == ["--train.optimizer.momentum"]
 
 
+def test_options_of_the_one_plugin_of_a_command(complete):
+    fields = load_plugins().get("executor", "ray").model_fields
+    assert set(complete("sweep", "--executor=ray", "--executor.")) == {
+        f"--executor.{field}" for field in fields if field != "workers"}
+    assert complete("export", "--format", "") == load_plugins().names("exporter")
+    assert complete("export", "--format=nobody", "--format.") == []
+
+
 @pytest.fixture
 def stores(tmp_path):
     """Two stores with runs, of which one folder is none yet."""
@@ -109,7 +117,7 @@ def takes_runs():
 
 
 def test_these_take_runs():
-    assert takes_runs() == ["resume", "export", "report", "recommend", "table", "plot",
+    assert takes_runs() == ["resume", "report", "recommend", "export", "table", "plot",
                             "sensitivity", "landscape"]
 
 
@@ -133,7 +141,7 @@ def test_a_run_is_named_once_and_a_file_may_stand_beside_it(complete, stores):
     assert "digits-a" not in complete("plot", "digits-a", "di")
     shell = ShellComplete(main, {}, "sdd", "_SDD_COMPLETE")
     kinds = {command: shell.get_completions([command], "")[0].type for command in takes_runs()}
-    assert kinds == {"resume": "dir", "export": "dir", "report": "dir", "recommend": "file",
+    assert kinds == {"resume": "dir", "report": "dir", "recommend": "file", "export": "dir",
                      "table": "file", "plot": "file", "sensitivity": "file", "landscape": "dir"}
 
 
@@ -151,7 +159,8 @@ def test_nobody_waits_for_torch(cache, tmp_path, stores):
         "print('loaded:', sorted({'torch', 'sdd_plugins'} & set(sys.modules)))\n"
     )
     for line in ("sdd run --pruner gr", "sdd run --pruner gradient --pruner.b", "sdd sh",
-                 "sdd show sy", "sdd resume di", "sdd plot di", "sdd report di"):  # fmt: skip
+                 "sdd show sy", "sdd resume di", "sdd plot di", "sdd report di",
+                 "sdd export di", "sdd export --format tor"):  # fmt: skip
         environment = {**os.environ, "_SDD_COMPLETE": "bash_complete", "COMP_WORDS": line,
                        "COMP_CWORD": str(len(line.split()) - 1)}
         done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True,

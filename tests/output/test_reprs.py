@@ -12,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import Field
 from results import made
+from torch import nn
 
 import sdd_core
 from sdd_core import SddError, load_plugins
@@ -72,6 +73,10 @@ VALUES = {
     "Dense": sdd_core.Dense(RATES, 10),
     "Epoch": LEVEL.epochs[0],
     "Experiment": EXPERIMENT,
+    "Exportable": sdd_core.Exportable(nn.Linear(3, 3), {}, torch.zeros(2, 3), {
+        "level": 3, "run": "a-run"}, RESULTS[0]),
+    "Exported": sdd_core.Exported(Path("x.safetensors"), {
+        "format": "state-dict", "bytes": 12, "description": {"level": 3}}),
     "Findings": sdd_core.Findings(GROUPS[0]),
     "Group": GROUPS[0],
     "Layer": sdd_core.Layer(3, (4, 5)),

@@ -1,7 +1,9 @@
-"""Optimizers, learning-rate schedules, scopes, sparsities and trackers with one fault each."""
+"""Optimizers, learning-rate schedules, scopes, sparsities, trackers and export formats with one
+fault each."""
 
 from __future__ import annotations
 
+import copy
 import math
 from pathlib import Path
 
@@ -9,7 +11,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from sdd_core import LearningRateSchedule, Optimizer, Scope, SparsitySchedule, Tracker
+from sdd_core import (
+    Exporter,
+    LearningRateSchedule,
+    Optimizer,
+    Scope,
+    SparsitySchedule,
+    Tracker,
+)
 
 
 class _Step(torch.optim.Optimizer):
@@ -243,3 +252,115 @@ class OnlyOnce(Silent):
         if self._started:
             raise RuntimeError("has a run already")
         self._started.append(run.name)
+
+
+class Archive(Exporter):
+    """Torch's own file, right and without fault."""
+
+    name = "archive"
+    suffix = ".pt"
+
+    def write(self, source, path):
+        torch.save(source.network.state_dict(), path)
+        return {"tensors": len(source.network.state_dict())}
+
+    def load(self, path, source):
+        network = copy.deepcopy(source.network)
+        network.load_state_dict(torch.load(path, weights_only=True))
+        return network
+
+
+class WritesHalf(Archive):
+    """Leaves the end out."""
+
+    name = "writes-half"
+
+    def write(self, source, path):
+        super().write(source, path)
+        path.write_bytes(path.read_bytes()[:500])
+        return {}
+
+
+class WritesNothing(Archive):
+    """Writes where it likes."""
+
+    name = "writes-nothing"
+
+    def write(self, source, path):
+        return super().write(source, path.with_name("mine.pt"))
+
+
+class WritesElsewhere(Archive):
+    """Writes a second file."""
+
+    name = "writes-elsewhere"
+
+    def write(self, source, path):
+        path.with_name("notes.txt").write_text("pruned")
+        return super().write(source, path)
+
+
+class WritesHere(Archive):
+    """Writes a file in the current folder."""
+
+    name = "writes-here"
+
+    def write(self, source, path):
+        Path("log.txt").write_text("pruned")
+        return super().write(source, path)
+
+
+class RoundsWeights(Archive):
+    """Writes numbers of 16 bits."""
+
+    name = "rounds-weights"
+
+    def write(self, source, path):
+        torch.save({name: tensor.half().float() for name, tensor in
+                    source.network.state_dict().items()}, path)
+        return {}
+
+
+class FixesBatch(Archive):
+    """Computes with batches of the example's size."""
+
+    name = "fixes-batch"
+
+    def load(self, path, source):
+        network = super().load(path, source)
+        return lambda inputs: network(inputs.expand(2, *inputs.shape[1:]))
+
+
+class Unties(Archive):
+    """Writes a tied weight as zeros under its second name."""
+
+    name = "unties"
+
+    def write(self, source, path):
+        firsts = {name for name, _ in source.network.named_parameters()}
+        names = dict(source.network.named_parameters(remove_duplicate=False))
+        torch.save({name: torch.zeros_like(tensor) if name in names and name not in firsts
+                    else tensor for name, tensor in source.network.state_dict().items()}, path)
+        return {}
+
+
+class ChangesNetwork(Archive):
+    """Folds something into the network that it was given."""
+
+    name = "changes-network"
+
+    def write(self, source, path):
+        written = super().write(source, path)
+        with torch.no_grad():
+            next(source.network.parameters()).mul_(2)
+        return written
+
+
+class Tensors(Archive):
+    """Returns facts that JSON cannot hold."""
+
+    name = "tensors"
+
+    def write(self, source, path):
+        super().write(source, path)
+        return {"weights": torch.ones(2)}

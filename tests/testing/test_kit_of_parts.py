@@ -1,10 +1,11 @@
-"""The kit finds the fault in each faulty optimizer, schedule, scope, curve and tracker."""
+"""The kit finds the fault in each faulty optimizer, schedule, scope, curve, tracker and format."""
 
 from __future__ import annotations
 
 import pytest
 
-from sdd_core.testing import Fault, check, check_tracker
+from sdd_core.plugin.base import noun
+from sdd_core.testing import Fault, check, check_exporter, check_tracker
 
 from . import faulty_parts as faulty
 
@@ -29,6 +30,15 @@ FAULTS = {
     faulty.Meddles: "changes the metrics of a run",
     faulty.DrawsName: "changes torch's random state",
     faulty.OnlyOnce: "start() raised RuntimeError: has a run already",
+    faulty.WritesHalf: "load() raised RuntimeError",
+    faulty.WritesNothing: "write() writes no file at its path",
+    faulty.WritesElsewhere: "writes 'notes.txt'; write to `path` only",
+    faulty.WritesHere: "writes 'log.txt'; write to `path` only",
+    faulty.RoundsWeights: "its logits differ from the network's by",
+    faulty.FixesBatch: "it returns [2, 4] instead of logits [1, 4]",
+    faulty.Unties: "exports a module with frozen and tied weights wrong",
+    faulty.ChangesNetwork: "write() changes the network or its masks",
+    faulty.Tensors: "expected a mapping that JSON can hold",
 }
 
 
@@ -40,9 +50,10 @@ def test_the_fault_is_found_and_named_in_one_line(plugin, what, tmp_path, monkey
         check(plugin)
     message = str(caught.value)
     assert what in message
-    assert message.startswith(f"{plugin.kind} {plugin.name!r}: ")
+    assert message.startswith(f"{noun(plugin)} {plugin.name!r}: ")
     assert "\n" not in message
 
 
-def test_a_tracker_without_fault_passes():
+def test_what_has_no_fault_passes():
     check_tracker(faulty.Silent)
+    check_exporter(faulty.Archive)

@@ -35,6 +35,10 @@ class Exportable:
     description: Mapping[str, Any]
     result: ResultView
 
+    def __repr__(self) -> str:
+        return (f"<Exportable level {self.description['level']} of {self.description['run']}: "
+                f"{type(self.network).__name__} for inputs {list(self.example.shape)}>")
+
 
 class Exporter(Plugin):
     """A format in which a level's network can be written. It is not part of an experiment.
