@@ -6,6 +6,7 @@ import subprocess
 import sys
 from dataclasses import replace
 
+import exports.cases
 import pytest
 import torch
 from exported import IMAGES, NETWORKS, TiedParts, batches, exportable, result
@@ -13,14 +14,11 @@ from huggingface_hub import ModelCard, PyTorchModelHubMixin
 from safetensors.torch import load_file, load_model
 from torch import nn
 
+import sdd_core
 from sdd_core import Experiment, load_plugins
 from sdd_core.testing import check_exporter
 
-MODELS = {
-    "perceptron": {"name": "mlp", "widths": [16]},
-    "resnet20": {"name": "resnet20", "width": 4},
-    "vit": {"name": "vit", "patch": 4, "depth": 1, "width": 12, "heads": 3},
-}
+PERCEPTRON = {"name": "mlp", "widths": [16]}
 
 OWN = """
 from torch import nn
@@ -67,7 +65,8 @@ def code(folder):
 
 def loaded_elsewhere(folder, *modules):
     """The logits of `batches` by the code on the card, in another process and folder."""
-    torch.save(batches(), folder.parent / "inputs.pt")
+    if not (folder.parent / "inputs.pt").exists():
+        torch.save(batches(), folder.parent / "inputs.pt")
     script = (f"import torch\n{code(folder)}\n"
               "torch.save([network(batch) for batch in torch.load('../inputs.pt')], '../out.pt')\n")
     done = subprocess.run(
@@ -78,13 +77,22 @@ def loaded_elsewhere(folder, *modules):
     return zip(*(torch.load(folder.parent / name) for name in ("inputs.pt", "out.pt")), strict=True)
 
 
-@pytest.mark.parametrize("name", MODELS)
-def test_the_card_loads_it_in_another_process(name, tmp_path):
-    source, folder = written(NETWORKS[name](), tmp_path, MODELS[name])
-    assert {file.name for file in folder.iterdir()} == {
-        "README.md", "config.json", "model.safetensors", "curve.png", "curve.csv"}
-    for batch, logits in loaded_elsewhere(folder):
-        assert torch.equal(logits, source.network(batch))
+@pytest.mark.parametrize("name", exports.cases.MODELS)
+def test_the_level_of_a_run_scores_what_it_scored_there(name, tmp_path):
+    run = exports.cases.run_of(name, tmp_path)
+    made = sdd_core.export(run, format="hub", level=1, output=tmp_path / "folder")
+    assert made.record["checked"]["test_examples"] == len(run.experiment.data.load(None).test)
+    assert made.record["checked"]["difference"] == 0
+    assert {file.name for file in made.path.iterdir()} == {
+        "README.md", "config.json", "model.safetensors", "curve.png", "curve.csv", "export.json"}
+    assert json.loads((made.path / "export.json").read_text()) == json.loads(
+        json.dumps(dict(made.record)))
+    if name != "own module":  # its class is that of a module of the tests
+        network = run.levels[1].network()
+        torch.save([torch.randn(2, *made.record["description"]["input_shape"])],
+                   tmp_path / "inputs.pt")
+        for batch, logits in loaded_elsewhere(made.path):
+            assert torch.equal(logits, network(batch))
 
 
 @pytest.mark.parametrize("path", ["own_net:Net", "own_net:make"])
@@ -133,9 +141,7 @@ def test_a_module_that_no_code_can_build_is_loaded_into_one(tmp_path):
 
 
 def test_what_the_card_says(tmp_path):
-    source, folder = written(
-        NETWORKS["perceptron"](), tmp_path, MODELS["perceptron"], license="mit"
-    )
+    source, folder = written(NETWORKS["perceptron"](), tmp_path, PERCEPTRON, license="mit")
     card = ModelCard.load(folder / "README.md")
     assert (card.data.license, card.data.library_name) == ("mit", "pytorch")
     assert {"pruning", "pytorch_model_hub_mixin"} <= set(card.data.tags)
@@ -155,7 +161,7 @@ def test_what_the_card_says(tmp_path):
 def test_a_user_s_text_is_text_on_the_card(tmp_path):
     """Names stand in the front matter, in sentences and in the settings."""
     name = "a|b*c*\n---\n<b>[x](y)</b>```\n# Heading"
-    base = of_model(MODELS["perceptron"])
+    base = of_model(PERCEPTRON)
     source = exportable(NETWORKS["perceptron"](), replace(base, run=name), sdd=name)
     exporter().write(source, tmp_path / "folder")
     card = ModelCard.load(tmp_path / "folder/README.md")
@@ -184,7 +190,7 @@ def test_a_run_without_a_test_accuracy(tmp_path):
 
 def test_other_weights_are_not_taken_for_these(tmp_path):
     """`load` reads the folder: it is no copy of the network."""
-    source, folder = written(NETWORKS["perceptron"](), tmp_path, MODELS["perceptron"])
+    source, folder = written(NETWORKS["perceptron"](), tmp_path, PERCEPTRON)
     other = exportable(NETWORKS["perceptron"]())
     batch = batches()[0]
     assert torch.equal(exporter().load(folder, other)(batch), source.network(batch))

@@ -9,8 +9,10 @@ import onnxruntime
 import pytest
 import torch
 from exported import IMAGES, NETWORKS, batches, exportable
+from exports.cases import MODELS, run_of
 from torch import nn
 
+import sdd_core
 from sdd_core import SddError, install_hint, load_plugins
 from sdd_core.testing import check_exporter
 from sdd_plugins.exporters import onnx as onnx_format
@@ -55,6 +57,30 @@ def test_one_file_that_says_what_it_is_and_nothing_of_the_machine(tmp_path):
     for key in ("sparsity", "normalisation", "classes", "metrics"):
         assert json.loads(said[key]) == source.description[key]
     assert b"site-packages" not in file.read_bytes()
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_the_level_of_a_run_scores_what_it_scored_there(name, tmp_path):
+    """`sdd_core.export` compares the logits on all test examples."""
+    run = run_of(name, tmp_path)
+    made = sdd_core.export(run, format="onnx", level=1, output=tmp_path / "network.onnx")
+    assert made.record["checked"]["test_examples"] == len(run.experiment.data.load(None).test)
+    assert made.record["checked"]["difference"] <= 1e-5
+    assert made.record["checked"]["test_accuracy"] == pytest.approx(
+        run.levels[1].metrics["test_accuracy"], abs=0.01)
+    assert not list(tmp_path.glob("*.data"))
+
+
+def test_a_compact_network_is_smaller_and_computes_the_same(tmp_path):
+    network = NETWORKS["perceptron"]()
+    with torch.no_grad():
+        network.hidden1.weight[:8] = 0
+    source, file = written(network, tmp_path, compact=True)
+    stored = {one.name: tuple(one.dims) for one in onnx.load(file).graph.initializer}
+    assert stored["hidden1.weight"] == (8, 192)
+    for batch in batches():
+        torch.testing.assert_close(exporter().load(file, source)(batch), source.network(batch),
+                                   rtol=1e-5, atol=1e-5)
 
 
 def test_pruned_weights_are_zero(tmp_path):

@@ -13,7 +13,7 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from sdd_core import Exportable, Exporter, SddError, install_hint
+from sdd_core import Exportable, Exporter, SddError, compact, install_hint
 from sdd_plugins.exporters.tracing import batch, quiet, traced
 
 if TYPE_CHECKING:
@@ -41,6 +41,9 @@ class Onnx(Exporter):
     opset: int | None = Field(
         None, ge=18, description="version of ONNX's operators; default: the one that torch "
         "recommends"
+    )
+    compact: bool = Field(
+        False, description="write the smaller network that `compact` makes, with the same logits"
     )
 
     def write(self, source: Exportable, path: Path) -> Mapping[str, Any]:
@@ -80,7 +83,10 @@ class Onnx(Exporter):
         return logits
 
     def _translated(self, source: Exportable) -> ONNXProgram:
-        graph = traced(source.network, source.example)
+        network = source.network
+        if self.compact:
+            network = compact(network, source.example)
+        graph = traced(network, source.example)
         try:
             with quiet():
                 program = torch.onnx.export(

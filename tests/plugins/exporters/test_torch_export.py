@@ -10,8 +10,10 @@ from pathlib import Path
 import pytest
 import torch
 from exported import IMAGES, NETWORKS, batches, exportable
+from exports.cases import MODELS, run_of
 from torch import nn
 
+import sdd_core
 from sdd_core import SddError, load_plugins
 
 ELSEWHERE = """
@@ -46,6 +48,20 @@ def test_it_runs_in_a_process_without_the_source(name, tmp_path):
         expected = source.network(batch)
         assert logits.shape == expected.shape
         torch.testing.assert_close(logits, expected, rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", MODELS)
+def test_the_level_of_a_run_scores_what_it_scored_there(name, tmp_path):
+    run = run_of(name, tmp_path)
+    made = sdd_core.export(run, format="torch-export", level=1, output=tmp_path / "network.pt2")
+    assert made.record["checked"]["test_examples"] == len(run.experiment.data.load(None).test)
+    assert made.record["checked"]["difference"] <= 1e-6
+    network, program = run.levels[1].network(), torch.export.load(made.path).module()
+    shape = made.record["description"]["input_shape"]
+    for size in (1, 3):
+        batch = torch.randn(size, *shape)
+        torch.testing.assert_close(program(batch), network(batch), rtol=1e-5, atol=1e-5)
 
 
 def test_pruned_weights_are_zero_and_ties_stay_ties(tmp_path):
