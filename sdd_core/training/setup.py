@@ -65,7 +65,11 @@ class ExperimentSetup:
 
     def start(self) -> nn.Module:
         """Return the dense network before its first step: initialised, or pretrained."""
-        network, train = self.build(0), self.experiment.train
+        network, train, model = self.build(0), self.experiment.train, self.experiment.model
+        with self.guard.isolated(model, "notes"):
+            lines = list(model.notes(self.data.input_shape, self.data.num_classes))
+        for line in lines:
+            say(f"sdd: model {label(model)!r}: {line}")
         if train.pretrained is not None:
             for line in load_pretrained(network, train):
                 say(f"sdd: train.pretrained: {line}")

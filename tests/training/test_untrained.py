@@ -12,9 +12,11 @@ from click.testing import CliRunner
 from support import Log, contents, go, small
 from torch import Tensor, nn
 
-from sdd_core import Dense, Experiment, Retraining, Schedule, SddError
+import sdd_core
+from sdd_core import Dense, Experiment, Retraining, Schedule, SddError, by_learning_distance, group
 from sdd_core.cli import main
 from sdd_core.experiment.keys import level_keys
+from sdd_core.report import write_report
 from sdd_core.runs.store import Store
 from sdd_core.testing.retrain import killed_and_resumed
 from sdd_core.training.recalibration import recalibrate, recalibrated_norms
@@ -148,6 +150,19 @@ def test_the_first_line_says_what_is_not_trained(tmp_path, monkeypatch):
     [name, *_] = (line.split()[1] for line in done.stderr.splitlines() if line[:4] == "run ")
     sdd("report", name, "--store", str(tmp_path), "--output", str(tmp_path / "r.html"))
     assert (tmp_path / "r.html").exists()
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("levels", [0, 1, 9])
+def test_everything_that_reads_a_run_takes_one_without_training(tmp_path, levels):
+    run = go(small(train={"epochs": 0}, levels=levels), tmp_path)
+    write_report(run, tmp_path / "report")
+    json.dumps(run.to_json(), allow_nan=False)
+    assert "NaN" not in (tmp_path / "report" / "report.html").read_text()
+    sdd_core.plot(run, output=tmp_path / "a.png")
+    by_learning_distance(group([run])[0])
+    assert "nan" not in run._repr_html_()
+    assert len(run.levels) == levels + 1
 
 
 # Epochs of retraining
