@@ -132,11 +132,14 @@ class _Engine:
         for line in notes(self.setup):
             say(f"sdd: {line}")
         known = self.folder.known()
+        rows: list[Row] = []
         for level, key, before, dense in self.levels():
             measured, measured_key = self._ablated(level, key, before, dense)
-            self._measure(measured, measured_key, level, before, dense, known.get(level.index))
-        self.folder.settle()
-        result = with_recommendation(self.folder.result())
+            rows.append(self._measure(measured, measured_key, level, before, dense,
+                                      known.get(level.index)))
+        self.folder.settle(rows)
+        # Not read again: another process may measure other metrics of the same run meanwhile.
+        result = with_recommendation(self.folder.result(rows))
         self._call("sdd_run_end", result=result)
         return result
 
@@ -230,8 +233,8 @@ class _Engine:
         before: Level | None,
         dense: Level,
         row: Row | None,
-    ) -> None:
-        """Measure a level, unless this run has already done so, and record the values.
+    ) -> Row:
+        """Measure a level, unless this run has already done so, and return the recorded values.
 
         unchanged: the level without its ablation, whose sparsity is recorded.
         row: the run's existing record of this level, if there is one.
@@ -254,6 +257,7 @@ class _Engine:
         folder = self.store.level_folder(key)
         self.folder.link(level.index, {name: folder / name for name in (*LEVEL_FILES, SUMS)})
         self._call("sdd_level_end", level=level_result(row))
+        return row
 
     def _view(
         self,

@@ -15,14 +15,15 @@ from torch import nn
 
 from sdd_core.errors import SddError
 from sdd_core.experiment.outside import make_outside
+from sdd_core.exports.check import check
 from sdd_core.exports.choose import choose_level
-from sdd_core.exports.compare import check_equal, random_batches
 from sdd_core.exports.data import TestSet, load_test_set
 from sdd_core.exports.load import load_run
 from sdd_core.exports.source import exportable
 from sdd_core.files.atomic import new_entries, refuse_existing
 from sdd_core.level.result import LevelResult
 from sdd_core.output.notices import lenient
+from sdd_core.plugin.base import noun
 from sdd_core.plugin.discovery import Plugins, load_plugins
 from sdd_core.plugin.isolation import Guard
 from sdd_core.plugin.kinds import Exporter, label
@@ -39,8 +40,8 @@ class Exported:
     """An artefact that was written and checked.
 
     path: the file or folder. record: what stands in its record, in JSON: `format`, `options`,
-    `bytes`, `facts` of the format, `checked` (see `Checked`), `run_test_accuracy`, `notes`, and
-    the `description` of the level.
+    `bytes`, `facts` of the format, `checked` (see `sdd_core.exports.check.Checked`),
+    `run_test_accuracy`, `notes`, and the `description` of the level.
     """
 
     path: Path
@@ -49,21 +50,6 @@ class Exported:
     def __repr__(self) -> str:
         return (f"<Exported {self.path}: {self.record['format']}, {self.record['bytes']:,} bytes, "
                 f"level {self.record['description']['level']}>")
-
-
-@dataclass(frozen=True)
-class Checked:
-    """The comparison of an artefact with the network, after it was loaded.
-
-    difference: the largest difference of logits, relative to the largest absolute logit of the
-    batch or 1. test_examples: the size of the test set, 0 if the data were not there.
-    test_accuracy: that of the artefact. not_tested: why the test set was not used.
-    """
-
-    difference: float
-    test_examples: int = 0
-    test_accuracy: float | None = None
-    not_tested: str = ""
 
 
 def export(
@@ -109,25 +95,24 @@ def export(
     for one in names:
         refuse_existing(path.with_name(one))
     root = None if data_root is None else Path(data_root)
-    test, why = _test_set(result, root, trust) if data else (None, "the data were not asked for")
+    test = _test_set(result, root, trust) if data else "the data were not asked for"
     with new_entries(path.parent, names) as folder:
-        record = _written(exporter, result, chosen, folder / path.name, test, why)
+        record = _written(exporter, result, chosen, folder / path.name, test)
         place = folder / names[1] if exporter.suffix else folder / path.name / FOLDER_RECORD
         place.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
     return Exported(path, record)
 
 
-def _test_set(result: Result, root: Path | None, trust: bool) -> tuple[TestSet | None, str]:
-    """Return the test set, or None and the reason if the data are not here."""
+def _test_set(result: Result, root: Path | None, trust: bool) -> TestSet | str:
+    """Return the test set, or the reason if the data are not here."""
     try:
-        return load_test_set(result, read_record(result.folder), root, trust), ""
+        return load_test_set(result, read_record(result.folder), root, trust)
     except SddError as error:
-        return None, str(error)
+        return str(error)
 
 
 def _written(
-    exporter: Exporter, result: Result, level: LevelResult, path: Path, test: TestSet | None,
-    why: str,
+    exporter: Exporter, result: Result, level: LevelResult, path: Path, test: TestSet | str
 ) -> dict[str, Any]:
     """Write an artefact and check it. Return its record."""
     network = level.network()  # not the one that the exporter gets, which it might change
@@ -135,38 +120,21 @@ def _written(
     guard = Guard(result.experiment.seed).isolated(exporter, "export")
     # Standard output is for results only.
     with guard, redirect_stdout(lenient(sys.stderr)), torch.no_grad():
-        facts = exporter.write(source, path)
+        facts = json.dumps(dict(exporter.write(source, path)), allow_nan=False)
         if path.is_dir() != (exporter.suffix == "") or not path.exists():
-            raise SddError(f"export format {exporter.name!r} wrote no "
+            raise SddError(f"{noun(exporter)} {exporter.name!r} wrote no "
                            f"{'file' if exporter.suffix else 'folder'}")
-        checked = _checked(exporter, network, source, path, test, why)
+        checked = check(exporter, network, source, path, test)
     return {
         "format": label(exporter),
         "options": exporter.model_dump(mode="json"),
         "bytes": _size(path),
-        "facts": dict(facts),
+        "facts": json.loads(facts),
         "checked": vars(checked),
         "run_test_accuracy": level.metrics.get("test_accuracy"),
         "notes": _notes(level, source),
         "description": dict(source.description),
     }
-
-
-def _checked(
-    exporter: Exporter, network: nn.Module, source: Exportable, path: Path, test: TestSet | None,
-    why: str,
-) -> Checked:
-    artefact = exporter.load(path, source)
-    shape = tuple(source.example.shape[1:])
-    try:
-        worst, _ = check_equal(network, artefact, random_batches(shape), exporter.tolerance)
-        if test is None:
-            return Checked(worst, not_tested=why)
-        tested, classes = check_equal(network, artefact, test.batches(), exporter.tolerance)
-    except SddError as error:
-        raise SddError(f"export format {exporter.name!r} does not compute what the network "
-                       f"computes ({error}); nothing was written") from None
-    return Checked(max(worst, tested), len(test), test.accuracy(torch.cat(classes)))
 
 
 def _notes(level: LevelResult, source: Exportable) -> list[str]:

@@ -19,12 +19,12 @@ from sdd_core.runs.result import Result
 
 
 def exportable(
-    result: Result, level: LevelResult, record: Record, test: TestSet | None
+    result: Result, level: LevelResult, record: Record, test: TestSet | str
 ) -> Exportable:
     """Return what an exporter gets of a level. Raises SddError if the network cannot be made."""
     network = level.network()
     masks = true_masks(level.masks, network.state_dict())
-    example = test.inputs(slice(2)) if test and len(test) > 1 else _two_random(record)
+    example = _example(record, test)
     return Exportable(network, masks, example, _description(result, level, record), result)
 
 
@@ -36,7 +36,9 @@ def true_masks(
     return {name: mask | (state[name] != 0) for name, mask in masks.items()}
 
 
-def _two_random(record: Record) -> Tensor:
+def _example(record: Record, test: TestSet | str) -> Tensor:
+    if isinstance(test, TestSet) and len(test) > 1:
+        return test.inputs(slice(2))
     assert record.inputs is not None  # the network has been made
     return next(two for two in random_batches(tuple(record.inputs.shape)) if len(two) == 2)
 

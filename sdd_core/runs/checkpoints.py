@@ -15,7 +15,8 @@ from torch import Tensor
 from sdd_core.files.atomic import write_atomic
 from sdd_core.files.reading import LARGEST_TENSORS, names_in, read_bytes
 from sdd_core.level.checkpoint import Checkpoint
-from sdd_core.runs.level_files import content_errors, epochs_of, read_tensors
+from sdd_core.runs.level_files import content_errors, read_tensors
+from sdd_core.runs.rows import EPOCHS
 
 
 class Checkpoints:
@@ -46,7 +47,7 @@ class Checkpoints:
                 for name, tensor in tensors.items():
                     part, _, rest = name.partition("/")
                     parts[part][rest] = tensor
-                epochs = epochs_of("\n".join(map(json.dumps, json.loads(record["epochs"]))))
+                epochs = EPOCHS.validate_json(record["epochs"])
                 kernels = _KERNELS.validate_json(record["kernels"])
             return Checkpoint(
                 taken, epochs, parts["state"], parts["momenta"], parts["random"], kernels

@@ -21,7 +21,7 @@ from torch import Tensor
 
 from sdd_core.errors import SddError
 from sdd_core.files.reading import LARGEST_TENSORS, Damaged, opened, read_bytes
-from sdd_core.level.level import Epoch, Level
+from sdd_core.level.level import Level
 from sdd_core.runs.rows import parse_epochs
 
 LEVEL_FILES = ("level.json", "weights.safetensors", "masks.safetensors", "epochs.jsonl")
@@ -53,7 +53,7 @@ def read_level(folder: Path, key: str | None = None) -> Level:
                 full = torch.zeros(mask.shape, dtype=state[name].dtype)
                 full[mask] = state[name]
                 state[name] = full
-        epochs = epochs_of(read_bytes(folder / "epochs.jsonl").decode())
+        epochs = parse_epochs(read_bytes(folder / "epochs.jsonl"))
     if key not in {None, record.key}:
         raise Damaged(f"it is level {record.key[:12]}")
     kernels = tuple(record.kernels)
@@ -131,8 +131,3 @@ def read_tensors(file: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
     """Return the tensors in a file, and the texts in its header. Raises SddError."""
     with content_errors(file), opened(file, LARGEST_TENSORS), safe_open(file, "pt") as found:
         return load_file(file), found.metadata() or {}
-
-
-def epochs_of(lines: str) -> tuple[Epoch, ...]:
-    """Return the epochs in JSON lines. Raises Damaged."""
-    return tuple(Epoch(**row.model_dump()) for row in parse_epochs(lines.encode()))

@@ -27,6 +27,7 @@ from sdd_core.files.reading import (
     seal,
     unseal,
 )
+from sdd_core.level.level import Epoch
 from sdd_core.runs.record import Strict, digest_of, fault
 
 METRICS = "metrics.jsonl"
@@ -76,27 +77,16 @@ class Row(Strict):
     metrics: Annotated[dict[str, Any], AfterValidator(_usable)]
 
 
-class EpochRow(Strict):
-    """A line of a level's `epochs.jsonl`, see `sdd_core.level.level.Epoch`."""
-
-    model_config = ConfigDict(allow_inf_nan=True)  # of a level whose training diverged
-
-    number: int
-    step: int
-    learning_rate: float
-    test_loss: float
-    test_accuracy: float
-    train_loss: float | None = None
-    train_accuracy: float | None = None
+# NaN and infinity are those of a level whose training diverged.
+EPOCHS = TypeAdapter(
+    tuple[Epoch, ...], config=ConfigDict(strict=True, extra="forbid", allow_inf_nan=True)
+)
 
 
-_EPOCHS = TypeAdapter(list[EpochRow])
-
-
-def parse_epochs(content: bytes) -> list[EpochRow]:
-    """Return the rows of an `epochs.jsonl`. Raises Damaged."""
+def parse_epochs(content: bytes) -> tuple[Epoch, ...]:
+    """Return the epochs in an `epochs.jsonl`. Raises Damaged."""
     try:
-        return _EPOCHS.validate_json(b"[" + b",".join(content.splitlines()) + b"]")
+        return EPOCHS.validate_json(b"[" + b",".join(content.splitlines()) + b"]")
     except ValidationError as error:
         raise Damaged(f"it is not a list of epochs: {error.errors()[0]['msg']}") from None
 
@@ -172,7 +162,7 @@ def read_epochs(folder: Path, row: Row, with_checksums: bool) -> tuple[dict[str,
             if not isinstance(found, dict) or found.get("key") != row.key:
                 raise Damaged("it belongs to another level")
         name = "epochs.jsonl"
-        return tuple(one.model_dump() for one in parse_epochs(_checked(level, name, sums)))
+        return tuple(vars(one) for one in parse_epochs(_checked(level, name, sums)))
     except (FileNotFoundError, Damaged) as error:
         raise Damaged(f"{level / name} is missing or damaged ({format_error(error)}); `sdd resume "
                       f"{folder}` makes it again") from None

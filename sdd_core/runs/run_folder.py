@@ -12,7 +12,7 @@ Reading a run detects damaged files, and executes no code except that of install
 from __future__ import annotations
 
 import platform
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from importlib.metadata import version
@@ -130,12 +130,13 @@ class RunFolder(Run):
         if len(digests) > 1:
             write_record(self.folder, record.model_copy(update={"experiment": digests[:1]}))
 
-    def _mend_rows(self, record: Record | None) -> None:
-        """Keep one undamaged row for each level; the other levels are measured again."""
+    def _mend_rows(self, record: Record | None, measured: Sequence[Row] = ()) -> None:
+        """Keep one undamaged row for each level: the one in `measured`, or else the last in the
+        file. Levels without one are measured again."""
         rows = read_rows(self.folder, self.name, record is not None and record.with_checksums)
         for problem in rows.problems:
             warn(problem)
-        text = text_of(rows.by_level, self.name)
+        text = text_of(rows.by_level | {row.level: row for row in measured}, self.name)
         if rows.content not in {None, text.encode()}:
             if rows.problems:
                 self._set_aside(self.folder / METRICS, "")
@@ -200,11 +201,10 @@ class RunFolder(Run):
         with self._locked():
             append_line(self.folder / METRICS, line_of(row, self.name))
 
-    def settle(self) -> None:
-        """Keep one row for each level, in order, after levels were measured again. Raises
-        SddError."""
+    def settle(self, measured: Sequence[Row]) -> None:
+        """Keep one row for each level, in order, after these were measured. Raises SddError."""
         with self._locked():
-            self._mend_rows(self.known_record())
+            self._mend_rows(self.known_record(), measured)
 
     def link(self, level: int, files: Mapping[str, Path]) -> None:
         """Link the store's files of a level into the folder. Raises SddError."""
@@ -212,17 +212,24 @@ class RunFolder(Run):
             link_or_copy(file, self.folder / "levels" / f"{level:02d}" / name)
 
     def result(
-        self, *, epochs: bool = True, model: Model | None = None, trust: bool = False
+        self,
+        rows: Sequence[Row] | None = None,
+        *,
+        epochs: bool = True,
+        model: Model | None = None,
+        trust: bool = False,
     ) -> Result:
         """Return the result so far, up to the experiment's number of levels.
 
-        epochs: include the measurements after each epoch. model, trust: for the levels' networks,
-        see `StoredRun`. Raises SddError when something is damaged or cannot be read.
+        rows: the rows of all levels in order (default: those in the folder). epochs: include the
+        measurements after each epoch. model, trust: for the levels' networks, see `StoredRun`.
+        Raises SddError when something is damaged or cannot be read.
         """
         record = read_record(self.folder)
         read_experiment(self.folder, record)
         sealed = record.with_checksums
-        rows = whole_rows(self.folder, record.name or self.name, sealed)
+        if rows is None:
+            rows = whole_rows(self.folder, record.name or self.name, sealed)
         stored = StoredRun(self.folder.absolute(), self.experiment, record, model, trust)
         levels = tuple(
             level_result(row, read_epochs(self.folder, row, sealed) if epochs else (),

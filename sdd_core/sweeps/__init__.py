@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -116,7 +117,9 @@ def execute_plan(
     """
     runs = [RunFolder.of(experiment, place.store) for experiment in plan.experiments]
     pool = executor.open(len(runs))
-    failed = execute_all(plan, pool, place, progress)
+    failed, measured = execute_all(plan, pool, place, progress)
     failures = {plan.names[run]: reason for run, reason in sorted(failed.items())}
-    return failures, [with_recommendation(run.result()) for position, run in enumerate(runs)
-                      if position not in failed]
+    return failures, [
+        with_recommendation(replace(runs[position].result(epochs=False), levels=levels))
+        for position, levels in sorted(measured.items())
+    ]

@@ -8,9 +8,10 @@ from typing import Protocol
 
 from sdd_core.errors import SddError, format_error
 from sdd_core.files.entries import level_is_whole
+from sdd_core.level.result import LevelResult
 from sdd_core.plugin.kinds import Schedule
 from sdd_core.sweeps.plan import Plan, Task
-from sdd_core.sweeps.work import RunOptions, execute
+from sdd_core.sweeps.work import Outcome, RunOptions, execute
 
 # Seconds between two looks at the store, which shows the progress of workers on any machine.
 LOOK = 0.5
@@ -28,14 +29,16 @@ class Progress(Protocol):
 
 def execute_all(
     plan: Plan, pool: Executor, place: RunOptions, progress: Progress
-) -> dict[int, str]:
-    """Execute all tasks, and return the reasons of failed runs, one line each, by position.
+) -> tuple[dict[int, str], dict[int, tuple[LevelResult, ...]]]:
+    """Execute all tasks. Return by position of the run the reasons of failed ones, one line each,
+    and what was measured on the levels of the others.
 
     If a task fails, only the runs that need its levels fail. On an interruption the workers are
     stopped; the levels that they saved stay in the store.
     """
     failed: dict[int, str] = {}
-    running: dict[Future[str | None], int] = {}
+    measured: dict[int, tuple[LevelResult, ...]] = {}
+    running: dict[Future[Outcome], int] = {}
 
     def begin(tasks: Iterable[int]) -> None:
         for position in tasks:
@@ -60,19 +63,21 @@ def execute_all(
                 position = running.pop(future)
                 task = plan.tasks[position]
                 error = future.exception()
-                reason = format_error(error) if error else future.result()
-                if reason is None:
-                    begin(plan.children[position])
-                ended = [task.run] if task.levels is None else []
-                for run in plan.runs_after(position) if reason else ended:
-                    if reason:
-                        failed[run] = reason
-                    progress.ended(run, reason)
+                outcome = format_error(error) if error else future.result()
+                if isinstance(outcome, str):
+                    for run in plan.runs_after(position):
+                        failed[run] = outcome
+                        progress.ended(run, outcome)
+                    continue
+                if outcome is not None:
+                    measured[task.run] = outcome
+                    progress.ended(task.run, None)
+                begin(plan.children[position])
     except BaseException:
         pool.shutdown(wait=False, cancel_futures=True)
         raise
     pool.shutdown()
-    return failed
+    return failed, measured
 
 
 def _is_done(task: Task, place: RunOptions) -> bool:

@@ -10,9 +10,14 @@ from typing import Any
 from sdd_core.engine import run, train_levels
 from sdd_core.errors import format_error
 from sdd_core.experiment.experiment import Experiment
+from sdd_core.level.result import LevelResult
 from sdd_core.observers.tracking import tracking
 from sdd_core.plugin.discovery import load_plugins
 from sdd_core.plugin.kinds import Schedule, Tracker
+
+Outcome = tuple[LevelResult, ...] | str | None
+"""What a task returns. Measurements are returned, not read from the run's folder: another process
+may measure other metrics of the same run."""
 
 
 @dataclass(frozen=True)
@@ -33,11 +38,12 @@ class RunOptions:
 
 def execute(
     experiment: Experiment, levels: int | None, schedules: Sequence[Schedule], place: RunOptions
-) -> str | None:
+) -> Outcome:
     """Train an experiment's levels up to `levels` for runs with these schedules, or execute its
     whole run (None).
 
-    Return None, or the reason of a failure in one line; the other tasks continue.
+    Return what was measured on the run's levels (None if they were only trained), or the reason of
+    a failure in one line; the other tasks continue.
     """
     try:
         where: dict[str, Any] = {
@@ -49,10 +55,9 @@ def execute(
         }
         if levels is None:
             with tracking(place.trackers) as observers:
-                run(experiment, observers=observers, **where)
-        else:
-            shared = experiment.model_copy(update={"levels": levels})
-            train_levels(shared, schedules=schedules, **where)
+                return run(experiment, observers=observers, **where).levels
+        shared = experiment.model_copy(update={"levels": levels})
+        train_levels(shared, schedules=schedules, **where)
     except Exception as error:
         return format_error(error)
     return None

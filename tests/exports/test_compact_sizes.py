@@ -294,3 +294,108 @@ def test_the_number_type_and_the_frozen_stay():
     assert {tensor.dtype for tensor in small.parameters()} == {torch.float32}
     trained = {name: tensor.requires_grad for name, tensor in small.named_parameters()}
     assert trained == {"0.weight": False, "0.bias": True, "2.weight": True, "2.bias": True}
+
+
+class Forms(nn.Module):
+    """Six features in another form, which `between` makes."""
+
+    def __init__(self, between, features=6):
+        super().__init__()
+        self.one, self.two = nn.Linear(4, 6), nn.Linear(features, 3)
+        self.between = between
+
+    def forward(self, x):
+        return self.two(self.between(self.one(x)))
+
+
+@pytest.mark.parametrize(
+    ("gone", "left"),
+    [([1], 6), ([1, 4], 4), ([3, 4, 5], 3), ([0, 4], 6), ([1, 3, 4, 5], 2)],
+)
+@pytest.mark.parametrize(
+    "between",
+    [
+        lambda x: x.view(-1, 2, 3).transpose(1, 2).flatten(1),
+        lambda x: x.reshape(x.shape[0], 2, 3).permute(0, 2, 1).reshape(-1, 6),
+        lambda x: torch.reshape(x, shape=(-1, 2, 3)).swapaxes(1, 2).flatten(start_dim=1),
+        lambda x: x.unflatten(1, (2, -1)).transpose(1, 2).flatten(1),
+        lambda x: torch.unflatten(x, dim=1, sizes=(2, 3)).transpose(1, 2).flatten(1),
+    ],
+)
+def test_what_is_removed_leaves_no_holes(between, gone, left):
+    """Features 0 1 2 / 3 4 5: only whole rows and columns can go."""
+    torch.manual_seed(0)
+    network = randomise(Forms(between))
+    set_zero(network.one.weight, gone)
+    assert shapes(compacted(network, (4,)))["one.weight"] == (left, 4)
+
+
+@pytest.mark.parametrize(
+    ("between", "features"),
+    [
+        (lambda x: x[:, 1:4], 3),
+        (lambda x: x[..., 1:] * x[:, 0].unsqueeze(1), 5),
+        (lambda x: torch.cat(x.chunk(2, 1)[::-1], 1), 6),
+        (lambda x: x.split([4, 2], dim=-1)[0], 4),
+        (lambda x: torch.stack(x.unbind(1)[2:], 1), 4),
+        (lambda x: x.narrow(1, 2, 3), 3),
+        (lambda x: x.softmax(1), 6),
+        (lambda x: functional.log_softmax(x, dim=-1), 6),
+        (lambda x: x - x.mean(1, keepdim=True), 6),
+        (lambda x: x / x.norm(dim=1, keepdim=True), 6),
+        (lambda x: x.cumsum(1), 6),
+        (lambda x: x.flip(1), 6),
+        (lambda x: x * torch.arange(x.size(-1)), 6),
+        (lambda x: x + torch.zeros(x.shape) + x.new_ones(6), 6),
+        (lambda x: functional.normalize(x, dim=1), 6),
+        (lambda x: torch.where(x > 0, x, x.exp()), 6),
+        (lambda x: x.view(x.size()).squeeze().view(-1, 6), 6),
+        (lambda x: torch.einsum("ij,jk->ik", x, torch.ones(6, 6).to(x)), 6),
+    ],
+)
+def test_features_stay_where_they_are_read_by_number_or_together(between, features):
+    torch.manual_seed(0)
+    network = randomise(Forms(between, features))
+    set_zero(network.one.weight, [1, 4])
+    assert shapes(compacted(network, (4,)))["one.weight"] == (6, 4)
+
+
+@pytest.mark.parametrize(
+    "padded",
+    [
+        lambda x: functional.pad(x, (1, 1, 1, 1, 1, 2)),
+        lambda x: functional.pad(input=x, pad=[1, 1, 1, 1, 1, 2], value=0.5),
+        lambda x: functional.pad(functional.pad(x, pad=(0, 0, 0, 0, 1, 2)), (1, 1, 1, 1), "reflect"),
+    ],
+)
+def test_channels_that_padding_adds(padded):
+    class Network(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.one, self.two = nn.Conv2d(3, 4, 1), nn.Conv2d(7, 2, 3)
+
+        def forward(self, x):
+            return self.two(padded(self.one(x)) + 1)
+
+    torch.manual_seed(0)
+    network = randomise(Network())
+    set_zero(network.one.weight, [0, 2])
+    set_zero(network.two.weight, (slice(None), 6))
+    compacted(network, (3, 5, 5))
+
+
+def test_a_tiny_constant_does_not_stand_for_a_large_one():
+    """The weight would have to be 1e42 times as large, which float32 cannot hold."""
+    torch.manual_seed(0)
+    network = randomise(Residual()).eval()
+    for layer in (network.stem, network.branches[1]):
+        set_zero(layer.weight, [0, 1])
+    set_zero(network.branches[0].weight, 1)  # channel 0 is alive behind the first branch
+    with torch.no_grad():
+        network.stem.bias[:2] = torch.tensor([1e-42, 3])
+        for norm in network.norms:
+            norm.bias[1], norm.running_mean[1] = -9, 0
+    images = inputs(2, (3, 6, 6)).float()
+    with torch.no_grad():
+        found = sdd_core.compact(network, images)(images)
+        torch.testing.assert_close(found, network(images), rtol=1e-4, atol=1e-4)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import errno
 import json
 import os
 import stat
@@ -48,7 +49,7 @@ class Planted(Exporter):
             path.write_bytes(path.read_bytes()[:-10])
         if self.fault == "raises":
             raise RuntimeError("no\nspace")
-        return {"tensors": len(state)}
+        return {"tensors": torch.ones(2) if self.fault == "facts" else len(state)}
 
     def load(self, path: Path, source: Exportable):
         network = copy.deepcopy(source.network)
@@ -76,6 +77,7 @@ def export(result, **changes):
     ("half", "export format 'planted' failed: SafetensorError"),
     ("raises", "export format 'planted' failed: RuntimeError: no space"),
     ("one batch size", "it returns [2, 10] instead of logits [7, 10]"),
+    ("facts", "export format 'planted' failed: TypeError: Object of type Tensor is not JSON"),
     ("nan", "its logits are not finite where the network's are"),
     ("test set", "does not compute what the network computes"),
 ])
@@ -147,16 +149,24 @@ def test_what_is_there_is_not_replaced(result, tmp_path, taken, what):
     assert [file.name for file in tmp_path.iterdir()] == [taken]
 
 
-@pytest.mark.parametrize("parent", ["a file", "locked"])
-def test_where_nothing_can_be_written_a_line_says_so(result, tmp_path, parent):
-    (tmp_path / "a file").write_text("mine")
-    (tmp_path / "locked").mkdir(mode=0o555)
-    if parent == "locked" and os.access(tmp_path / "locked", os.W_OK):
-        pytest.skip("this user may write everywhere")
-    with pytest.raises(SddError, match=r"cannot (write|read)") as told:
-        export(result, output=tmp_path / parent / "x")
-    assert "\n" not in str(told.value)
-    assert len(list(tmp_path.iterdir())) == 2
+@pytest.mark.parametrize("error", [errno.EACCES, errno.ENOSPC, errno.EROFS])
+def test_where_nothing_can_be_written_a_line_says_so(result, tmp_path, monkeypatch, error):
+    def refuse(path, *_, **__):
+        raise OSError(error, os.strerror(error), str(path))
+
+    monkeypatch.setattr(Path, "mkdir", refuse)
+    with pytest.raises(SddError) as told:
+        export(result, output=tmp_path / "a" / "x")
+    assert f"cannot write {tmp_path / 'a' / 'x'}: {os.strerror(error)}" in str(told.value)
+    assert not list(tmp_path.iterdir())
+
+
+def test_below_a_file_nothing_can_be_written(result, tmp_path):
+    (tmp_path / "file").write_text("mine")
+    with pytest.raises(SddError) as told:
+        export(result, output=tmp_path / "file" / "x")
+    assert str(told.value).isprintable()
+    assert (tmp_path / "file").read_text() == "mine"
 
 
 def test_a_format_for_folders(result, tmp_path):
@@ -228,6 +238,28 @@ def test_without_the_data_random_inputs_are_compared(tmp_path):
     unasked = sdd_core.export(result, level=1, output=tmp_path / "unasked", data=False)
     assert unasked.record["checked"]["not_tested"] == "the data were not asked for"
     assert here.path.read_bytes() == gone.path.read_bytes() == unasked.path.read_bytes()
+
+
+class Words(torch.nn.Module):
+    """Looks up the words whose numbers are its inputs."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.words = torch.nn.Embedding(20, 8)
+        self.last = torch.nn.Linear(8, 2)
+
+    def forward(self, numbers):
+        return self.last(self.words(numbers.long()).mean(1))
+
+
+def test_a_network_that_accepts_no_random_inputs_is_compared_on_the_data(tmp_path):
+    numbers = torch.arange(120.0).view(30, 4) % 20
+    data = ((numbers, torch.arange(30) % 2), (numbers, torch.arange(30) % 2))
+    result = go({"data": data, "model": Words(), "train": {"epochs": 1}, "levels": 1}, tmp_path)
+    made = sdd_core.export(result, level=1, output=tmp_path / "x")
+    assert made.record["checked"]["test_examples"] == 30
+    with pytest.raises(SddError, match="accepts no random inputs and the test set is not here"):
+        sdd_core.export(result, level=1, output=tmp_path / "y", data=False)
 
 
 def test_other_data_than_those_of_the_run_are_not_used(tmp_path):

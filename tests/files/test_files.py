@@ -19,7 +19,7 @@ from waiting import wait_until
 
 from sdd_core import SddError
 from sdd_core.files import atomic
-from sdd_core.files.atomic import append_line, link_or_copy, write_atomic
+from sdd_core.files.atomic import append_line, link_or_copy, new_entries, write_atomic
 from sdd_core.files.entries import damaged_file, write_entry
 from sdd_core.files.reading import check_unchanged, sha256, with_checksum
 from sdd_core.observers.tracking import _Tracking
@@ -53,6 +53,40 @@ def test_an_entry_whose_writing_fails_is_not_there(tmp_path, error):
     with pytest.raises(type(error)):
         write_entry(tmp_path / "entry", write)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_new_entries_move_in_and_whatever_else_was_made_is_deleted(tmp_path):
+    with new_entries(tmp_path / "a" / "b", ["x", "y"]) as folder:
+        assert folder.parent == tmp_path / "a" / "b"
+        (folder / "x").write_text("one")
+        (folder / "y").mkdir()
+        two_files(folder / "y")
+        (folder / "scratch").write_text("notes")
+    assert set(contents(tmp_path)) == {"a/b/x", "a/b/y/a", "a/b/y/b"}
+
+
+@pytest.mark.parametrize("error", [RuntimeError("bug"), KeyboardInterrupt(), FULL])
+def test_new_entries_leave_nothing_when_the_writing_fails(tmp_path, error):
+    def write():
+        with new_entries(tmp_path / "mine" / "a" / "b", ["x"]) as folder:
+            (folder / "x").write_text("half")
+            raise error
+
+    (tmp_path / "mine").mkdir()
+    with pytest.raises(SddError if error is FULL else type(error)):
+        write()
+    assert list(tmp_path.rglob("*")) == [tmp_path / "mine"]
+
+
+def test_new_entries_replace_nothing_that_appears_meanwhile(tmp_path):
+    def write():
+        with new_entries(tmp_path, ["x"]) as folder:
+            (folder / "x").write_text("mine")
+            (tmp_path / "x").write_text("another's")
+
+    with pytest.raises(SddError, match="x already exists; delete it, or choose another --output"):
+        write()
+    assert contents(tmp_path) == {"x": b"another's"}
 
 
 def test_a_full_disk_is_one_line_and_leaves_nothing(tmp_path):

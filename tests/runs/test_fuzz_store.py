@@ -169,6 +169,6 @@ def test_every_view_shows_the_right_numbers_or_names_the_bad_run(made, data):
 
 @pytest.mark.long
 @given(data=st.data())
-@settings(max_examples=2000, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=400, deadline=None, suppress_health_check=list(HealthCheck))
 def test_the_same_for_minutes(made, data):
     check(data, made)

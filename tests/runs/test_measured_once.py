@@ -3,12 +3,14 @@
 import json
 import shutil
 from collections import Counter
-from typing import ClassVar
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, ClassVar
 
 import pytest
+from pydantic import PrivateAttr
 from support import contents, go, plugins_with, small
 
-from sdd_core import Metric
+from sdd_core import Executor, Metric, hookimpl, sweep
 from sdd_core.runs.run_folder import RunFolder
 
 
@@ -54,6 +56,60 @@ def test_a_run_has_only_the_metrics_that_it_was_asked_for(tmp_path, plugins):
     fewer = go(small(metrics=counting(2)), tmp_path, plugins=plugins)
     assert set(fewer.levels[0].metrics) == {"times_2", "by_layer"}
     assert fewer.levels[0].metrics["by_layer"] == {"a": 2}, "the first one's is not in the way"
+
+
+class Intruder:
+    """Carries out the same run with other metrics after a level of the first one."""
+
+    def __init__(self, level, intrude):
+        self._level, self._intrude = level, intrude
+
+    @hookimpl
+    def sdd_level_end(self, level):
+        if level.level == self._level:
+            self._intrude()
+
+
+@pytest.mark.parametrize("level", range(3))
+def test_two_processes_that_measure_different_things_keep_each_their_own(tmp_path, plugins, level):
+    results = []
+    intruder = Intruder(level, lambda: results.append(
+        go(small(metrics=counting(2)), tmp_path, plugins=plugins)))
+    first = go(small(metrics=counting(1)), tmp_path, plugins=plugins, observers=[intruder])
+    for result, factor in ((results[0], 2), (first, 1)):
+        assert [set(one.metrics) for one in result.levels] == [{f"times_{factor}", "by_layer"}] * 3
+    # In the folder there are the values of the one that ended last, not some of each.
+    assert RunFolder.of(first.experiment, tmp_path).result().levels == first.levels
+
+
+class Interrupted(ThreadPoolExecutor):
+    """Carries out tasks here, and after each the same run with other metrics."""
+
+    def __init__(self, intrude):
+        super().__init__(1)
+        self._intrude = intrude
+
+    def submit(self, fn, /, *args, **kwargs):
+        return super().submit(lambda: (fn(*args, **kwargs), self._intrude())[0])
+
+
+class Shared(Executor):
+    """Workers whose store another process uses too."""
+
+    name = "shared"
+    _intrude: Any = PrivateAttr()
+
+    def open(self, width):
+        return Interrupted(self._intrude)
+
+
+def test_the_results_of_a_sweep_are_what_its_workers_measured(tmp_path):
+    settings = small(metrics=["learning_distance"])
+    executor = Shared()
+    executor._intrude = lambda: go({**settings, "metrics": ["memorisation"]}, tmp_path)
+    [result] = sweep(settings, store=tmp_path, executor=executor, device="cpu")
+    assert all("learning_distance" in one.metrics for one in result.levels)
+    assert [len(one.epochs) for one in result.levels] == [small()["train"]["epochs"]] * 3
 
 
 def test_runs_that_share_a_level_share_what_was_measured_on_it(tmp_path, plugins):

@@ -32,7 +32,7 @@ class Pool(Executor):
         asked = (experiment.seed, experiment.pruner.name, levels)
         self.asked.append(asked)
         future: Future[Any] = Future()
-        answer = self._answers.get(asked)
+        answer = self._answers.get(asked, None if levels is not None else ())
         if isinstance(answer, BaseException):
             future.set_exception(answer)
         else:
@@ -55,8 +55,9 @@ class Notes:
 
 def go(store: Path, answers: dict[Any, Any] | None = None) -> tuple[Pool, Notes, dict[int, str]]:
     pool, notes = Pool(answers or {}), Notes()
-    failed = execute_all(PLAN, pool, RunOptions(store), notes)
+    failed, measured = execute_all(PLAN, pool, RunOptions(store), notes)
     assert pool.ended == [False]
+    assert failed.keys() | measured.keys() == set(range(4))
     return pool, notes, failed
 
 

@@ -169,8 +169,8 @@ class _Worker:
 
     def _wait(self) -> None:
         """Wait for an answer or the end of the process, whose own children may outlive it and hold
-        its output open. Warn once if it is stopped, for example by a debugger or `kill -STOP`: it is
-        not dead, so its task is not moved to another one.
+        its output open. Warn once if it is stopped, for example by a debugger or `kill -STOP`: it
+        is not dead, so its task is not moved to another one.
 
         Raises:
             EOFError: It has ended without an answer.

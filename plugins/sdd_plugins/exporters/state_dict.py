@@ -44,5 +44,6 @@ def write_tensors(
     # Copies, because safetensors refuses tensors that share memory, as tied weights do.
     copies = {name: tensor.detach().clone(memory_format=torch.contiguous_format)
               for name, tensor in tensors.items()}
-    # Not `save_file`, which makes files that only their owner can read.
-    path.write_bytes(save(copies, {"format": "pt", "sdd": json.dumps(dict(description))}))
+    # One entry only, because safetensors writes several in random order. Not `save_file`, which
+    # makes files that only their owner can read.
+    path.write_bytes(save(copies, {"sdd": json.dumps(dict(description))}))

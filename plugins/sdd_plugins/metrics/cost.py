@@ -8,7 +8,6 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from sdd_core import LevelView, Metric
-from sdd_plugins.metrics.macs import count_macs
 
 MEGABYTE = 1_000_000
 
@@ -48,6 +47,8 @@ class Cost(Metric):
     )
 
     def measure(self, level: LevelView) -> Mapping[str, Any]:
+        from sdd_plugins.metrics.macs import count_macs  # noqa: PLC0415 (slow to import)
+
         network = level.network()
         parameters = dict(network.named_parameters())
         masks = {name: mask.to(level.device) for name, mask in level.masks.items()}

@@ -7,7 +7,6 @@ import numpy as np
 import torch
 from pydantic import Field, PositiveInt
 from torch import Tensor, nn
-from torch.utils.benchmark import Timer
 
 from sdd_core import LevelView, Metric, SddError, compact, sparse_inference, warn
 
@@ -79,6 +78,8 @@ class Latency(Metric):
         """Return the median and the quartiles of the time for a batch, in milliseconds."""
         if infer is None:
             return [None] * 3
+        from torch.utils.benchmark import Timer  # noqa: PLC0415 (slow, and it looks for CUDA)
+
         timer = Timer("infer(batch)", globals={"infer": torch.inference_mode()(infer),
                                                "batch": batch}, num_threads=self.threads)
         timer.timeit(1)  # compilation, and memory

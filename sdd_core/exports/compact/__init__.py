@@ -43,29 +43,31 @@ def compact(network: nn.Module, example: Tensor) -> nn.Module:
     trace.
 
     network: it is not changed. example: a batch of inputs as the network takes them, `[N, ...]`;
-    the first one is used. Return a `torch.fx.GraphModule` in evaluation mode, with the layers'
+    the first two are used. Return a `torch.fx.GraphModule` in evaluation mode, with the layers'
     names, number types and device of the network. It can be pickled, exported and trained. Raises
     SddError for a network that can't be traced, or that does not compute the same twice.
     """
     small = trace(network)
     form = _form(small)
     small = small.cpu().double()
-    example = example[:1].detach().cpu()
+    example = example.detach().cpu()
     example = example.double() if example.is_floating_point() else example
     size = count(small) + 1
     while count(small) < size:
         size = count(small)
-        Rewriting(Analysis(small, example.clone())).apply()
+        Rewriting(Analysis(small, example[:1].clone())).apply()
     _check(small, network, example)
     return _restored(small, form)
 
 
 def _check(small: fx.GraphModule, network: nn.Module, example: Tensor) -> None:
     """Raise SddError if the outputs for the example differ."""
-    expected = deepcopy(network).cpu().double().eval()(example.clone())
-    found = small(example.clone())
+    whole = deepcopy(network).cpu().double().eval()
     try:
-        torch.testing.assert_close(found, expected, rtol=TOLERANCE, atol=TOLERANCE, equal_nan=True)
+        for batch in (example[:1], example[:2]):
+            found, expected = small(batch.clone()), whole(batch.clone())
+            torch.testing.assert_close(found, expected, rtol=TOLERANCE, atol=TOLERANCE,
+                                       equal_nan=True)  # fmt: skip
     except AssertionError as error:
         raise SddError(
             f"{type(network).__name__} can't be made smaller, because what torch.fx sees of it "

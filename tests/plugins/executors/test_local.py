@@ -208,9 +208,7 @@ def test_an_interruption_ends_what_is_being_done(tmp_path: Path) -> None:
     assert not lives(int(note.read_text()))
 
 
-def test_no_output_is_closed_while_a_thread_waits_for_it(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_no_output_is_closed_while_a_thread_waits_for_it(tmp_path: Path) -> None:
     # The thread would wait forever: a closed file is one that epoll no longer watches.
     pool = Local(workers=1).open(1)
     note = tmp_path / "note"
@@ -218,8 +216,13 @@ def test_no_output_is_closed_while_a_thread_waits_for_it(
     wait_until(lambda: note.exists() and note.read_text())
     closed_when_done: list[bool] = []
     [worker] = pool._started
-    close = worker._answers.close
-    worker._answers = SimpleNamespace(close=lambda: (closed_when_done.append(running.done()), close()))
+    answers = worker._answers
+
+    def close() -> None:
+        closed_when_done.append(running.done())
+        answers.close()
+
+    worker._answers = SimpleNamespace(close=close)
     pool.shutdown(wait=False, cancel_futures=True)
     assert closed_when_done == [True]
 
