@@ -180,6 +180,14 @@ def test_a_subset_is_matched_too(expected, wrappers, data):
     assert len({*matched.renamed.values()}) == len(matched.renamed)
 
 
+def test_an_unusual_prefix_of_some_names_is_not_removed():
+    """`encoder.fc` is another layer than `fc` as long as the rest does not fit."""
+    matched = match_names(["encoder.fc.weight", "body.weight"], ["conv.weight", "fc.weight"])
+    assert (matched.removed, matched.outside) == ("", [])
+    assert matched.renamed == {"encoder.fc.weight": "encoder.fc.weight",
+                               "body.weight": "body.weight"}
+
+
 def test_missing_and_unexpected_names_in_one_line(tmp_path):
     state = trained().state_dict()
     del state["conv.weight"], state["norm.num_batches_tracked"]

@@ -267,6 +267,7 @@ def test_statistics_are_the_means_over_the_batches():
     """Two batches of four numbers: means 1.5 and 5.5, variances 5/3 each."""
     network = nn.Sequential(nn.BatchNorm1d(1, momentum=0.3))
     network[0].running_mean.fill_(100)
+    network[0].num_batches_tracked.fill_(50)
     recalibrate(network, [torch.arange(4.0).view(4, 1), torch.arange(4.0, 8.0).view(4, 1)])
     assert network[0].running_mean.item() == pytest.approx(3.5)
     assert network[0].running_var.item() == pytest.approx(5 / 3)
