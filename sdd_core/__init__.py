@@ -67,8 +67,8 @@ if TYPE_CHECKING:
     from sdd_core.plugin.run import Run
     from sdd_core.report.plot import plot
     from sdd_core.runs.result import Result
-    from sdd_core.sparse.inference import sparse_inference
     from sdd_core.sweeps import SweepError, sweep
+    from sdd_core.training.sparse_inference import sparse_inference
 
 __version__ = "0.1.0"
 
@@ -132,7 +132,7 @@ _HOMES = {
     "run": "api",
     "second_derivatives": "level.evaluation",
     "sensitivity": "layerwise.run",
-    "sparse_inference": "sparse.inference",
+    "sparse_inference": "training.sparse_inference",
     "sweep": "sweeps",
     "table": "analysis.tidy",
     "warn": "output.notices",

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-import torch
 from torch import Tensor
 
 from sdd_core import Exportable, Exporter
-from sdd_plugins.exporters.tracing import quiet, traced
+from sdd_plugins.exporters.tracing import load_program, save_program, traced
 
 
 class TorchExport(Exporter):
@@ -26,13 +24,8 @@ class TorchExport(Exporter):
     suffix = ".pt2"
 
     def write(self, source: Exportable, path: Path) -> Mapping[str, Any]:
-        program = traced(source.network, source.example)
-        # A file object, because torch warns about file names with another ending.
-        with quiet(), path.open("wb") as file:
-            torch.export.save(program, file,
-                              extra_files={"sdd.json": json.dumps(dict(source.description))})
+        save_program(traced(source.network, source.example), source, path)
         return {}
 
     def load(self, path: Path, source: Exportable) -> Callable[[Tensor], Tensor]:
-        with quiet(), path.open("rb") as file:
-            return torch.export.load(file).module()
+        return load_program(path)

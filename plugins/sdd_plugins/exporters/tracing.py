@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import re
 import traceback
@@ -15,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
-from sdd_core import SddError
+from sdd_core import Exportable, SddError
 
 if TYPE_CHECKING:
     from torch.export import ExportedProgram
@@ -41,6 +42,20 @@ def traced(network: nn.Module, example: Tensor) -> ExportedProgram:
     for node in program.graph.nodes:
         node.meta.pop("stack_trace", None)
     return program
+
+
+def save_program(program: ExportedProgram, source: Exportable, path: Path) -> None:
+    """Write a graph as a `.pt2` archive, with the description of its level in `sdd.json`."""
+    # A file object, because torch warns about file names with another ending.
+    with quiet(), path.open("wb") as file:
+        torch.export.save(program, file,
+                          extra_files={"sdd.json": json.dumps(dict(source.description))})
+
+
+def load_program(path: Path) -> nn.Module:
+    """Return the module of a `.pt2` archive."""
+    with quiet(), path.open("rb") as file:
+        return torch.export.load(file).module()
 
 
 def batch() -> tuple[dict[int, Any]]:

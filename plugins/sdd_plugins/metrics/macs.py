@@ -71,6 +71,8 @@ _FLOPS: Mapping[Any, Any] = {
 """Functions that return the floating-point operations of torch's operations, two for each
 multiply-add."""
 
+_OF_VECTORS = (aten.mv, aten.dot)
+
 _OPERANDS = {aten.addmm: (1, 2), aten.baddbmm: (1, 2), aten._trilinear: (0, 1)}
 """The positions of the two operands among the arguments, if they are not the first two."""
 
@@ -109,6 +111,8 @@ class _Counter(TorchDispatchMode):
         weights = [one for one in operands if self._is_weight(one)]
         if len(weights) == len(operands):
             return
+        if operation in _OF_VECTORS and not any(_key(one) in self._of_inputs for one in operands):
+            return  # a spectral norm
         self.dense += flops // 2
         share = (int(weights[0].count_nonzero()), weights[0].numel()) if weights else (1, 1)
         self.kept += flops // 2 * share[0] // max(1, share[1])

@@ -74,9 +74,10 @@ def test_pruned_weights_are_zero_and_ties_stay_ties(tmp_path):
     assert state["inner.weight"].data_ptr() == state["again.weight"].data_ptr()
 
 
-def test_it_says_what_it_is_and_nothing_of_the_machine_or_the_data(tmp_path):
+@pytest.mark.parametrize("name", ["torch-export", "compact"])
+def test_it_says_what_it_is_and_nothing_of_the_machine_or_the_data(name, tmp_path):
     source = exportable(NETWORKS["resnet20"]())
-    exporter().write(source, tmp_path / "network.pt2")
+    load_plugins().make("exporter", name).write(source, tmp_path / "network.pt2")
     described = {"sdd.json": ""}
     program = torch.export.load(tmp_path / "network.pt2", extra_files=described)
     assert json.loads(described["sdd.json"]) == source.description

@@ -181,11 +181,34 @@ def test_shared_weights_count_once_and_looking_up_is_free(make_view):
     assert found["kept_macs"] == 40 + 8
 
 
-def test_weights_that_are_computed_from_pruned_ones(make_view):
-    layer = parametrizations.weight_norm(nn.Linear(4, 3))
-    network = nn.Sequential(layer)
+@pytest.mark.parametrize("norm", [parametrizations.weight_norm, parametrizations.spectral_norm,
+                                  torch.nn.utils.spectral_norm])
+def test_weights_that_are_computed_from_pruned_ones(make_view, norm):
+    network = nn.Sequential(norm(nn.Linear(4, 3)))
     found = measured(make_view, network, images(4), half(network))
     assert (found["dense_macs"], found["kept_macs"]) == (12, 6)
+
+
+class Products(nn.Module):
+    """Products of all kinds: with a vector of weights, bilinear, and of weights alone."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.vector = nn.Parameter(torch.ones(4))
+        self.bilinear = nn.Bilinear(4, 4, 3)
+        self.left, self.right = (nn.Parameter(torch.ones(n, m)) for n, m in ((3, 2), (2, 2)))
+
+    def forward(self, inputs):
+        inputs = inputs * (inputs @ self.vector)[:, None]
+        return self.bilinear(inputs, inputs) @ (self.left @ self.right)
+
+
+def test_products_of_vectors_of_two_inputs_and_of_weights_alone(make_view):
+    network = Products()
+    masks = half(network)
+    found = measured(make_view, network, images(4), {"bilinear.weight": masks["bilinear.weight"]})
+    assert found["dense_macs"] == 4 + 3 * 4 * 4 + 3 * 2
+    assert found["kept_macs"] == 4 + 24 + 6
 
 
 def test_a_kept_weight_that_is_zero_is_kept(make_view):
