@@ -31,11 +31,14 @@ if TYPE_CHECKING:
     from sdd_core.exports.load import load_run
     from sdd_core.files.reading import check_unchanged, with_checksum
     from sdd_core.installation import install_hint
+    from sdd_core.layerwise.run import sensitivity
+    from sdd_core.layerwise.sensitivity import Sensitivity
     from sdd_core.level.evaluation import second_derivatives
     from sdd_core.level.level import Epoch, LevelView
     from sdd_core.level.result import LevelResult
     from sdd_core.level.retraining import Dense, Retraining
     from sdd_core.output.notices import warn
+    from sdd_core.output.text import markdown_text
     from sdd_core.phases.phases import Phases, find_phases
     from sdd_core.plugin.base import AddedLater
     from sdd_core.plugin.discovery import Plugins, load_plugins
@@ -105,6 +108,7 @@ _HOMES = {
     "Scope": "plugin.kinds",
     "SddError": "errors",
     "SparsitySchedule": "plugin.kinds",
+    "Sensitivity": "layerwise.sensitivity",
     "Split": "data.split",
     "SweepError": "sweeps",
     "Tracker": "plugin.kinds",
@@ -122,10 +126,12 @@ _HOMES = {
     "install_hint": "installation",
     "load_plugins": "plugin.discovery",
     "load_run": "exports.load",
+    "markdown_text": "output.text",
     "plot": "report.plot",
     "recommend": "analysis.recommendation",
     "run": "api",
     "second_derivatives": "level.evaluation",
+    "sensitivity": "layerwise.run",
     "sparse_inference": "training.sparse_inference",
     "sweep": "sweeps",
     "table": "analysis.tidy",

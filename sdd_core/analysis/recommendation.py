@@ -148,7 +148,7 @@ def by_learning_distance(runs: Group, x: str = "sparsity") -> Advice | None:
     height = smoothed([mean[level] for level in levels])
     peak = int(np.argmax(height))
     decline = height[peak] - height[-1]
-    if decline < CLEAR * height[peak]:
+    if decline <= CLEAR * height[peak]:  # equal: a network that was not trained
         level = _last_that_fits(train)
         return None if level is None else _advice(
             runs, level, "the learning distance does not decline; up to here training accuracy "

@@ -33,6 +33,8 @@ COMMANDS = {
     "export": ("export:export", "Write the pruned network of a level, in a format of your choice."),
     "table": ("table:table", "Write runs as one tidy table, CSV or Parquet."),
     "plot": ("plot:plot", "Draw runs in one figure, averaged over seeds."),
+    "sensitivity": ("sensitivity:sensitivity",
+                    "Prune one layer at a time, without training, and measure."),
     "landscape": ("landscape:landscape", "Draw the loss around the weights of each level."),
     "list-plugins": ("plugins:list_plugins", "List the installed plugins."),
     "fit-kernels": ("kernels:fit_kernels", "Measure which sparse kernels are fast here."),

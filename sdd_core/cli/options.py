@@ -150,9 +150,13 @@ def place_options(command: Any) -> Any:
 
 def experiment_options(command: Any) -> Any:
     """Add FILE and the options that define the experiment."""
+    return click.argument("file", required=False, type=File())(network_options(command))
+
+
+def network_options(command: Any) -> Any:
+    """Add the options that define the experiment, without FILE."""
     for option in reversed(
         [
-            click.argument("file", required=False, type=File()),
             _named("--pruner", "pruner", "Method that chooses the weights to prune.  "
                    "[default: imp]"),
             _named("--retrain", "retrain", "Retraining schedule of a pruned level.  "

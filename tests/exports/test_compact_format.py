@@ -20,7 +20,8 @@ pytestmark = pytest.mark.slow
 
 def exportable(network, shape):
     """Return what a format gets, as far as this one looks at it."""
-    return SimpleNamespace(network=network.eval(), example=inputs(2, shape).float())
+    network = network.eval()
+    return SimpleNamespace(network=network, example=inputs(2, shape).float(), description={})
 
 
 def pruned():
@@ -81,6 +82,6 @@ def test_a_part_that_torch_export_refuses_is_named(tmp_path):
 
     network = nn.Sequential(nn.Linear(3, 3), Strange())
     assert sdd_core.compact(network, torch.zeros(2, 3))
-    with pytest.raises(SddError, match=r"torch\.export refuses the smaller network"):
+    with pytest.raises(SddError, match=r"torch\.export cannot trace Sequential at .*return x if"):
         Compact().write(exportable(network, (3,)), tmp_path / "small.pt2")
     assert not list(tmp_path.iterdir())

@@ -424,3 +424,22 @@ def test_a_branch_without_weights_becomes_its_constants(in_place):
     assert shapes(small)["branches.1.weight"] == (6, 6, 3, 3)
     constants = [buffer for name, buffer in small.named_buffers() if "constant" in name]
     assert [constant.shape for constant in constants] == [(1, 6, 1, 1)]
+
+
+@pytest.mark.parametrize("size_of", [lambda x: x.shape[0], lambda x: 2 * x.size(0) + 1])
+def test_what_is_multiplied_by_the_size_of_the_batch_is_no_constant(size_of):
+    torch.manual_seed(0)
+    network = randomise(Forms(lambda x: x.sigmoid() * size_of(x)))
+    set_zero(network.one.weight, 2)
+    assert shapes(compacted(network, (4,)))["one.weight"] == (6, 4)
+
+
+def test_the_constants_of_a_branch_are_those_of_the_channels_that_stay():
+    torch.manual_seed(0)
+    network = randomise(Residual())
+    set_zero(network.branches[0].weight, slice(None))
+    set_zero(network.last.weight, (slice(None), [1, 4]))
+    set_zero(network.branches[1].weight, (slice(None), [1, 4]))
+    small = compacted(network, (3, 6, 6))
+    assert shapes(small)["stem.weight"] == (4, 3, 3, 3)
+    assert "branches.0.weight" not in shapes(small)

@@ -12,7 +12,8 @@ import torch
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from sdd_core import Exportable, Exporter, SddError, compact
+from sdd_core import Exportable, Exporter, compact
+from sdd_plugins.exporters.tracing import load_program, save_program, traced
 
 REPEATS = 7
 
@@ -24,7 +25,8 @@ class Compact(Exporter):
     the output, or do not depend on the input; what the latter contributed goes into the next bias
     (`sdd_core.compact`). The program holds operations and weights, and takes any batch size. It
     loads without sdd, and without the source of the network, by
-    `torch.export.load(path).module()`.
+    `torch.export.load(path).module()`. The archive's extra file `sdd.json` is the description of
+    the level.
 
     Recorded before and after: parameters, multiply-adds for one example, bytes of parameters and
     buffers, and the milliseconds for one example, the median of several on one thread of this
@@ -38,23 +40,14 @@ class Compact(Exporter):
     def write(self, source: Exportable, path: Path) -> Mapping[str, Any]:
         """Write the program. Raises SddError for a network that cannot be traced or exported."""
         small = compact(source.network, source.example)
-        batch = torch.export.Dim("batch")
-        try:
-            program = torch.export.export(small, (source.example,), dynamic_shapes=({0: batch},))
-        except Exception as error:
-            message = str(error).strip().partition("\n")[0]
-            raise SddError(
-                f"torch.export refuses the smaller network ({message}); format 'state-dict' writes "
-                "any network"
-            ) from None
-        torch.export.save(program, path)
+        save_program(traced(small, source.example), source, path)
         before, after = (_facts(network, source.example) for network in (source.network, small))
         facts = {name: {"before": before[name], "after": after[name]} for name in before}
         how = f"one example, one thread of this machine, median of {REPEATS}"
         return {**facts, "latency": how}
 
     def load(self, path: Path, source: Exportable) -> Callable[[Tensor], Tensor]:
-        return torch.export.load(path).module()
+        return load_program(path)
 
 
 def _facts(network: nn.Module, examples: Tensor) -> dict[str, float]:

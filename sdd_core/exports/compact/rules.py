@@ -104,4 +104,13 @@ def find_rule(node: fx.Node, layer: nn.Module | None) -> Rule | None:
 
 
 def asks_for_sizes(node: fx.Node) -> bool:
+    """Whether this is a size of a tensor, or another question that does not read its elements."""
     return node.target in _SIZES or (node.target is getattr and node.args[1] in _SIZES)
+
+
+def is_batch_size(node: fx.Node) -> bool:
+    """Whether this is the size of the first axis, x.shape[0] or x.size(0)."""
+    if node.target == "size":
+        return (*node.args[1:], *node.kwargs.values()) == (0,)
+    args: Any = node.args
+    return node.target is operator.getitem and asks_for_sizes(args[0]) and args[1] == 0
