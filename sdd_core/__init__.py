@@ -26,15 +26,19 @@ if TYPE_CHECKING:
     from sdd_core.errors import SddError
     from sdd_core.experiment.experiment import Experiment
     from sdd_core.experiment.train import Train
+    from sdd_core.exports.compact import compact
     from sdd_core.exports.export import Exported, export
     from sdd_core.exports.load import load_run
     from sdd_core.files.reading import check_unchanged, with_checksum
     from sdd_core.installation import install_hint
+    from sdd_core.layerwise.run import sensitivity
+    from sdd_core.layerwise.sensitivity import Sensitivity
     from sdd_core.level.evaluation import second_derivatives
     from sdd_core.level.level import LevelView
     from sdd_core.level.result import Epoch, LevelResult
     from sdd_core.level.retraining import Dense, Retraining
     from sdd_core.output.notices import warn
+    from sdd_core.output.text import markdown_text
     from sdd_core.phases.phases import Phases, find_phases
     from sdd_core.plugin.base import AddedLater
     from sdd_core.plugin.discovery import Plugins, load_plugins
@@ -64,6 +68,7 @@ if TYPE_CHECKING:
     from sdd_core.report.plot import plot
     from sdd_core.runs.result import Result
     from sdd_core.sweeps import SweepError, sweep
+    from sdd_core.training.sparse_inference import sparse_inference
 
 __version__ = "0.1.0"
 
@@ -103,6 +108,7 @@ _HOMES = {
     "Scope": "plugin.kinds",
     "SddError": "errors",
     "SparsitySchedule": "plugin.kinds",
+    "Sensitivity": "layerwise.sensitivity",
     "Split": "data.split",
     "SweepError": "sweeps",
     "Tracker": "plugin.kinds",
@@ -111,6 +117,7 @@ _HOMES = {
     "by_test_accuracy": "analysis.recommendation",
     "check_learning_distance": "analysis.prediction",
     "check_unchanged": "files.reading",
+    "compact": "exports.compact",
     "compare": "analysis.comparison",
     "export": "exports.export",
     "find_phases": "phases.phases",
@@ -119,10 +126,13 @@ _HOMES = {
     "install_hint": "installation",
     "load_plugins": "plugin.discovery",
     "load_run": "exports.load",
+    "markdown_text": "output.text",
     "plot": "report.plot",
     "recommend": "analysis.recommendation",
     "run": "api",
     "second_derivatives": "level.evaluation",
+    "sensitivity": "layerwise.run",
+    "sparse_inference": "training.sparse_inference",
     "sweep": "sweeps",
     "table": "analysis.tidy",
     "warn": "output.notices",

@@ -64,19 +64,7 @@ def run(
         SddError: an error that the user can fix; the store stays consistent.
     """
     plugins = plugins or load_plugins()
-    if test is not None:
-        if "data" in settings or train is None or isinstance(train, Train | Mapping):
-            raise SddError("test: test data requires training data in train=, and excludes data=; "
-                           "put the settings of training in the first argument, "
-                           "run({'train': {'epochs': 10}}, train=..., test=...)")
-        settings["data"] = (train, test)
-    elif train is not None:
-        if not isinstance(train, Train | Mapping):
-            raise SddError(f"train: got {type(train).__name__} without test=; expected training "
-                           "and test data, or the settings of training, such as {'epochs': 10}")
-        settings["train"] = train
-    if settings or not isinstance(experiment, Experiment):
-        experiment = Experiment.make({**_set_fields(experiment or {}), **settings}, plugins)
+    experiment = experiment_of(experiment, train, test, settings, plugins)
     shown = in_notebook() if progress is None else progress
     made = make_trackers(trackers, plugins)
     with progress_for(sys.stderr, quiet=not shown) as displays, tracking(made) as reporters:
@@ -89,6 +77,31 @@ def run(
             device=device,
             checkpoint_minutes=checkpoint_minutes,
         )
+
+
+def experiment_of(
+    experiment: Experiment | Mapping[str, Any] | None,
+    train: Any,
+    test: Any,
+    settings: Mapping[str, Any],
+    plugins: Plugins,
+) -> Experiment:
+    """Return the experiment of the arguments of `run`. Raises SddError."""
+    settings = dict(settings)
+    if test is not None:
+        if "data" in settings or train is None or isinstance(train, Train | Mapping):
+            raise SddError("test: test data requires training data in train=, and excludes data=; "
+                           "put the settings of training in the first argument, "
+                           "run({'train': {'epochs': 10}}, train=..., test=...)")
+        settings["data"] = (train, test)
+    elif train is not None:
+        if not isinstance(train, Train | Mapping):
+            raise SddError(f"train: got {type(train).__name__} without test=; expected training "
+                           "and test data, or the settings of training, such as {'epochs': 10}")
+        settings["train"] = train
+    if settings or not isinstance(experiment, Experiment):
+        return Experiment.make({**_set_fields(experiment or {}), **settings}, plugins)
+    return experiment
 
 
 def _set_fields(experiment: Experiment | Mapping[str, Any]) -> dict[str, Any]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -18,14 +18,12 @@ from sdd_core.experiment.experiment import Experiment
 from sdd_core.experiment.keys import ablated_key, level_keys
 from sdd_core.files.entries import SUMS
 from sdd_core.level import masks as masking
-from sdd_core.level.inspection import parameters_of, too_little
 from sdd_core.level.level import Level, LevelView
 from sdd_core.output.notices import say
 from sdd_core.plugin.discovery import Plugins, load_plugins
 from sdd_core.plugin.kinds import Schedule
 from sdd_core.plugin.observers import Observers
 from sdd_core.pruning import prune
-from sdd_core.randomness import fork_random_state
 from sdd_core.runs.level_files import LEVEL_FILES
 from sdd_core.runs.record import Inputs, Sizes
 from sdd_core.runs.result import Result
@@ -34,7 +32,9 @@ from sdd_core.runs.run_folder import RunFolder, level_result
 from sdd_core.runs.store import Store
 from sdd_core.training.level_trainer import Call, LevelTrainer
 from sdd_core.training.metrics import Metrics
+from sdd_core.training.notes import notes
 from sdd_core.training.setup import ExperimentSetup
+from sdd_core.training.surroundings import isolated_randomness, usable_device
 
 
 def run(
@@ -65,9 +65,9 @@ def run(
     plugins = plugins or load_plugins()
     if not isinstance(experiment, Experiment):
         experiment = Experiment.make(experiment, plugins)
-    with _isolated_randomness():
+    with isolated_randomness():
         root = Path(data_root) if data_root is not None else None
-        setup = ExperimentSetup(experiment, root, _device(device))
+        setup = ExperimentSetup(experiment, root, usable_device(device))
         listeners = Observers(plugins.hooks, observers)
         return _Engine(setup, plugins, Path(store), checkpoint_minutes * 60, listeners).run()
 
@@ -88,8 +88,8 @@ def train_levels(
     schedules: the schedules of those runs, whose rewind points are made too.
     """
     plain_levels = experiment.model_copy(update={"ablation": None})
-    with _isolated_randomness():
-        setup = ExperimentSetup(plain_levels, data_root, _device(device))
+    with isolated_randomness():
+        setup = ExperimentSetup(plain_levels, data_root, usable_device(device))
         engine = _Engine(setup, plugins, store, checkpoint_minutes * 60)
         for _ in engine.levels():
             pass
@@ -129,7 +129,8 @@ class _Engine:
                           Sizes.of(self.setup.data, self.setup.changed_labels),
                           Inputs.of(self.setup.data))
         self._call("sdd_run_start")
-        self._report_small_prunable_part()
+        for line in notes(self.setup):
+            say(f"sdd: {line}")
         known = self.folder.known()
         rows: list[Row] = []
         for level, key, before, dense in self.levels():
@@ -142,25 +143,17 @@ class _Engine:
         self._call("sdd_run_end", result=result)
         return result
 
-    def _report_small_prunable_part(self) -> None:
-        """Print a line on standard error if less than half of the network can be pruned."""
-        if not self.experiment.levels:
-            return
-        include = self.experiment.pruner.include or ()
-        line = too_little(parameters_of(self.setup.build(0), self.setup.exempt, include))
-        if line:
-            say(f"sdd: {line}")
-
     def levels(self) -> Iterator[tuple[Level, str, Level | None, Level]]:
         """Yield every level with its key, the level that it was pruned from, and the dense level.
 
         Level 0 is the dense network, level k has been pruned k times.
         """
+        given = self.setup.given_masks
         dense = before = None
         for index, key in enumerate(level_keys(self.experiment)):
             level = self._kept(key, partial(self._next, index, key, before, dense),
-                               self.setup.prunable if before else self.setup.known)
-            if dense is None:
+                               self.setup.prunable if before or given else self.setup.known)
+            if dense is None and not given:
                 level = replace(level, masks=masking.full_masks(self.setup.prunable))
             dense = dense or level
             yield level, key, before, dense
@@ -183,7 +176,9 @@ class _Engine:
 
     def _next(self, index: int, key: str, before: Level | None, dense: Level | None) -> Level:
         """Prune the level `before` and train the remaining weights."""
-        masks = self._prune(before, index) if before else masking.full_masks(self.setup.known)
+        given = self.setup.given_masks
+        first = given or masking.full_masks(self.setup.known)
+        masks = self._prune(before, index) if before else first
         retraining = self.setup.retraining(index)
         return self.trainer.train(index, key, masks, retraining, before, dense)
 
@@ -292,22 +287,3 @@ class _Engine:
 
 def _call_nobody(hook: str, **arguments: Any) -> None:
     """Replacement of `Observers.call` without observers."""
-
-
-def _device(wanted: torch.device | str | None) -> torch.device:
-    if wanted is None:
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    try:
-        device = torch.device(wanted)
-        torch.zeros(1, device=device).cpu()
-    except Exception as error:  # each kind of device raises another exception
-        reason = (str(error) or type(error).__name__).splitlines()[0]
-        raise SddError(f"cannot use device {str(wanted)!r}: {reason}") from None
-    return device
-
-
-@contextmanager
-def _isolated_randomness() -> Iterator[None]:
-    """Keep the caller's random state unchanged, and make convolutions on a GPU deterministic."""
-    with fork_random_state(), torch.backends.cudnn.flags(deterministic=True, benchmark=False):
-        yield

@@ -80,13 +80,13 @@ def test_every_hint_names_an_extra_that_there_is() -> None:
     named = [(file, extra) for file in SOURCES if file.suffix == ".py"
              for extra in re.findall(r"install_hint\((.*?)\)", file.read_text())]
     literal = {extra.strip("'\"") for _, extra in named if extra[:1] in {"'", '"'}}
-    assert literal >= {"geometry", "hf", "parquet", "ray", "timm"}
+    assert literal >= {"geometry", "hf", "onnx", "parquet", "ray", "timm"}
     assert literal <= EXTRAS
-    # A tracker of sdd's own needs the extra that is called as it is.
-    trackers = [row for row in load_plugins().rows
-                if row.kind == "tracker" and row.distribution == DISTRIBUTION]
-    assert len(trackers) >= 4
-    for row in trackers:
+    # A tracker or export format of sdd's own needs the extra that is called as it is.
+    rows = [row for row in load_plugins().rows
+            if row.kind in {"tracker", "exporter"} and row.distribution == DISTRIBUTION]
+    assert len(rows) >= 9
+    for row in rows:
         assert row.plugin is not None
         assert row.name in EXTRAS or not row.plugin.package
 

@@ -8,14 +8,18 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from sdd_core.analysis.axis import Axis
 from sdd_core.analysis.findings import INTERPOLATES
-from sdd_core.analysis.groups import Group, group, place
+from sdd_core.analysis.groups import Group, group
 from sdd_core.output.text import percent
 from sdd_core.phases.curves import smoothed
 from sdd_core.runs.result import Result
 
 CLEAR = 0.05
 """The fraction of a distance, or of its decline, above which a change counts."""
+
+NOTABLE = 1.05
+"""The least ratio that is named."""
 
 COLLAPSED = 0.5
 """A level whose training accuracy is below this fraction of the highest is not recommended."""
@@ -27,28 +31,52 @@ class Advice:
 
     level, sparsity: the recommended level and its sparsity. accuracy: its mean test accuracy, NaN
     if there is none; for advice by learning distance it only shows how good the advice is.
-    why: the reason, in one line.
+    why: the reason, in one line. fewer_macs, smaller: how many times fewer multiply-adds the level
+    has than the dense network, and how many times fewer bytes its packed weights have; NaN if the
+    metric `cost` was not measured. gain: its mean test accuracy minus that of the dense network,
+    NaN if either is missing.
     """
 
     level: int
     sparsity: float
     accuracy: float
     why: str
+    fewer_macs: float = math.nan
+    smaller: float = math.nan
+    gain: float = math.nan
+
+    @property
+    def price(self) -> str:
+        """What the level saves and what it gains: '14x fewer MACs, 11x smaller, +3.1 points';
+        '' for the dense network, or if its cost was not measured."""
+        saved = [f"{_times(ratio)} {what}" for ratio, what in
+                 ((self.fewer_macs, "fewer MACs"), (self.smaller, "smaller")) if ratio >= NOTABLE]
+        if saved and not math.isnan(self.gain):
+            saved.append(f"{round(100 * self.gain, 1) + 0.0:+.1f} points")  # never -0.0
+        return ", ".join(saved)
+
+    @property
+    def reason(self) -> str:
+        """The price, if there is one, and the reason, in one line."""
+        return "; ".join(filter(None, (self.price, self.why)))
 
     @property
     def said(self) -> str:
-        """The sparsity and the reason, in one line."""
-        return f"{percent(self.sparsity)} sparsity: {self.why}"
+        """The sparsity, the price and the reason, in one line."""
+        return f"{percent(self.sparsity)} sparsity: {self.reason}"
 
 
-def recommend(runs: Group) -> Advice | None:
+def recommend(runs: Group, x: str = "sparsity") -> Advice | None:
     """Recommend one sparsity: by test accuracy if it was measured, else by learning distance.
+
+    x: what is to be saved: 'sparsity', 'macs', 'parameters', 'bytes', or another metric. Raises
+    SddError if it was not measured.
 
     The test set decides, because it measures the goal; the learning distance is a rule of thumb for
     users without clean test labels. If its recommendation is worse by more than one standard error
     of accuracy, `why` states it. Return None if neither was measured.
     """
-    measured, distance = by_test_accuracy(runs), by_learning_distance(runs)
+    measured, distance = by_test_accuracy(runs, x), by_learning_distance(runs, x)
     if measured is None:
         return distance
     if distance is None or distance.accuracy >= measured.accuracy:
@@ -64,8 +92,10 @@ def with_recommendation(result: Result) -> Result:
     return replace(result, recommend=_recommended_level)
 
 
-def by_test_accuracy(runs: Group) -> Advice | None:
-    """Return the highest sparsity with a mean test accuracy within one standard error of the best.
+def by_test_accuracy(runs: Group, x: str = "sparsity") -> Advice | None:
+    """Return the highest sparsity with a mean test accuracy within one standard error of the best;
+    with another `x` than the sparsity, the level with the least of it (or the most, if pruning
+    makes it grow).
 
     The test labels must be clean. The standard error is that of the best level's mean over seeds,
     or with one seed the binomial one of its accuracy. Return None without a test accuracy.
@@ -76,14 +106,17 @@ def by_test_accuracy(runs: Group) -> Advice | None:
         return None
     best = max(levels, key=accuracy.mean.__getitem__)
     top, error = accuracy.mean[best], _standard_error(runs, best)
-    level = max(one for one in levels if accuracy.mean[one] >= top - error)
+    places = Axis(x).places(runs)
+    good = [one for one in levels if accuracy.mean[one] >= top - error]
+    level = max((one for one in good if not math.isnan(places[one])),
+                key=lambda one: (places[one], one), default=best)
     dense = accuracy.mean[0]
     why = (f"test accuracy {accuracy.mean[level]:.3f}, within one standard error ({error:.3f}) of "
            f"the best, {top:.3f}" + ("" if math.isnan(dense) else f"; dense {dense:.3f}"))
     return _advice(runs, level, why)
 
 
-def by_learning_distance(runs: Group) -> Advice | None:
+def by_learning_distance(runs: Group, x: str = "sparsity") -> Advice | None:
     """Return a sparsity found without test labels, from the learning distance alone.
 
     He et al. (2022, arXiv:2206.08684) observe that the distance rises while test accuracy falls,
@@ -94,7 +127,7 @@ def by_learning_distance(runs: Group) -> Advice | None:
        keep the network from learning wrong labels, if there are any: choose the last level whose
        training accuracy is at least 0.99 times the highest.
     2. Else choose the level at which the decline slows down: the one farthest below the straight
-       line from the peak to the last level, over the logarithm of the density.
+       line from the peak to the last level, over the logarithm of the density, or over `x`.
     3. If no level is below that line by 5 % of the decline, it has not slowed down yet: choose the
        last level; sparser ones may be better.
 
@@ -103,38 +136,40 @@ def by_learning_distance(runs: Group) -> Advice | None:
     `check_learning_distance` measures its quality on runs with a test accuracy, in comparison with
     always pruning to 99.5 % and never pruning. Return None if no distance was measured.
     """
-    mean = runs.statistics("learning_distance").mean
+    mean, places = runs.statistics("learning_distance").mean, Axis(x).places(runs)
     train = runs.statistics("train_accuracy").mean
     known = [value for value in train if not math.isnan(value)]
     least = COLLAPSED * max(known, default=0.0)
-    levels = [level for level, value in enumerate(mean)
-              if not math.isnan(value) and not train[level] < least]
+    levels = sorted((level for level, value in enumerate(mean)
+                     if not math.isnan(value + places[level]) and not train[level] < least),
+                    key=places.__getitem__)
     if not levels:
         return None
     height = smoothed([mean[level] for level in levels])
     peak = int(np.argmax(height))
     decline = height[peak] - height[-1]
-    if decline < CLEAR * height[peak]:
+    if decline <= CLEAR * height[peak]:  # equal: a network that was not trained
         level = _last_that_fits(train)
         return None if level is None else _advice(
             runs, level, "the learning distance does not decline; up to here training accuracy "
             f"is at least {INTERPOLATES} times its highest")
-    x = [place(runs.sparsity[level]) for level in levels]
+    at = [places[level] for level in levels]
+    way = at[-1] - at[peak] or 1.0
     below = [
-        height[peak] - decline * (x[i] - x[peak]) / (x[-1] - x[peak]) - height[i]
+        height[peak] - decline * (at[i] - at[peak]) / way - height[i]
         for i in range(peak, len(levels))
     ]
     knee = peak + int(np.argmax(below))
-    at = percent(runs.sparsity[levels[peak]])
+    summit = percent(runs.sparsity[levels[peak]])
     if max(below) < CLEAR * decline:
         return _advice(runs, levels[-1], f"the learning distance still declines from its peak at "
-                       f"{at}; sparser levels may be better")
+                       f"{summit}; sparser levels may be better")
     return _advice(runs, levels[knee], f"here the decline of the learning distance from its peak "
-                   f"at {at} slackens")
+                   f"at {summit} slackens")
 
 
 def _recommended_level(result: Result) -> int | None:
-    advice = recommend(*group([result]))
+    advice = recommend(group([result])[0])
     return None if advice is None else advice.level
 
 
@@ -147,8 +182,25 @@ def _last_that_fits(train: Sequence[float]) -> int | None:
 
 
 def _advice(runs: Group, level: int, why: str) -> Advice:
-    accuracy = runs.statistics("test_accuracy").mean[level]
-    return Advice(level, runs.sparsity[level], accuracy, why)
+    accuracy = runs.mean("test_accuracy")
+    return Advice(
+        level, runs.sparsity[level], accuracy[level], why,
+        fewer_macs=_ratio(runs, level, "dense_macs", "kept_macs"),
+        smaller=_ratio(runs, level, "dense_bytes", "packed_bytes"),
+        gain=accuracy[level] - accuracy[0],
+    )
+
+
+def _ratio(runs: Group, level: int, dense: str, kept: str) -> float:
+    """Return how many times more a dense network has than the level; NaN if that is not known, or
+    nothing is left."""
+    whole, rest = runs.mean(dense)[level], runs.mean(kept)[level]
+    return whole / rest if rest > 0 else math.nan
+
+
+def _times(ratio: float) -> str:
+    """Return a ratio as text: `2.2x`, `14x`, `1,200x`."""
+    return f"{ratio:.1f}x" if ratio < 9.95 else f"{ratio:,.0f}x"
 
 
 def _standard_error(runs: Group, level: int) -> float:

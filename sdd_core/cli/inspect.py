@@ -45,7 +45,8 @@ def inspect(
     experiment = Experiment.make(settings, plugins)
     import torch  # noqa: PLC0415 (slow; errors in the settings are reported first)
 
-    from sdd_core.level.inspection import parameters_of, too_little  # noqa: PLC0415
+    from sdd_core.level.inspection import parameters_of  # noqa: PLC0415
+    from sdd_core.training.notes import notes  # noqa: PLC0415
     from sdd_core.training.setup import ExperimentSetup  # noqa: PLC0415
 
     parts = ExperimentSetup(experiment, data_root, torch.device("cpu"))
@@ -68,5 +69,5 @@ def inspect(
     counts = ", ".join(f"{count:,} {state}" for state, count in totals.items() if count)
     echo()
     echo(f"{name} for {experiment.data.name}: {whole:,} parameters, {counts}")
-    if line := too_little(rows):
+    for line in notes(parts):
         echo(line)

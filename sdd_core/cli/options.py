@@ -98,6 +98,14 @@ tracker_option = click.option(
 )
 
 
+def x_option(what: str) -> Any:
+    """Return the option of the axis. what: what is done over it."""
+    return click.option(
+        "--x", default="sparsity", show_default=True, metavar="NAME",
+        help=f"{what}: sparsity, macs, parameters, bytes (what is kept of them), or any metric.",
+    )
+
+
 def figure_options(command: Any) -> Any:
     """Add the options for the look of figures; see `sdd_core.report.look.Look`."""
     for option in reversed(
@@ -142,9 +150,13 @@ def place_options(command: Any) -> Any:
 
 def experiment_options(command: Any) -> Any:
     """Add FILE and the options that define the experiment."""
+    return click.argument("file", required=False, type=File())(network_options(command))
+
+
+def network_options(command: Any) -> Any:
+    """Add the options that define the experiment, without FILE."""
     for option in reversed(
         [
-            click.argument("file", required=False, type=File()),
             _named("--pruner", "pruner", "Method that chooses the weights to prune.  "
                    "[default: imp]"),
             _named("--retrain", "retrain", "Retraining schedule of a pruned level.  "

@@ -6,12 +6,13 @@ from pathlib import Path
 
 import click
 
+from sdd_core.analysis.axis import Axis
 from sdd_core.analysis.comparison import compare
 from sdd_core.analysis.findings import Findings
 from sdd_core.analysis.groups import Group, group
 from sdd_core.analysis.recommendation import recommend
 from sdd_core.cli.completion import run_names
-from sdd_core.cli.options import File, figure_options, no_plugin_option, store_option
+from sdd_core.cli.options import File, figure_options, no_plugin_option, store_option, x_option
 from sdd_core.cli.runs import end_with
 from sdd_core.cli.settings import parse_words
 from sdd_core.cli.table import named_results
@@ -27,6 +28,7 @@ from sdd_core.runs.table import STYLES as PHASES
 @click.argument("names", metavar="[RUN|FILE]...", nargs=-1, shell_complete=run_names(files=True))
 @click.option("--metric", "metrics", multiple=True, default=("test_accuracy",),
               show_default=True, metavar="NAME", help="Metric to draw; may be repeated.")
+@x_option("What to draw over")
 @click.option("--output", type=File(),
               default=Path("plot.png"), show_default=True,
               help="File to write, .png, .svg or .pdf; the numbers go to a .csv beside it.")
@@ -39,6 +41,7 @@ from sdd_core.runs.table import STYLES as PHASES
 def plot(
     names: tuple[str, ...],
     metrics: tuple[str, ...],
+    x: str,
     output: Path,
     labels: str,
     title: str | None,
@@ -70,10 +73,11 @@ def plot(
     results, left_out = named_results(names, store, plugins)
     groups = renamed(group(results), parse_words(labels))
     metrics = tuple(dict.fromkeys(metrics))
-    figure = groups_figure(groups, metrics, title, look)
-    written = write_figure(figure, groups, metrics, output)
+    axis = Axis(x)
+    figure = groups_figure(groups, metrics, title, look, axis)
+    written = write_figure(figure, groups, metrics, output, axis)
     for one in groups:
-        _print(one)
+        _print(one, x)
     # All pairs while these are few, else the first with each other one.
     first = groups if len(groups) <= 4 else groups[:1]
     for number, one in enumerate(first):
@@ -84,8 +88,8 @@ def plot(
     end_with(left_out)
 
 
-def _print(one: Group) -> None:
-    """Print the findings of a group with their uncertainty."""
+def _print(one: Group, x: str = "sparsity") -> None:
+    """Print the findings of a group with their uncertainty, and the recommendation over `x`."""
     found = Findings(one)
     echo(f"{one.label}: {found.verdict}", style="bold")
     table = FittingTable("phase", "begins", "ends", "seeds")
@@ -99,7 +103,7 @@ def _print(one: Group) -> None:
         console().print(table)
     if threshold := found.interpolation_threshold:
         echo(f"  interpolation threshold: {threshold.said(percent)}")
-    if advice := recommend(one):
+    if advice := recommend(one, x):
         echo(f"  recommended: {advice.said}")
     echo()
 

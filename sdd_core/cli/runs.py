@@ -18,6 +18,7 @@ from sdd_core.cli.options import (
     figure_options,
     no_plugin_option,
     store_option,
+    x_option,
 )
 from sdd_core.cli.terminal import console, echo
 from sdd_core.errors import SddError
@@ -107,6 +108,7 @@ def _print(rows: Sequence[Mapping[str, Any]]) -> None:
 @click.option("--output", type=Folder(),
               help="Folder to write to.  [default: report/ in the run's folder]")
 @click.option("--json", "as_json", is_flag=True, help="Print the result as one JSON document.")
+@x_option("What to draw over")
 @figure_options
 @no_plugin_option
 def report(
@@ -114,6 +116,7 @@ def report(
     store: Path,
     output: Path | None,
     as_json: bool,
+    x: str,
     width: float | None,
     font_size: float,
     legend: str,
@@ -130,21 +133,22 @@ def report(
     if not result.levels:
         raise SddError(f"run {result.run} has no finished level yet; `sdd resume {result.folder}` "
                        "continues it")
-    files = write_report(result, output or result.folder / "report", look)
+    files = write_report(result, output or result.folder / "report", look, x)
     if as_json:
         click.echo(json.dumps(result.to_json(), allow_nan=False))
     else:
-        print_result(result, files)
+        print_result(result, files, x)
 
 
-def print_result(result: Result, files: list[Path]) -> None:
-    """Print the table, the phases and the paths of the files on standard output."""
+def print_result(result: Result, files: list[Path], x: str = "sparsity") -> None:
+    """Print the table, the phases, the recommendation over `x` and the paths of the files on
+    standard output."""
     output = console()
     output.print(result_table(result), "")
     if result.phases.named():
         output.print(phase_table(result), "")
     echo(result.phases.verdict, style="bold")
-    if result.levels and (advice := recommend(*group([result]))):
+    if result.levels and (advice := recommend(group([result])[0], x)):
         echo(f"recommended: {advice.said}")
     for file in files:
         echo(f"wrote {file}")

@@ -10,6 +10,7 @@ from torch import nn
 from sdd_core.data.dataset import Dataset
 from sdd_core.errors import SddError
 from sdd_core.experiment.python_value import check_whole
+from sdd_core.level.torch_prune import without_torch_pruning
 from sdd_core.plugin.isolation import Guard
 from sdd_core.plugin.kinds import DataSource, Model, label
 
@@ -35,7 +36,7 @@ def make_network(
                            f"{parameter.dtype}; expected torch.float32 for all trainable "
                            "parameters")
     # Torch's default layout for all models; see `training.dense_trainer.memory_format`.
-    return network.to(memory_format=torch.contiguous_format)
+    return without_torch_pruning(network).to(memory_format=torch.contiguous_format)
 
 
 def load_data(source: DataSource, root: Path | None, guard: Guard) -> Dataset:

@@ -70,11 +70,18 @@ def dense_key(experiment: Experiment) -> str:
             "train": train.model_dump(mode="json", context=FOR_KEYS,
                                       exclude={"pretrained", "pretrained_checksum"}),
             **start,
+            **_as_is(experiment),
             **_named_by(train),
             "loss": _loss(experiment, with_teacher=False),
             "kernels": experiment.kernels,
         }
     )
+
+
+def _as_is(experiment: Experiment) -> dict[str, Any]:
+    """Return what the masks of level 0 depend on, if there are any."""
+    pruner = experiment.pruner
+    return {"as-is": sorted(pruner.include or ())} if pruner.start == "as-is" else {}
 
 
 def level_keys(experiment: Experiment) -> list[str]:

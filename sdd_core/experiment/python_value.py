@@ -86,14 +86,20 @@ class GivenModel(_Given, Model):
         """
         from torch import nn  # noqa: PLC0415
 
+        from sdd_core.level.torch_prune import (  # noqa: PLC0415 (imports torch)
+            masked_tensors,
+            without_torch_pruning,
+        )
+
         if isinstance(value, nn.Module):
             what = type(value).__name__
             check_whole(value, what)
             try:
                 # In one call, so that hooks that are methods of the module become those of the
                 # copy.
-                network, hooks = deepcopy((value, _gradient_hooks(value)))
-                network = network.cpu()
+                memo: dict[int, Any] = dict(masked_tensors(value))
+                network, hooks = deepcopy((value, _gradient_hooks(value)), memo)
+                network = without_torch_pruning(network).cpu()
             except Exception as error:
                 raise SddError(f"model {what!r} cannot be copied ({' '.join(str(error).split())}); "
                                "pass a function that makes it") from None
@@ -152,10 +158,13 @@ def _copy(module: nn.Module, hooks: GradientHooks, *_: Any) -> nn.Module:
     copy, its_hooks = deepcopy((module, hooks))
     parameters = dict(copy.named_parameters())
     for name, (before, after) in its_hooks.items():
+        # A weight that torch.nn.utils.prune has masked has lost the end of its name.
+        parameter = parameters.get(name, parameters.get(name.removesuffix("_orig")))
+        assert parameter is not None
         for hook in before:
-            parameters[name].register_hook(hook)
+            parameter.register_hook(hook)
         for hook in after:
-            parameters[name].register_post_accumulate_grad_hook(hook)
+            parameter.register_post_accumulate_grad_hook(hook)
     return copy
 
 

@@ -9,7 +9,7 @@ from typing import Annotated, Any
 from pydantic import Field, model_validator
 
 from sdd_core.experiment.choice import DEFAULTS, chosen
-from sdd_core.files.entries import DENSE_WEIGHTS
+from sdd_core.files.entries import pretrained_file
 from sdd_core.files.reading import with_checksum
 from sdd_core.level.retraining import LARGEST_RATE
 from sdd_core.plugin.kinds import (
@@ -26,7 +26,10 @@ class Train(Frozen):
     """Settings of training, for the dense network and, unless their schedule changes them, for
     pruned levels."""
 
-    epochs: int = Field(default=60, ge=1, le=100_000, description="passes over the training set")
+    epochs: int = Field(
+        default=60, ge=0, le=100_000,
+        description="passes over the training set; 0: measure the network as it is",
+    )
     batch_size: int = Field(default=128, ge=1, description="examples per batch")
     lr: Positive = Field(default=0.1, le=LARGEST_RATE, description="initial learning rate")
     optimizer: Annotated[Optimizer, PluginRef("optimizer"), chosen("optimizer")] = Field(
@@ -68,12 +71,13 @@ class Train(Frozen):
     pretrained: str | None = Field(
         default=None,
         min_length=1,
-        description="folder of another run: the dense network starts from the final weights of "
-        "that run's dense network, except for a last layer of another shape",
+        description="weights from which the dense network starts, except for a last layer of "
+        "another shape: the folder of another run, of which the dense network is taken, or a file "
+        "of weights, .safetensors or .pt",
     )
     pretrained_checksum: str | None = Field(
         default=None,
-        description="SHA-256 of those weights; default: that of the current file in the folder",
+        description="SHA-256 of those weights; default: that of the current file",
     )
 
     @model_validator(mode="before")
@@ -83,8 +87,7 @@ class Train(Frozen):
             return settings
         folder = settings["pretrained"]
         given = {**settings, "pretrained": str(folder) if isinstance(folder, Path) else folder}
-        file = Path(str(folder)).expanduser() / DENSE_WEIGHTS
-        return with_checksum(given, "pretrained_checksum", file)
+        return with_checksum(given, "pretrained_checksum", pretrained_file(str(folder)))
 
     @model_validator(mode="after")
     def _checksum_of_something(self) -> Train:

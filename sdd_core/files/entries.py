@@ -14,6 +14,20 @@ SUMS = "SHA256SUMS"
 DENSE_WEIGHTS = Path("levels", "00", "weights.safetensors")
 """The dense network's weights within a run's folder."""
 
+TORCH_FILES = {".pt", ".pth", ".ckpt", ".bin", ".tar"}
+"""Endings of files that torch.save writes."""
+
+WEIGHT_FILES = {".safetensors", *TORCH_FILES}
+"""Endings of files of weights."""
+
+
+def pretrained_file(path: str) -> Path:
+    """Return the file of weights that a path names: a file of weights itself, or the dense
+    network's weights in the folder of a run."""
+    place = Path(path).expanduser()
+    is_file = place.suffix.lower() in WEIGHT_FILES and not place.is_dir()
+    return place if is_file or place.is_file() else place / DENSE_WEIGHTS
+
 
 def write_entry(folder: Path, write: Callable[[Path], None]) -> None:
     """Make a folder atomically, with the checksum of every file that `write` puts into it.

@@ -76,6 +76,11 @@ def full_masks(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
     }
 
 
+def nonzero_masks(state: Mapping[str, Tensor], names: Iterable[str]) -> dict[str, Tensor]:
+    """Return masks that keep the weights that are not exactly zero."""
+    return {name: state[name].cpu() != 0 for name in names}
+
+
 def density(masks: Masks, names: Iterable[str] | None = None) -> float:
     """Return the fraction of weights that are kept, over the layers `names` (default: all)."""
     kept, size = kept_and_size(masks, names)

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from fnmatch import fnmatchcase
+
+LISTED = 6
+"""The largest number of names to give in one list."""
 
 
 def layer_of(name: str) -> str:
@@ -15,3 +19,9 @@ def layer_of(name: str) -> str:
 def matches(name: str, pattern: str) -> bool:
     """Return whether a pattern (fnmatch) matches a parameter's name or its layer's name."""
     return fnmatchcase(name, pattern) or fnmatchcase(layer_of(name), pattern)
+
+
+def listed(names: Collection[str]) -> str:
+    """Return names as a list in a line, of which only the first ones are given."""
+    first, more = list(names)[:LISTED], len(names) - LISTED
+    return ", ".join(first) + (f" and {more} more" if more > 0 else "")

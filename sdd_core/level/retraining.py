@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal, get_args
 
 import numpy as np
@@ -58,10 +58,25 @@ class Retraining:
         return (f"<Retraining from {self.start} at step {self.first_step:,}: {len(rates):,} "
                 f"steps{masked}, learning rates {numbers(rates)}>")
 
-    def check(self, schedule: str, dense: Dense, *, of_ablation: bool = False) -> Retraining:
+    def over(self, steps: int) -> Retraining:
+        """Return this retraining with its learning rates, and the time under masks, squeezed or
+        stretched over another number of steps."""
+        before = len(self.learning_rates)
+        if before == steps:
+            return self
+        rates = self.learning_rates[np.arange(steps) * before // max(1, steps)]
+        masked = self.masked_steps
+        if masked is not None:
+            masked = round(masked * steps / before)
+        return replace(self, learning_rates=rates, masked_steps=masked)
+
+    def check(
+        self, schedule: str, dense: Dense, *, of_ablation: bool = False, untrained: bool = False
+    ) -> Retraining:
         """Return this retraining with plain numbers, if it is valid.
 
         of_ablation: True if an ablation returned it; it may then start from the trained level.
+        untrained: True if there may be no step.
 
         Raises SddError if there is no step, a learning rate is negative or not a number, the start
         is unknown, or the first step is outside the dense training.
@@ -72,7 +87,7 @@ class Retraining:
         masked = self.masked_steps
         if masked is not None:
             masked = _steps(masked, which, "masked_steps")
-        if rates.ndim != 1 or len(rates) == 0:
+        if rates.ndim != 1 or (len(rates) == 0 and not untrained):
             raise SddError(f"{which} leaves no step to train; the dense network trains {steps}")
         if not ((rates >= 0) & (rates <= LARGEST_RATE)).all():
             raise SddError(f"{which} gives a learning rate that is not between 0 and "
@@ -89,14 +104,16 @@ class Retraining:
         return Retraining(self.start, rates, first, masked)
 
 
-def checked(retraining: Any, schedule: str, dense: Dense, *, of_ablation: bool = False
-            ) -> Retraining:
+def checked(
+    retraining: Any, schedule: str, dense: Dense, *, of_ablation: bool = False,
+    untrained: bool = False,
+) -> Retraining:
     """Return what a schedule or an ablation returned, with plain numbers, if it is valid. Raises
     SddError, see `Retraining.check`."""
     if not isinstance(retraining, Retraining):
         raise SddError(f"retraining schedule {schedule!r} returned {type(retraining).__name__}; "
                        "expected a sdd_core.Retraining")
-    return retraining.check(schedule, dense, of_ablation=of_ablation)
+    return retraining.check(schedule, dense, of_ablation=of_ablation, untrained=untrained)
 
 
 def _rates(given: Any, which: str) -> np.ndarray:

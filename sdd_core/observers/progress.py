@@ -149,7 +149,17 @@ def progress_for(stream: TextIO | None, quiet: bool) -> Iterator[list[object]]:
 
 
 def _begun(run: Run) -> str:
-    return f"run {run.name} (label noise: {run.noise})"
+    return f"run {run.name} ({', '.join([f'label noise: {run.noise}', *_untrained(run)])})"
+
+
+def _untrained(run: Run) -> Iterator[str]:
+    """Yield what the experiment does not train."""
+    experiment = run.experiment
+    epochs = experiment.retrain.epochs
+    if not experiment.train.epochs:
+        yield "the dense network is not trained"
+    if experiment.levels and not (experiment.train.epochs if epochs is None else epochs):
+        yield "pruned levels are not retrained"
 
 
 def line(level: LevelResult, levels: int) -> str:

@@ -88,3 +88,12 @@ def percent(sparsity: float) -> str:
     """Return a sparsity as percent, with enough digits to distinguish levels."""
     digits = 1 + sum(sparsity >= limit for limit in (0.995, 0.9995, 0.99995))
     return f"{100 * sparsity:.{digits}f} %"
+
+
+def short_number(value: float) -> str:
+    """Return a number with three significant digits and the prefix of its thousands: `50.2 k`."""
+    for power, prefix in ((9, " G"), (6, " M"), (3, " k")):
+        # What rounds to 1000 has the next prefix.
+        if abs(value) >= 0.9995 * 10**power:
+            return f"{value / 10**power:.3g}{prefix}"
+    return f"{value:.3g}"

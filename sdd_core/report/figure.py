@@ -6,35 +6,25 @@ import io
 import math
 from collections.abc import Iterator
 from contextlib import contextmanager
-from itertools import pairwise
 from typing import IO, TYPE_CHECKING, Any
 
 import matplotlib as mpl
-from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.text import Text
 
-from sdd_core.analysis.groups import place
-from sdd_core.output.text import one_line, percent
-from sdd_core.report.look import STYLE, Look
+from sdd_core.analysis.axis import Axis
+from sdd_core.analysis.groups import group
+from sdd_core.output.text import one_line
+from sdd_core.report.axes import coordinates, draw_axis, shade
+from sdd_core.report.look import STYLE, USUAL, WIDTH, Look
 
 if TYPE_CHECKING:
-    from sdd_core.phases.phases import Phases
+    from matplotlib.axes import Axes
+
     from sdd_core.runs.result import Result
 
-PHASE_COLOURS = {
-    "light": "#dfe9f5",
-    "critical": "#f8d7cf",
-    "sweet": "#d9efd3",
-    "collapsed": "#e6e6e6",
-}
 ABOVE_NAMES = 1.8
 """Space between a panel and its title for the names of the phases, in font sizes."""
-
-WIDTH = 7.2
-"""Default width of figures, in inches."""
-
-USUAL = Look()
 
 TEST, TRAIN, DISTANCE, DENSE = "#c0392b", "#2c6fbb", "#6c3483", "#555555"
 
@@ -69,12 +59,15 @@ def save_figure(figure: Figure, file: IO[bytes], form: str) -> None:
     figure.savefig(file, format=form, dpi=150, metadata=dates[form])
 
 
-def result_figure(result: Result, look: Look = USUAL) -> Figure:
+def result_figure(result: Result, look: Look = USUAL, axis: Axis | None = None) -> Figure:
     """Return a figure of test and training accuracy over sparsity, with shaded phases, and the
-    learning distance below."""
+    learning distance below. axis: a metric instead of the sparsity. Raises SddError if the run has
+    no value for it."""
+    axis, groups = axis or Axis(), group([result])
+    (x,) = coordinates(axis, groups)
     with drawing(look, *look.shape(WIDTH, 1.6)) as figure:
         upper, lower = figure.subplots(2, 1, sharex=True, height_ratios=[2, 1])
-        x = [place(value) for value in result.sparsity]
+        draw_axis(lower, axis, groups, [x], look)
         shade(upper, result.phases, x, named=look)
         shade(lower, result.phases, x)
         test = result.curve("test_accuracy")
@@ -90,23 +83,7 @@ def result_figure(result: Result, look: Look = USUAL) -> Figure:
         lower.plot(x, result.curve("learning_distance"), color=DISTANCE, marker="o", markersize=3,
                    clip_on=False)
         lower.set_ylabel("learning distance")
-        sparsity_axis(lower, result.sparsity, look)
     return figure
-
-
-def sparsity_axis(axes: Axes, sparsity: list[float], look: Look = USUAL) -> None:
-    """Label the axis with measured sparsities, as many as fit."""
-    chosen: list[float] = []
-    width = max(place(sparsity[-1]) - place(sparsity[0]), 1e-9)
-    room = look.characters(WIDTH) / 7  # characters of a number and the space after it
-    for value in sparsity:
-        if not chosen or place(value) - place(chosen[-1]) > width / room:
-            chosen.append(value)
-    axes.set_xticks(
-        [place(value) for value in chosen],
-        [percent(value).removesuffix(" %") if value else "0" for value in chosen],
-    )
-    axes.set_xlabel("sparsity, % (logarithmic in density)")
 
 
 def add_legend(figure: Figure, panel: Axes, look: Look) -> None:
@@ -120,23 +97,3 @@ def add_legend(figure: Figure, panel: Axes, look: Look) -> None:
     elif look.legend != "none":
         corner: Any = look.legend.replace("-", " ")
         panel.legend(loc=corner)
-
-
-def shade(axes: Axes, phases: Phases, x: list[float], *, named: Look | None = None) -> None:
-    """Shade the phases, each up to half-way to the next level.
-
-    named: look of the phases' names above the panel; None: no names. Names of narrow phases start
-    at their left edge.
-    """
-    edges = [x[0], *((a + b) / 2 for a, b in pairwise(x)), x[-1]]
-    for name, (first, last) in phases.named().items():
-        axes.axvspan(edges[first], edges[last + 1], color=PHASE_COLOURS[name], linewidth=0,
-                     zorder=0)
-        if named is not None:
-            narrow = edges[last + 1] - edges[first] < 0.1 * (edges[-1] - edges[0])
-            middle = (edges[first] + edges[last + 1]) / 2
-            axes.text(edges[first] if narrow else middle, 1.01, name,
-                      ha="left" if narrow else "center", va="bottom", color=DENSE,
-                      fontsize=named.size(0.9), transform=axes.get_xaxis_transform())
-    if edges[-1] > edges[0]:
-        axes.set_xlim(edges[0], edges[-1])

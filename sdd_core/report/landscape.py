@@ -16,8 +16,8 @@ from matplotlib.ticker import LogFormatter
 from sdd_core.errors import SddError
 from sdd_core.level.result import LevelResult
 from sdd_core.output.text import csv_text, percent
-from sdd_core.report.figure import USUAL, WIDTH, add_legend, drawing
-from sdd_core.report.look import Look, line_style
+from sdd_core.report.figure import add_legend, drawing
+from sdd_core.report.look import USUAL, WIDTH, Look, line_style
 from sdd_core.runs.result import Result
 
 LOWEST = 1e-3

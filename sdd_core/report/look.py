@@ -89,6 +89,12 @@ class Look:
         return max(14.0, panel * 72 / (0.55 * self.font_size))
 
 
+WIDTH = 7.2
+"""Default width of figures, in inches."""
+
+USUAL = Look()
+
+
 def line_style(number: int) -> dict[str, Any]:
     """Return the colour, dashes and marker of a line. The first 49 lines all differ, and any seven
     neighbours differ in dashes and markers."""

@@ -13,10 +13,11 @@ from collections.abc import Mapping
 from importlib.resources import files
 from typing import Any
 
+from sdd_core.analysis.axis import Axis, in_order
 from sdd_core.analysis.findings import Findings
-from sdd_core.analysis.groups import group, place
+from sdd_core.analysis.groups import group
 from sdd_core.analysis.recommendation import by_learning_distance, recommend
-from sdd_core.output.text import html_text, percent, visible
+from sdd_core.output.text import html_text, percent, short_number, visible
 from sdd_core.runs.result import Result
 from sdd_core.runs.table import accuracy, levels_table
 
@@ -32,24 +33,30 @@ ACCURACIES = {
 CURVES = ("test_accuracy", "test_loss", "learning_rate")
 
 
-def report_page(result: Result) -> str:
-    """Return the page as text. The same result gives the same text."""
+def report_page(result: Result, axis: Axis | None = None) -> str:
+    """Return the page as text. The same result gives the same text.
+
+    axis: what the curves are drawn over, by default the sparsity. Raises SddError if the run has no
+    value for it.
+    """
+    axis = axis or Axis()
     parts = {
         "TITLE": html_text(result.run),
         "VERDICT": html_text(result.phases.verdict),
-        "FACTS": _facts(result),
+        "FACTS": _facts(result, axis),
+        "OVER": html_text(_over(axis)),
         "PHASES": _phases(result),
         "LEVELS": levels_table(result),
         "SETTINGS": html.escape(result.experiment.to_toml()),
         # The data must not end the script element that contains it.
-        "DATA": json.dumps(_data(result), allow_nan=False).replace("<", "\\u003c"),
+        "DATA": json.dumps(_data(result, axis), allow_nan=False).replace("<", "\\u003c"),
     }
     page = files("sdd_core.report").joinpath("page.html").read_text(encoding="utf-8")
     # In one pass, so that inserted text is never taken for a placeholder.
     return re.sub("@([A-Z]+)@", lambda found: parts[found[1]], page)
 
 
-def _data(result: Result) -> dict[str, Any]:
+def _data(result: Result, axis: Axis) -> dict[str, Any]:
     """Return the data of the page's curves."""
     levels, phases = result.levels, result.phases
     names = dict.fromkeys(name for level in levels for name in level.metrics)
@@ -62,14 +69,21 @@ def _data(result: Result) -> dict[str, Any]:
         by_layer = level.metrics.get("sparsity_by_layer")
         for layer, value in (by_layer.items() if isinstance(by_layer, Mapping) else ()):
             layers.setdefault(visible(layer), [None] * len(levels))[position] = _number(value)
+    run = group([result])[0]
+    places = axis.places(run)
+    if axis.is_sparsity:
+        labels = [percent(level.sparsity).removesuffix(" %") for level in levels]
+    else:
+        labels = [short_number(value) for value in axis.values(run)]
     last = len(levels) - 1
     turns = (0, phases.valley, phases.peak, last) if phases.double_descent else (0, last // 2, last)
     return {
         "levels": [level.level for level in levels],
-        "x": [_number(place(level.sparsity)) for level in levels],
+        "x": [_number(at) for at in places],
+        "ticks": labels,
         "percent": [percent(level.sparsity).removesuffix(" %") for level in levels],
         "diverged": [level.diverged for level in levels],
-        "phases": list(phases.named().items()),
+        "phases": list(phases.named().items()) if in_order(places) else [],
         "accuracies": [(title, name) for title, name in ACCURACIES.items() if name in metrics],
         "metrics": metrics,
         "layers": layers,
@@ -82,7 +96,15 @@ def _data(result: Result) -> dict[str, Any]:
     }
 
 
-def _facts(result: Result) -> str:
+def _over(axis: Axis) -> str:
+    """Return what the curves are drawn over, in words."""
+    if axis.is_sparsity:
+        return ("Over sparsity in %, each level a point; equal steps are equal fractions of the "
+                "remaining weights.")
+    return f"Over {axis.label}, each level a point, the dense network at the left."
+
+
+def _facts(result: Result, axis: Axis) -> str:
     """Return the key numbers as HTML."""
     run = group([result])[0]
     found = Findings(run)
@@ -96,10 +118,10 @@ def _facts(result: Result) -> str:
     if threshold := found.interpolation_threshold:
         facts.append(("interpolation threshold", percent(threshold.value),
                       "training accuracy first drops below 99 % of its highest"))
-    for name, advice in (("recommended", recommend(run)),
-                         ("by learning distance alone", by_learning_distance(run))):
+    for name, advice in (("recommended", recommend(run, axis.name)),
+                         ("by learning distance alone", by_learning_distance(run, axis.name))):
         if advice:
-            facts.append((name, percent(advice.sparsity), advice.why))
+            facts.append((name, percent(advice.sparsity), advice.reason))
     return "".join(
         f"<div><dt>{html_text(name)}</dt><dd>{html_text(value)}<small>{html_text(note)}</small></dd></div>"
         for name, value, note in facts

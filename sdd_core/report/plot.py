@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import io
-import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -12,23 +11,16 @@ from typing import TYPE_CHECKING
 import numpy as np
 from matplotlib.figure import Figure
 
+from sdd_core.analysis.axis import Axis, check_metric, in_words
 from sdd_core.analysis.comparison import compare
 from sdd_core.analysis.findings import Findings
-from sdd_core.analysis.groups import Group, group, place
-from sdd_core.errors import SddError, did_you_mean
+from sdd_core.analysis.groups import Group, group
+from sdd_core.errors import SddError
 from sdd_core.files.atomic import write_atomic
 from sdd_core.output.text import csv_text
-from sdd_core.report.figure import (
-    ABOVE_NAMES,
-    USUAL,
-    WIDTH,
-    add_legend,
-    drawing,
-    save_figure,
-    shade,
-    sparsity_axis,
-)
-from sdd_core.report.look import Legend, Look, line_style
+from sdd_core.report.axes import coordinates, draw_axis, shade
+from sdd_core.report.figure import ABOVE_NAMES, add_legend, drawing, save_figure
+from sdd_core.report.look import USUAL, WIDTH, Legend, Look, line_style
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -43,6 +35,7 @@ def plot(
     metrics: Sequence[str] = ("test_accuracy",),
     output: Path | str | None = None,
     *,
+    x: str = "sparsity",
     width: float | None = None,
     font_size: float = 10.0,
     legend: Legend = "best",
@@ -52,6 +45,8 @@ def plot(
     """Return a figure of metrics over sparsity, one panel per metric. Runs that differ only in
     their seed form one line, their mean, with a band of one standard deviation.
 
+    x: what to draw over: 'sparsity', 'macs', 'parameters', 'bytes' (what is kept of them), or
+        another metric; the axis is logarithmic if its values differ much.
     output: file to write, .png, .svg or .pdf; the numbers go to a .csv beside it. The same results
         give the same bytes.
     width: in inches; the height is in proportion. font_size: in points.
@@ -59,24 +54,29 @@ def plot(
     labels: names of the lines, in their order.
     title: title of the figure; '' for none. Default: the findings of the runs.
 
-    Raises SddError for an unknown metric, another file ending, no result, a full disk or an
-    impossible look.
+    Raises SddError for an unknown metric, a run without the metric of the axis, another file
+    ending, no result, a full disk or an impossible look.
     """
     from sdd_core.runs.result import Result  # noqa: PLC0415 (for the type alone)
 
     look = Look(width, font_size, legend)
     groups = renamed(group([results] if isinstance(results, Result) else results), labels)
-    figure = groups_figure(groups, metrics, title, look)
+    figure = groups_figure(groups, metrics, title, look, Axis(x))
     if output is not None:
-        write_figure(figure, groups, metrics, Path(output))
+        write_figure(figure, groups, metrics, Path(output), Axis(x))
     return figure
 
 
 def write_figure(
-    figure: Figure, groups: Sequence[Group], metrics: Sequence[str], output: Path
+    figure: Figure, groups: Sequence[Group], metrics: Sequence[str], output: Path,
+    axis: Axis | None = None,
 ) -> list[Path]:
-    """Write a figure, and its groups' numbers beside it; return both paths. Raises SddError."""
-    return write_beside(figure, groups_csv(groups, metrics), output)
+    """Write a figure, and its groups' numbers beside it; return both paths. Raises SddError.
+
+    axis: the figure's axis; the default is the sparsity.
+    """
+    columns = metrics if axis is None or axis.is_sparsity else (axis.metric, *metrics)
+    return write_beside(figure, groups_csv(groups, dict.fromkeys(columns)), output)
 
 
 def write_beside(figure: Figure, numbers: str, output: Path) -> list[Path]:
@@ -116,25 +116,29 @@ def groups_figure(
     metrics: Sequence[str],
     title: str | None = None,
     look: Look = USUAL,
+    axis: Axis | None = None,
 ) -> Figure:
     """Return the figure of `plot`. The default title is the finding of one group, or the comparison
-    of two. With one group, its phases are shaded. Raises SddError without groups."""
+    of two. With one group, its phases are shaded. Raises SddError without groups.
+
+    axis: the horizontal axis, by default the sparsity.
+    """
     if not groups:
         raise SddError("there is no run to plot; `sdd runs` lists the runs in the store")
     for metric in metrics:
         check_metric(groups, metric)
+    axis = axis or Axis()
+    x = coordinates(axis, groups)
     with drawing(look, *look.shape(WIDTH, len(metrics))) as figure:
         panels = list(figure.subplots(len(metrics), 1, sharex=True, squeeze=False).flat)
         for panel, metric in zip(panels, metrics, strict=True):
             for number, one in enumerate(groups):
-                _line(panel, one, metric, number)
-            panel.set_ylabel(metric.replace("_", " "))
-        deepest = max(groups, key=lambda one: one.sparsity[-1])
-        sparsity_axis(panels[-1], deepest.sparsity, look)
+                _line(panel, one, metric, number, x[number])
+            panel.set_ylabel(in_words(metric))
+        draw_axis(panels[-1], axis, groups, x, look)
         if len(groups) == 1:
-            x = [place(value) for value in groups[0].sparsity]
             for panel in panels:
-                shade(panel, groups[0].phases, x, named=look if panel is panels[0] else None)
+                shade(panel, groups[0].phases, x[0], named=look if panel is panels[0] else None)
         else:
             add_legend(figure, panels[0], look)
         panels[0].set_title(_title(groups, metrics) if title is None else title, wrap=True,
@@ -142,7 +146,7 @@ def groups_figure(
     return figure
 
 
-def groups_csv(groups: Sequence[Group], metrics: Sequence[str]) -> str:
+def groups_csv(groups: Sequence[Group], metrics: Iterable[str]) -> str:
     """Return CSV with a row for each level of each group: mean, standard deviation and number of
     values of each metric, with empty cells for missing numbers."""
     rows = []
@@ -160,26 +164,8 @@ def groups_csv(groups: Sequence[Group], metrics: Sequence[str]) -> str:
     return csv_text(rows)
 
 
-def check_metric(groups: Iterable[Group], metric: str) -> None:
-    """Raise SddError, with the nearest names, when no level of any run has the metric."""
-    levels = [level for one in groups for result in one.results for level in result.levels]
-    if any(not math.isnan(level.number(metric)) for level in levels):
-        return
-    known: dict[str, None] = {}
-    for level in levels:
-        for name, value in level.metrics.items():
-            layers = [f"{name}/{layer}" for layer in value] if isinstance(value, Mapping) else []
-            known |= dict.fromkeys(layers or [name])
-    if metric in known:
-        raise SddError(f"{metric!r} has no number at any level of any run; levels whose training "
-                       "diverged have none")
-    hint = did_you_mean(metric, known) or f"there are {', '.join(known)}"
-    raise SddError(f"no run has a metric called {metric!r}; {hint}")
-
-
-def _line(panel: Axes, one: Group, metric: str, number: int) -> None:
+def _line(panel: Axes, one: Group, metric: str, number: int, x: Sequence[float]) -> None:
     found = one.statistics(metric)
-    x = [place(value) for value in one.sparsity]
     mean, deviation = np.array(found.mean), np.nan_to_num(np.array(found.deviation))
     style = line_style(number)
     panel.plot(x, mean, **style, markersize=3, linewidth=1.3, label=one.label, clip_on=False)

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from typing import Any
 
 from sdd_core.level.naming import layer_of
 from sdd_core.level.result import LevelResult
 from sdd_core.output.fitting import FittingTable
-from sdd_core.output.text import csv_text, html_text
+from sdd_core.output.text import csv_text, html_text, short_number
 from sdd_core.plugin.run import ResultView
 
 COLUMNS = {
@@ -20,6 +21,9 @@ COLUMNS = {
     "distance": "learning_distance",
 }
 """Metrics by their column titles."""
+
+PRICES = {"kept MACs": "kept_macs", "packed bytes": "packed_bytes"}
+"""Costs by their column titles on pages. Tables for terminals have no room for them."""
 
 OPTIONAL = ("best test", "mislabelled", "clean", "train", "distance")
 """Columns that are left out if a table is too wide, in this order."""
@@ -72,16 +76,16 @@ def html_table(result: ResultView) -> str:
 
 
 def levels_table(result: ResultView) -> str:
-    """Return the levels as an HTML table."""
-    shown = _shown(result)
+    """Return the levels as an HTML table, with their costs if they were measured."""
+    shown, prices = _shown(result), _shown(result, PRICES)
     emptied = any(map(dead, result.levels))
-    titles = ("level", "sparsity %", *shown, "phase", *(["dead"] if emptied else []))
+    titles = ("level", "sparsity %", *shown, *prices, "phase", *(["dead"] if emptied else []))
     head = "".join(f"<th>{title}</th>" for title in titles)
     rows = "".join(
         "<tr>" + "".join(f"<td>{html_text(cell)}</td>" for cell in cells) + "</tr>"
         for cells in (
-            (*_cells(level, shown), phase_of(result, level.level),
-             *([html_text(dead(level))] if emptied else []))
+            (*_cells(level, shown), *(_price(level, metric) for metric in prices.values()),
+             phase_of(result, level.level), *([html_text(dead(level))] if emptied else []))
             for level in result.levels
         )
     )
@@ -146,10 +150,10 @@ def accuracy(value: float) -> str:
     return "-" if math.isnan(value) else f"{value:.3f}"
 
 
-def _shown(result: ResultView) -> dict[str, str]:
+def _shown(result: ResultView, columns: Mapping[str, str] = COLUMNS) -> dict[str, str]:
     return {
         title: metric
-        for title, metric in COLUMNS.items()
+        for title, metric in columns.items()
         if any(level.metrics.get(metric) is not None for level in result.levels)
     }
 
@@ -160,3 +164,8 @@ def _cells(level: LevelResult, shown: dict[str, str]) -> list[str]:
         value = level.number(metric)
         cells.append("diverged" if level.diverged and math.isnan(value) else accuracy(value))
     return cells
+
+
+def _price(level: LevelResult, metric: str) -> str:
+    value = level.number(metric)
+    return "-" if math.isnan(value) else short_number(value)

@@ -16,6 +16,8 @@ def dense_learning_rates(train: Train, steps_per_epoch: int) -> np.ndarray:
     """Return the learning rate of every step of the dense network's training, float64 `[steps]`.
     Raises SddError if the schedule's factors are invalid."""
     steps = train.epochs * steps_per_epoch
+    if not steps:
+        return np.zeros(0)
     with attribute_errors(train.decay):
         factors = checked_factors(train.decay, steps, train.decay.factors(steps))
     rates = train.lr * factors

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
+from dataclasses import replace
 from functools import cached_property, partial
 from typing import Any, Protocol
 
@@ -22,8 +23,10 @@ from sdd_core.plugin.kinds.retrain import PrunedValue
 from sdd_core.randomness import generator
 from sdd_core.runs.store import Store
 from sdd_core.training.loop import Task, Watcher, train_level
+from sdd_core.training.recalibration import measured_again
 from sdd_core.training.select import TrainerFactory
 from sdd_core.training.setup import ExperimentSetup
+from sdd_core.training.states import cpu_state, finite, masked, permuted
 from sdd_core.training.trainer import Objective
 
 
@@ -83,34 +86,54 @@ class LevelTrainer:
         before: the level that was pruned. dense: level 0; both None for level 0 itself.
         unchanged: under an ablation, the level without it.
         """
-        setup, seed = self._setup, self._experiment.seed
-        resume = self._store.checkpoints.load(key)
+        setup = self._setup
         start = self._start(index, masks, retraining, before, unchanged)
-        network = setup.build(0)
-        network.load_state_dict(dict(resume.state if resume else start))
         epochs_ahead = math.ceil(len(retraining.learning_rates) / setup.dense.steps_per_epoch)
         self._call("sdd_level_start", level=index, epochs=epochs_ahead)
+        level = Level(index, dict(masks), start, ())
+        if epochs_ahead:
+            level = self._trained(level, key, retraining, before, dense)
+        batches = self._experiment.retrain.recalibrate if before else 0
+        if (batches or not epochs_ahead) and self._is_usable(level):
+            level = measured_again(setup, level, retraining, batches)
+        if self._is_usable(level):
+            return level
+        # The next level cannot use these weights; it continues from this level's start.
+        usable = finite(start, setup.trainable)
+        state = start if usable else masked(self.dense_state_at(0), masks)
+        return replace(level, state=state, diverged=True)
+
+    def _is_usable(self, level: Level) -> bool:
+        return not level.diverged and finite(level.state, self._setup.trainable)
+
+    def _trained(
+        self,
+        level: Level,
+        key: str,
+        retraining: Retraining,
+        before: Level | None,
+        dense: Level | None,
+    ) -> Level:
+        """Return a level after its training, which starts from its state."""
+        setup, seed, index = self._setup, self._experiment.seed, level.index
+        resume = self._store.checkpoints.load(key)
+        network = setup.build(0)
+        network.load_state_dict(dict(resume.state if resume else level.state))
         # Random draws of the network, for example of dropout, depend only on the level.
         with setup.guard.isolated(self._experiment.model, "training", index):
             trainer = self._trainers.make(
                 network.to(setup.device),
-                masks,
+                level.masks,
                 momenta=resume.momenta if resume else None,
                 kernels=resume.kernels if resume else None,
-                objective=self._objective(start, retraining, before, dense),
+                objective=self._objective(level.state, retraining, before, dense),
             )
             train = self._experiment.train
             task = Task(retraining, seed, index, train.batch_size, train.stop_loss)
             watcher = _Watcher(self._call, index, self._every,
                                partial(self._store.checkpoints.save, key))
             epochs, diverged = train_level(trainer, setup.resident, task, watcher, resume)
-        state = trainer.state()
-        if diverged or not finite(state, setup.trainable):
-            # The next level cannot use these weights; it continues from this level's start.
-            diverged = True
-            usable = finite(start, setup.trainable)
-            state = start if usable else masked(self.dense_state_at(0), masks)
-        return Level(index, dict(masks), state, epochs, diverged, trainer.kernels)
+        return Level(index, level.masks, trainer.state(), epochs, diverged, trainer.kernels)
 
     @cached_property
     def _trainers(self) -> TrainerFactory:
@@ -139,15 +162,14 @@ class LevelTrainer:
                 if steps:
                     network.load_state_dict(self.dense_state_at(0))
                     self._replay(network, steps)
-                state = {name: tensor.detach().cpu().clone(memory_format=torch.contiguous_format)
-                         for name, tensor in network.state_dict().items()}
+                state = cpu_state(network)
                 self._store.save_point(key, state)
         return state
 
     def _replay(self, network: nn.Module, steps: int) -> None:
         """Train the first steps of the dense network once more, in `network`."""
         setup, seed = self._setup, self._experiment.seed
-        masks = masking.full_masks(setup.prunable)
+        masks = setup.given_masks or masking.full_masks(setup.prunable)
         first = Retraining("initialisation", setup.dense.learning_rates[:steps])
         objective = self._objective(self.dense_state_at(0), first, None, None)
         with setup.guard.isolated(self._experiment.model, "training", 0):
@@ -221,24 +243,3 @@ class LevelTrainer:
         network.load_state_dict(dict(level.state))
         data, device = self._setup.data, self._setup.device
         return predict(network.to(device), data, data.train.images).to(device)
-
-
-def masked(state: Mapping[str, Tensor], masks: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Return a copy of a state_dict on the CPU, with pruned weights set to zero."""
-    return {
-        name: tensor.cpu().masked_fill(~masks[name], 0.0) if name in masks else tensor.cpu().clone()
-        for name, tensor in state.items()
-    }
-
-
-def permuted(weight: Tensor, mask: Tensor, draw: torch.Generator) -> Tensor:
-    """Return a weight with its pruned values randomly permuted."""
-    pruned = weight[~mask]
-    shuffled = weight.clone()
-    shuffled[~mask] = pruned[torch.randperm(len(pruned), generator=draw)]
-    return shuffled
-
-
-def finite(state: Mapping[str, Tensor], names: Iterable[str]) -> bool:
-    """Return whether the named tensors of a state_dict have no NaN and no infinity."""
-    return all(bool(state[name].isfinite().all()) for name in names)

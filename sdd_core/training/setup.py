@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
@@ -65,11 +65,29 @@ class ExperimentSetup:
 
     def start(self) -> nn.Module:
         """Return the dense network before its first step: initialised, or pretrained."""
-        network, train = self.build(0), self.experiment.train
-        if train.pretrained is not None and (left := load_pretrained(network, train)):
-            say(f"sdd: train.pretrained: {', '.join(left)} of the last layer are initialised, not "
-                f"taken from {train.pretrained}, because the shapes differ")
+        network, train, model = self.build(0), self.experiment.train, self.experiment.model
+        with self.guard.isolated(model, "notes"):
+            lines = list(model.notes(self.data.input_shape, self.data.num_classes))
+        for line in lines:
+            say(f"sdd: model {label(model)!r}: {line}")
+        if train.pretrained is not None:
+            for line in load_pretrained(network, train):
+                say(f"sdd: train.pretrained: {line}")
         return network
+
+    def start_masks(self, names: Iterable[str]) -> dict[str, Tensor]:
+        """Return masks of what is not exactly zero in the dense network before its first step."""
+        network, train = self.build(0), self.experiment.train
+        if train.pretrained is not None:
+            load_pretrained(network, train)
+        return masking.nonzero_masks(network.state_dict(), names)
+
+    @cached_property
+    def given_masks(self) -> dict[str, Tensor] | None:
+        """The masks of level 0, if the network comes in with its zeros; None if it is dense."""
+        if self.experiment.pruner.start != "as-is":
+            return None
+        return self.start_masks(self.prunable)
 
     @cached_property
     def known(self) -> dict[str, Tensor]:
@@ -134,16 +152,28 @@ class ExperimentSetup:
         if level == 0:
             return Retraining("initialisation", self.dense.learning_rates)
         schedule = schedule or self.experiment.retrain
+        epochs, dense = schedule.engine_epochs(), self._dense_copy()
+        if epochs and not len(dense.learning_rates):
+            # The schedule needs learning rates: those of a dense training that is as long.
+            train = self.experiment.train.model_copy(update={"epochs": epochs})
+            rates = dense_learning_rates(train, dense.steps_per_epoch)
+            dense = replace(dense, learning_rates=rates)
+        untrained = not len(dense.learning_rates)
         with self.guard.isolated(schedule, "schedule", level):
-            return checked(schedule.retraining(self._dense_copy()), schedule.name, self.dense)
+            found = checked(schedule.retraining(dense), schedule.name, self.dense,
+                            untrained=untrained or schedule.epochs == 0)
+        return found if epochs is None else found.over(epochs * dense.steps_per_epoch)
 
     def ablated_retraining(self, level: int) -> Retraining:
         """Return the retraining of a level under the experiment's ablation."""
         ablation = self.experiment.ablation
         assert ablation is not None
         with self.guard.isolated(ablation, "ablation", level):
-            retraining = ablation.retraining(self._dense_copy(), self.retraining(level), level)
-            return checked(retraining, ablation.name, self.dense, of_ablation=True)
+            usual = self.retraining(level)
+            untrained = not (len(usual.learning_rates) and len(self.dense.learning_rates))
+            retraining = ablation.retraining(self._dense_copy(), usual, level)
+            return checked(retraining, ablation.name, self.dense, of_ablation=True,
+                           untrained=untrained)
 
     def lifts_masks(self, level: int) -> bool:
         """Return whether pruned weights train again before a level's training ends."""
@@ -203,8 +233,14 @@ class ExperimentSetup:
 
     def _check_pruning(self) -> None:
         pruner = self.experiment.pruner
-        layers = {name: Layer(weight.numel(), tuple(weight.shape))
-                  for name, weight in self.prunable.items() if name not in self.exempt}
+        masks = self.given_masks or masking.full_masks(self.prunable)
+        layers = {name: Layer(int(mask.sum()), tuple(mask.shape))
+                  for name, mask in masks.items() if name not in self.exempt}
+        wanted, given = self.sparsity(1), masking.sparsity(masks, layers)
+        if wanted is not None and wanted < given:
+            raise SddError(f"pruner.sparsity {wanted:g} of level 1 is less than the {given:g} that "
+                           "the network has already; begin with a larger one, or set pruner.start "
+                           'to "dense"')
         prune.check_together(pruner.scope, pruner.prune_ties)
         if pruner.keep_at_least is not None:
             prune.check_floor(layers, pruner.scope, self.count, self.experiment.levels,

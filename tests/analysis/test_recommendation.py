@@ -3,6 +3,7 @@ import math
 import pytest
 from results import made
 
+from sdd_core import SddError
 from sdd_core.analysis.groups import group
 from sdd_core.analysis.recommendation import (
     by_learning_distance,
@@ -102,3 +103,69 @@ def test_without_a_test_accuracy_the_learning_distance_recommends():
     runs = one_group([math.nan] * 9, learning_distance=distance)
     assert recommend(runs) is None  # diverged: nothing was measured
     assert recommend(one_group([0.9] * 9)).level == 8
+
+
+def costs(macs, packed, dense=(1000.0, 4000.0)):
+    """The curves of a cost."""
+    return {"kept_macs": macs, "packed_bytes": packed,
+            "dense_macs": [dense[0]] * len(macs), "dense_bytes": [dense[1]] * len(packed)}
+
+
+def test_what_a_level_saves_is_said_first():
+    macs, packed = [1000.0, 500.0, 70.0, 10.0], [4100.0, 2100.0, 360.0, 60.0]
+    advice = recommend(one_group([0.85, 0.86, 0.881, 0.6], **costs(macs, packed)))
+    assert advice.level == 2
+    assert (advice.fewer_macs, advice.smaller) == (pytest.approx(1000 / 70),
+                                                   pytest.approx(4000 / 360))
+    assert advice.gain == pytest.approx(0.031)
+    assert advice.price == "14x fewer MACs, 11x smaller, +3.1 points"
+    assert advice.said == ("36.0 % sparsity: 14x fewer MACs, 11x smaller, +3.1 points; "
+                           f"{advice.why}")
+    assert len(f"recommended: {advice.said.partition(';')[0]}") <= 80
+
+
+@pytest.mark.parametrize(("curve", "macs", "packed", "price"), [
+    ([0.9, 0.5], [1000.0, 500.0], [4100.0, 2100.0], ""),  # the dense network saves nothing
+    ([0.9, 0.9], [1000.0, 500.0], [4100.0, 2100.0], "2.0x fewer MACs, 1.9x smaller, +0.0 points"),
+    ([0.9, 0.89999], [1000.0, 80.5], [4100.0, 1.0],
+     "12x fewer MACs, 4,000x smaller, +0.0 points"),
+    ([0.9, 0.899], [1000.0, 990.0], [4100.0, 2000.0], "2.0x smaller, -0.1 points"),
+    ([math.nan, 0.9], [1000.0, 500.0], [4100.0, 2000.0], "2.0x fewer MACs, 2.0x smaller"),
+    ([0.9, 0.9], [1000.0, 0.0], [4100.0, 2000.0], "2.0x smaller, +0.0 points"),
+    ([0.9, 0.9], [math.nan] * 2, [math.nan] * 2, ""),  # not measured
+])  # fmt: skip
+def test_only_what_was_measured_and_is_saved_is_said(curve, macs, packed, price):
+    advice = recommend(one_group(curve, **costs(macs, packed)))
+    assert advice.price == price
+    if not price:
+        assert advice.said.startswith(f"{advice.sparsity * 100:.1f} % sparsity: test accuracy")
+
+
+def test_advice_by_learning_distance_has_a_price_too():
+    distance = [16.0, 18.0, 20.0, 20.0, 16.0, 12.0, 10.0, 9.9, 9.8]
+    macs = [1000 * 0.8**level for level in range(9)]
+    runs = one_group(FALLS_TWICE, learning_distance=distance, **costs(macs, macs))
+    assert by_learning_distance(runs).price == "3.8x fewer MACs, 15x smaller, +10.0 points"
+
+
+def test_another_axis_decides_what_is_saved():
+    # Level 2 is sparser, level 1 has fewer multiply-adds: convolutions use a weight more often.
+    runs = one_group([0.9, 0.9, 0.9, 0.5], kept_macs=[9.0, 2.0, 3.0, 1.0],
+                     accuracy_like=[0.1, 0.2, 0.15, 0.4])
+    assert recommend(runs).level == 2
+    assert recommend(runs, "macs").level == 1
+    assert recommend(runs, x="kept_macs").level == 1
+    assert recommend(runs, "accuracy_like").level == 1  # pruning makes it grow
+    with pytest.raises(SddError, match="no 'packed_bytes'"):
+        recommend(runs, "bytes")
+
+
+def test_the_knee_of_the_distance_is_looked_for_over_the_axis():
+    distance = [16.0, 18.0, 20.0, 20.0, 16.0, 12.0, 10.0, 9.9, 9.8]
+    macs = [100.0, 90.0, 80.0, 70.0, 60.0, 50.0, 40.0, 39.9, 2.0]
+    over = one_group(FALLS_TWICE, learning_distance=distance, kept_macs=macs)
+    # Levels 6 and 7 have nearly the same place, so that the lower distance of level 7 decides.
+    assert by_learning_distance(over, "macs").level == 7
+    assert by_learning_distance(over).level == 6
+    equal = one_group(FALLS_TWICE, learning_distance=distance, kept_macs=[1.0] * 9)
+    assert by_learning_distance(equal, "macs").level == 8  # all at one place: the lowest

@@ -19,7 +19,7 @@ WORDS = [
     (["--noise.rate", "-0.1"], "noise.rate"),
     (["--levels", "-1"], "levels: input should be greater than or equal to 0 (got -1)"),
     (["--levels", "many"], "'many' is not a valid integer"),
-    (["--train.epochs", "0"], "train.epochs: input should be greater than or equal to 1"),
+    (["--train.epochs", "-1"], "train.epochs: input should be greater than or equal to 0"),
     (["--train.lr", "inf"], "train.lr: input should be a finite number"),
     (["--train.decay.milestones", "0.9,0.1"], "must be increasing"),
     (["--pruner.scope", "all"], "pruner.scope"),

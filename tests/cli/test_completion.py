@@ -117,7 +117,8 @@ def takes_runs():
 
 
 def test_these_take_runs():
-    assert takes_runs() == ["resume", "report", "export", "table", "plot", "landscape"]
+    assert takes_runs() == ["resume", "report", "recommend", "export", "table", "plot",
+                            "sensitivity", "landscape"]
 
 
 @pytest.mark.parametrize("command", takes_runs())
@@ -140,8 +141,8 @@ def test_a_run_is_named_once_and_a_file_may_stand_beside_it(complete, stores):
     assert "digits-a" not in complete("plot", "digits-a", "di")
     shell = ShellComplete(main, {}, "sdd", "_SDD_COMPLETE")
     kinds = {command: shell.get_completions([command], "")[0].type for command in takes_runs()}
-    assert kinds == {"resume": "dir", "report": "dir", "export": "dir", "table": "file",
-                     "plot": "file", "landscape": "dir"}
+    assert kinds == {"resume": "dir", "report": "dir", "recommend": "file", "export": "dir",
+                     "table": "file", "plot": "file", "sensitivity": "file", "landscape": "dir"}
 
 
 def test_a_line_with_mistakes_is_completed_as_far_as_it_goes(complete, tmp_path):

@@ -128,7 +128,7 @@ def test_resume_refuses_a_run_whose_experiment_was_changed(sdd, tmp_path):
 def test_help_lists_the_options_of_the_chosen_plugins(sdd):
     text = " ".join(sdd("run", "--pruner", "gradient", "--help").stdout.split())
     assert "--pruner.batches INTEGER" in text
-    assert "--train.epochs INTEGER passes over the training set [default: 60]" in text
+    assert "--train.epochs INTEGER passes over the training set; 0: measure" in text
     assert "--model.widths INTEGER LIST" in text
     assert "--pruner.batches" not in sdd("run", "--help").stdout
 

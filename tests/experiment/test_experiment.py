@@ -138,7 +138,7 @@ BAD = [
     ({"train": {"optimizer": "AdamW", "momentum": 0.9}}, r"train\.momentum: there is no such"),
     ({"train": {"optimizer": {"name": "AdamW", "momentum": 0.9}}},
      r"train\.optimizer\.momentum: there is no such setting"),
-    ({"train": {"epochs": 0}}, r"train\.epochs: .*greater than or equal to 1"),
+    ({"train": {"epochs": -1}}, r"train\.epochs: .*greater than or equal to 0"),
     ({"train": {"epochs": 2.5}}, r"train\.epochs: .*integer"),
     ({"train": {"epochs": 10**15}}, r"train\.epochs: .*less than or equal"),
     ({"train": {"lr": INF}}, r"train\.lr: .*finite"),
@@ -172,7 +172,7 @@ def test_what_is_impossible_is_refused_with_the_fields_name(settings, message):
 
 def test_the_number_of_further_mistakes_is_said():
     with pytest.raises(SddError, match=r"train\.epochs: .*\(and 1 more\)"):
-        Experiment.make({"train": {"epochs": 0, "lr": 0}})
+        Experiment.make({"train": {"epochs": -1, "lr": 0}})
 
 
 def test_a_plugin_of_the_wrong_kind_is_refused():

@@ -233,7 +233,7 @@ def test_settings_replace_those_of_the_experiment():
     with pytest.raises(SddError, match="sed: there is no such setting"):
         sdd_core.run(experiment, sed=1)
     with pytest.raises(SddError, match=r"train\.epochs: "):
-        sdd_core.run(train={"epochs": 0})
+        sdd_core.run(train={"epochs": -1})
 
 
 def test_a_run_by_keywords_is_the_run_of_the_file(tmp_path):

@@ -76,7 +76,7 @@ REFUSED = [
     {"pruner": {"name": "imp", "rounds": 4}},
     {"noise": {"name": "none", "rate": 0.4}},
     {"retrain": {"name": "rewind", "unit": "year"}},
-    {"train": {"epochs": 0}},
+    {"train": {"epochs": -1}},
     {"train": {"epoch": 3}},
     {"train": {"optimizer": "adamw"}},
     {"train": {"optimizer": {"name": "AdamW", "rho": 0.5}}},

@@ -10,6 +10,8 @@ NEEDS = {
     "test_mlflow.py": "mlflow",
     "test_wandb.py": "wandb",
     "test_trackio.py": "trackio",
+    "test_onnx.py": "onnxruntime",
+    "test_hub.py": "huggingface_hub",
 }
 
 collect_ignore = [file for file, package in NEEDS.items() if find_spec(package) is None]

@@ -11,7 +11,14 @@ from rich.console import Console
 from sdd_core.cli.runs import print_result
 from sdd_core.report.page import report_page
 from sdd_core.runs.result import Result
-from sdd_core.runs.table import csv_table, html_table, phase_of, phase_table, result_table
+from sdd_core.runs.table import (
+    csv_table,
+    html_table,
+    levels_table,
+    phase_of,
+    phase_table,
+    result_table,
+)
 
 
 def shown(table) -> str:
@@ -48,6 +55,18 @@ def test_table_shows_what_was_measured_and_no_other_column():
     assert dense.split() == ["0", "0.00", "0.900", "0.950"]
     assert pruned.split() == ["1", "20.00", "diverged", "0.940", "diverged"]
     assert noise.strip() == "label noise: symmetric 0.4"
+
+
+def test_costs_are_on_pages_and_not_in_the_terminals_table():
+    costs = {"kept_macs": [40_813_184, 50_200.0], "packed_bytes": [math.nan, 1_500.0]}
+    result = made([0.9, 0.8], **costs)
+    rows = re.findall("<tr>(.*?)</tr>", levels_table(result))
+    cells = [re.findall(r"<t[hd]>(.*?)</t[hd]>", row) for row in rows]
+    assert cells == [["level", "sparsity %", "test", "kept MACs", "packed bytes", "phase"],
+                     ["0", "0.00", "0.900", "40.8 M", "-", ""],
+                     ["1", "20.00", "0.800", "50.2 k", "1.5 k", ""]]
+    assert "MACs" not in shown(result_table(result))
+    assert "MACs" not in levels_table(made([0.9, 0.8]))
 
 
 def test_phase_table_names_the_four_phases_with_their_levels_and_accuracies():

@@ -175,17 +175,19 @@ def test_a_folder_that_is_no_run(tmp_path):
 
 def test_another_architecture(tmp_path, before):
     said = refused(small(model={"widths": [20]}, train=training(before)), tmp_path)
-    assert said.startswith(f"train.pretrained: hidden1.weight is [16, 64] in {before} and [20, 64] "
-                           "in this experiment's network (and 1 more)")
+    assert said == (
+        f"train.pretrained: {before} does not fit this experiment's network: other shapes: "
+        "hidden1.weight ([16, 64], here [20, 64]), hidden1.bias ([16], here [20]); expected "
+        "weights of the same model, of which only the last layer may differ"
+    )
     said = refused(small(model={"widths": [16, 16]}, train=training(before)), tmp_path)
-    assert "hidden2.weight is missing in" in said
+    assert "network: missing: hidden2.weight, hidden2.bias; expected" in said
 
 
 def test_a_deeper_network_is_not_cut_short(tmp_path, before):
     deep = go(small(model={"widths": [16, 16]}, levels=0), tmp_path / "deep").folder
     said = refused(small(train=training(deep)), tmp_path)
-    assert "hidden2.bias is [16] in" in said
-    assert "missing in this experiment's network" in said
+    assert "network: unexpected: hidden2.bias, hidden2.weight; expected" in said
 
 
 def test_damaged_weights_and_such_that_diverged(tmp_path, before):

@@ -4,7 +4,7 @@ from typing import Annotated, ClassVar, Literal
 import numpy as np
 from pydantic import Field
 
-from sdd_core import Ablation, Dense, Retraining
+from sdd_core import Ablation, Dense, Retraining, SddError
 
 Rate = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 
@@ -45,6 +45,9 @@ class ReDense(Ablation):
         """Return the training of all weights, after the sparse part if that is trained again."""
         sparse, whole = np.asarray(retraining.learning_rates), np.asarray(dense.learning_rates)
         steps = len(whole) if self.epochs is None else self.epochs * dense.steps_per_epoch
+        if not len(whole if self.lr == "dense" else sparse) and not isinstance(self.lr, float):
+            raise SddError(f"ablation.lr {self.lr!r}: there is no such learning rate, because that "
+                           "network is not trained; set a number")
         if self.lr == "dense":  # stretched over another number of epochs
             again = whole[np.arange(steps) * len(whole) // steps]
         else:

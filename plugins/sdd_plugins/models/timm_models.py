@@ -38,6 +38,24 @@ class TimmModel(Model):
         options = {**(self.model_extra or {}), "pretrained": False}
         return self._made(input_shape, num_classes, options)
 
+    def notes(self, input_shape: tuple[int, ...], num_classes: int) -> list[str]:
+        """Return lines about the layers in which the trained weights do not fit the data."""
+        if not (self.model_extra or {}).get("pretrained"):
+            return []
+        import timm  # noqa: PLC0415 (`build` has found it)
+
+        known = timm.get_pretrained_cfg(self.architecture)
+        if known is None:
+            return []
+        lines = []
+        if known.num_classes != num_classes and known.classifier:
+            lines.append(f"{_names(known.classifier)} is initialised, not taken from the trained "
+                         f"weights, which have {known.num_classes} classes")
+        if known.input_size[0] != input_shape[0] and known.first_conv:
+            lines.append(f"timm adapts {_names(known.first_conv)} of the trained weights from "
+                         f"{known.input_size[0]} channels to {input_shape[0]}")
+        return lines
+
     def _made(
         self, input_shape: tuple[int, ...], num_classes: int, given: dict[str, Any]
     ) -> nn.Module:
@@ -76,6 +94,10 @@ class TimmModel(Model):
                 if not size or "img_size" not in str(error):
                     raise
                 return make()
+
+
+def _names(layers: str | tuple[str, ...]) -> str:
+    return layers if isinstance(layers, str) else ", ".join(layers)
 
 
 def _cache() -> str:

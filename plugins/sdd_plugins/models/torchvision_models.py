@@ -48,14 +48,29 @@ class TorchvisionModel(Model):
         """Return the network, with trained weights if `weights` is set. Raises SddError for an
         unknown name or option, and for missing weights."""
         network = self.fresh(input_shape, num_classes)
-        options = dict(self.model_extra or {})
-        if name := options.pop("weights", None):
-            trained = self._trained(_weights(self.architecture, name), options)
-            here = network.state_dict()
-            fitting = {name: value for name, value in trained.items()
-                       if name in here and here[name].shape == value.shape}
-            network.load_state_dict(fitting, strict=False)
+        network.load_state_dict(self._fitting(network), strict=False)
         return network
+
+    def notes(self, input_shape: tuple[int, ...], num_classes: int) -> list[str]:
+        """Return a line with the tensors that the trained weights do not fit, if there are any."""
+        network = self.fresh(input_shape, num_classes)
+        fitting = self._fitting(network)
+        left = [name for name in network.state_dict() if name not in fitting]
+        if not fitting or not left:
+            return []
+        return [f"{', '.join(left)} are initialised, not taken from the trained weights, because "
+                "their shapes differ"]
+
+    def _fitting(self, network: nn.Module) -> dict[str, torch.Tensor]:
+        """Return the trained weights that fit a network; none if `weights` is not set."""
+        options = dict(self.model_extra or {})
+        name = options.pop("weights", None)
+        if name is None:
+            return {}
+        trained = self._trained(_weights(self.architecture, name), options)
+        here = network.state_dict()
+        return {name: value for name, value in trained.items()
+                if name in here and here[name].shape == value.shape}
 
     def fresh(self, input_shape: tuple[int, ...], num_classes: int) -> nn.Module:
         """Return the network with fresh weights."""

@@ -78,7 +78,7 @@ class _Tokens(nn.Module):
 
     def forward(self, patches: Tensor) -> Tensor:
         sequence = patches.flatten(2).transpose(1, 2)
-        first = self.class_token.expand(len(sequence), -1, -1)
+        first = self.class_token.expand(sequence.shape[0], -1, -1)
         return torch.cat([first, sequence], 1) + self.positions
 
 

@@ -16,7 +16,9 @@ class Finetune(Schedule):
         "0.001 on CIFAR and 0.1 on MNIST",
     )
     epochs: int | None = Field(
-        default=None, ge=1, description="number of epochs; default: that of the dense network"
+        default=None, ge=0, le=100_000,
+        description="epochs of retraining; 0: pruned levels are measured without retraining; "
+        "default: those of the dense network",
     )
 
     def retraining(self, dense: Dense) -> Retraining:

@@ -27,7 +27,7 @@ class Rewind(Schedule):
         """Return the rest of the dense schedule, from the rewind point. Raises SddError if the
         dense training is not longer than `to`."""
         step = self.to * (dense.steps_per_epoch if self.unit == "epoch" else 1)
-        if step >= len(dense.learning_rates):
+        if step and step >= len(dense.learning_rates):
             raise SddError(
                 f"retrain.to: cannot rewind to step {step}, the dense network trains only "
                 f"{len(dense.learning_rates)} steps; choose an earlier one"

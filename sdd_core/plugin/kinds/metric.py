@@ -15,13 +15,15 @@ class Metric(Plugin):
     """One or more numbers, or a number for each layer, measured on a trained level.
 
     default: True if an experiment that sets no metrics measures it; False for slow metrics.
+    reproducible: False if equal levels may have other values, as times have.
     """
 
     kind: ClassVar[str] = "metric"
     hook: ClassVar[str] = "sdd_metrics"
     title: ClassVar[str] = "Metrics"
     default: ClassVar[bool] = True
+    reproducible: ClassVar[bool] = True
 
     def measure(self, level: LevelView) -> Mapping[str, Any]:
-        """Return values by name: floats, integers, None, or mappings from layer to float."""
+        """Return values by name: floats, integers, None, texts, or mappings from layer to float."""
         raise NotImplementedError

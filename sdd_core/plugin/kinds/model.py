@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, ClassVar
 
 from sdd_core.plugin.base import Plugin
@@ -26,6 +27,11 @@ class Model(Plugin):
         """Return another, independently initialised network, for levels that start from fresh
         weights."""
         return self.build(input_shape, num_classes)
+
+    def notes(self, input_shape: tuple[int, ...], num_classes: int) -> Sequence[str]:
+        """Return lines for the user about what `build` does to trained weights, such as layers
+        that they do not fit. They are printed when the dense network is first made."""
+        return ()
 
     def exempt(self) -> tuple[str, ...]:
         """Return patterns of the layers that the model's authors never prune."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar, cast
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, cast
 
 from pydantic import BeforeValidator, Field, field_validator, model_validator
 
@@ -51,6 +51,11 @@ class Pruner(Plugin):
         default=None,
         description="sparsity of each level, instead of a fraction per level: a list, one number "
         "(one pruning), or a plugin, such as 'linear'",
+    )
+    start: Annotated[Literal["dense", "as-is"], AddedLater()] = Field(
+        default="dense",
+        description="masks of level 0: 'dense' keeps every weight; 'as-is' holds the weights at "
+        "zero that are exactly zero in the given or pretrained network, at every level",
     )
     from_dense: bool = Field(
         default=False,

@@ -388,8 +388,9 @@ class Free(Metric):
 def test_they_are_measured_only_where_they_are_asked_for():
     plugins = load_plugins()
     defaults = {metric.name for metric in plugins.default_metrics()}
-    assert {"accuracy", "learning_distance", "memorisation", "sparsity", "calibration"} <= defaults
-    slow = {"hessian", "sharpness", "interpolation", "landscape", "activation_entropy"}
+    assert {"accuracy", "learning_distance", "memorisation", "sparsity", "calibration",
+            "cost"} <= defaults
+    slow = {"hessian", "sharpness", "interpolation", "landscape", "activation_entropy", "latency"}
     assert not slow & defaults
     assert slow <= set(plugins.names("metric"))
     made = Experiment.make({"metrics": [{"name": "sharpness", "radius": 0.5}]})

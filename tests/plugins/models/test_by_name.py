@@ -1,8 +1,10 @@
 """Networks of libraries by name; timm itself is in tests/extras."""
 
 import re
+import shutil
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 from urllib.error import URLError
 
 import pytest
@@ -173,6 +175,9 @@ def test_trained_weights_are_taken_from_the_cache_but_for_the_last_layer(hub, na
     assert network.fc.weight.shape == (7, 512)
     whole = model.build((3, 32, 32), 1000).state_dict()
     assert all(torch.equal(value, there[n]) for n, value in whole.items())
+    [line] = model.notes((3, 32, 32), 7)
+    assert line.startswith("fc.weight, fc.bias are initialised, not taken from the trained")
+    assert model.notes((3, 32, 32), 1000) == []
     fresh = model.fresh((3, 32, 32), 7)  # of levels that start anew
     assert not torch.equal(fresh.conv1.weight, there["conv1.weight"])
 
@@ -197,6 +202,21 @@ def test_timms_trained_weights_are_what_the_dense_network_starts_from(monkeypatc
     model.build((1, 8, 9), 5)
     model.fresh((1, 8, 9), 5)
     assert [one["pretrained"] for one in FakeTimm.asked] == [True, False]
+
+
+def test_timms_head_and_first_layer_that_do_not_fit_are_named(monkeypatch):
+    known = SimpleNamespace(num_classes=1000, input_size=(3, 224, 224), classifier="fc",
+                            first_conv="conv1")
+    monkeypatch.setitem(sys.modules, "timm", FakeTimm)
+    monkeypatch.setattr(FakeTimm, "get_pretrained_cfg", lambda name: known, raising=False)
+    usual = TimmModel(architecture="sized")
+    assert usual.notes((1, 8, 9), 5) == []
+    model = TimmModel.model_validate({"architecture": "sized", "pretrained": True})
+    assert model.notes((3, 8, 9), 1000) == []
+    assert model.notes((1, 8, 9), 5) == [
+        "fc is initialised, not taken from the trained weights, which have 1000 classes",
+        "timm adapts conv1 of the trained weights from 3 channels to 1",
+    ]
 
 
 def test_timms_mistakes_are_one_line_that_names_the_option(monkeypatch):
@@ -234,5 +254,15 @@ def test_the_command_line_says_it_in_one_line(hub, tmp_path, monkeypatch):
     done = CliRunner().invoke(main, words)
     assert done.exit_code == 2, done.output
     assert str(hub) in done.stderr.splitlines()[-1]
+    from torchvision import models
+
+    torch.save(models.resnet18().state_dict(), hub / "resnet18-f37072fd.pth")
+    words += ["--train.epochs=0", "--levels=0", "--noise=none", "--quiet"]
+    trained = CliRunner().invoke(main, words)
+    assert trained.exit_code == 0, trained.output
+    lines = [line for line in trained.stderr.splitlines() if "are initialised" in line]
+    assert lines == ["sdd: model 'torchvision:resnet18': fc.weight, fc.bias are initialised, not "
+                     "taken from the trained weights, because their shapes differ"]
+    shutil.rmtree("runs")
     assert "Traceback" not in done.stderr
     assert not Path("runs").exists()

@@ -71,7 +71,7 @@ def test_rewind_to_the_end_or_beyond_is_refused(options):
     [
         (Finetune, {"lr": 0}),
         (Finetune, {"lr": float("nan")}),
-        (Finetune, {"epochs": 0}),
+        (Finetune, {"epochs": -1}),
         (Rewind, {"to": -1}),
         (Rewind, {"unit": "steps"}),
         (Scratch, {"lr": 0.1}),

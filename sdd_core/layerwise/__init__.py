@@ -1,0 +1,1 @@
+"""Sensitivity: what pruning one layer alone does to a network, without training."""
