@@ -55,9 +55,9 @@ def execute(
         }
         if levels is None:
             with tracking(place.trackers) as observers:
-                levels = run(experiment, observers=observers, **where).levels
+                measured = run(experiment, observers=observers, **where).levels
                 # Without their networks, which hold the experiment, and so the user's own data.
-                return tuple(replace(level, stored=None) for level in levels)
+                return tuple(replace(level, stored=None) for level in measured)
         shared = experiment.model_copy(update={"levels": levels})
         train_levels(shared, schedules=schedules, **where)
     except Exception as error:
