@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, NamedTuple
 
 import torch
@@ -15,14 +15,26 @@ from sdd_core.level.masks import Masks, kept_and_size
 from sdd_core.plugin.isolation import attribute_errors
 from sdd_core.plugin.kinds import Scope, label
 from sdd_core.plugin.kinds.scope import Layer
+from sdd_core.plugin.pattern import Pattern
+from sdd_core.pruning.groups import (
+    Combine,
+    Groups,
+    capped,
+    groups_that_may_go,
+    lines_of,
+    lowest_groups,
+    positions_of,
+)
 from sdd_core.pruning.selection import (
     first_impossible,
     least,
     lowest,
     lowest_within,
     may_go,
+    quotas,
     share,
     too_few,
+    too_few_groups,
 )
 
 
@@ -33,11 +45,19 @@ class Rules(NamedTuple):
     keep_at_least: minimum of weights that each layer keeps, a count (int) or a fraction (float);
         None: no minimum.
     layouts: the layout of each weight (default: `[outputs, inputs, ...]`).
+    pattern: the groups in which weights are pruned (default: each alone). combine: how scores of
+        weights become the score of a group.
     """
 
     prune_ties: bool = False
     keep_at_least: float | None = None
     layouts: Mapping[str, Layout] = {}
+    pattern: Pattern | None = None
+    combine: Combine = "sum"
+
+    def layout(self, name: str) -> Layout:
+        """Return the layout of a weight."""
+        return self.layouts.get(name, Layout())
 
 
 USUAL = Rules()
@@ -86,6 +106,10 @@ def _prune(
         name: Layer(kept_and_size(masks, [name])[0], tuple(masks[name].shape)) for name in scores
     }
     for names, number in shares_of(scope, layers, count):
+        if rules.pattern is not None:
+            for name, gone in _groups_to_prune(masks, scores, names, number, scope, rules):
+                pruned[name].view(-1)[gone.flatten()] = False
+            continue
         free = [
             may_go(scores[name].flatten(), masks[name].flatten(),
                    least(rules.keep_at_least, layers[name].size), rules.prune_ties)
@@ -95,8 +119,9 @@ def _prune(
         if rules.keep_at_least is not None and number > spare:
             raise too_few(rules.keep_at_least, spare, number, names)
         if scope.within is not None:
-            name, layout = names[0], rules.layouts.get(names[0], Layout())
-            pruned[name] &= ~lowest_within(scores[name], masks[name], number, layout, scope.within)
+            name = names[0]
+            pruned[name] &= ~lowest_within(scores[name], masks[name], number, rules.layout(name),
+                                           scope.within)
             continue
         positions = torch.cat(free).nonzero().squeeze(1)
         ranked = torch.cat([scores[name].flatten() for name in names])
@@ -107,22 +132,64 @@ def _prune(
     return pruned
 
 
+def _groups_to_prune(
+    masks: Masks, scores: Masks, names: list[str], number: int, scope: Scope, rules: Rules
+) -> Iterator[tuple[str, Tensor]]:
+    """Yield for each of the layers `names`, whose scores compete, the positions of the weights to
+    prune: `number` in total, or the rest of the last group more."""
+    pattern = rules.pattern
+    assert pattern is not None
+    found = []
+    for name in names:
+        positions = positions_of(pattern, name, masks[name].shape, rules.layout(name))
+        floor = least(rules.keep_at_least, masks[name].numel())
+        found.append(groups_that_may_go(scores[name], masks[name], positions, pattern,
+                                        rules.combine, floor))
+    spare = sum(int(groups.sizes.sum()) for groups in found)
+    if number > spare and (pattern.keep is not None or rules.keep_at_least is not None):
+        raise too_few_groups(pattern.text, spare, number, names)
+    if scope.within is not None:
+        layout = rules.layout(names[0])
+        lines = lines_of(found[0], masks[names[0]], layout, scope.within, names[0])
+        left = layout.lines(masks[names[0]], scope.within).sum(1)
+        room = torch.zeros_like(left).index_add_(0, lines, found[0].sizes)
+        limits = capped(quotas(left, number), room)
+    else:
+        lines = torch.zeros(sum(len(groups.sizes) for groups in found), dtype=torch.int64)
+        limits = torch.tensor([number])
+    together = Groups(torch.empty(0), torch.cat([groups.scores for groups in found]),
+                      torch.cat([groups.sizes for groups in found]))
+    gone = lowest_groups(together, limits, lines, rules.prune_ties)
+    for name, groups, part in zip(
+        names, found, gone.split([len(groups.sizes) for groups in found]), strict=True
+    ):
+        yield name, groups.members[part]
+
+
+def check_pattern(layers: Mapping[str, Layer], rules: Rules) -> None:
+    """Raise SddError if a layer cannot be divided into the groups of the pattern."""
+    if rules.pattern is not None:
+        for name, layer in layers.items():
+            positions_of(rules.pattern, name, layer.shape, rules.layout(name))
+
+
 def check_floor(
     layers: Mapping[str, Layer],
     scope: Scope,
     counts: Callable[[int], Callable[[int, int], int]],
     levels: int,
     keep_at_least: float,
+    setting: str,
 ) -> None:
     """Raise SddError if it is known before training that some level must prune more weights than
-    `keep_at_least` allows. counts: returns the `count` function of a level."""
+    `keep_at_least` allows. counts: returns the `count` function of a level. setting: what requires
+    this, for the message."""
     level = first_impossible(
         layers, lambda left, level: shares_of(scope, left, counts(level)), levels, keep_at_least
     )
     if level is not None:
-        raise SddError(f"pruner.keep_at_least {keep_at_least:g} leaves too few weights for level "
-                       f"{level} to prune; keep fewer, or prune less "
-                       "(pruner.fraction, pruner.sparsity, levels)")
+        raise SddError(f"{setting} leaves too few weights for level {level} to prune; keep fewer, "
+                       "or prune less (pruner.fraction, pruner.sparsity, levels)")
 
 
 def check_together(scope: Scope, prune_ties: bool) -> None:

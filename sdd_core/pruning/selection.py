@@ -78,18 +78,18 @@ def lowest_within(scores: Tensor, kept: Tensor, count: int, layout: Layout, side
     left, ranked = layout.lines(kept, side), layout.lines(scores, side)
     order = ranked.argsort(dim=1, stable=True)
     in_order = left.gather(1, order)
-    gone = in_order & (in_order.cumsum(1) <= _quotas(left.sum(1), count)[:, None])
+    gone = in_order & (in_order.cumsum(1) <= quotas(left.sum(1), count)[:, None])
     lines = torch.zeros_like(left).scatter_(1, order, gone)
     return layout.from_lines(lines, side, tuple(kept.shape))
 
 
-def _quotas(left: Tensor, count: int) -> Tensor:
+def quotas(left: Tensor, count: int) -> Tensor:
     """Return `count` distributed in proportion to the remaining weights `left`, int64 `[lines]`."""
     whole = int(left.sum())
-    quotas, remainders = left * count // max(1, whole), left * count % max(1, whole)
-    rest = count - int(quotas.sum())
-    quotas[remainders.argsort(descending=True, stable=True)[:rest]] += 1
-    return quotas
+    shares, remainders = left * count // max(1, whole), left * count % max(1, whole)
+    rest = count - int(shares.sum())
+    shares[remainders.argsort(descending=True, stable=True)[:rest]] += 1
+    return shares
 
 
 def first_impossible(
@@ -133,4 +133,14 @@ def too_few(keep_at_least: float, spare: int, number: int, names: Sequence[str])
         f"pruner.keep_at_least {keep_at_least:g} allows {spare} more weights of {where} to be "
         f"pruned, but this level must prune {number}; keep fewer, or prune less (pruner.fraction, "
         "pruner.sparsity, levels)"
+    )
+
+
+def too_few_groups(pattern: str, spare: int, number: int, names: Sequence[str]) -> SddError:
+    """Return the error for more weights to prune than the pattern allows."""
+    where = names[0] if len(names) == 1 else f"{len(names)} layers"
+    return SddError(
+        f"pruner.pattern {pattern!r} allows {spare} more weights of {where} to be pruned, but this "
+        f"level must prune {number}; prune less (pruner.fraction, pruner.sparsity, levels), or "
+        "lower pruner.keep_at_least"
     )

@@ -29,6 +29,7 @@ from sdd_core.output.notices import say
 from sdd_core.plugin.isolation import Guard
 from sdd_core.plugin.kinds import Schedule, SparsitySchedule, label
 from sdd_core.plugin.kinds.scope import Layer
+from sdd_core.plugin.pattern import parse_pattern
 from sdd_core.pruning import prune
 from sdd_core.randomness import generator
 from sdd_core.training.learning_rates import dense_learning_rates
@@ -105,9 +106,11 @@ class ExperimentSetup:
         """The rules for the choice of weights to prune."""
         pruner = self.experiment.pruner
         layouts: dict[str, Layout] = {}
-        if pruner.scope.within is not None:
+        pattern = parse_pattern(pruner.pattern)
+        if pruner.scope.within is not None or pattern is not None:
             layouts = masking.layouts_of(self.build(0))
-        return prune.Rules(pruner.prune_ties, pruner.keep_at_least, layouts)
+        return prune.Rules(pruner.prune_ties, pruner.keep_at_least, layouts, pattern,
+                           pruner.pattern_score)
 
     @cached_property
     def trainable(self) -> list[str]:
@@ -242,9 +245,15 @@ class ExperimentSetup:
                            "the network has already; begin with a larger one, or set pruner.start "
                            'to "dense"')
         prune.check_together(pruner.scope, pruner.prune_ties)
+        prune.check_pattern(layers, self.rules)
+        floors: dict[str, float] = {}
         if pruner.keep_at_least is not None:
-            prune.check_floor(layers, pruner.scope, self.count, self.experiment.levels,
-                                pruner.keep_at_least)
+            floors[f"pruner.keep_at_least {pruner.keep_at_least:g}"] = pruner.keep_at_least
+        if (pattern := self.rules.pattern) is not None and pattern.keep is not None:
+            floors[f"pruner.pattern {pattern.text!r}"] = pattern.keep / pattern.size[1]
+        for setting, floor in floors.items():
+            prune.check_floor(layers, pruner.scope, self.count, self.experiment.levels, floor,
+                              setting)
 
 
 def _patterns(found: Any) -> tuple[str, ...]:

@@ -3,6 +3,7 @@
 from sdd_core import Pruner, hookimpl
 from sdd_plugins.pruners.gradient import Gradient
 from sdd_plugins.pruners.grasp import Grasp
+from sdd_plugins.pruners.lamp import Lamp
 from sdd_plugins.pruners.magnitude import Magnitude
 from sdd_plugins.pruners.random import Random
 from sdd_plugins.pruners.slimming import Slimming
@@ -13,4 +14,4 @@ from sdd_plugins.pruners.wanda import Wanda
 
 @hookimpl
 def sdd_pruners() -> list[type[Pruner]]:
-    return [Magnitude, Gradient, Random, Snip, Grasp, SynFlow, Wanda, Slimming]
+    return [Magnitude, Lamp, Gradient, Random, Snip, Grasp, SynFlow, Wanda, Slimming]

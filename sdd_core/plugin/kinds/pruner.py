@@ -11,6 +11,7 @@ from sdd_core.plugin.base import AddedLater, Fraction, Plugin
 from sdd_core.plugin.kinds.scope import Scope
 from sdd_core.plugin.kinds.sparsity import SparsitySchedule
 from sdd_core.plugin.options import PluginRef
+from sdd_core.plugin.pattern import UNSTRUCTURED, parse_pattern
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -85,6 +86,23 @@ class Pruner(Plugin):
         description="minimum number or fraction of weights that each layer keeps; other layers are "
         "pruned more instead; default: no minimum",
     )
+
+    pattern: Annotated[str, AddedLater()] = Field(
+        default=UNSTRUCTURED,
+        description="groups of weights that are pruned together: 'row' or 'channel' (an output: a "
+        "row of a linear layer, a filter of a convolution), 'column' (an input), 'block RxC' of "
+        "the matrix of outputs and inputs; or 'N:M', which keeps N of each M weights along the "
+        "inputs, such as '2:4'",
+    )
+    pattern_score: Annotated[Literal["sum", "mean"], AddedLater()] = Field(
+        default="sum", description="score of a group: the sum or the mean of its weights' scores"
+    )
+
+    @field_validator("pattern")
+    @classmethod
+    def _known_pattern(cls, value: str) -> str:
+        parse_pattern(value)
+        return value
 
     @field_validator("sparsity")
     @classmethod
