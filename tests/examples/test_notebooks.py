@@ -30,7 +30,22 @@ def execute(file: Path, folder: Path) -> Any:
     notebook = nbformat.read(file, as_version=4)
     NotebookClient(notebook, timeout=None, kernel_name="python3", record_timing=False,
                    resources={"metadata": {"path": str(folder)}}).execute()
+    for cell in notebook.cells:
+        if cell.cell_type == "code":
+            cell.outputs = joined(cell.outputs)
     return notebook
+
+
+def joined(outputs: list[Any]) -> list[Any]:
+    """The outputs of a cell with what it printed in one piece: how many there are is chance."""
+    found: list[Any] = []
+    for output in outputs:
+        last = found[-1] if found else None
+        if last and "stream" == output.output_type == last.output_type and last.name == output.name:
+            last.text += output.text
+        else:
+            found.append(output)
+    return found
 
 
 def outputs(notebook: Any) -> list[tuple[str, str]]:
