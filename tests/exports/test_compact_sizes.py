@@ -443,3 +443,19 @@ def test_the_constants_of_a_branch_are_those_of_the_channels_that_stay():
     small = compacted(network, (3, 6, 6))
     assert shapes(small)["stem.weight"] == (4, 3, 3, 3)
     assert "branches.0.weight" not in shapes(small)
+
+
+def test_a_map_for_all_channels_belongs_to_none_of_them():
+    class Network(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.one, self.map, self.two = nn.Conv2d(3, 5, 1), nn.Conv2d(3, 1, 1), nn.Conv2d(5, 2, 1)
+
+        def forward(self, x):
+            return self.two(self.one(x) * self.map(x).sigmoid())
+
+    torch.manual_seed(0)
+    network = randomise(Network())
+    set_zero(network.two.weight, (slice(None), 0))
+    small = shapes(compacted(network, (3, 5, 5)))
+    assert (small["one.weight"][0], small["map.weight"][0]) == (4, 1)
