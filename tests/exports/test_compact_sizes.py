@@ -449,7 +449,8 @@ def test_a_map_for_all_channels_belongs_to_none_of_them():
     class Network(nn.Module):
         def __init__(self):
             super().__init__()
-            self.one, self.map, self.two = nn.Conv2d(3, 5, 1), nn.Conv2d(3, 1, 1), nn.Conv2d(5, 2, 1)
+            self.one, self.two = nn.Conv2d(3, 5, 1), nn.Conv2d(5, 2, 1)
+            self.map = nn.Conv2d(3, 1, 1)
 
         def forward(self, x):
             return self.two(self.one(x) * self.map(x).sigmoid())
