@@ -460,3 +460,17 @@ def test_a_map_for_all_channels_belongs_to_none_of_them():
     set_zero(network.two.weight, (slice(None), 0))
     small = shapes(compacted(network, (3, 5, 5)))
     assert (small["one.weight"][0], small["map.weight"][0]) == (4, 1)
+
+
+def test_values_of_attention_of_which_one_is_a_constant_are_not_all_it():
+    class Network(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.first, self.two = nn.Parameter(torch.ones(1, 2, 1, 4)), nn.Linear(2 * 3 * 4, 3)
+
+        def forward(self, x):
+            values = torch.cat([self.first.expand(x.shape[0], -1, -1, -1), x[:, :, 1:]], 2)
+            return self.two(functional.scaled_dot_product_attention(x, x, values).flatten(1))
+
+    torch.manual_seed(0)
+    compacted(randomise(Network()), (2, 3, 4))
