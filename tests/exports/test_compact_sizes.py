@@ -467,10 +467,12 @@ def test_values_of_attention_of_which_one_is_a_constant_are_not_all_it():
         def __init__(self):
             super().__init__()
             self.first, self.two = nn.Parameter(torch.ones(1, 2, 1, 4)), nn.Linear(2 * 3 * 4, 3)
+            self.one = nn.Linear(4, 8)
 
         def forward(self, x):
+            x = self.one(x).unflatten(2, (2, 4)).transpose(1, 2)
             values = torch.cat([self.first.expand(x.shape[0], -1, -1, -1), x[:, :, 1:]], 2)
             return self.two(functional.scaled_dot_product_attention(x, x, values).flatten(1))
 
     torch.manual_seed(0)
-    compacted(randomise(Network()), (2, 3, 4))
+    compacted(randomise(Network()), (3, 4))
