@@ -443,3 +443,36 @@ def test_the_constants_of_a_branch_are_those_of_the_channels_that_stay():
     small = compacted(network, (3, 6, 6))
     assert shapes(small)["stem.weight"] == (4, 3, 3, 3)
     assert "branches.0.weight" not in shapes(small)
+
+
+def test_a_map_for_all_channels_belongs_to_none_of_them():
+    class Network(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.one, self.two = nn.Conv2d(3, 5, 1), nn.Conv2d(5, 2, 1)
+            self.map = nn.Conv2d(3, 1, 1)
+
+        def forward(self, x):
+            return self.two(self.one(x) * self.map(x).sigmoid())
+
+    torch.manual_seed(0)
+    network = randomise(Network())
+    set_zero(network.two.weight, (slice(None), 0))
+    small = shapes(compacted(network, (3, 5, 5)))
+    assert (small["one.weight"][0], small["map.weight"][0]) == (4, 1)
+
+
+def test_values_of_attention_of_which_one_is_a_constant_are_not_all_it():
+    class Network(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.first, self.two = nn.Parameter(torch.ones(1, 2, 1, 4)), nn.Linear(2 * 3 * 4, 3)
+            self.one = nn.Linear(4, 8)
+
+        def forward(self, x):
+            x = self.one(x).unflatten(2, (2, 4)).transpose(1, 2)
+            values = torch.cat([self.first.expand(x.shape[0], -1, -1, -1), x[:, :, 1:]], 2)
+            return self.two(functional.scaled_dot_product_attention(x, x, values).flatten(1))
+
+    torch.manual_seed(0)
+    compacted(randomise(Network()), (3, 4))

@@ -57,7 +57,7 @@ class Analysis:
                 return table
 
     def _visit(self, node: fx.Node) -> None:
-        result = self._result(node)
+        result = _exact(self._result(node))
         self.results[node] = result
         if not isinstance(result, Tensor) and (
             is_batch_size(node) or self._of_batch & set(node.all_input_nodes)
@@ -136,6 +136,12 @@ class Analysis:
         if tensor.is_floating_point():
             return Value(tensor.detach().double(), units)
         return Value(nothing_known(tensor.shape), units)
+
+
+def _exact(result: Any) -> Any:
+    """Return a result in float64, also if the network converts it to another type."""
+    is_number = isinstance(result, Tensor) and result.is_floating_point()
+    return result.double() if is_number else result
 
 
 def _as_it_is(result: Any) -> Any:
