@@ -57,6 +57,7 @@ def test_one_file_that_says_what_it_is_and_nothing_of_the_machine(tmp_path):
     for key in ("sparsity", "normalisation", "classes", "metrics"):
         assert json.loads(said[key]) == source.description[key]
     assert b"site-packages" not in file.read_bytes()
+    assert not any(node.metadata_props for node in model.graph.node)
 
 
 @pytest.mark.parametrize("name", MODELS)
