@@ -17,6 +17,9 @@ def choose_level(result: Result, wanted: int | str) -> LevelResult:
     text = str(wanted).strip()
     if text in {"recommended", "best"}:
         return result.recommended if text == "recommended" else result.best
+    if not result.levels:
+        raise SddError(f"run {result.run} has no finished level yet; `sdd resume {result.folder}` "
+                       "continues it")
     with suppress(ValueError):
         if text.endswith("%"):
             # Not divided by 100, which would round 93.1 to 0.9309999999999999.

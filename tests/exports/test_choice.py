@@ -100,6 +100,12 @@ def test_a_level_that_there_is_not(words, message):
     assert message in str(told.value)
 
 
+@pytest.mark.parametrize("words", [0, "best", "recommended", "50%"])
+def test_a_run_without_levels(words):
+    with pytest.raises(SddError, match=r"run by-hand has no (finished|trained) level yet; `sdd"):
+        choose_level(with_recommendation(made([])), words)
+
+
 @given(st.text(max_size=8))
 def test_any_words_give_a_level_or_one_line(words):
     message = ""
