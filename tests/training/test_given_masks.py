@@ -232,3 +232,36 @@ def test_the_floor_counts_what_is_left():
     settings = small(model=pruned(), pruner={**pruner, "scope": "layer"}, levels=1)
     with pytest.raises(SddError, match=r"keep_at_least 0\.3 leaves too few weights for level 1"):
         ExperimentSetup(Experiment.make(settings), None, torch.device("cpu"))
+
+
+class Attends(nn.Module):
+    """Layers whose weights have other names than `weight`, or are masked twice."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.reads = nn.LSTM(8, 8, batch_first=True)
+        self.attends = nn.MultiheadAttention(8, 2, batch_first=True)
+        self.last = nn.Linear(8, 10)
+
+    def forward(self, x: Tensor) -> Tensor:
+        read, _ = self.reads(x.reshape(len(x), 8, 8))
+        return self.last(self.attends(read, read, read)[0].mean(1))
+
+
+def test_masks_of_other_layers_of_other_kinds_and_of_masks(tmp_path):
+    torch.manual_seed(0)
+    network = Attends()
+    prune.l1_unstructured(network.reads, "weight_hh_l0", 0.5)
+    prune.ln_structured(network.attends, "in_proj_weight", 0.25, n=2, dim=0)
+    prune.random_unstructured(network.last, "weight", 0.5)
+    prune.l1_unstructured(network.last, "weight", 0.5)  # of what is left
+    prune.l1_unstructured(network.last, "bias", 0.5)
+    network(torch.rand(3, 64)).sum().backward()
+    run = go(small(model=network, pruner=AS_IS, levels=1, noise="none"), tmp_path)
+    level = stored(run, 0)
+    wanted = {"reads.weight_hh_l0": 128, "attends.in_proj_weight": 48, "last.weight": 60}
+    assert {name: int((~mask).sum()) for name, mask in level.masks.items() if not mask.all()} == \
+        wanted
+    for name, mask in level.masks.items():
+        assert not level.state[name][~mask].any()
+    assert sorted(level.state) == sorted(Attends().state_dict())
