@@ -102,4 +102,6 @@ def _print(made: Exported) -> None:
 
 
 def _shown(value: Any) -> str:
+    if isinstance(value, dict):  # for example before and after
+        return " to ".join(_shown(one) for one in value.values())
     return f"{value:,}" if isinstance(value, int | float) else str(value)

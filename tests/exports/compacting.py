@@ -43,7 +43,7 @@ def prune(network: nn.Module, sparsity: float, *, rows: bool, seed: int = 1) -> 
         shape = (len(weight),) + (1,) * (weight.dim() - 1) if rows else weight.shape
         keep = torch.rand(shape, generator=draw) >= sparsity
         keep.view(-1)[0] = True
-        weight *= keep / max(1 - sparsity, 1 / len(weight)) ** 0.5
+        weight.mul_(keep / max(1 - sparsity, 1 / len(weight)) ** 0.5)
     return network
 
 

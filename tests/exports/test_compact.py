@@ -213,3 +213,23 @@ def test_a_tensor_that_is_changed_in_place_is_read_as_it_became():
     with torch.no_grad():
         network.one.weight[2] = 0
     assert compacted(network, (4,)).get_parameter("two.weight").shape == (3, 5)
+
+
+def test_a_network_that_converts_numbers_itself():
+    class Bytes(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.one, self.two = nn.Linear(4, 6), nn.Linear(6, 3)
+
+        def forward(self, x):
+            x = self.one(x.to(torch.float32) / 255).relu()
+            return self.two(x.float() + torch.zeros(6))
+
+    torch.manual_seed(0)
+    network = randomise(Bytes()).eval()
+    with torch.no_grad():
+        network.one.weight[2] = 0
+    images = torch.randint(256, (2, 4), dtype=torch.uint8)
+    small = sdd_core.compact(network, images)
+    assert small.get_parameter("two.weight").shape == (3, 5)
+    torch.testing.assert_close(small(images), network(images))

@@ -52,14 +52,14 @@ class RandomNetwork(nn.Module):
             if layer is not None:
                 self.layers.append(layer)
                 other = len(self.layers) - 1
-            self.operations.append((name, source, other, option))
+            self.operations.append((name, source, other))
             channels.append(outputs)
         features = channels[-1] * (SHAPE[1] * SHAPE[2] if flat else 1)
         self.hidden, self.output = nn.Linear(features, hidden), nn.Linear(hidden, 3)
 
     def forward(self, images: Tensor) -> Tensor:
         results = [images]
-        for name, source, other, option in self.operations:
+        for name, source, other in self.operations:
             x = results[source]
             if name == "add":
                 x = x + results[other]

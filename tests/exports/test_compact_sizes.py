@@ -365,7 +365,7 @@ def test_features_stay_where_they_are_read_by_number_or_together(between, featur
     [
         lambda x: functional.pad(x, (1, 1, 1, 1, 1, 2)),
         lambda x: functional.pad(input=x, pad=[1, 1, 1, 1, 1, 2], value=0.5),
-        lambda x: functional.pad(functional.pad(x, pad=(0, 0, 0, 0, 1, 2)), (1, 1, 1, 1), "reflect"),
+        lambda x: functional.pad(functional.pad(x, (0, 0, 0, 0, 1, 2)), (1, 1, 1, 1), "reflect"),
     ],
 )
 def test_channels_that_padding_adds(padded):
@@ -399,3 +399,80 @@ def test_a_tiny_constant_does_not_stand_for_a_large_one():
     with torch.no_grad():
         found = sdd_core.compact(network, images)(images)
         torch.testing.assert_close(found, network(images), rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("in_place", [False, True])
+def test_a_branch_without_weights_becomes_its_constants(in_place):
+    class Network(Residual):
+        def forward(self, x):
+            x = self.stem(x).relu()
+            for branch, norm in zip(self.branches, self.norms, strict=True):
+                y = norm(branch(x))
+                if in_place:
+                    y += x
+                else:
+                    y = torch.add(x, y)
+                x = y.relu_()
+            return self.last(x.mean((2, 3)))
+
+    torch.manual_seed(0)
+    network = randomise(Network())
+    set_zero(network.branches[0].weight, slice(None))
+    small = compacted(network, (3, 6, 6))
+    assert "branches.0.weight" not in shapes(small)
+    assert "norms.0.weight" not in shapes(small)
+    assert shapes(small)["branches.1.weight"] == (6, 6, 3, 3)
+    constants = [buffer for name, buffer in small.named_buffers() if "constant" in name]
+    assert [constant.shape for constant in constants] == [(1, 6, 1, 1)]
+
+
+@pytest.mark.parametrize("size_of", [lambda x: x.shape[0], lambda x: 2 * x.size(0) + 1])
+def test_what_is_multiplied_by_the_size_of_the_batch_is_no_constant(size_of):
+    torch.manual_seed(0)
+    network = randomise(Forms(lambda x: x.sigmoid() * size_of(x)))
+    set_zero(network.one.weight, 2)
+    assert shapes(compacted(network, (4,)))["one.weight"] == (6, 4)
+
+
+def test_the_constants_of_a_branch_are_those_of_the_channels_that_stay():
+    torch.manual_seed(0)
+    network = randomise(Residual())
+    set_zero(network.branches[0].weight, slice(None))
+    set_zero(network.last.weight, (slice(None), [1, 4]))
+    set_zero(network.branches[1].weight, (slice(None), [1, 4]))
+    small = compacted(network, (3, 6, 6))
+    assert shapes(small)["stem.weight"] == (4, 3, 3, 3)
+    assert "branches.0.weight" not in shapes(small)
+
+
+def test_a_map_for_all_channels_belongs_to_none_of_them():
+    class Network(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.one, self.two = nn.Conv2d(3, 5, 1), nn.Conv2d(5, 2, 1)
+            self.map = nn.Conv2d(3, 1, 1)
+
+        def forward(self, x):
+            return self.two(self.one(x) * self.map(x).sigmoid())
+
+    torch.manual_seed(0)
+    network = randomise(Network())
+    set_zero(network.two.weight, (slice(None), 0))
+    small = shapes(compacted(network, (3, 5, 5)))
+    assert (small["one.weight"][0], small["map.weight"][0]) == (4, 1)
+
+
+def test_values_of_attention_of_which_one_is_a_constant_are_not_all_it():
+    class Network(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.first, self.two = nn.Parameter(torch.ones(1, 2, 1, 4)), nn.Linear(2 * 3 * 4, 3)
+            self.one = nn.Linear(4, 8)
+
+        def forward(self, x):
+            x = self.one(x).unflatten(2, (2, 4)).transpose(1, 2)
+            values = torch.cat([self.first.expand(x.shape[0], -1, -1, -1), x[:, :, 1:]], 2)
+            return self.two(functional.scaled_dot_product_attention(x, x, values).flatten(1))
+
+    torch.manual_seed(0)
+    compacted(randomise(Network()), (3, 4))

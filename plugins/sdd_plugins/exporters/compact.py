@@ -29,7 +29,8 @@ class Compact(Exporter):
     the level.
 
     Recorded before and after: parameters, multiply-adds for one example, bytes of parameters and
-    buffers, and the seconds for one example, the median of several on one thread of this machine.
+    buffers, and the milliseconds for one example, the median of several on one thread of this
+    machine.
     """
 
     name = "compact"
@@ -41,7 +42,9 @@ class Compact(Exporter):
         small = compact(source.network, source.example)
         save_program(traced(small, source.example), source, path)
         before, after = (_facts(network, source.example) for network in (source.network, small))
-        return {name: {"before": before[name], "after": after[name]} for name in before}
+        facts = {name: {"before": before[name], "after": after[name]} for name in before}
+        how = f"one example, one thread of this machine, median of {REPEATS}"
+        return {**facts, "latency": how}
 
     def load(self, path: Path, source: Exportable) -> Callable[[Tensor], Tensor]:
         return load_program(path)
@@ -56,12 +59,12 @@ def _facts(network: nn.Module, examples: Tensor) -> dict[str, float]:
         "parameters": sum(parameter.numel() for parameter in network.parameters()),
         "macs": counter.get_total_flops() // 2,
         "bytes": sum(tensor.numel() * tensor.element_size() for tensor in tensors),
-        "seconds": _seconds(network, examples[:1]),
+        "latency_ms": _milliseconds(network, examples[:1]),
     }
 
 
 @torch.no_grad()
-def _seconds(network: nn.Module, example: Tensor) -> float:
+def _milliseconds(network: nn.Module, example: Tensor) -> float:
     """The median time of an inference on one thread, after one to warm up."""
     threads, times = torch.get_num_threads(), []
     torch.set_num_threads(1)
@@ -73,4 +76,4 @@ def _seconds(network: nn.Module, example: Tensor) -> float:
             times.append(time.perf_counter() - start)
     finally:
         torch.set_num_threads(threads)
-    return median(times)
+    return float(f"{1e3 * median(times):.3g}")

@@ -12,9 +12,10 @@ import torch
 from torch import Tensor, fx, nn
 
 from sdd_core.errors import SddError, format_error
+from sdd_core.exports.compact.elementwise import elementwise, product
 from sdd_core.exports.compact.mixing import Mixing, Sliced
 from sdd_core.exports.compact.moves import sizes
-from sdd_core.exports.compact.rules import asks_for_sizes, find_rule
+from sdd_core.exports.compact.rules import asks_for_sizes, find_rule, is_batch_size
 from sdd_core.exports.compact.step import Step, kept, nothing_known, values_in
 from sdd_core.exports.compact.tracing import has_hooks
 from sdd_core.exports.compact.units import KEPT, Units, Value
@@ -33,6 +34,7 @@ class Analysis:
         self.values: dict[fx.Node, Any] = {}
         self.layers: list[Mixing | Sliced] = []
         self._example = example
+        self._of_batch: set[fx.Node] = set()  # numbers that depend on the size of the batch
         self._shared = _shared(network)
         for node in network.graph.nodes:
             self._visit(node)
@@ -55,8 +57,12 @@ class Analysis:
                 return table
 
     def _visit(self, node: fx.Node) -> None:
-        result = self._result(node)
+        result = _exact(self._result(node))
         self.results[node] = result
+        if not isinstance(result, Tensor) and (
+            is_batch_size(node) or self._of_batch & set(node.all_input_nodes)
+        ):
+            self._of_batch.add(node)
         value = self._value(node, result)
         if value is not None:
             self.values[node] = value
@@ -117,7 +123,9 @@ class Analysis:
         layer = step.layer
         if layer is not None and (has_hooks(layer) or id(layer) in self._shared):
             return None
-        rule = find_rule(step)
+        rule = find_rule(step.node, layer)
+        if rule in (elementwise, product) and self._of_batch & set(step.node.all_input_nodes):
+            return None
         return rule(step) if rule else None
 
     def _constant(self, tensor: Tensor) -> Value:
@@ -128,6 +136,12 @@ class Analysis:
         if tensor.is_floating_point():
             return Value(tensor.detach().double(), units)
         return Value(nothing_known(tensor.shape), units)
+
+
+def _exact(result: Any) -> Any:
+    """Return a result in float64, also if the network converts it to another type."""
+    is_number = isinstance(result, Tensor) and result.is_floating_point()
+    return result.double() if is_number else result
 
 
 def _as_it_is(result: Any) -> Any:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor
 
@@ -103,12 +105,13 @@ def reduction(step: Step) -> Value | None:
 
 def softmax(step: Step) -> Value | None:
     """Softmax and its logarithm, which need all elements along their axis."""
-    axis = step.layer.dim if step.layer else step.argument("dim", 1)
-    if axis is None:
+    layer: Any = step.layer
+    axis = layer.dim if layer else step.argument("dim", 1)
+    if not isinstance(axis, int):
         return None
     step.units.require_whole(step.x.units, axis)
     is_last = axis in (-1, step.x.units.dim() - 1)
-    weights = is_last and "log" not in type(step.layer).__name__.lower() + str(step.node.target)
+    weights = is_last and "log" not in type(layer).__name__.lower() + str(step.node.target)
     return Value(nothing_known(step.result.shape), step.x.units, weights)
 
 

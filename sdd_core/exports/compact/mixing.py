@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -98,7 +99,7 @@ class Sliced:
         stays = kept[roots(self.units)]
         if stays.all():
             return
-        layer, before = self.layer, len(stays)
+        layer: Any = self.layer
         for name, parameter in list(layer.named_parameters(recurse=False)):
             setattr(layer, name, like(parameter, parameter.detach()[stays]))
         for name, buffer in list(layer.named_buffers(recurse=False)):
@@ -106,7 +107,7 @@ class Sliced:
                 setattr(layer, name, buffer[stays])
         count = int(stays.sum())
         if isinstance(layer, nn.modules.conv._ConvNd):
-            layer.groups = layer.groups * count // before
+            layer.groups = layer.groups * count // len(stays)
             layer.in_channels, layer.out_channels = layer.weight.shape[1] * layer.groups, count
         elif isinstance(layer, nn.PReLU):
             layer.num_parameters = count

@@ -93,7 +93,7 @@ def _added(step: Step, units: Tensor, axis: int, count: int) -> Tensor:
 
 def sizes(step: Step) -> None:
     """The sizes of a tensor. A single one is read as it was in the whole network; see
-    `rewriting.restore_sizes`. Of axes of which it is not clear how they are read, all must stay."""
+    `Rewriting._restore_size`. Of axes of which it is not clear how they are read, all must stay."""
     if step.node.op == "call_method" and len(step.args) + len(step.kwargs) > 1:
         return
     if isinstance(step.result, torch.Size):

@@ -9,6 +9,7 @@ from typing import Any
 from torch import Tensor, fx, nn
 
 from sdd_core.exports.compact.analysis import Analysis
+from sdd_core.exports.compact.folding import fold_branches
 from sdd_core.exports.compact.mixing import like
 from sdd_core.exports.compact.rules import asks_for_sizes
 from sdd_core.exports.compact.units import Value, slices
@@ -25,6 +26,7 @@ class Rewriting:
         self._values = analysis.values
 
     def apply(self) -> None:
+        fold_branches(self._analysis, self._kept)
         roots = self._analysis.units.roots
         for layer in self._analysis.layers:
             layer.shrink(self._kept, roots)
@@ -38,8 +40,9 @@ class Rewriting:
             elif _name(node) == "pad" and node in self._values:
                 self._repad(node)
             elif node.op == "call_module" and node in self._values:
-                self._reunflatten(node)
+                self._resize_unflatten(node)
         self._network.graph.eliminate_dead_code()
+        self._network.delete_all_unused_submodules()
         self._network.graph.lint()
         self._network.recompile()
 
@@ -52,13 +55,14 @@ class Rewriting:
 
     def _restore_size(self, node: fx.Node) -> None:
         """Make a size that an operation reads what it was, if it has changed."""
-        result = self._analysis.results[node]
+        result = self._analysis.results.get(node)
         if type(result) is not int:
             return
-        if node.target is operator.getitem and asks_for_sizes(node.args[0]):
-            (tensor, *_), axis = node.args[0].args, node.args[1]
+        args: Any = node.args
+        if node.target is operator.getitem and asks_for_sizes(args[0]):
+            tensor, axis = args[0].args[0], args[1]
         elif node.target == "size":
-            tensor, axis = node.args[0], (*node.args[1:], *node.kwargs.values())[0]
+            tensor, axis = args[0], (*args[1:], *node.kwargs.values())[0]
         else:
             return
         if self._sizes(tensor)[axis] != result:
@@ -80,13 +84,13 @@ class Rewriting:
         after, before = self._sizes(node), list(self._values[node].shape)
         if after == before:
             return
-        tensor, *rest = node.args
-        start = 0
-        head: list[Any] = []
+        args: Any = node.args
+        tensor, *rest = args
+        start, head = 0, list[Any]()
         if _name(node) == "unflatten":
             axis = rest.pop(0) if rest else node.kwargs["dim"]
             head, start = [axis], axis % self._values[tensor].units.dim()
-        given = rest if rest else list(node.kwargs.values())[-1:]
+        given: Any = rest or list(node.kwargs.values())[-1:]
         is_list = len(given) == 1 and isinstance(given[0], tuple | list)
         asked = list(given[0]) if is_list else given
         corrected = self._corrected(asked, before[start:], after[start:])
@@ -99,16 +103,17 @@ class Rewriting:
 
         return [correct(*sizes) for sizes in zip(asked, before, after, strict=False)]
 
-    def _reunflatten(self, node: fx.Node) -> None:
+    def _resize_unflatten(self, node: fx.Node) -> None:
         layer = self._network.get_submodule(str(node.target))
         if isinstance(layer, nn.Unflatten) and isinstance(self._values[node], Value):
-            start = layer.dim % self._values[node.args[0]].units.dim()  # type: ignore[index]
+            start = layer.dim % self._values[node.all_input_nodes[0]].units.dim()
             after, before = self._sizes(node)[start:], list(self._values[node].shape)[start:]
             layer.unflattened_size = self._corrected(layer.unflattened_size, before, after)
 
     def _repad(self, node: fx.Node) -> None:
         """Correct how many slices are added, where some of these have units and are not kept."""
-        tensor, amounts, *rest = node.args
+        args: Any = node.args
+        tensor, amounts, *rest = args
         stays, had = self._stays(node), self._values[tensor].shape
         corrected = list(amounts)
         for number in range(len(amounts) // 2):

@@ -94,14 +94,23 @@ FUNCTIONS: dict[Any, Rule] = {
 _SIZES = {"shape", "size", "dim", "ndim", "dtype", "device", "is_floating_point"}
 
 
-def find_rule(step: Step) -> Rule | None:
-    """Return the rule of an operation, or None."""
-    if step.layer is not None:
-        return MODULES.get(type(step.layer))
-    if step.node.op == "call_method":
-        return METHODS.get(str(step.node.target))
-    return FUNCTIONS.get(step.node.target)
+def find_rule(node: fx.Node, layer: nn.Module | None) -> Rule | None:
+    """Return the rule of an operation, or None. layer: the module that it calls, if it does."""
+    if layer is not None:
+        return MODULES.get(type(layer))
+    if node.op == "call_method":
+        return METHODS.get(str(node.target))
+    return FUNCTIONS.get(node.target)
 
 
 def asks_for_sizes(node: fx.Node) -> bool:
+    """Whether this is a size of a tensor, or another question that does not read its elements."""
     return node.target in _SIZES or (node.target is getattr and node.args[1] in _SIZES)
+
+
+def is_batch_size(node: fx.Node) -> bool:
+    """Whether this is the size of the first axis, x.shape[0] or x.size(0)."""
+    if node.target == "size":
+        return (*node.args[1:], *node.kwargs.values()) == (0,)
+    args: Any = node.args
+    return node.target is operator.getitem and asks_for_sizes(args[0]) and args[1] == 0

@@ -94,7 +94,7 @@ def trace(network: nn.Module) -> fx.GraphModule:
 
 def _defaults(network: nn.Module) -> dict[str, Any]:
     """The arguments of forward besides the first, which keep their defaults."""
-    first, *others = inspect.signature(network.forward).parameters.values()
+    _, *others = inspect.signature(network.forward).parameters.values()
     return {p.name: p.default for p in others if p.default is not p.empty}
 
 
@@ -123,9 +123,9 @@ def _follow_in_place(traced: fx.GraphModule) -> None:
     place = {node: number for number, node in enumerate(traced.graph.nodes)}
     for node in traced.graph.nodes:
         if node.args and isinstance(node.args[0], fx.Node) and is_in_place(traced, node):
-            node.args[0].replace_all_uses_with(
-                node, lambda user, node=node: place[user] > place[node]
-            )
+            for user in list(node.args[0].users):
+                if place[user] > place[node]:
+                    user.replace_input_with(node.args[0], node)
 
 
 def is_in_place(traced: fx.GraphModule, node: fx.Node) -> bool:

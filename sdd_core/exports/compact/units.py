@@ -75,7 +75,8 @@ class Units:
 
     def require_whole(self, units: Tensor, axis: int) -> None:
         """Note that no slice of a tensor along an axis can go."""
-        self._whole.append((*narrow(units, but=axis), axis % units.dim()))
+        (narrowed,) = narrow(units, but=axis)
+        self._whole.append((narrowed, axis % units.dim()))
 
     def roots(self, units: Tensor) -> Tensor:
         """Return one name for all units that were unified."""
