@@ -36,9 +36,9 @@ class Cost(Metric):
 
     name = "cost"
     source = (
-        "multiply-adds: torch.utils.flop_counter, and Blalock et al., 2020, arXiv:2003.03033, "
-        "sec. 2.3, for kept weights; zipped size: Han et al., 2016, arXiv:1510.00149, compress the "
-        "pruned network as a whole; here without quantisation"
+        "multiply-adds: torch.utils.flop_counter; of kept weights, as for the theoretical speed-up "
+        "of Blalock et al., 2020, arXiv:2003.03033; zipped size as in the pruning guide of the "
+        "TensorFlow Model Optimization Toolkit"
     )
 
     zip_up_to: float = Field(

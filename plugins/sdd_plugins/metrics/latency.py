@@ -1,6 +1,8 @@
 import platform
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
+from time import perf_counter
 from typing import Any, ClassVar
 
 import numpy as np
@@ -13,6 +15,9 @@ from sdd_core import LevelView, Metric, SddError, compact, sparse_inference, war
 Inference = Callable[[Tensor], Tensor]
 
 WAYS = ("dense", "compact", "sparse")
+
+WARM_UP = 3
+"""The number of calls before the first timing: for compilation, memory and caches."""
 
 
 class Latency(Metric):
@@ -32,7 +37,7 @@ class Latency(Metric):
     """
 
     name = "latency"
-    source = "measurement; torch.utils.benchmark"
+    source = "measurement"
     default: ClassVar[bool] = False
     reproducible: ClassVar[bool] = False
 
@@ -74,17 +79,42 @@ class Latency(Metric):
             warn(f"level {level.level}: latency of {way} inference is left out: {error}")
             return None
 
+    @torch.inference_mode()
     def _quartiles(self, infer: Inference | None, batch: Tensor) -> list[float | None]:
         """Return the median and the quartiles of the time for a batch, in milliseconds."""
         if infer is None:
             return [None] * 3
-        from torch.utils.benchmark import Timer  # noqa: PLC0415 (slow, and it looks for CUDA)
+        with _threads(self.threads):
+            for _ in range(WARM_UP):
+                _time(infer, batch)
+            times = [_time(infer, batch) for _ in range(self.repeats)]
+        return [float(time) for time in np.quantile(times, (0.5, 0.25, 0.75))]
 
-        timer = Timer("infer(batch)", globals={"infer": torch.inference_mode()(infer),
-                                               "batch": batch}, num_threads=self.threads)
-        timer.timeit(1)  # compilation, and memory
-        times = [timer.timeit(1).mean * 1000 for _ in range(self.repeats)]
-        return np.quantile(times, (0.5, 0.25, 0.75)).tolist()
+
+@contextmanager
+def _threads(count: int) -> Iterator[None]:
+    """Let torch use that many threads on the CPU."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(count)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+def _time(infer: Inference, batch: Tensor) -> float:
+    """Return the time for a batch in milliseconds."""
+    _wait(batch.device)
+    start = perf_counter()
+    infer(batch)
+    _wait(batch.device)
+    return 1000 * (perf_counter() - start)
+
+
+def _wait(device: torch.device) -> None:
+    """Wait until a GPU has done what it was given."""
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
 
 
 def _processor(device: torch.device) -> str:
