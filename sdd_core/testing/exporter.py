@@ -133,7 +133,7 @@ def _description(result: Result) -> dict[str, Any]:
     return {
         "run": result.run, "level": 1, "sparsity": 0.5, "metrics": {"test_accuracy": 0.5},
         "model": "kit", "classes": CLASSES, "input_shape": list(SHAPE),
-        "normalisation": {"mean": [0.5], "std": [0.3]}, "noise": result.noise,
+        "normalisation": {"scale": 1.0, "mean": [0.5], "std": [0.3]}, "noise": result.noise,
         "sdd": version(DISTRIBUTION),
     }  # fmt: skip
 

@@ -54,7 +54,7 @@ class Onnx(Exporter):
                            f"{size / 1e9:.1f} GB; export it as torch-export or state-dict")
         program = self._translated(source)
         model = program.model
-        # torch notes for each node where it was traced, with paths of this machine.
+        # torch's notes on what each node was translated from, which are longer than the graph.
         model.graph.metadata_props.clear()
         for node in model.graph.all_nodes():
             node.metadata_props.clear()

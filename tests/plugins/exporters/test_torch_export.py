@@ -125,6 +125,32 @@ def test_what_cannot_be_traced_is_one_line(reason, message, tmp_path, capfd):
     assert not list(tmp_path.iterdir())
 
 
+LOUD = """
+import sys
+import torch
+from exported import exportable
+from plugins.exporters.test_torch_export import Failing, exporter
+from pathlib import Path
+from sdd_core import SddError
+
+try:
+    exporter().write(exportable(Failing("branch")), Path(sys.argv[1]))
+except SddError:
+    print("refused")
+"""
+
+
+@pytest.mark.slow
+def test_a_refusal_is_not_preceded_by_torch_s_log(tmp_path):
+    """In a process of its own: torch logs to the standard error that was there when it was
+    imported."""
+    done = subprocess.run(
+        [sys.executable, "-c", LOUD, str(tmp_path / "network.pt2")], capture_output=True, text=True,
+        cwd=Path(__file__).parents[2], check=False,
+    )  # fmt: skip
+    assert (done.stdout, done.stderr) == ("refused\n", "")
+
+
 def test_the_terminal_is_as_before(tmp_path, capfd, caplog):
     """What torch prints while it exports is dropped; later messages are not."""
     import logging
