@@ -6,7 +6,9 @@ import math
 import os
 import random
 import signal
+import sys
 import textwrap
+import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from importlib.metadata import entry_points
@@ -130,6 +132,8 @@ def start_child(work: Callable[[], Any]) -> int:
         try:
             work()
         except BaseException:
+            traceback.print_exc()
+            sys.stderr.flush()
             os._exit(1)
         os._exit(0)
     return child

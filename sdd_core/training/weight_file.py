@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import pickle
 import re
 import warnings
 from collections.abc import Mapping
@@ -73,7 +72,11 @@ def _torch_load(file: Path) -> Any:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # about formats that are refused below
             return torch.load(file, map_location="cpu", weights_only=True)
-    except (pickle.UnpicklingError, RuntimeError) as error:
+    except MemoryError:
+        raise SddError(f"{file} has more tensors than fit into memory") from None
+    except OSError as error:
+        raise SddError(f"cannot read {file}: {error.strerror or error}") from None
+    except Exception as error:  # a damaged file raises almost anything
         text = str(error)
         if "TorchScript" in text:
             raise SddError(f"{file} is a TorchScript program, which is code; expected a state_dict "
@@ -83,12 +86,6 @@ def _torch_load(file: Path) -> Any:
             raise SddError(f"{file} needs code to be read ({names[0]}), which is not executed; "
                            "expected tensors only: save them with torch.save(model.state_dict(), "
                            "file) where that code is") from None
-        raise _damaged(file, error) from None
-    except MemoryError:
-        raise SddError(f"{file} has more tensors than fit into memory") from None
-    except OSError as error:
-        raise SddError(f"cannot read {file}: {error.strerror or error}") from None
-    except Exception as error:  # a damaged pickle raises almost anything
         raise _damaged(file, error) from None
 
 

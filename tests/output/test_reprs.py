@@ -20,6 +20,7 @@ from sdd_core.analysis.groups import Statistics
 from sdd_core.analysis.prediction import DistanceCheck, Prediction
 from sdd_core.data.dataset import Augmentation, Dataset
 from sdd_core.data.split import Split
+from sdd_core.layerwise.sensitivity import Cell
 from sdd_core.level.level import Level
 from sdd_core.output.brief import brief
 from sdd_core.reproduce.recipes import read_recipes
@@ -88,6 +89,9 @@ VALUES = {
     "Retraining": sdd_core.Retraining("previous", RATES),
     "Run": RunFolder("a-run", Path("a-run"), EXPERIMENT),
     "SddError": SddError("one line"),
+    "Sensitivity": sdd_core.Sensitivity(
+        "a network", "imp", {f"layer {i}": 3 for i in range(999)}, (0.5, 0.9),
+        Cell("all layers", 0.0, 0.0, 1.0, 0.5), {}),
     "Split": SPLIT,
     "SweepError": SweepError(dict.fromkeys(map(str, range(999)), "reason"), RESULTS),
     "PluginRef": sdd_core.PluginRef("scope"),

@@ -26,7 +26,10 @@ OPTIONS = {
 }
 """Of plugins that have to be told something, or that would take long."""
 
-LIBRARIES = {"hessian": "curvlinops", "hf": "datasets", "ray": "ray", "timm": "timm"}
+LIBRARIES = {
+    "hessian": "curvlinops", "hf": "datasets", "hub": "huggingface_hub", "onnx": "onnxscript",
+    "ray": "ray", "timm": "timm",
+}
 """What plugins need that is optional; where it is missing, their options are looked at."""
 
 ROWS = [row for row in load_plugins().rows if row.plugin and row.distribution == DISTRIBUTION]

@@ -271,7 +271,8 @@ def test_a_process_waits_for_a_lock_aloud_and_death_frees_it(tmp_path, capfd):
 
 def test_no_pickle_is_read_or_written():
     """Nowhere in the sources is there anything that reads or writes one; executors alone pass
-    work to processes that they started, through pipes, and no file."""
+    work to processes that they started, through pipes, and no file. Files of torch.save, which
+    pretrained weights may come in, are read without executing what is in them."""
     for folder in SOURCES:
         for file in folder.rglob("*.py"):
             if file.parent.name == "executors":
@@ -280,8 +281,9 @@ def test_no_pickle_is_read_or_written():
                 names = [a.name for a in node.names] if isinstance(node, ast.Import) else []
                 names += [node.module or ""] if isinstance(node, ast.ImportFrom) else []
                 assert not {"pickle", "cPickle", "joblib", "shelve", "dill"} & set(names), file
-                if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name):
-                    assert (node.value.id, node.attr) not in {("torch", "load"), ("torch", "save")}
+                if isinstance(node, ast.Call) and ast.unparse(node.func) == "torch.load":
+                    assert "weights_only=True" in map(ast.unparse, node.keywords), file
+                assert not (isinstance(node, ast.Attribute) and ast.unparse(node) == "torch.save")
                 if isinstance(node, ast.keyword) and node.arg == "allow_pickle":
                     assert ast.unparse(node.value) == "False", file
 

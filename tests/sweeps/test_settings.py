@@ -154,7 +154,7 @@ def test_several_files_and_nothing_twice() -> None:
         ({"pruner": ["imp", 3]}, ["pruner", "name"]),
         ({"pruner": [["imp"], ["random"]]}, ["pruner", "name"]),
         ({"pruner": [{"name": "imp"}, {"name": "imp", "batches": [1, 2]}]}, ["pruner.batches"]),
-        ({"train": {"epochs": [3, 0]}}, ["train.epochs", "0"]),
+        ({"train": {"epochs": [3, -1]}}, ["train.epochs", "-1"]),
         ({"train": {"decay": {"milestones": [[0.5], [0.7, 0.3]]}}}, ["train", "[0.7, 0.3]"]),
         ({"levels": [2, 3]}, ["levels", "one run"]),
         ({"metrics": [["accuracy"], ["sparsity"]]}, ["metrics", "one run"]),
