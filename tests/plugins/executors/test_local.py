@@ -4,6 +4,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from concurrent.futures import Executor
 from pathlib import Path
@@ -208,8 +209,17 @@ def test_an_interruption_ends_what_is_being_done(tmp_path: Path) -> None:
     assert not lives(int(note.read_text()))
 
 
-def test_no_output_is_closed_while_a_thread_waits_for_it(tmp_path: Path) -> None:
+def test_no_output_is_closed_while_a_thread_waits_for_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     # The thread would wait forever: a closed file is one that epoll no longer watches.
+    wait = local._Worker._wait
+
+    def slow(worker: local._Worker) -> None:
+        wait(worker)
+        time.sleep(0.5)
+
+    monkeypatch.setattr(local._Worker, "_wait", slow)
     pool = Local(workers=1).open(1)
     note = tmp_path / "note"
     running = pool.submit(sleep, note)
