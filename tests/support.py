@@ -16,7 +16,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
-from torch import nn
+from torch import Tensor, nn
 
 import sdd_core
 from sdd_core import Model, hookimpl
@@ -33,6 +33,19 @@ SMALL: dict[str, Any] = {
     "levels": 2,
 }
 """Settings of a run that takes a fraction of a second."""
+
+
+class Net(nn.Module):
+    """A perceptron of one's own for the digits, with a batch normalisation."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first = nn.Linear(64, 16)
+        self.norm = nn.BatchNorm1d(16)
+        self.last = nn.Linear(16, 10)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.last(self.norm(self.first(x.flatten(1))).relu())
 
 
 def small(**changes: Any) -> dict[str, Any]:

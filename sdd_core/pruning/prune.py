@@ -34,7 +34,6 @@ from sdd_core.pruning.selection import (
     quotas,
     share,
     too_few,
-    too_few_groups,
 )
 
 
@@ -61,6 +60,8 @@ class Rules(NamedTuple):
 
 
 USUAL = Rules()
+
+PRUNE_LESS = "prune less (pruner.fraction, pruner.sparsity, levels)"
 
 
 def prune_fraction(
@@ -117,7 +118,8 @@ def _prune(
         ]
         spare = sum(int(one.sum()) for one in free)
         if rules.keep_at_least is not None and number > spare:
-            raise too_few(rules.keep_at_least, spare, number, names)
+            raise too_few(f"pruner.keep_at_least {rules.keep_at_least:g}", spare, number, names,
+                          f"keep fewer, or {PRUNE_LESS}")
         if scope.within is not None:
             name = names[0]
             pruned[name] &= ~lowest_within(scores[name], masks[name], number, rules.layout(name),
@@ -147,7 +149,8 @@ def _groups_to_prune(
                                         rules.combine, floor))
     spare = sum(int(groups.sizes.sum()) for groups in found)
     if number > spare and (pattern.keep is not None or rules.keep_at_least is not None):
-        raise too_few_groups(pattern.text, spare, number, names)
+        raise too_few(f"pruner.pattern {pattern.text!r}", spare, number, names,
+                      f"{PRUNE_LESS}, or lower pruner.keep_at_least")
     if scope.within is not None:
         layout = rules.layout(names[0])
         lines = lines_of(found[0], masks[names[0]], layout, scope.within, names[0])
@@ -189,7 +192,7 @@ def check_floor(
     )
     if level is not None:
         raise SddError(f"{setting} leaves too few weights for level {level} to prune; keep fewer, "
-                       "or prune less (pruner.fraction, pruner.sparsity, levels)")
+                       f"or {PRUNE_LESS}")
 
 
 def check_together(scope: Scope, prune_ties: bool) -> None:

@@ -126,21 +126,10 @@ def _taken(spare: Mapping[str, int], number: int) -> Iterator[tuple[str, int]]:
         number -= min(most, number)
 
 
-def too_few(keep_at_least: float, spare: int, number: int, names: Sequence[str]) -> SddError:
-    """Return the error for more weights to prune than `keep_at_least` allows."""
+def too_few(
+    setting: str, spare: int, number: int, names: Sequence[str], advice: str
+) -> SddError:
+    """Return the error for more weights to prune than a setting allows. advice: what to do."""
     where = names[0] if len(names) == 1 else f"{len(names)} layers"
-    return SddError(
-        f"pruner.keep_at_least {keep_at_least:g} allows {spare} more weights of {where} to be "
-        f"pruned, but this level must prune {number}; keep fewer, or prune less (pruner.fraction, "
-        "pruner.sparsity, levels)"
-    )
-
-
-def too_few_groups(pattern: str, spare: int, number: int, names: Sequence[str]) -> SddError:
-    """Return the error for more weights to prune than the pattern allows."""
-    where = names[0] if len(names) == 1 else f"{len(names)} layers"
-    return SddError(
-        f"pruner.pattern {pattern!r} allows {spare} more weights of {where} to be pruned, but this "
-        f"level must prune {number}; prune less (pruner.fraction, pruner.sparsity, levels), or "
-        "lower pruner.keep_at_least"
-    )
+    return SddError(f"{setting} allows {spare} more weights of {where} to be pruned, but this "
+                    f"level must prune {number}; {advice}")

@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 import torch
 from click.testing import CliRunner
-from support import go, small
-from torch import Tensor, nn
+from support import Net, go, small
+from torch import nn
 
 import sdd_core
 from sdd_core import SddError, Sensitivity, sensitivity
@@ -22,17 +22,6 @@ from sdd_core.layerwise import measure
 from sdd_core.layerwise.run import checked_sparsities
 from sdd_core.layerwise.sensitivity import TOGETHER
 from sdd_core.runs.store import Store
-
-
-class Net(nn.Module):
-    def __init__(self) -> None:
-        super().__init__()
-        self.first = nn.Linear(64, 16)
-        self.norm = nn.BatchNorm1d(16)
-        self.last = nn.Linear(16, 10)
-
-    def forward(self, x: Tensor) -> Tensor:
-        return self.last(self.norm(self.first(x.flatten(1))).relu())
 
 
 @pytest.fixture(scope="module")

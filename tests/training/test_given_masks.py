@@ -7,7 +7,7 @@ from copy import deepcopy
 
 import pytest
 import torch
-from support import contents, go, small
+from support import Net, contents, go, small
 from torch import Tensor, nn
 from torch.nn.utils import prune
 
@@ -19,17 +19,6 @@ from sdd_core.training.setup import ExperimentSetup
 
 AS_IS = {"name": "imp", "fraction": 0.4, "start": "as-is"}
 """SMALL's pruner, with the zeros of the network."""
-
-
-class Net(nn.Module):
-    def __init__(self) -> None:
-        super().__init__()
-        self.first = nn.Linear(64, 16)
-        self.norm = nn.BatchNorm1d(16)
-        self.last = nn.Linear(16, 10)
-
-    def forward(self, x: Tensor) -> Tensor:
-        return self.last(self.norm(self.first(x.flatten(1))).relu())
 
 
 def pruned(amount: float = 0.5) -> Net:
