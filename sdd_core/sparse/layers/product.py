@@ -62,8 +62,10 @@ def _differentiable(
     ctx: Any, inputs: Tensor, weight: Tensor, bias: Tensor | None, gradient: Tensor
 ) -> list[Tensor | None]:
     tensors = (inputs, weight, bias)
-    wanted = [t for t, need in zip(tensors, ctx.needs_input_grad, strict=False) if need]
-    found = iter(torch.autograd.grad(ctx.dense(*tensors), wanted, gradient, create_graph=True))
+    wanted = [t for t, need in zip(tensors, ctx.needs_input_grad, strict=False)
+              if need and t is not None]
+    results = ctx.dense(*tensors)
+    found = iter(torch.autograd.grad(results, wanted, gradient, create_graph=True))
     return [next(found) if need else None for need in ctx.needs_input_grad[:3]]
 
 

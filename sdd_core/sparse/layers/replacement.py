@@ -104,21 +104,28 @@ class _Masked:
         self._kept: dict[Pair, KeptLayer] = {}
 
     def __call__(self, inputs: Tensor) -> Tensor:
+        kept = self._kept_for(inputs)
+        if kept is None:
+            module: nn.Module = self.module
+            results: Tensor = type(module).forward(module, inputs)
+            return results
+        return Product.apply(inputs, self.module.weight, self.module.bias, kept, self._dense)
+
+    def _kept_for(self, inputs: Tensor) -> KeptLayer | None:
+        """Return what computes the results of these inputs; None: the module itself."""
         module = self.module
         if self.kernel == "dense" or not _can_compute(module, inputs):
-            return type(module).forward(module, inputs)
+            return None
         geometry = geometry_of(module, inputs)
         if min(geometry.size[1] * geometry.inputs, geometry.out_size[1] * geometry.outputs) < BLOCK:
-            return type(module).forward(module, inputs)
-        if self.kernel is None:
-            if not (module.training and torch.is_grad_enabled()):
-                return type(module).forward(module, inputs)
+            return None
+        if self.kernel is None and module.training and torch.is_grad_enabled():
             self.kernel = "sparse" if self._gains(geometry, inputs) else "dense"
-            return self(inputs)
+        if self.kernel != "sparse":
+            return None
         if geometry.size not in self._kept:
             self._kept[geometry.size] = KeptLayer(self._mask, geometry, _places(module.weight))
-        kept = self._kept[geometry.size]
-        return Product.apply(inputs, module.weight, module.bias, kept, self._dense)  # type: ignore[no-any-return]
+        return self._kept[geometry.size]
 
     def _gains(self, geometry: Geometry, inputs: Tensor) -> bool:
         examples = inputs.numel() // (geometry.inputs * prod(geometry.size))
@@ -164,22 +171,26 @@ def _is_known(module: nn.Linear | nn.Conv2d) -> bool:
 
 def _can_compute(module: nn.Linear | nn.Conv2d, inputs: Tensor) -> bool:
     """Whether a call is one that the kernels know; others are left to torch, errors too."""
-    weight = module.weight
-    if type(inputs) not in (Tensor, nn.Parameter) or inputs.layout != torch.strided:
+    if _is_transformed() or type(inputs) not in (Tensor, nn.Parameter):
+        return False
+    if inputs.layout != torch.strided or inputs.numel() == 0:
+        return False
+    if any(t.dtype != torch.float32 or t.device.type != "cpu" for t in (inputs, module.weight)):
         return False
     if isinstance(module, nn.Linear):
-        fits = inputs.dim() > 0 and inputs.shape[-1] == module.in_features
-    else:
-        fits = inputs.dim() == 4 and inputs.shape[1] == module.in_channels
-        fits = fits and min(geometry_of(module, inputs).out_size) > 0
-    known = all(t.dtype == torch.float32 and t.device.type == "cpu" for t in (inputs, weight))
-    special = (
+        return inputs.dim() > 0 and inputs.shape[-1] == module.in_features
+    fits = inputs.dim() == 4 and inputs.shape[1] == module.in_channels
+    return fits and min(geometry_of(module, inputs).out_size) > 0
+
+
+def _is_transformed() -> bool:
+    """Whether operations are done to something else than plain numbers, or in another type."""
+    return (
         torch.is_autocast_enabled("cpu")
         or torch.jit.is_tracing()
         or forward_ad._current_level >= 0
         or torch._C._functorch.peek_interpreter_stack() is not None
     )
-    return fits and known and inputs.numel() > 0 and not special
 
 
 def _places(weight: Tensor) -> np.ndarray:

@@ -45,8 +45,7 @@ def plain_layers(network: nn.Module) -> dict[str, nn.Linear | nn.Conv2d]:
     if _has_global_hooks():
         return {}
     parts = dict(network.named_modules())
-    if any(vars(part).get("_compiled_call_impl") or type(part).__module__.startswith("torch._dynamo")
-           for part in parts.values()):
+    if any(map(_is_compiled, parts.values())):
         return {}  # compiled code does not look for a layer's forward method again
     owners = Counter(id(p) for part in parts.values() for p in part.parameters(recurse=False))
     return {
@@ -56,6 +55,12 @@ def plain_layers(network: nn.Module) -> dict[str, nn.Linear | nn.Conv2d]:
         and _has_only_its_own(part)
         and all(_is_plain_parameter(p) and owners[id(p)] == 1 for p in part.parameters())
     }
+
+
+def _is_compiled(part: nn.Module) -> bool:
+    """Whether torch.compile has been applied to a module."""
+    made = vars(part).get("_compiled_call_impl") is not None
+    return made or type(part).__module__.startswith("torch._dynamo")
 
 
 def _has_global_hooks() -> bool:

@@ -9,18 +9,17 @@ the kernel is a shift of the place.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from sdd_core.sparse.plan.index import Index, starts_of
-from sdd_core.sparse.plan.records import record
+from sdd_core.sparse.plan.records import plain, record, table
 
 # Numbers of a tile that stay in the second level of a processor's cache.
 CACHED = 320_000
 
-# How many weights of a layer are worked on in parts: the sums over examples.
 Pair = tuple[int, int]
 
 MASKED = record(
@@ -63,7 +62,7 @@ class LayerPlan:
             their gradients), and the results' gradients take.
     """
 
-    record: np.void
+    record: Any
     index: NDArray[np.int32]
     rows: NDArray[np.intp]
     columns: NDArray[np.intp]
@@ -76,7 +75,8 @@ def plan_layer(mask: NDArray[np.bool_], geometry: Geometry, images: int, width: 
     mask: [outputs, inputs / groups, kernel]. images: examples in a group, a multiple of 16. width:
     lanes of a vector.
     """
-    plan, index = np.zeros(1, MASKED).view(np.recarray)[0], Index()
+    records, index = table(1, MASKED), Index()
+    plan = records[0]
     taps = _Taps.of(mask.reshape(*mask.shape[:2], *geometry.kernel), geometry)
     height, across = geometry.size
     plan.images, plan.height, plan.out_height = images, height, geometry.out_size[0]
@@ -86,7 +86,7 @@ def plan_layer(mask: NDArray[np.bool_], geometry: Geometry, images: int, width: 
     forward = _plan_forward(plan, taps, geometry, width, index)
     order, backward = _plan_backward(plan, taps, geometry, width, index)
     return LayerPlan(
-        np.asarray(plan)[()], index.flat(), taps.places, taps.places[order], (*forward, *backward)
+        plain(records)[0], index.flat(), taps.places, taps.places[order], (*forward, *backward)
     )
 
 
@@ -108,7 +108,7 @@ class _Taps(NamedTuple):
 
 
 def _plan_forward(
-    plan: np.recarray, taps: _Taps, geometry: Geometry, width: int, index: Index
+    plan: Any, taps: _Taps, geometry: Geometry, width: int, index: Index
 ) -> Pair:
     """A line of inputs has the pixels of each phase of the stride one after the other."""
     images, step = int(plan.images), geometry.stride[1]
@@ -119,8 +119,8 @@ def _plan_forward(
     plan.line, plan.out_line = images * length * step, _round(geometry.out_size[1] * images, width)
     plan.vectors = plan.out_line // width
     slots, plan.slots = _slots(taps.columns, geometry.inputs)
-    rows = CACHED // max(1, int(plan.slots * plan.line))
-    plan.tile = min(geometry.out_size[0], max(1, (rows - int(plan.reach)) // geometry.stride[0] + 1))
+    rows = CACHED // max(1, int(plan.slots * plan.line)) - int(plan.reach)
+    plan.tile = min(geometry.out_size[0], max(1, rows // geometry.stride[0] + 1))
     plan.area = plan.line * ((plan.tile - 1) * geometry.stride[0] + plan.reach)
     plan.out_area = plan.tile * plan.out_line
 
@@ -137,7 +137,7 @@ def _plan_forward(
 
 
 def _plan_backward(
-    plan: np.recarray, taps: _Taps, geometry: Geometry, width: int, index: Index
+    plan: Any, taps: _Taps, geometry: Geometry, width: int, index: Index
 ) -> tuple[NDArray[np.intp], Pair]:
     """Return the order of the kept weights input by input, and the sizes of two buffers.
 
