@@ -1,6 +1,5 @@
 """A small network and data that are handed over in Python."""
 
-
 import torch
 from torch import nn
 

@@ -1,6 +1,5 @@
 """Fresh levels of a network that is handed over: its layers are drawn anew."""
 
-
 import pytest
 import torch
 from torch import nn

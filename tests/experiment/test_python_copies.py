@@ -1,6 +1,5 @@
 """Copies of a network that is handed over: hooks, functions and states."""
 
-
 import pytest
 import torch
 from torch import nn

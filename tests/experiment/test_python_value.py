@@ -1,5 +1,4 @@
 """A network and data handed over in Python: runs, their records, and going on with them."""
-
 import math
 
 import numpy as np
