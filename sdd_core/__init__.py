@@ -57,6 +57,7 @@ if TYPE_CHECKING:
         Pruner,
         Schedule,
         Scope,
+        SparseTraining,
         SparsitySchedule,
         Tracker,
     )
@@ -65,6 +66,7 @@ if TYPE_CHECKING:
     from sdd_core.plugin.markers import hookimpl
     from sdd_core.plugin.options import PluginRef
     from sdd_core.plugin.run import Run
+    from sdd_core.pruning.moving import MaskView
     from sdd_core.report.plot import plot
     from sdd_core.runs.result import Result
     from sdd_core.sweeps import SweepError, sweep
@@ -93,6 +95,7 @@ _HOMES = {
     "LevelResult": "level.result",
     "LevelView": "level.level",
     "Loss": "plugin.kinds",
+    "MaskView": "pruning.moving",
     "Metric": "plugin.kinds",
     "Model": "plugin.kinds",
     "Optimizer": "plugin.kinds",
@@ -107,6 +110,7 @@ _HOMES = {
     "Schedule": "plugin.kinds",
     "Scope": "plugin.kinds",
     "SddError": "errors",
+    "SparseTraining": "plugin.kinds",
     "SparsitySchedule": "plugin.kinds",
     "Sensitivity": "layerwise.sensitivity",
     "Split": "data.split",

@@ -6,10 +6,13 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from sdd_core.data.resident import DeviceDataset
+from torch import Tensor
+
+from sdd_core.data.resident import AugmentationDraws, DeviceDataset
 from sdd_core.level.checkpoint import Checkpoint, random_state, restore_random_state
 from sdd_core.level.result import Epoch
 from sdd_core.level.retraining import Retraining
+from sdd_core.training.mover import Mover
 from sdd_core.training.trainer import Trainer
 
 # Steps between possible checkpoints, because an epoch may take hours.
@@ -52,12 +55,13 @@ def train_level(
     task: Task,
     watcher: Watcher | None = None,
     resume: Checkpoint | None = None,
+    mover: Mover | None = None,
 ) -> tuple[tuple[Epoch, ...], bool]:
     """Train a level; return its measured epochs and whether training diverged.
 
-    resume: a checkpoint to continue from.
+    resume: a checkpoint to continue from. mover: what moves the masks meanwhile, if they move.
     """
-    return _Loop(trainer, data, task, watcher or Watcher(), resume).run()
+    return _Loop(trainer, data, task, watcher or Watcher(), resume, mover).run()
 
 
 class _Loop:
@@ -74,7 +78,9 @@ class _Loop:
         task: Task,
         watcher: Watcher,
         resume: Checkpoint | None,
+        mover: Mover | None,
     ) -> None:
+        self.mover = mover
         self.trainer, self.data, self.task, self.watcher = trainer, data, task, watcher
         retraining = task.retraining
         self.steps_per_epoch = math.ceil(len(data) / task.batch_size)
@@ -117,7 +123,13 @@ class _Loop:
         while self.taken < end:
             if self.taken == self.masked < self.total:
                 self.trainer.unmask()
+            moves_at = self.mover.next(self.taken) if self.mover else None
+            if moves_at == self.taken and self._move(order, crops, batch):
+                batch, self.taken = batch + 1, self.taken + 1
+                continue
             stop = min(end, self.taken + CHUNK)
+            if self.mover and (following := self.mover.next(self.taken + 1)) is not None:
+                stop = min(stop, following)
             if self.taken < self.masked:
                 stop = min(stop, self.masked)  # the masks are lifted at this step
             rates = self.task.retraining.learning_rates[self.taken : stop]
@@ -125,6 +137,14 @@ class _Loop:
             batch, self.taken = batch + len(rates), stop
             if self.taken < end:
                 self.watcher.may_keep(self._checkpoint)
+
+    def _move(self, order: Tensor, crops: AugmentationDraws | None, batch: int) -> bool:
+        """Move the masks; return whether that used the batch."""
+        assert self.mover is not None
+        uses_batch = self.mover.course.plugin.gradients
+        gradients = self.trainer.gradients(order, crops, batch) if uses_batch else {}
+        self.mover.move(self.trainer, self.taken, gradients)
+        return uses_batch
 
     def _measure(self, number: int) -> Epoch:
         """Return the values of epoch `number`, counted from 1.
@@ -145,8 +165,11 @@ class _Loop:
         """Return whether the training loss has reached `stop_loss`."""
         stop_loss = self.task.stop_loss
         lifted = self.task.retraining.masked_steps is None or self.taken > self.masked
-        return stop_loss is not None and lifted and (epoch.train_loss or 0.0) <= stop_loss
+        # Masks must have reached their final number of weights.
+        settled = self.mover is None or self.taken > self.mover.course.settled
+        return stop_loss is not None and lifted and settled and (epoch.train_loss or 0.0) <= stop_loss
 
     def _checkpoint(self) -> Checkpoint:
         return Checkpoint(self.taken, tuple(self.epochs), self.trainer.state(),
-                          self.trainer.momenta(), random_state(), self.trainer.kernels)
+                          self.trainer.momenta(), random_state(), self.trainer.kernels,
+                          self.mover.moved() if self.mover else None)
