@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from sdd_core.layerwise.sensitivity import Sensitivity
     from sdd_core.level.evaluation import second_derivatives
     from sdd_core.level.level import LevelView
+    from sdd_core.level.mask_view import MaskView
     from sdd_core.level.result import Epoch, LevelResult
     from sdd_core.level.retraining import Dense, Retraining
     from sdd_core.output.notices import warn
@@ -66,7 +67,6 @@ if TYPE_CHECKING:
     from sdd_core.plugin.markers import hookimpl
     from sdd_core.plugin.options import PluginRef
     from sdd_core.plugin.run import Run
-    from sdd_core.pruning.moving import MaskView
     from sdd_core.report.plot import plot
     from sdd_core.runs.result import Result
     from sdd_core.sweeps import SweepError, sweep
@@ -95,7 +95,7 @@ _HOMES = {
     "LevelResult": "level.result",
     "LevelView": "level.level",
     "Loss": "plugin.kinds",
-    "MaskView": "pruning.moving",
+    "MaskView": "level.mask_view",
     "Metric": "plugin.kinds",
     "Model": "plugin.kinds",
     "Optimizer": "plugin.kinds",

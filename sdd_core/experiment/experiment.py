@@ -14,8 +14,8 @@ from sdd_core.experiment.choice import DEFAULTS, Choice, chosen
 from sdd_core.experiment.settings import dotted, first_error, without_none
 from sdd_core.experiment.train import Train
 from sdd_core.output.brief import Text, brief
-from sdd_core.plugin.discovery import Plugins
 from sdd_core.plugin.base import AddedLater
+from sdd_core.plugin.discovery import Plugins
 from sdd_core.plugin.kinds import (
     KINDS,
     Ablation,

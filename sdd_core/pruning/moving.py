@@ -12,12 +12,11 @@ from torch import Tensor
 
 from sdd_core.data.plain import dense_tensor, real, whole
 from sdd_core.errors import SddError
+from sdd_core.level.mask_view import MaskView
 from sdd_core.level.masks import Masks, kept_and_size
 from sdd_core.plugin.kinds import Scope, SparseTraining, label
 from sdd_core.pruning import prune
 from sdd_core.pruning.groups import positions_of
-from sdd_core.pruning.selection import lowest
-from sdd_core.randomness import generator
 
 
 @dataclass(frozen=True)
@@ -87,73 +86,28 @@ class Course:
         return sum(self.kept(step, names) for names in self.groups)
 
 
-class MaskView:
-    """The view of a level's training for sparse training: copies, on the CPU.
+def view_of(
+    course: Course,
+    step: int,
+    weights: Mapping[str, Tensor],
+    masks: Masks,
+    gradients: Mapping[str, Tensor],
+    momenta: Callable[[], Mapping[str, Tensor]],
+    state: dict[str, Tensor],
+) -> MaskView:
+    """Return the view of a level's training at an update; see `MaskView`."""
 
-    level, step, steps, steps_per_epoch: which level; which of the level's steps, counted from 0.
-    weights, masks: by name, for every prunable weight; exempt ones too. gradients: of the batch's
-    loss, for pruned weights too; empty unless the plugin asks for them. state: tensors by name,
-    which the plugin changes in place; checkpoints save them.
-    """
+    def prune_to(scores: Masks) -> dict[str, Tensor]:
+        names = [name for name in masks if name not in course.exempt]
+        scores = prune.check_scores(scores, masks, names, label(course.plugin))
+        return prune.prune_to_counts(masks, scores, partial(course.kept, step), course.scope,
+                                     course.rules)
 
-    def __init__(
-        self,
-        course: Course,
-        step: int,
-        weights: Mapping[str, Tensor],
-        masks: Masks,
-        gradients: Mapping[str, Tensor],
-        momenta: Callable[[], Mapping[str, Tensor]],
-        state: dict[str, Tensor],
-    ) -> None:
-        self.level, self.step = course.level, step
-        self.steps, self.steps_per_epoch = course.steps, course.steps_per_epoch
-        self.weights, self.gradients, self.state = dict(weights), dict(gradients), state
-        self.masks = {name: mask.clone() for name, mask in masks.items()}
-        self._course, self._masks, self._momenta = course, masks, momenta
-
-    def __repr__(self) -> str:
-        return f"<MaskView of level {self.level} at step {self.step:,} of {self.steps:,}>"
-
-    @property
-    def prunable(self) -> list[str]:
-        """Names of the weights that may be pruned, in the network's order."""
-        return [name for name in self._masks if name not in self._course.exempt]
-
-    @property
-    def before(self) -> dict[str, Tensor]:
-        """The masks of the level that was pruned, bool, by name."""
-        return {name: mask.clone() for name, mask in self._course.before.items()}
-
-    @cached_property
-    def momenta(self) -> dict[str, Tensor]:
-        """The momentum of SGD, by name; empty with other optimizers."""
-        found = self._momenta()
-        return {name: found[name].clone() for name in self._masks if name in found}
-
-    def generator(self, purpose: str) -> torch.Generator:
-        """Return a random generator for one purpose, always with the same seed for this step of
-        this level."""
-        return generator(self._course.seed, "plugin", purpose, self.level, self.step)
-
-    def lowest(self, scores: Tensor, among: Tensor, count: int) -> Tensor:
-        """Return a mask, bool, of the `count` lowest scores where `among` is True; the first ones
-        of equal scores."""
-        positions = among.flatten().nonzero().squeeze(1)
-        chosen = torch.zeros(among.numel(), dtype=torch.bool)
-        chosen[positions[lowest(scores.flatten()[positions], count, False)]] = True
-        return chosen.view(among.shape)
-
-    def prune(self, scores: Masks) -> dict[str, Tensor]:
-        """Return the masks pruned to the number of weights of this step, lowest scores first, under
-        the pruner's scope, exempt layers and pattern. Masks with fewer weights stay.
-
-        scores: for every layer in `prunable`, in the shape of its weight.
-        """
-        course = self._course
-        scores = prune.check_scores(scores, self._masks, self.prunable, label(course.plugin))
-        return prune.prune_to_counts(self._masks, scores, partial(course.kept, self.step),
-                                     course.scope, course.rules)
+    return MaskView(
+        level=course.level, step=step, steps=course.steps, steps_per_epoch=course.steps_per_epoch,
+        weights=weights, masks=masks, before=course.before, gradients=gradients, momenta=momenta,
+        exempt=course.exempt, seed=course.seed, state=state, prune=prune_to,
+    )
 
 
 def plan_course(
@@ -175,8 +129,8 @@ def plan_course(
         raise SddError(f"{who} moves the masks at step {updates[0]} and up to {updates[-1]}; a "
                        f"level has steps 0 to {steps - 1}")
     if not all(0 <= part <= 1 for part in progress):
-        raise SddError(f"{who} gives a progress of {min(progress):g} to {max(progress):g}; expected "
-                       "numbers from 0 to 1")
+        raise SddError(f"{who} gives a progress of {min(progress):g} to {max(progress):g}; "
+                       "expected numbers from 0 to 1")
     if progress[-1] != 1:
         raise SddError(f"{who} ends with a progress of {progress[-1]:g} at step {updates[-1]}, its "
                        "last update; expected 1, so that the level ends as sparse as its pruner "
@@ -237,8 +191,8 @@ def check_memory(course: Course, state: Mapping[Any, Any]) -> None:
     """Raise SddError if a plugin's state has anything else than tensors by name."""
     for name, value in state.items():
         if not isinstance(name, str) or not isinstance(value, Tensor):
-            raise SddError(f"{_who(course.plugin)} keeps {name!r} of type {type(value).__name__} in "
-                           "its state; checkpoints save only tensors by name")
+            raise SddError(f"{_who(course.plugin)} keeps {name!r} of type {type(value).__name__} "
+                           "in its state; checkpoints save only tensors by name")
 
 
 def _who(plugin: SparseTraining) -> str:

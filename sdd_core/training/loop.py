@@ -167,7 +167,9 @@ class _Loop:
         lifted = self.task.retraining.masked_steps is None or self.taken > self.masked
         # Masks must have reached their final number of weights.
         settled = self.mover is None or self.taken > self.mover.course.settled
-        return stop_loss is not None and lifted and settled and (epoch.train_loss or 0.0) <= stop_loss
+        if stop_loss is None or not (lifted and settled):
+            return False
+        return (epoch.train_loss or 0.0) <= stop_loss
 
     def _checkpoint(self) -> Checkpoint:
         return Checkpoint(self.taken, tuple(self.epochs), self.trainer.state(),

@@ -11,10 +11,10 @@ from sdd_core.level.checkpoint import Checkpoint, Moved
 from sdd_core.plugin.isolation import Guard
 from sdd_core.pruning.moving import (
     Course,
-    MaskView,
     check_memory,
     check_moved,
     check_values,
+    view_of,
 )
 from sdd_core.training.states import finite
 from sdd_core.training.trainer import Trainer
@@ -51,7 +51,7 @@ class Mover:
         gradients = {name: gradients[name] for name in self.masks if name in gradients}
         if not finite(weights, weights) or not finite(gradients, gradients):
             return
-        view = MaskView(course, step, weights, self.masks, gradients, trainer.momenta, self._memory)
+        view = view_of(course, step, weights, self.masks, gradients, trainer.momenta, self._memory)
         with self._guard.isolated(course.plugin, "sparse training", course.level, step):
             masks = check_moved(course, step, course.plugin.masks(view), self.masks)
             grown = {name: masks[name] & ~mask for name, mask in self.masks.items()}

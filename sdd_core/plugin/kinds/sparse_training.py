@@ -10,7 +10,7 @@ from sdd_core.plugin.base import Plugin
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from sdd_core.pruning.moving import MaskView
+    from sdd_core.level.mask_view import MaskView
 
 
 class SparseTraining(Plugin):
