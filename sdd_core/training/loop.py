@@ -123,24 +123,27 @@ class _Loop:
         while self.taken < end:
             if self.taken == self.masked < self.total:
                 self.trainer.unmask()
-            moves_at = self.mover.next(self.taken) if self.mover else None
-            if moves_at == self.taken and self._move(order, crops, batch):
-                batch, self.taken = batch + 1, self.taken + 1
-                continue
-            stop = min(end, self.taken + CHUNK)
-            if self.mover and (following := self.mover.next(self.taken + 1)) is not None:
-                stop = min(stop, following)
-            if self.taken < self.masked:
-                stop = min(stop, self.masked)  # the masks are lifted at this step
-            rates = self.task.retraining.learning_rates[self.taken : stop]
-            self.trainer.steps(order, crops, batch, rates)
-            batch, self.taken = batch + len(rates), stop
+            stop = self.taken + 1
+            if not self._moved_instead(order, crops, batch):
+                stop = self._next_stop(end)
+                rates = self.task.retraining.learning_rates[self.taken : stop]
+                self.trainer.steps(order, crops, batch, rates)
+            batch, self.taken = batch + stop - self.taken, stop
             if self.taken < end:
                 self.watcher.may_keep(self._checkpoint)
 
-    def _move(self, order: Tensor, crops: AugmentationDraws | None, batch: int) -> bool:
-        """Move the masks; return whether that used the batch."""
-        assert self.mover is not None
+    def _next_stop(self, end: int) -> int:
+        """Return the step after the next ones to train at once, at most `end`."""
+        stop = min(end, self.taken + CHUNK)
+        if self.taken < self.masked:
+            stop = min(stop, self.masked)  # the masks are lifted at this step
+        update = self.mover.next(self.taken + 1) if self.mover else None
+        return stop if update is None else min(stop, update)
+
+    def _moved_instead(self, order: Tensor, crops: AugmentationDraws | None, batch: int) -> bool:
+        """Move the masks if they move at this step; return whether that replaces the step."""
+        if self.mover is None or self.mover.next(self.taken) != self.taken:
+            return False
         uses_batch = self.mover.course.plugin.gradients
         gradients = self.trainer.gradients(order, crops, batch) if uses_batch else {}
         self.mover.move(self.trainer, self.taken, gradients)
