@@ -8,6 +8,7 @@ from functools import cached_property
 import torch
 from torch import Tensor
 
+from sdd_core.level.lowest import lowest
 from sdd_core.level.masks import Masks
 from sdd_core.randomness import generator
 
@@ -91,11 +92,9 @@ class MaskView:
 
         scores, among: in one shape; NaN counts as the highest score.
         """
-        positions = among.flatten().nonzero().squeeze(1)
-        if not 0 <= count <= len(positions):
-            raise ValueError(f"lowest() was asked for {count} of {len(positions)} weights")
+        size = int(among.count_nonzero())
+        if not 0 <= count <= size:
+            raise ValueError(f"lowest() was asked for {count} of {size} weights")
         chosen = torch.zeros(among.numel(), dtype=torch.bool)
-        if count:
-            order = scores.flatten()[positions].argsort(stable=True)
-            chosen[positions[order[:count]]] = True
+        chosen[lowest(scores.flatten(), count, among.flatten())] = True
         return chosen.view(among.shape)

@@ -57,7 +57,7 @@ class Mover:
             grown = {name: masks[name] & ~mask for name, mask in self.masks.items()}
             values = check_values(course, course.plugin.values(view, grown), grown)
             check_memory(course, self._memory)
-        self.count += sum(int(mask.sum()) for mask in grown.values())
+        self.count += sum(int(mask.count_nonzero()) for mask in grown.values())
         self.masks = masks
         trainer.remask(masks, values)
 

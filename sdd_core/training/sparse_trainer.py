@@ -52,6 +52,7 @@ class SparseTrainer:
         self._load = load
         self._own = load(masks, momenta)
         self._masks = dict(masks)
+        self._saved: dict[str, Tensor] | None = None
         self.kernels = self._own.kernels
         self._network = network
         self._data = data
@@ -67,6 +68,7 @@ class SparseTrainer:
         self, order: Tensor, crops: AugmentationDraws | None, first: int, learning_rates: np.ndarray
     ) -> None:
         """See Trainer."""
+        self._saved = None
         data, size, last = self._data, self._batch_size, first + len(learning_rates)
         if self._images is not None:
             chosen = order.numpy()[first * size : last * size]
@@ -92,7 +94,7 @@ class SparseTrainer:
         cross_entropy(network(inputs), data.train_labels[order[rows]]).backward()
         if any(True for _ in network.buffers()):
             # The statistics of normalisations have moved.
-            self._own = self._load(self._masks, momenta)
+            self._own, self._saved = self._load(self._masks, momenta), None
         return {name: parameter.grad for name, parameter in network.named_parameters()
                 if parameter.grad is not None}
 
@@ -107,7 +109,7 @@ class SparseTrainer:
             if name in values:
                 parameters[name].add_(values[name])
         self._masks = dict(masks)
-        self._own = self._load(self._masks, momenta)
+        self._own, self._saved = self._load(self._masks, momenta), None
 
     def unmask(self) -> None:
         """See Trainer. Never called: levels whose masks are lifted use the general path."""
@@ -123,7 +125,7 @@ class SparseTrainer:
 
     def state(self) -> dict[str, Tensor]:
         """See Trainer."""
-        save(self._own, self._network)
+        self.momenta()
         return {
             name: tensor.detach().clone(memory_format=torch.contiguous_format)
             for name, tensor in self._network.state_dict().items()
@@ -131,8 +133,11 @@ class SparseTrainer:
 
     def momenta(self) -> dict[str, Tensor]:
         """See Trainer."""
-        momenta = save(self._own, self._network)
-        return {name: momenta[p].contiguous() for name, p in self._network.named_parameters()}
+        if self._saved is None:  # the network is behind the kernels
+            momenta = save(self._own, self._network)
+            self._saved = {name: momenta[p].contiguous()
+                           for name, p in self._network.named_parameters()}
+        return dict(self._saved)
 
     def _batches(self, part: str) -> list[tuple[Tensor | Images, NDArray[np.int64]]]:
         """Return images and labels of 'train' or 'test', without copies; images that still have to

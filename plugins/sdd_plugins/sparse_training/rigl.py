@@ -39,7 +39,7 @@ class RigL(SparseTraining):
         masks = {}
         for name in view.prunable:
             kept = view.masks[name]
-            count = int(fraction * int(kept.sum()))
+            count = int(fraction * int(kept.count_nonzero()))
             rest = kept & ~view.lowest(view.weights[name].abs(), kept, count)
             masks[name] = rest | view.lowest(-view.gradients[name].abs(), ~rest, count)
         return view.masks | masks

@@ -36,8 +36,8 @@ class Set(SparseTraining):
             weights, kept = view.weights[name], view.masks[name]
             rest = kept
             for side in (kept & (weights > 0), kept & (weights <= 0)):
-                count = int(self.fraction * int(side.sum()))
+                count = int(self.fraction * int(side.count_nonzero()))
                 rest = rest & ~view.lowest(weights.abs(), side, count)
             order = torch.rand(kept.shape, generator=draw)
-            masks[name] = rest | view.lowest(order, ~rest, int(kept.sum()) - int(rest.sum()))
+            masks[name] = rest | view.lowest(order, ~rest, int(kept.count_nonzero()) - int(rest.count_nonzero()))
         return view.masks | masks
