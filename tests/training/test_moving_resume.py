@@ -41,8 +41,13 @@ class Averaging(SparseTraining):
         return {name: -0.01 * view.gradients[name] * mask for name, mask in grown.items()}
 
 
-METHODS = [{"name": "rigl", "every": 3}, {"name": "set", "every": 4}, {"name": "gmp", "every": 3},
-           {"name": "ac-dc", "phase": 0.1}, Averaging()]
+METHODS = {
+    "rigl": {"name": "rigl", "every": 3},
+    "set": {"name": "set", "every": 4},
+    "gmp": {"name": "gmp", "every": 3},
+    "ac-dc": {"name": "ac-dc", "phase": 0.1},
+    "averaging": Averaging(),
+}
 WAYS = {
     "kernels": {},
     "dense arithmetic": {"kernels": "none"},
@@ -99,7 +104,7 @@ def level_one(tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize("way", WAYS)
-@pytest.mark.parametrize("method", METHODS, ids=lambda one: getattr(one, "name", None) or one["name"])
+@pytest.mark.parametrize("method", METHODS.values(), ids=METHODS)
 def test_goes_on_from_every_step(level_one, monkeypatch, method, way):
     used = set()
     for kind in (DenseTrainer, SparseTrainer):

@@ -39,5 +39,6 @@ class Set(SparseTraining):
                 count = int(self.fraction * int(side.count_nonzero()))
                 rest = rest & ~view.lowest(weights.abs(), side, count)
             order = torch.rand(kept.shape, generator=draw)
-            masks[name] = rest | view.lowest(order, ~rest, int(kept.count_nonzero()) - int(rest.count_nonzero()))
+            missing = int(kept.count_nonzero()) - int(rest.count_nonzero())
+            masks[name] = rest | view.lowest(order, ~rest, missing)
         return view.masks | masks

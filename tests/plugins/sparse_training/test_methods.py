@@ -5,9 +5,9 @@ from functools import partial
 import numpy as np
 import pytest
 import torch
-from plugins.sparse_training import reference
 from support import go, small
 
+from plugins.sparse_training import reference
 from sdd_core import load_plugins
 from sdd_core.runs.store import Store
 from sdd_core.testing import check_sparse_training
