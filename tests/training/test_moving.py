@@ -184,7 +184,7 @@ REFUSED = {
     "retrain.pruned 'initial'": {"retrain": {"name": "rewind", "pruned": "initial"}},
     'pruner.start "as-is"': {"pruner": {"name": "imp", "start": "as-is"}},
     "pruner.pattern 'row'": {"pruner": {"name": "imp", "pattern": "row"}},
-    "never moves the masks in the 20 steps": {"sparse_training": "rigl"},
+    "never moves the masks in the 24 steps": {"sparse_training": "rigl"},
 }
 
 
@@ -193,7 +193,7 @@ def test_what_cannot_be_combined_is_refused_before_anything_trains(tmp_path, wha
     settings = small(**{"sparse_training": METHODS["rigl"], "train": {"epochs": 3}, **changes})
     with pytest.raises(SddError) as caught:
         go(settings, tmp_path)
-    assert what in str(caught.value) or what.replace("20", "21") in str(caught.value)
+    assert what in str(caught.value)
     assert "\n" not in str(caught.value)
     assert not (tmp_path / ".shared" / "levels").exists() or not any(
         (tmp_path / ".shared" / "levels").iterdir())
