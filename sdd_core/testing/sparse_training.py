@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import torch
@@ -78,9 +79,9 @@ def checks(plugin: Any) -> list[Check]:
 def steps(plugin: Any) -> None:
     """Its updates are steps of the level, the same each time, and end with all of the pruning"""
     for length in LENGTHS:
-        call_twice(plugin, "updates", lambda length=length: length)
+        call_twice(plugin, "updates", partial(tuple, length))
         for step in _course(plugin, *length).updates:
-            call_twice(plugin, "progress", lambda step=step, length=length: (step, length[0]))
+            call_twice(plugin, "progress", partial(tuple, (step, length[0])))
 
 
 def counts(plugin: Any) -> None:
@@ -93,7 +94,11 @@ def counts(plugin: Any) -> None:
 def deterministic(plugin: Any) -> None:
     """Its masks depend only on its options and the view, and on no global randomness"""
     for update in _trained(plugin, _course(plugin, *LENGTHS[0]))[:3]:
-        call_twice(plugin, "masks", lambda update=update: (update.view(),))
+        call_twice(plugin, "masks", partial(_arguments, update))
+
+
+def _arguments(update: _Update) -> tuple[MaskView]:
+    return (update.view(),)
 
 
 def hands_off(plugin: Any) -> None:
