@@ -57,12 +57,14 @@ class TrainerFactory:
         momenta: Mapping[str, Tensor] | None = None,
         kernels: tuple[str, ...] | None = None,
         objective: Objective | None = None,
+        chosen_by: Mapping[str, Tensor] | None = None,
     ) -> Trainer:
         """Return the trainer for a network under its masks.
 
         Args:
             momenta, kernels: those of a checkpoint, from which to continue bit for bit.
             objective: an objective that the sparse kernels do not support.
+            chosen_by: the masks that decide about the kernels, if `masks` move.
 
         Raises:
             SddError: a checkpoint was trained with sparse kernels, and numba is missing.
@@ -71,7 +73,8 @@ class TrainerFactory:
             if kernels and self._lacks_numba:
                 raise SddError("the checkpoint of an interrupted level needs sparse kernels, which "
                                f"require numba; {install_hint()}")
-            trainer = self._sparse and self._sparse.make(network, masks, momenta, kernels)
+            trainer = self._sparse and self._sparse.make(network, masks, momenta, kernels,
+                                                          chosen_by)
             if trainer:
                 return trainer
         return DenseTrainer(network, masks, self._data, self._train, momenta, objective)
