@@ -218,7 +218,8 @@ class _Engine:
         def make() -> Level:
             view = self._view(level)
             with self.setup.guard.isolated(ablation, "ablation", level.index):
-                masks = prune.check_masks(ablation.masks(view), level.masks, ablation.name)
+                masks = prune.check_masks(ablation.masks(view), level.masks,
+                                          f"ablation {ablation.name!r}")
             retraining = self.setup.ablated_retraining(level.index)
             return self.trainer.train(level.index, changed_key, masks, retraining, before, dense,
                                       unchanged=level)
@@ -243,6 +244,8 @@ class _Engine:
         if row is None or row.key != key or row.measured_by != measured_by:
             view = self._view(level, before, dense, unchanged)
             values, complete = self.metrics.measure(key, view)
+            if level.moved is not None:
+                values = {"moved": level.moved, **values}
             row = Row(
                 level=level.index,
                 key=key,

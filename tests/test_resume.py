@@ -38,6 +38,15 @@ VARIANTS = {
         "retrain": {"name": "scratch", "pruned": "permuted"},
         "ablation": "shuffle",
     },
+    "masks that move by gradients": {
+        "train": {"epochs": 2},
+        "sparse_training": {"name": "rigl", "every": 3},
+    },
+    "masks that thin out": {
+        "train": {"epochs": 2, "optimizer": "AdamW", "lr": 0.01},
+        "retrain": "scratch",
+        "sparse_training": {"name": "gmp", "every": 3},
+    },
     "one shot": {
         "train": {"epochs": 2},
         "loss": "generalised-cross-entropy",

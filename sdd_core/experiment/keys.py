@@ -89,10 +89,12 @@ def level_keys(experiment: Experiment) -> list[str]:
     schedule."""
     keys = [dense_key(experiment)]
     pruner, sparsity = experiment.pruner, experiment.pruner.sparsity
-    step = {
+    step: dict[str, Any] = {
         "retrain": identity(experiment.retrain),
         "loss": _loss(experiment, with_teacher=True),
     }
+    if experiment.sparse_training is not None:
+        step["sparse training"] = identity(experiment.sparse_training)
     # The layers that the model exempts depend on the model, which is in the dense key already.
     named = identity(pruner)
     for level in range(1, experiment.levels + 1):

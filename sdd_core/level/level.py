@@ -33,6 +33,7 @@ class Level:
         which the schedule holds them, or trained again if the masks were lifted.
     diverged: True if training reached NaN or infinity; `state` is then the level's start.
     kernels: the kernel of each layer, if it was chosen; it affects the result's last bits.
+    moved: the number of weights that regrew while the level trained; None if masks did not move.
     """
 
     index: int
@@ -41,6 +42,7 @@ class Level:
     epochs: tuple[Epoch, ...]
     diverged: bool = False
     kernels: tuple[str, ...] = ()
+    moved: int | None = None
 
     def __repr__(self) -> str:
         return f"<Level {self.index}: {_kept(self.masks)}>"

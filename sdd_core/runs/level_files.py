@@ -36,6 +36,7 @@ class _LevelRecord(BaseModel):
     level: int
     diverged: bool
     kernels: list[str]
+    moved: int | None = None
 
 
 def read_level(folder: Path, key: str | None = None) -> Level:
@@ -57,7 +58,7 @@ def read_level(folder: Path, key: str | None = None) -> Level:
     if key not in {None, record.key}:
         raise Damaged(f"it is level {record.key[:12]}")
     kernels = tuple(record.kernels)
-    return Level(record.level, masks, state, epochs, record.diverged, kernels)
+    return Level(record.level, masks, state, epochs, record.diverged, kernels, record.moved)
 
 
 def write_level(folder: Path, key: str, level: Level) -> None:
@@ -77,6 +78,7 @@ def write_level(folder: Path, key: str, level: Level) -> None:
         "kernels": level.kernels,
         "torch": str(torch.__version__),
         "threads": torch.get_num_threads(),
+        **({} if level.moved is None else {"moved": level.moved}),
     }
     (folder / "level.json").write_text(json.dumps(record, indent=1) + "\n")
 

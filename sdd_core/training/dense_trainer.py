@@ -18,7 +18,12 @@ from sdd_core.experiment.train import Train
 from sdd_core.level.evaluation import evaluate
 from sdd_core.plugin.isolation import attribute_errors
 from sdd_core.training.memory_format import memory_format
-from sdd_core.training.optimizer_state import make_optimizer, memory_of, restore_memory
+from sdd_core.training.optimizer_state import (
+    make_optimizer,
+    memory_of,
+    reset_memory,
+    restore_memory,
+)
 from sdd_core.training.trainer import Objective
 
 if TYPE_CHECKING:
@@ -86,6 +91,7 @@ class DenseTrainer:
         anchors = self._objective.anchor
         self._momentum_views: dict[str, Tensor] = {}
         self._gradient_views: dict[str, tuple[Tensor, Tensor]] = {}
+        self._mask_views: dict[str, Tensor] = {}
         offset = 0
         for name, parameter in parameters.items():
             weight, gradient, momentum, kept, anchor_view = (
@@ -102,9 +108,11 @@ class DenseTrainer:
             parameter.data, parameter.grad = weight, gradient
             self._momentum_views[name] = momentum
             self._gradient_views[name] = parameter, gradient
+            self._mask_views[name] = kept
             offset += parameter.numel()
         self._anchor = None if anchors is None else anchor
         self._scales = self._positions(norm_scales(network)) if train.norm_penalty else None
+        self._kept = mask
         self._mask = None if bool(mask.all()) else mask
         if self._mask is not None and not self._objective.frozen:
             # masked_fill_, because a product would leave -0.0.
@@ -122,22 +130,35 @@ class DenseTrainer:
     ) -> None:
         """See Trainer."""
         self.network.train()
+        for number, learning_rate in enumerate(learning_rates.tolist(), start=first):
+            self._backward(order, crops, number)
+            self._update(learning_rate)
+
+    def gradients(
+        self, order: Tensor, crops: AugmentationDraws | None, number: int
+    ) -> dict[str, Tensor]:
+        """See Trainer."""
+        self.network.train()
+        self._backward(order, crops, number)
+        return {name: view.cpu().clone(memory_format=torch.contiguous_format)
+                for name, (_, view) in self._gradient_views.items()}
+
+    def _backward(self, order: Tensor, crops: AugmentationDraws | None, number: int) -> None:
+        """Compute the gradients of the loss on a batch."""
         size, labels = self._train.batch_size, self._data.train_labels
         loss, teacher = self._objective.loss, self._objective.teacher
-        for number, learning_rate in enumerate(learning_rates.tolist(), start=first):
-            rows = slice(number * size, (number + 1) * size)
-            inputs = self._data.batch(order, crops, rows, self._batch)
-            self._gradients.zero_()
-            chosen = order[rows]
-            logits, targets = self.network(inputs), labels[chosen]
-            if loss is None:
-                cross_entropy(logits, targets).backward()
-            else:
-                teacher_logits = None if teacher is None else teacher[chosen]
-                with attribute_errors(loss):
-                    loss.loss(logits, targets, teacher_logits).backward()
-            self._gather_gradients()
-            self._update(learning_rate)
+        rows = slice(number * size, (number + 1) * size)
+        inputs = self._data.batch(order, crops, rows, self._batch)
+        self._gradients.zero_()
+        chosen = order[rows]
+        logits, targets = self.network(inputs), labels[chosen]
+        if loss is None:
+            cross_entropy(logits, targets).backward()
+        else:
+            teacher_logits = None if teacher is None else teacher[chosen]
+            with attribute_errors(loss):
+                loss.loss(logits, targets, teacher_logits).backward()
+        self._gather_gradients()
 
     @torch.no_grad()
     def _gather_gradients(self) -> None:
@@ -199,6 +220,26 @@ class DenseTrainer:
         if memory is not None:
             restore_memory(optimizer, self._weights, memory)
         return optimizer
+
+    @torch.no_grad()
+    def remask(self, masks: Mapping[str, Tensor], values: Mapping[str, Tensor]) -> None:
+        """See Trainer."""
+        before = self._kept != 0
+        for name, mask in masks.items():
+            self._mask_views[name].copy_(mask)
+        kept = self._kept != 0
+        changed = before != kept
+        self._weights.masked_fill_(changed, 0.0)
+        self._momenta.masked_fill_(changed, 0.0)
+        if self._optimizer is not None:
+            reset_memory(self._optimizer, self._weights, changed)
+        for name, value in values.items():
+            parameter = self._gradient_views[name][0]
+            parameter.data.copy_(torch.where(value.to(parameter.device) != 0,
+                                             value.to(parameter.device), parameter))
+        self._mask = None if bool(kept.all()) else self._kept
+        if self.layers:
+            self.layers.remask(masks)
 
     def unmask(self) -> None:
         """See Trainer."""

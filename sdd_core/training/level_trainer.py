@@ -20,9 +20,11 @@ from sdd_core.level.level import Level
 from sdd_core.level.result import Epoch
 from sdd_core.level.retraining import Retraining
 from sdd_core.plugin.kinds.retrain import PrunedValue
+from sdd_core.pruning.moving import Course
 from sdd_core.randomness import generator
 from sdd_core.runs.store import Store
 from sdd_core.training.loop import Task, Watcher, train_level
+from sdd_core.training.mover import Mover
 from sdd_core.training.recalibration import measured_again
 from sdd_core.training.select import TrainerFactory
 from sdd_core.training.setup import ExperimentSetup
@@ -87,12 +89,17 @@ class LevelTrainer:
         unchanged: under an ablation, the level without it.
         """
         setup = self._setup
+        course = None
+        if before is not None and len(retraining.learning_rates):
+            course = setup.course(index, retraining, before.masks, masks)
+        if course is not None:
+            masks = course.start
         start = self._start(index, masks, retraining, before, unchanged)
         epochs_ahead = math.ceil(len(retraining.learning_rates) / setup.dense.steps_per_epoch)
         self._call("sdd_level_start", level=index, epochs=epochs_ahead)
         level = Level(index, dict(masks), start, ())
         if epochs_ahead:
-            level = self._trained(level, key, retraining, before, dense)
+            level = self._trained(level, key, retraining, before, dense, course)
         batches = self._experiment.retrain.recalibrate if before else 0
         if (batches or not epochs_ahead) and self._is_usable(level):
             level = measured_again(setup, level, retraining, batches)
@@ -101,6 +108,9 @@ class LevelTrainer:
         # The next level cannot use these weights; it continues from this level's start.
         usable = finite(start, setup.trainable)
         state = start if usable else masked(self.dense_state_at(0), masks)
+        if course is not None:
+            masks = course.after
+            level, state = replace(level, masks=dict(masks)), masked(state, masks)
         return replace(level, state=state, diverged=True)
 
     def _is_usable(self, level: Level) -> bool:
@@ -113,27 +123,31 @@ class LevelTrainer:
         retraining: Retraining,
         before: Level | None,
         dense: Level | None,
+        course: Course | None,
     ) -> Level:
         """Return a level after its training, which starts from its state."""
         setup, seed, index = self._setup, self._experiment.seed, level.index
         resume = self._store.checkpoints.load(key)
+        mover = Mover(course, setup.guard, resume) if course else None
         network = setup.build(0)
         network.load_state_dict(dict(resume.state if resume else level.state))
         # Random draws of the network, for example of dropout, depend only on the level.
         with setup.guard.isolated(self._experiment.model, "training", index):
             trainer = self._trainers.make(
                 network.to(setup.device),
-                level.masks,
+                mover.masks if mover else level.masks,
                 momenta=resume.momenta if resume else None,
                 kernels=resume.kernels if resume else None,
                 objective=self._objective(level.state, retraining, before, dense),
+                chosen_by=course.after if course else None,
             )
             train = self._experiment.train
             task = Task(retraining, seed, index, train.batch_size, train.stop_loss)
             watcher = _Watcher(self._call, index, self._every,
                                partial(self._store.checkpoints.save, key))
-            epochs, diverged = train_level(trainer, setup.resident, task, watcher, resume)
-        return Level(index, level.masks, trainer.state(), epochs, diverged, trainer.kernels)
+            epochs, diverged = train_level(trainer, setup.resident, task, watcher, resume, mover)
+        masks, moved = (mover.masks, mover.count) if mover else (level.masks, None)
+        return Level(index, masks, trainer.state(), epochs, diverged, trainer.kernels, moved)
 
     @cached_property
     def _trainers(self) -> TrainerFactory:

@@ -44,6 +44,14 @@ def restore_memory(
     }
 
 
+def reset_memory(optimizer: torch.optim.Optimizer, weights: Tensor, where: Tensor) -> None:
+    """Set an optimizer's state of some weights to zero: of each of its tensors that has the shape
+    of `weights`, the entries where `where` (bool, the same shape) is True."""
+    for value in optimizer.state[weights].values():
+        if isinstance(value, Tensor) and value.shape == weights.shape:
+            value.masked_fill_(where, 0)
+
+
 def make_optimizer(train: Train, weights: Tensor) -> torch.optim.Optimizer:
     """Return the optimizer of an experiment for these weights. Raises SddError if the plugin
     returns no optimizer, or one of other weights."""

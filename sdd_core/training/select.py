@@ -60,12 +60,14 @@ class TrainerFactory:
         momenta: Mapping[str, Tensor] | None = None,
         kernels: tuple[str, ...] | None = None,
         objective: Objective | None = None,
+        chosen_by: Mapping[str, Tensor] | None = None,
     ) -> Trainer:
         """Return the trainer for a network under its masks.
 
         Args:
             momenta, kernels: those of a checkpoint, from which to continue bit for bit.
             objective: an objective that the sparse kernels do not support.
+            chosen_by: the masks that decide about the kernels, if `masks` move.
 
         Raises:
             SddError: a checkpoint was trained with sparse kernels, and numba is missing.
@@ -75,20 +77,25 @@ class TrainerFactory:
                            f"require numba; {install_hint()}")
         by_layer = any("=" in kernel for kernel in kernels or ())
         if kernels != () and objective is None and not by_layer:
-            trainer = self._sparse and self._sparse.make(network, masks, momenta, kernels)
+            trainer = self._sparse and self._sparse.make(network, masks, momenta, kernels,
+                                                          chosen_by)
             if trainer:
                 return trainer
         layers = None
         if self._sparse and kernels != () and not (objective and objective.frozen):
-            layers = self._masked_layers(network, masks, kernels)
+            layers = self._masked_layers(network, masks, kernels, chosen_by)
         return DenseTrainer(network, masks, self._data, self._train, momenta, objective, layers)
 
     def _masked_layers(
-        self, network: nn.Module, masks: Mapping[str, Tensor], kernels: tuple[str, ...] | None
+        self,
+        network: nn.Module,
+        masks: Mapping[str, Tensor],
+        kernels: tuple[str, ...] | None,
+        chosen_by: Mapping[str, Tensor] | None,
     ) -> MaskedLayers:
         from sdd_core.sparse.layers.replacement import MaskedLayers  # noqa: PLC0415 (imports numba)
 
-        return MaskedLayers(network, masks, self._costs, kernels)
+        return MaskedLayers(network, masks, self._costs, kernels, chosen_by)
 
 
 def _numba_is_there() -> bool:

@@ -22,6 +22,7 @@ from sdd_core.experiment.experiment import Experiment
 from sdd_core.level import masks as masking
 from sdd_core.level.evaluation import check_output
 from sdd_core.level.layers import Layout
+from sdd_core.level.masks import Masks
 from sdd_core.level.naming import matches
 from sdd_core.level.normed import keep_zeros
 from sdd_core.level.retraining import Dense, Retraining, checked
@@ -31,6 +32,7 @@ from sdd_core.plugin.kinds import Schedule, SparsitySchedule, label
 from sdd_core.plugin.kinds.scope import Layer
 from sdd_core.plugin.pattern import parse_pattern
 from sdd_core.pruning import prune
+from sdd_core.pruning.moving import Course, plan_course
 from sdd_core.randomness import generator
 from sdd_core.training.learning_rates import dense_learning_rates
 from sdd_core.training.optimizer_state import make_optimizer
@@ -167,6 +169,21 @@ class ExperimentSetup:
                             untrained=untrained or schedule.epochs == 0)
         return found if epochs is None else found.over(epochs * dense.steps_per_epoch)
 
+    def course(
+        self, level: int, retraining: Retraining, before: Masks, after: Masks
+    ) -> Course | None:
+        """Return the course of the masks of a level, 1 or more, from those before its pruning and
+        those of the pruner; None if they do not move. Raises SddError for an invalid one."""
+        plugin = self.experiment.sparse_training
+        if plugin is None:
+            return None
+        with self.guard.isolated(plugin, "sparse training", level):
+            return plan_course(
+                plugin, len(retraining.learning_rates), self.dense.steps_per_epoch, level=level,
+                seed=self.experiment.seed, before=before, after=after, exempt=self.exempt,
+                scope=self.experiment.pruner.scope, rules=self.rules._replace(prune_ties=False),
+            )
+
     def ablated_retraining(self, level: int) -> Retraining:
         """Return the retraining of a level under the experiment's ablation."""
         ablation = self.experiment.ablation
@@ -228,6 +245,7 @@ class ExperimentSetup:
             return  # only the dense network, which does not depend on the pruner
         self.sparsity(self.experiment.levels)
         self._check_pruning()
+        self._check_sparse_training()
         starts = {self.retraining(1).start}
         if self.experiment.ablation is not None:
             starts.add(self.ablated_retraining(1).start)
@@ -254,6 +272,31 @@ class ExperimentSetup:
         for setting, floor in floors.items():
             prune.check_floor(layers, pruner.scope, self.count, self.experiment.levels, floor,
                               setting)
+
+
+    def _check_sparse_training(self) -> None:
+        """Raise SddError if the masks cannot move in this experiment."""
+        experiment, plugin = self.experiment, self.experiment.sparse_training
+        if plugin is None:
+            return
+        retraining = self.retraining(1)
+        problems = {
+            "ablation, which changes masks or training": experiment.ablation is not None,
+            f"retrain.pruned {experiment.retrain.pruned!r}, which holds pruned weights at other "
+            "values than zero": experiment.retrain.pruned != "zero",
+            "a retraining schedule that trains pruned weights": retraining.masked_steps is not None,
+            'pruner.start "as-is", which never trains the zeros of the given network':
+                experiment.pruner.start == "as-is",
+            f"pruner.pattern {experiment.pruner.pattern!r}, which its masks do not follow":
+                self.rules.pattern is not None and not plugin.patterns,
+        }
+        for what, found in problems.items():
+            if found:
+                raise SddError(f"sparse_training {label(plugin)!r} cannot be combined with {what}; "
+                               "leave one of them out")
+        if len(retraining.learning_rates):
+            masks = masking.full_masks(self.prunable)
+            self.course(1, retraining, masks, masks)
 
 
 def _patterns(found: Any) -> tuple[str, ...]:

@@ -32,7 +32,8 @@ class MaskedLayers:
     dense if it is not plain (`plain_layers`), and so does a call with inputs that the kernels do
     not know: another number type, vmap, autocast. The weights of the network stay where they are.
 
-    kernels: those of a checkpoint: its layers are not decided about again.
+    kernels: those of a checkpoint: its layers are not decided about again. chosen_by: the masks
+    that decide, if `masks` move.
     """
 
     def __init__(
@@ -41,11 +42,13 @@ class MaskedLayers:
         masks: Mapping[str, Tensor],
         costs: KernelCosts,
         kernels: Sequence[str] | None = None,
+        chosen_by: Mapping[str, Tensor] | None = None,
     ) -> None:
+        decisive = masks if chosen_by is None else chosen_by
         decided = dict(entry.rsplit(SEPARATOR, 1) for entry in kernels or ())
         plain = plain_layers(network)
         self._layers = {
-            name: _Masked(module, masks[weight], costs, decided.get(name))
+            name: _Masked(module, masks[weight], decisive[weight], costs, decided.get(name))
             for name, module in plain.items()
             if (weight := f"{name}.weight".lstrip(".")) in masks and _is_known(module)
         }
@@ -86,10 +89,12 @@ class _Masked:
         self,
         module: nn.Linear | nn.Conv2d,
         mask: Tensor,
+        decisive: Tensor,
         costs: KernelCosts,
         kernel: str | None,
     ) -> None:
         self.module, self.kernel, self._costs = module, kernel, costs
+        self._decisive = int(decisive.sum())
         self._dense: Dense = functional.linear
         if isinstance(module, nn.Conv2d):
             self._dense = partial(
@@ -136,7 +141,7 @@ class _Masked:
         numbers += 2 * results * geometry.outputs
         rows = -(-across * images // LANES.width) * LANES.width / EXAMPLES
         return self._costs.gains_masked(LayerWork(
-            self._mask.size, int(self._mask.sum()), results, groups * height * rows, numbers,
+            self._mask.size, self._decisive, results, groups * height * rows, numbers,
             isinstance(self.module, nn.Conv2d),
         ))  # fmt: skip
 
