@@ -179,3 +179,29 @@ def test_pruned_weights_that_keep_their_values_count():
         assert one.kernels == ()
         found.append(one.state())
     assert_equal(*found)
+
+
+def test_masks_that_move():
+    data, masks, found = dataset(), random_masks(network(), 0.3), []
+    for engine in ("auto", "none"):
+        one = made(network(), masks, data, engine)
+        torch.manual_seed(1)
+        take_steps(one, data, 0, 2)
+        one.remask(random_masks(network(), 0.4, seed=1), {})
+        take_steps(one, data, 2, 2)
+        found.append(one.state())
+        assert (one.kernels != ()) == (engine == "auto")
+    assert gap(*found) < 1e-3
+    for name, mask in random_masks(network(), 0.4, seed=1).items():
+        assert not found[0][name][~mask].any()
+
+
+def test_the_masks_that_masks_move_to_decide():
+    model, data = network(), dataset()
+    few, many = (random_masks(model, density) for density in (0.01, 0.9))
+    costs = KernelCosts(masked_weight=10.0, masked_number=0.0, masked_call=0.0)
+    for chosen_by, kernels in ((few, SPARSE), (many, ())):
+        trainers = TrainerFactory(model, resident(data), experiment(), costs)
+        one = trainers.make(model, few, chosen_by=chosen_by)
+        take_steps(one, data, 0, 1)
+        assert one.kernels == kernels

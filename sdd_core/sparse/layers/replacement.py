@@ -48,7 +48,8 @@ class MaskedLayers:
         decided = dict(entry.rsplit(SEPARATOR, 1) for entry in kernels or ())
         plain = plain_layers(network)
         self._layers = {
-            name: _Masked(module, masks[weight], decisive[weight], costs, decided.get(name))
+            name: _Masked(module, masks[weight], decisive.get(weight, masks[weight]), costs,
+                          decided.get(name))
             for name, module in plain.items()
             if (weight := f"{name}.weight".lstrip(".")) in masks and _is_known(module)
         }
