@@ -91,8 +91,12 @@ class KernelCosts:
     def gains_masked(self, work: LayerWork) -> bool:
         """Return whether a masked layer of any network is faster on its kept weights."""
         dense = self.general_pixel if work.convolution else self.general_weight
-        masked = work.kept * work.vectors * self.masked_weight + work.numbers * self.masked_number
-        return masked + self.masked_call < work.weights * work.results / EXAMPLES * dense
+        return self.masked(work) < work.weights * work.results / EXAMPLES * dense
+
+    def masked(self, work: LayerWork) -> float:
+        """Return the cost of a masked layer on its kept weights."""
+        weights = work.kept * work.vectors * self.masked_weight
+        return weights + work.numbers * self.masked_number + self.masked_call
 
     def step(self, masks: Masks) -> float:
         """Return the total cost of a perceptron's layers with their chosen kernels."""
