@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
@@ -17,6 +17,7 @@ class Checkpoint:
 
     taken: number of trained steps. random_state: that of torch's global generators.
     kernels: the kernel of each layer, as in `Level`, which must be used again.
+    observed: the state of a pruner that observes training.
     """
 
     taken: int
@@ -25,6 +26,7 @@ class Checkpoint:
     momenta: Mapping[str, Tensor]
     random_state: Mapping[str, Tensor]
     kernels: tuple[str, ...] = ()
+    observed: Mapping[str, Tensor] = field(default_factory=dict)
 
 
 def random_state() -> dict[str, Tensor]:

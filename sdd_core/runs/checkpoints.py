@@ -42,16 +42,16 @@ class Checkpoints:
                 self._set_aside(file, f"checkpoint {file.name}", reason)
                 continue
             tensors, record = read_tensors(file)
-            parts: dict[str, dict[str, Tensor]] = {"state": {}, "momenta": {}, "random": {}}
+            parts: dict[str, dict[str, Tensor]] = {part: {} for part in
+                                                 ("state", "momenta", "random", "observed")}
             with content_errors(file):
                 for name, tensor in tensors.items():
                     part, _, rest = name.partition("/")
                     parts[part][rest] = tensor
                 epochs = EPOCHS.validate_json(record["epochs"])
                 kernels = _KERNELS.validate_json(record["kernels"])
-            return Checkpoint(
-                taken, epochs, parts["state"], parts["momenta"], parts["random"], kernels
-            )
+            return Checkpoint(taken, epochs, parts["state"], parts["momenta"], parts["random"],
+                              kernels, parts["observed"])
         return None
 
     def save(self, key: str, checkpoint: Checkpoint) -> None:
@@ -63,6 +63,7 @@ class Checkpoints:
             "state": checkpoint.state,
             "momenta": checkpoint.momenta,
             "random": checkpoint.random_state,
+            "observed": checkpoint.observed,
         }
         tensors = {f"{part}/{name}": t for part, ts in parts.items() for name, t in ts.items()}
         record = {"epochs": [vars(epoch) for epoch in checkpoint.epochs],

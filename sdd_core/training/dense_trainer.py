@@ -15,6 +15,7 @@ from sdd_core.experiment.train import Train
 from sdd_core.level.evaluation import evaluate
 from sdd_core.plugin.isolation import attribute_errors
 from sdd_core.training.memory_format import memory_format
+from sdd_core.training.observation import Observation
 from sdd_core.training.optimizer_state import make_optimizer, memory_of, restore_memory
 from sdd_core.training.trainer import Objective
 
@@ -38,6 +39,7 @@ class DenseTrainer:
         train: Train,
         momenta: Mapping[str, Tensor] | None = None,
         objective: Objective | None = None,
+        observation: Observation | None = None,
     ) -> None:
         if data.device.type in {"cpu", "cuda"} and data.data.train.images.dim() == 4:
             network = network.to(memory_format=memory_format(network, data.device))
@@ -45,6 +47,7 @@ class DenseTrainer:
         self._data = data
         self._train = train
         self._objective = objective or Objective()
+        self._observation = observation
         self._batch = data.buffer(train.batch_size)
         parameters = {n: p for n, p in network.named_parameters() if p.requires_grad}
         size = sum(p.numel() for p in parameters.values())
@@ -100,6 +103,11 @@ class DenseTrainer:
                 with attribute_errors(loss):
                     loss.loss(logits, targets, teacher_logits).backward()
             self._gather_gradients()
+            if self._observation is not None:
+                views = self._gradient_views.items()
+                self._observation.step(number, learning_rate,
+                                       {name: parameter for name, (parameter, _) in views},
+                                       {name: gradient for name, (_, gradient) in views})
             self._update(learning_rate)
 
     @torch.no_grad()

@@ -155,7 +155,7 @@ class ExperimentSetup:
         if level == 0:
             return Retraining("initialisation", self.dense.learning_rates)
         schedule = schedule or self.experiment.retrain
-        epochs, dense = schedule.engine_epochs(), self._dense_copy()
+        epochs, dense = schedule.engine_epochs(), self._dense_for(level)
         if epochs and not len(dense.learning_rates):
             # The schedule needs learning rates: those of a dense training that is as long.
             train = self.experiment.train.model_copy(update={"epochs": epochs})
@@ -174,7 +174,7 @@ class ExperimentSetup:
         with self.guard.isolated(ablation, "ablation", level):
             usual = self.retraining(level)
             untrained = not (len(usual.learning_rates) and len(self.dense.learning_rates))
-            retraining = ablation.retraining(self._dense_copy(), usual, level)
+            retraining = ablation.retraining(self._dense_for(level), usual, level)
             return checked(retraining, ablation.name, self.dense, of_ablation=True,
                            untrained=untrained)
 
@@ -187,8 +187,9 @@ class ExperimentSetup:
         masked = retraining.masked_steps
         return masked is not None and masked < len(retraining.learning_rates)
 
-    def _dense_copy(self) -> Dense:
-        return replace(self.dense, learning_rates=self.dense.learning_rates.copy())
+    def _dense_for(self, level: int) -> Dense:
+        """Return a copy of the dense training for the retraining of a level."""
+        return replace(self.dense, learning_rates=self.dense.learning_rates.copy(), level=level)
 
     def _load(self, root: Path | None) -> tuple[Dataset, int]:
         """Return the data with label noise and with `data.examples` training examples, and the
@@ -228,11 +229,26 @@ class ExperimentSetup:
             return  # only the dense network, which does not depend on the pruner
         self.sparsity(self.experiment.levels)
         self._check_pruning()
-        starts = {self.retraining(1).start}
-        if self.experiment.ablation is not None:
-            starts.add(self.ablated_retraining(1).start)
+        starts: dict[str, int] = {}
+        for level in range(1, self.experiment.levels + 1):
+            starts.setdefault(self.retraining(level).start, level)
+            if self.experiment.ablation is not None:
+                starts.setdefault(self.ablated_retraining(level).start, level)
         if "fresh" in starts:
-            self.build(1)
+            self.build(starts["fresh"])
+        self._check_observed()
+
+    def _check_observed(self) -> None:
+        """Raise SddError if the pruner observes training, and a level to prune is not trained."""
+        pruner = self.experiment.pruner
+        if not pruner.observes():
+            return
+        for level in range(1 if pruner.from_dense else self.experiment.levels):
+            if not len(self.retraining(level).learning_rates):
+                raise SddError(f"pruner {label(pruner)!r} scores what it observes while a level "
+                               f"trains, but level {level} is not trained; train it "
+                               f"({'retrain' if level else 'train'}.epochs), or choose another "
+                               "pruner")
 
     def _check_pruning(self) -> None:
         pruner = self.experiment.pruner
