@@ -38,6 +38,16 @@ VARIANTS = {
         "retrain": {"name": "scratch", "pruned": "permuted"},
         "ablation": "shuffle",
     },
+    "an observing pruner": {
+        "train": {"epochs": 2},
+        "pruner": {"name": "movement", "fraction": 0.4},
+        "retrain": {"name": "rewind", "to": 3},
+    },
+    "a pruner that observes an epoch": {
+        "train": {"epochs": 3, "stop_loss": 2.0, "optimizer": "Adam", "lr": 0.003},
+        "pruner": {"name": "fisher", "fraction": 0.4},
+        "retrain": "lr-rewind",
+    },
     "one shot": {
         "train": {"epochs": 2},
         "loss": "generalised-cross-entropy",

@@ -34,15 +34,16 @@ class Obd(Pruner):
     def scores(self, level: LevelView) -> Mapping[str, Tensor]:
         network = level.network()
         weights = [dict(network.named_parameters())[name] for name in level.prunable]
+        masks = [level.masks[name] for name in level.prunable]
         batches = level.batches(self.batches, self.batch_size)
         count = sum(len(labels) for _, labels in batches)
         draw = level.generator("hessian diagonal")
         diagonals = [torch.zeros_like(weight) for weight in weights]
         with second_derivatives(network):
             for _ in range(self.vectors):
-                signs = [
-                    (2.0 * torch.randint(2, w.shape, generator=draw) - 1).to(w) for w in weights
-                ]
+                # Pruned weights stay zero, and their signs would only add noise.
+                signs = [(2 * torch.randint(2, mask.shape, generator=draw) - 1).mul(mask).to(weight)
+                         for mask, weight in zip(masks, weights, strict=True)]
                 for inputs, labels in batches:
                     loss = cross_entropy(network(inputs), labels, reduction="sum") / count
                     gradients = torch.autograd.grad(loss, weights, create_graph=True,
