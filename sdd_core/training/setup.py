@@ -33,7 +33,7 @@ from sdd_core.plugin.pattern import parse_pattern
 from sdd_core.pruning import prune
 from sdd_core.randomness import generator
 from sdd_core.training.learning_rates import dense_learning_rates
-from sdd_core.training.optimizer_state import make_optimizer
+from sdd_core.training.optimizer_state import TorchOptimizers
 from sdd_core.training.pretrained import load_pretrained
 
 
@@ -221,8 +221,11 @@ class ExperimentSetup:
         check_output(self.build(0).to(self.device), self.data, self.device,
                      label(self.experiment.model), train.batch_size)
         if train.optimizer.sgd_momentum is None:
+            parameters = {n: p for n, p in self.build(0).named_parameters() if p.requires_grad}
+            for parameter in parameters.values():
+                parameter.grad = torch.zeros_like(parameter)
             with self.guard.isolated(train.optimizer, "optimizer"):
-                make_optimizer(train, torch.zeros(1))
+                TorchOptimizers(train, torch.zeros(1), parameters)
         if train.pretrained is not None:
             load_pretrained(self.build(0), train)
         if self.experiment.levels == 0:

@@ -14,7 +14,7 @@ FAULTS = {
     faulty.OwnRate: "moves weights with a learning rate of 0",
     faulty.Forgets: "takes other steps after a checkpoint",
     faulty.Collects: "cannot be resumed from a checkpoint: its state has 'sizes' of type list",
-    faulty.Half: "does not return a torch.optim.Optimizer of the one given tensor",
+    faulty.Half: "returned an optimizer of other weights; expected one of the tensor `weights`",
     faulty.OneShort: "returned factors of shape [0]; expected [1]",
     faulty.Negative: "returned the factor -0.1",
     faulty.Nothing: "factors() are all 0",
