@@ -38,6 +38,17 @@ VARIANTS = {
         "retrain": {"name": "scratch", "pruned": "permuted"},
         "ablation": "shuffle",
     },
+    "two gradients a step": {
+        "model": {"name": "mlp", "widths": [16]},
+        "train": {"epochs": 2, "optimizer": "sam", "weight_decay": 0.01},
+        "retrain": {"name": "rewind", "to": 3},
+        "ablation": "re-dense",
+    },
+    "matrices": {
+        "train": {"epochs": 2, "optimizer": "muon", "lr": 0.02, "weight_decay": 0.1},
+        "retrain": "lr-rewind",
+        "pruner": "taylor",
+    },
     "an observing pruner": {
         "train": {"epochs": 2},
         "pruner": {"name": "movement", "fraction": 0.4},
