@@ -9,6 +9,7 @@ import time
 import pytest
 import torch
 from support import KillMyself, contents, draws, go, in_child, small
+from training.test_levels_that_differ import Changing
 
 from sdd_core import hookimpl
 from sdd_core.files import atomic
@@ -37,6 +38,11 @@ VARIANTS = {
         "train": {"epochs": 3, "stop_loss": 2.0},
         "retrain": {"name": "scratch", "pruned": "permuted"},
         "ablation": "shuffle",
+    },
+    "levels that differ": {
+        "train": {"epochs": 2},
+        "retrain": Changing(until=1),
+        "ablation": "re-dense",
     },
     "two gradients a step": {
         "model": {"name": "mlp", "widths": [16]},
