@@ -29,11 +29,12 @@ FRACTION = 0.6
 
 def checks(plugin: Any) -> list[Check]:
     """Return the checks of a pruner."""
-    functions = [scores, precision, hands_off, determinism, any_depth]
-    if not plugin.prune_ties:  # if whole channels are pruned together, counts are not exact
-        functions.append(counts)
+    functions = [scores, precision]
     if plugin.observes():
         functions += [keeps_state, own_options, resumes]
+    functions += [hands_off, determinism, any_depth]
+    if not plugin.prune_ties:  # if whole channels are pruned together, counts are not exact
+        functions.append(counts)
     return Check.all(*functions, about=(plugin,))
 
 
