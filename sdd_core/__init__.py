@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from sdd_core.level.mask_view import MaskView
     from sdd_core.level.result import Epoch, LevelResult
     from sdd_core.level.retraining import Dense, Retraining
+    from sdd_core.level.step import StepView
     from sdd_core.output.notices import warn
     from sdd_core.output.text import markdown_text
     from sdd_core.phases.phases import Phases, find_phases
@@ -114,6 +115,7 @@ _HOMES = {
     "SparsitySchedule": "plugin.kinds",
     "Sensitivity": "layerwise.sensitivity",
     "Split": "data.split",
+    "StepView": "level.step",
     "SweepError": "sweeps",
     "Tracker": "plugin.kinds",
     "Train": "experiment.train",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
@@ -30,7 +30,7 @@ class Checkpoint:
 
     taken: number of trained steps. random_state: that of torch's global generators.
     kernels: the kernel of each layer, as in `Level`, which must be used again. moved: the masks, if
-    they move.
+    they move. observed: the state of a pruner that observes training.
     """
 
     taken: int
@@ -40,6 +40,7 @@ class Checkpoint:
     random_state: Mapping[str, Tensor]
     kernels: tuple[str, ...] = ()
     moved: Moved | None = None
+    observed: Mapping[str, Tensor] = field(default_factory=dict)
 
 
 def random_state() -> dict[str, Tensor]:

@@ -43,9 +43,7 @@ class Checkpoints:
                 self._set_aside(file, f"checkpoint {file.name}", reason)
                 continue
             tensors, record = read_tensors(file)
-            parts: dict[str, dict[str, Tensor]] = {
-                "state": {}, "momenta": {}, "random": {}, "masks": {}, "memory": {},
-            }
+            parts: dict[str, dict[str, Tensor]] = {part: {} for part in _PARTS}
             with content_errors(file):
                 for name, tensor in tensors.items():
                     part, _, rest = name.partition("/")
@@ -56,9 +54,8 @@ class Checkpoints:
                 if "moved" in record:
                     count = _COUNT.validate_json(record["moved"])
                     moved = Moved(parts["masks"], parts["memory"], count)
-            return Checkpoint(
-                taken, epochs, parts["state"], parts["momenta"], parts["random"], kernels, moved
-            )
+            return Checkpoint(taken, epochs, parts["state"], parts["momenta"], parts["random"],
+                              kernels, moved, parts["observed"])
         return None
 
     def save(self, key: str, checkpoint: Checkpoint) -> None:
@@ -70,6 +67,7 @@ class Checkpoints:
             "state": checkpoint.state,
             "momenta": checkpoint.momenta,
             "random": checkpoint.random_state,
+            "observed": checkpoint.observed,
         }
         record: dict[str, Any] = {"epochs": [vars(epoch) for epoch in checkpoint.epochs],
                                   "kernels": checkpoint.kernels}
@@ -102,3 +100,4 @@ class Checkpoints:
 
 _KERNELS = TypeAdapter(tuple[str, ...])
 _COUNT = TypeAdapter(int)
+_PARTS = ("state", "momenta", "random", "masks", "memory", "observed")

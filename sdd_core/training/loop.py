@@ -145,7 +145,8 @@ class _Loop:
         if self.mover is None or self.mover.next(self.taken) != self.taken:
             return False
         uses_batch = self.mover.course.plugin.gradients
-        gradients = self.trainer.gradients(order, crops, batch) if uses_batch else {}
+        rate = float(self.task.retraining.learning_rates[self.taken])
+        gradients = self.trainer.gradients(order, crops, batch, rate) if uses_batch else {}
         self.mover.move(self.trainer, self.taken, gradients)
         return uses_batch
 

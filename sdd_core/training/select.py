@@ -13,6 +13,7 @@ from sdd_core.experiment.experiment import Experiment
 from sdd_core.installation import install_hint
 from sdd_core.sparse.costs import KernelCosts
 from sdd_core.training.dense_trainer import DenseTrainer
+from sdd_core.training.observation import Observation
 from sdd_core.training.trainer import Objective, Trainer
 
 if TYPE_CHECKING:
@@ -61,6 +62,7 @@ class TrainerFactory:
         kernels: tuple[str, ...] | None = None,
         objective: Objective | None = None,
         chosen_by: Mapping[str, Tensor] | None = None,
+        observation: Observation | None = None,
     ) -> Trainer:
         """Return the trainer for a network under its masks.
 
@@ -68,6 +70,7 @@ class TrainerFactory:
             momenta, kernels: those of a checkpoint, from which to continue bit for bit.
             objective: an objective that the sparse kernels do not support.
             chosen_by: the masks that decide about the kernels, if `masks` move.
+            observation: shows the steps to a pruner; needs the gradients of the general path.
 
         Raises:
             SddError: a checkpoint was trained with sparse kernels, and numba is missing.
@@ -76,15 +79,17 @@ class TrainerFactory:
             raise SddError("the checkpoint of an interrupted level needs sparse kernels, which "
                            f"require numba; {install_hint()}")
         by_layer = any("=" in kernel for kernel in kernels or ())
-        if kernels != () and objective is None and not by_layer:
+        if kernels != () and objective is None and observation is None and not by_layer:
             trainer = self._sparse and self._sparse.make(network, masks, momenta, kernels,
                                                           chosen_by)
             if trainer:
                 return trainer
         layers = None
-        if self._sparse and kernels != () and not (objective and objective.frozen):
+        usable = observation is None and not (objective and objective.frozen)
+        if self._sparse and kernels != () and usable:
             layers = self._masked_layers(network, masks, kernels, chosen_by)
-        return DenseTrainer(network, masks, self._data, self._train, momenta, objective, layers)
+        return DenseTrainer(network, masks, self._data, self._train, momenta, objective,
+                            observation, layers)
 
     def _masked_layers(
         self,

@@ -35,7 +35,7 @@ from sdd_core.pruning import prune
 from sdd_core.pruning.moving import Course, plan_course
 from sdd_core.randomness import generator
 from sdd_core.training.learning_rates import dense_learning_rates
-from sdd_core.training.optimizer_state import make_optimizer
+from sdd_core.training.optimizer_state import TorchOptimizers
 from sdd_core.training.pretrained import load_pretrained
 
 
@@ -157,7 +157,7 @@ class ExperimentSetup:
         if level == 0:
             return Retraining("initialisation", self.dense.learning_rates)
         schedule = schedule or self.experiment.retrain
-        epochs, dense = schedule.engine_epochs(), self._dense_copy()
+        epochs, dense = schedule.engine_epochs(), self._dense_for(level)
         if epochs and not len(dense.learning_rates):
             # The schedule needs learning rates: those of a dense training that is as long.
             train = self.experiment.train.model_copy(update={"epochs": epochs})
@@ -191,7 +191,7 @@ class ExperimentSetup:
         with self.guard.isolated(ablation, "ablation", level):
             usual = self.retraining(level)
             untrained = not (len(usual.learning_rates) and len(self.dense.learning_rates))
-            retraining = ablation.retraining(self._dense_copy(), usual, level)
+            retraining = ablation.retraining(self._dense_for(level), usual, level)
             return checked(retraining, ablation.name, self.dense, of_ablation=True,
                            untrained=untrained)
 
@@ -204,8 +204,9 @@ class ExperimentSetup:
         masked = retraining.masked_steps
         return masked is not None and masked < len(retraining.learning_rates)
 
-    def _dense_copy(self) -> Dense:
-        return replace(self.dense, learning_rates=self.dense.learning_rates.copy())
+    def _dense_for(self, level: int) -> Dense:
+        """Return a copy of the dense training for the retraining of a level."""
+        return replace(self.dense, learning_rates=self.dense.learning_rates.copy(), level=level)
 
     def _load(self, root: Path | None) -> tuple[Dataset, int]:
         """Return the data with label noise and with `data.examples` training examples, and the
@@ -237,8 +238,11 @@ class ExperimentSetup:
         check_output(self.build(0).to(self.device), self.data, self.device,
                      label(self.experiment.model), train.batch_size)
         if train.optimizer.sgd_momentum is None:
+            parameters = {n: p for n, p in self.build(0).named_parameters() if p.requires_grad}
+            for parameter in parameters.values():
+                parameter.grad = torch.zeros_like(parameter)
             with self.guard.isolated(train.optimizer, "optimizer"):
-                make_optimizer(train, torch.zeros(1))
+                TorchOptimizers(train, torch.zeros(1), parameters)
         if train.pretrained is not None:
             load_pretrained(self.build(0), train)
         if self.experiment.levels == 0:
@@ -246,11 +250,26 @@ class ExperimentSetup:
         self.sparsity(self.experiment.levels)
         self._check_pruning()
         self._check_sparse_training()
-        starts = {self.retraining(1).start}
-        if self.experiment.ablation is not None:
-            starts.add(self.ablated_retraining(1).start)
+        starts: dict[str, int] = {}
+        for level in range(1, self.experiment.levels + 1):
+            starts.setdefault(self.retraining(level).start, level)
+            if self.experiment.ablation is not None:
+                starts.setdefault(self.ablated_retraining(level).start, level)
         if "fresh" in starts:
-            self.build(1)
+            self.build(starts["fresh"])
+        self._check_observed()
+
+    def _check_observed(self) -> None:
+        """Raise SddError if the pruner observes training, and a level to prune is not trained."""
+        pruner = self.experiment.pruner
+        if not pruner.observes():
+            return
+        for level in range(1 if pruner.from_dense else self.experiment.levels):
+            if not len(self.retraining(level).learning_rates):
+                raise SddError(f"pruner {label(pruner)!r} scores what it observes while a level "
+                               f"trains, but level {level} is not trained; train it "
+                               f"({'retrain' if level else 'train'}.epochs), or choose another "
+                               "pruner")
 
     def _check_pruning(self) -> None:
         pruner = self.experiment.pruner
@@ -279,12 +298,17 @@ class ExperimentSetup:
         experiment, plugin = self.experiment, self.experiment.sparse_training
         if plugin is None:
             return
-        retraining = self.retraining(1)
+        lifted = False
+        by_steps: dict[int, tuple[int, Retraining]] = {}
+        for level in range(1, experiment.levels + 1):
+            retraining = self.retraining(level)
+            by_steps.setdefault(len(retraining.learning_rates), (level, retraining))
+            lifted = lifted or retraining.masked_steps is not None
         problems = {
             "ablation, which changes masks or training": experiment.ablation is not None,
             f"retrain.pruned {experiment.retrain.pruned!r}, which holds pruned weights at other "
             "values than zero": experiment.retrain.pruned != "zero",
-            "a retraining schedule that trains pruned weights": retraining.masked_steps is not None,
+            "a retraining schedule that trains pruned weights": lifted,
             'pruner.start "as-is", which never trains the zeros of the given network':
                 experiment.pruner.start == "as-is",
             f"pruner.pattern {experiment.pruner.pattern!r}, which its masks do not follow":
@@ -294,9 +318,10 @@ class ExperimentSetup:
             if found:
                 raise SddError(f"sparse_training {label(plugin)!r} cannot be combined with {what}; "
                                "leave one of them out")
-        if len(retraining.learning_rates):
-            masks = masking.full_masks(self.prunable)
-            self.course(1, retraining, masks, masks)
+        masks = masking.full_masks(self.prunable)
+        for steps, (level, retraining) in by_steps.items():
+            if steps:
+                self.course(level, retraining, masks, masks)
 
 
 def _patterns(found: Any) -> tuple[str, ...]:

@@ -83,7 +83,7 @@ class SparseTrainer:
             self._own.train_epoch(images, labels, np.arange(len(images)), size, rates)
 
     def gradients(
-        self, order: Tensor, crops: AugmentationDraws | None, number: int
+        self, order: Tensor, crops: AugmentationDraws | None, number: int, learning_rate: float
     ) -> dict[str, Tensor]:
         """See Trainer."""
         data, size = self._data, self._batch_size

@@ -28,7 +28,7 @@ class Trainer(Protocol):
         """Take one step for each learning rate, on the batches of an epoch from number `first`."""
 
     def gradients(
-        self, order: Tensor, crops: AugmentationDraws | None, number: int
+        self, order: Tensor, crops: AugmentationDraws | None, number: int, learning_rate: float
     ) -> dict[str, Tensor]:
         """Return the gradients of the loss on batch `number` of an epoch, for every trained
         parameter, pruned weights too, on the CPU, without taking a step."""

@@ -96,7 +96,7 @@ def test_the_kernels_move_masks_like_the_general_path(make, augmented):
     order, crops = source.order(0, 1, 0), source.crops(0, 1, 0)
     for one in (ours, theirs):
         take_steps(one, data, 0, 5)
-        gradients = {n: g.clone() for n, g in one.gradients(order, crops, 1).items()}
+        gradients = {n: g.clone() for n, g in one.gradients(order, crops, 1, 0.1).items()}
         found.append(gradients)
         values = {n: 0.1 * gradients[n] * (mask & ~masks[n]) for n, mask in moved.items()}
         one.remask(moved, dict([*values.items()][:1]))
