@@ -147,7 +147,8 @@ def _pruned_gradients(one: DenseTrainer, masks) -> float:
 
 
 def test_gradients_of_pruned_weights_exist_only_where_they_are_needed(monkeypatch):
-    monkeypatch.setattr(DenseTrainer, "_update", lambda *_: None)
+    for method in ("_regularise", "_update"):
+        monkeypatch.setattr(DenseTrainer, method, lambda *_: None)
     data, model = dataset(), network()
     masks = random_masks(model, 0.3)
     masks.pop("head.weight")
@@ -205,3 +206,18 @@ def test_the_masks_that_masks_move_to_decide():
         one = trainers.make(model, few, chosen_by=chosen_by)
         take_steps(one, data, 0, 1)
         assert one.kernels == kernels
+
+
+def test_whoever_observes_steps_sees_all_gradients():
+    class Seen:
+        masks = None
+
+        def step(self, batch, learning_rate, weights, gradients):
+            self.gradients = {name: tensor.clone() for name, tensor in gradients.items()}
+
+    data, model, seen = dataset(), network(), Seen()
+    masks = random_masks(model, 0.3)
+    one = made(model, masks, data, options={"observation": seen})
+    take_steps(one, data, 0, 1)
+    assert one.kernels == ()
+    assert all(seen.gradients[name][~mask].any() for name, mask in masks.items())
