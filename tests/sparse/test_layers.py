@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from torch.nn.utils import parametrizations
 
 from sdd_core.sparse.costs import KernelCosts
+from sdd_core.sparse.layers import layer as layer_module
 from sdd_core.sparse.layers.replacement import MaskedLayers
 
 FREE = KernelCosts(masked_weight=0.0, masked_number=0.0, masked_call=0.0)
@@ -113,15 +114,16 @@ def test_maps_that_take_several_tiles(tiled):
 
 
 def test_the_number_of_threads_changes_no_bit(monkeypatch):
-    monkeypatch.setattr("sdd_core.sparse.layers.layer.WORTH_SHARING", 0)
+    monkeypatch.setattr(layer_module, "WORTH_SHARING", 0)
     torch.manual_seed(0)
-    layer, images = nn.Conv2d(8, 16, 3, padding=1), torch.randn(100, 8, 9, 9)
+    # Six groups of 16 images and a part of one.
+    layer, images = nn.Conv2d(8, 16, 3, padding=1), torch.randn(100, 8, 8, 8)
     layers, before, found = sparse(layer, masks_of(layer, 0.3)), torch.get_num_threads(), []
     try:
         for threads in (1, 2, 3):
             torch.set_num_threads(threads)
             with layers.in_use():
-                found.append(gradients(layer, images, torch.ones(100, 16, 9, 9))[:3])
+                found.append(gradients(layer, images, torch.ones(100, 16, 8, 8))[:3])
     finally:
         torch.set_num_threads(before)
     for other in found[1:]:
