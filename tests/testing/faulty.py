@@ -117,6 +117,16 @@ class NoSteps(Schedule):
         return Retraining("beginning", dense.learning_rates[::10])  # type: ignore[arg-type]
 
 
+class ShorterEachLevel(Schedule):
+    """Trains a tenth less at each level, and not at all at late ones."""
+
+    name = "shorter-each-level"
+
+    def retraining(self, dense):
+        steps = max(0, 10 - dense.level) * len(dense.learning_rates) // 10
+        return Retraining("previous", dense.learning_rates[:steps])
+
+
 class WritesRates(Schedule):
     """Halves the dense network's learning rates in place."""
 
