@@ -103,8 +103,8 @@ class Tires(Schedule):
 
     def retraining(self, dense):
         self.asked.append(1)
-        # The kit has asked eight times when its run without interruptions has ended.
-        rate = 0.05 if len(self.asked) <= 8 else 0.01
+        # The kit has asked 23 times when its run without interruptions has ended.
+        rate = 0.05 if len(self.asked) <= 23 else 0.01
         return Retraining("previous", np.full(len(dense.learning_rates), rate))
 
 
