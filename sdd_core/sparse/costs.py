@@ -74,3 +74,7 @@ class KernelCosts:
         if first:
             return mask.shape[0] * int(mask.any(axis=0).sum()) * self.dense_first
         return mask.size * self.dense_inner
+
+
+def default_costs() -> KernelCosts:
+    return KernelCosts()

@@ -35,7 +35,7 @@ class ResidualNetwork(Network):
         threads: 1 or 2.
     """
 
-    GRADIENTS, GROUP = HALVES, IMAGES
+    GRADIENTS, group = HALVES, IMAGES
 
     def __init__(
         self,
