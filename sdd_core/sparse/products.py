@@ -36,12 +36,15 @@ class Products:
     def __init__(
         self, layers: NDArray, parameters: NDArray, gradients: NDArray, units: NDArray
     ) -> None:
-        """layers: the plan's. units: [vectors, examples]."""
-        self._functions = [
-            ctypes.CFUNCTYPE(None)(product)
+        """layers: the plan's. gradients: zeros. units: zeros [vectors, examples]."""
+        products = [
+            product
             for layer in layers[layers["kernel"] == DENSE]
             for product in _products(layer, parameters, gradients, torch.from_numpy(units))
         ]
+        for product in products:
+            product()  # compiled code could not say if one of them raised an error
+        self._functions = [ctypes.CFUNCTYPE(None)(product) for product in products]
         addresses = [ctypes.cast(function, ctypes.c_void_p).value for function in self._functions]
         self.addresses = np.array(addresses, np.int64)
 

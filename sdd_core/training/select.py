@@ -11,7 +11,7 @@ from sdd_core.data.resident import DeviceDataset
 from sdd_core.errors import SddError
 from sdd_core.experiment.experiment import Experiment
 from sdd_core.installation import install_hint
-from sdd_core.sparse.costs import KernelCosts
+from sdd_core.sparse.costs import KernelCosts, default_costs
 from sdd_core.training.dense_trainer import DenseTrainer
 from sdd_core.training.trainer import Objective, Trainer
 
@@ -47,7 +47,7 @@ class TrainerFactory:
                     SparseTrainerFactory as Sparse,
                 )
 
-                self._sparse = Sparse(network, data, self._train, costs or KernelCosts())
+                self._sparse = Sparse(network, data, self._train, costs or default_costs())
 
     def make(
         self,

@@ -55,12 +55,11 @@ def plan_perceptron(
         if linear.biased:
             layer.biases = packing.add((linear.outputs,), np.arange(linear.outputs))
         units = layer.target
-    # Behind the logits two vectors for `cross_entropy`. The first layer's inputs have no gradients.
+    # Behind the logits, two vectors for `cross_entropy`.
     layers.scratch = units + architecture.linears[-1].outputs + 2
-    inner = [linear.inputs for linear in architecture.linears[1:]] if dense else []
     return Plan(
         packing, index.flat(), plain(layers), features=starts,
-        vectors=int(layers.scratch[0]) + max(inner, default=0),
+        vectors=int(layers.scratch[0] + (max(layers.inputs) if dense else 0)),
     )  # fmt: skip
 
 
