@@ -48,12 +48,12 @@ def fit_costs(*, repeats: int = 30) -> KernelCosts:
         dense, sparse = (_layer(kernel, False, repeats, units=8) for kernel in ("dense", "sparse"))
         layers["dense_layer"] = max(0.0, dense[0] - sparse[0])
         weight, step = _general(repeats)
-        pixel, kept, general_pixel = _convolutions(max(1, repeats // 4))
+        pixel, whole, general_pixel = _convolutions(max(1, repeats // 4))
     finally:
         torch.set_num_threads(threads)
     return KernelCosts(
         **layers, general_weight=weight, general_step=step,
-        sparse_pixel=pixel, sparse_kept=kept, general_pixel=general_pixel,
+        sparse_pixel=pixel, sparse_kept=whole, general_pixel=general_pixel,
     )  # fmt: skip
 
 

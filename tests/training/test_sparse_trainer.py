@@ -124,9 +124,7 @@ def test_examples_may_be_single_numbers():
 
 @KERNELS
 @pytest.mark.parametrize("augmented", [False, True])
-def test_goes_on_from_every_checkpoint_bit_for_bit(
-    make, kernels, augmented, tmp_path, monkeypatch
-):
+def test_goes_on_from_every_checkpoint_bit_for_bit(make, kernels, augmented, tmp_path, monkeypatch):
     monkeypatch.setattr("sdd_core.training.loop.CHUNK", 2)
     data, masks, store = dataset(augmented=augmented), random_masks(make(), 0.3), Store(tmp_path)
     source = resident(data)
