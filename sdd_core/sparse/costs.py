@@ -84,13 +84,15 @@ AVX512 = KernelCosts()
 AVX2 = KernelCosts(
     sparse_first=8.1, dense_first=5.5, sparse_inner=12.0, dense_inner=8.8, dense_layer=21_000.0,
     general_weight=8.2, general_step=205_000.0,
+    sparse_pixel=12.0, sparse_kept=170.0, general_pixel=10.0,
 )  # fmt: skip
 
-# Measured with SSE, and taken for whatever is not known: matrix products are used down to a density
-# of a third.
+# Measured with SSE, and taken for whatever is not known: torch is used down to a density of a third,
+# and of a half for convolutions (where it took 39, not 20, here).
 OTHER = KernelCosts(
     sparse_first=20.7, dense_first=7.7, sparse_inner=28.0, dense_inner=13.5, dense_layer=50_000.0,
     general_weight=10.8, general_step=230_000.0,
+    sparse_pixel=38.0, sparse_kept=400.0, general_pixel=20.0,
 )  # fmt: skip
 
 
