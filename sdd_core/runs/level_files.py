@@ -20,11 +20,19 @@ from safetensors.torch import load_file, save
 from torch import Tensor
 
 from sdd_core.errors import SddError
-from sdd_core.files.reading import LARGEST_TENSORS, Damaged, opened, read_bytes
+from sdd_core.files.reading import LARGEST_TENSORS, Damaged, names_in, opened, read_bytes
 from sdd_core.level.level import Level
 from sdd_core.runs.rows import parse_epochs
 
 LEVEL_FILES = ("level.json", "weights.safetensors", "masks.safetensors", "epochs.jsonl")
+
+OBSERVED = "observed.safetensors"
+"""What the pruner observed during the level's training, if anything."""
+
+
+def files_of(level: Level) -> tuple[str, ...]:
+    """Return the names of a level's files."""
+    return (*LEVEL_FILES, OBSERVED) if level.observed else LEVEL_FILES
 
 
 class _LevelRecord(BaseModel):
@@ -36,6 +44,7 @@ class _LevelRecord(BaseModel):
     level: int
     diverged: bool
     kernels: list[str]
+    moved: int | None = None
 
 
 def read_level(folder: Path, key: str | None = None) -> Level:
@@ -57,7 +66,9 @@ def read_level(folder: Path, key: str | None = None) -> Level:
     if key not in {None, record.key}:
         raise Damaged(f"it is level {record.key[:12]}")
     kernels = tuple(record.kernels)
-    return Level(record.level, masks, state, epochs, record.diverged, kernels)
+    observed = read_tensors(folder / OBSERVED)[0] if OBSERVED in names_in(folder) else {}
+    return Level(record.level, masks, state, epochs, record.diverged, kernels, record.moved,
+                 observed)
 
 
 def write_level(folder: Path, key: str, level: Level) -> None:
@@ -68,6 +79,8 @@ def write_level(folder: Path, key: str, level: Level) -> None:
     }
     (folder / "weights.safetensors").write_bytes(save(weights))
     (folder / "masks.safetensors").write_bytes(_pack(level.masks))
+    if level.observed:
+        (folder / OBSERVED).write_bytes(save(dict(level.observed)))
     epochs = "".join(json.dumps(vars(epoch)) + "\n" for epoch in level.epochs)
     (folder / "epochs.jsonl").write_text(epochs)
     record = {
@@ -77,6 +90,7 @@ def write_level(folder: Path, key: str, level: Level) -> None:
         "kernels": level.kernels,
         "torch": str(torch.__version__),
         "threads": torch.get_num_threads(),
+        **({} if level.moved is None else {"moved": level.moved}),
     }
     (folder / "level.json").write_text(json.dumps(record, indent=1) + "\n")
 
