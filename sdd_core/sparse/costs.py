@@ -87,8 +87,8 @@ AVX2 = KernelCosts(
     sparse_pixel=12.0, sparse_kept=170.0, general_pixel=10.0,
 )  # fmt: skip
 
-# Measured with SSE, and taken for whatever is not known: torch is used down to a density of a third,
-# and of a half for convolutions (where it took 39, not 20, here).
+# Measured with SSE, and taken for whatever is not known: torch is used down to a density of a
+# third, and of a half for convolutions (`general_pixel` was 39).
 OTHER = KernelCosts(
     sparse_first=20.7, dense_first=7.7, sparse_inner=28.0, dense_inner=13.5, dense_layer=50_000.0,
     general_weight=10.8, general_step=230_000.0,
