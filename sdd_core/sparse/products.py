@@ -37,11 +37,12 @@ class Products:
         self, layers: NDArray, parameters: NDArray, gradients: NDArray, units: NDArray
     ) -> None:
         """layers: the plan's. gradients: zeros. units: zeros [vectors, examples]."""
-        products = [
-            product
-            for layer in layers[layers["kernel"] == DENSE]
-            for product in _products(layer, parameters, gradients, torch.from_numpy(units))
-        ]
+        with torch.inference_mode(False):  # whatever the caller's mode is
+            products = [
+                product
+                for layer in layers[layers["kernel"] == DENSE]
+                for product in _products(layer, parameters, gradients, torch.from_numpy(units))
+            ]
         for product in products:
             product()  # compiled code could not say if one of them raised an error
         self._functions = [ctypes.CFUNCTYPE(None)(product) for product in products]

@@ -228,6 +228,23 @@ def test_evaluation(examples):
     np.testing.assert_allclose(result.logits, logits.numpy(), atol=1e-12)
 
 
+def test_torchs_inference_mode_does_not_reach_a_dense_layer(capfd):
+    """Tensors made in that mode could not be written outside of it, and compiled code would not
+    notice."""
+    case, kernels = make_case(SIZES, 1.0), ["dense"] * 3
+    one, other = case.sparse(kernels=kernels, tile=32), case.sparse(kernels=kernels, tile=32)
+    order = case.order(0, 5 * 32)
+    with torch.inference_mode():
+        one.evaluate(case.images, case.labels)  # with the tiles of the training below
+    for network in (one, other):
+        network.train_epoch(case.images, case.labels, order, 32, rates(5))
+    assert bits(one) == bits(other)
+    with torch.inference_mode():
+        inside = one.evaluate(case.images, case.labels).logits
+    assert (inside == other.evaluate(case.images, case.labels).logits).all()
+    assert "ignored" not in capfd.readouterr().err
+
+
 def test_equal_logits_count_as_the_first_class():
     case = make_case((4, 3), 0.0, biased=False)
     case.labels[:] = np.arange(200) % 3
