@@ -131,9 +131,9 @@ class Store:
 
         write_entry(self._shared / "points" / key, write)
 
-    def kernel_costs(self) -> KernelCosts:
-        """Return the costs that decide which sparse kernels are used: the defaults, or those
-        measured by `sdd fit-kernels`.
+    def kernel_costs(self) -> KernelCosts | None:
+        """Return the costs that decide which sparse kernels are used, as measured by
+        `sdd fit-kernels`; None for the defaults of the machine's kind.
 
         They belong to the store, so that all runs that share its levels use the same kernels.
         Raises SddError when the file holds something else.
@@ -144,14 +144,17 @@ class Store:
             found, _ = read_sealed(file, file.name, LARGEST_SETTINGS)
             return KernelCosts(**found).check()
         except FileNotFoundError:
-            return KernelCosts()
+            return None
         except (Damaged, ValueError, TypeError):
             raise SddError(f"{file} is not a table of kernel costs; run `sdd fit-kernels` again, "
                            "or delete the file to use the defaults") from None
 
-    def save_kernel_costs(self, costs: KernelCosts) -> None:
-        """Use these costs for all further levels. Raises SddError."""
+    def save_kernel_costs(self, costs: KernelCosts | None) -> None:
+        """Use these costs for all further levels; None: the defaults. Raises SddError."""
         file = self._shared / "kernels.json"
+        if costs is None:
+            file.unlink(missing_ok=True)
+            return
         write_atomic(file, seal(asdict(costs), file.name, indent=1) + "\n")
 
     def _whole(self, folder: Path) -> bool:

@@ -74,7 +74,7 @@ class Network(ABC):
     GRADIENTS: int
     """Parts of a batch whose gradients are summed apart."""
 
-    GROUP: int
+    group: int
     """Examples in a group of an evaluation."""
 
     def __init__(
@@ -138,7 +138,7 @@ class Network(ABC):
         running statistics."""
         data, count = self._data(images, labels), len(images)
         logits = np.empty((count, self.architecture.linears[-1].outputs), self._dtype)
-        results = Results(logits, np.empty(-(-count // self.GROUP)))
+        results = Results(logits, np.empty(-(-count // self.group)))
         self._evaluate(data, results)
         hits = count_hits(logits, labels)
         # One after the other: the sum must not depend on the number of threads.

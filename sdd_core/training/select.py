@@ -11,7 +11,7 @@ from sdd_core.data.resident import DeviceDataset
 from sdd_core.errors import SddError
 from sdd_core.experiment.experiment import Experiment
 from sdd_core.installation import install_hint
-from sdd_core.sparse.costs import KernelCosts
+from sdd_core.sparse.costs import KernelCosts, default_costs
 from sdd_core.training.dense_trainer import DenseTrainer
 from sdd_core.training.observation import Observation
 from sdd_core.training.trainer import Objective, Trainer
@@ -41,7 +41,7 @@ class TrainerFactory:
     ) -> None:
         self._data = data
         self._train = experiment.train
-        self._costs = costs or KernelCosts()
+        self._costs = costs or default_costs()
         self._sparse: SparseTrainerFactory | None = None
         self._lacks_numba = False
         if experiment.kernels == "auto" and data.device.type == "cpu":
