@@ -32,7 +32,8 @@ class Level:
     state: the network's state_dict on the CPU; pruned weights are exactly zero, or at the value at
         which the schedule holds them, or trained again if the masks were lifted.
     diverged: True if training reached NaN or infinity; `state` is then the level's start.
-    kernels: the kernel of each layer, if it was chosen; it affects the result's last bits.
+    kernels: the kernel of each layer, if it was chosen. instructions: the vector instructions that
+        trained it, such as avx2. Both affect the result's last bits.
     """
 
     index: int
@@ -41,6 +42,7 @@ class Level:
     epochs: tuple[Epoch, ...]
     diverged: bool = False
     kernels: tuple[str, ...] = ()
+    instructions: str = ""
 
     def __repr__(self) -> str:
         return f"<Level {self.index}: {_kept(self.masks)}>"

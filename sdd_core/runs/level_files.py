@@ -14,7 +14,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from pydantic import BaseModel, ConfigDict, TypeAdapter
+from pydantic import TypeAdapter
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save
 from torch import Tensor
@@ -22,20 +22,10 @@ from torch import Tensor
 from sdd_core.errors import SddError
 from sdd_core.files.reading import LARGEST_TENSORS, Damaged, opened, read_bytes
 from sdd_core.level.level import Level
+from sdd_core.runs.level_record import LEVEL_RECORD, read_level_record
 from sdd_core.runs.rows import parse_epochs
 
-LEVEL_FILES = ("level.json", "weights.safetensors", "masks.safetensors", "epochs.jsonl")
-
-
-class _LevelRecord(BaseModel):
-    """`level.json`."""
-
-    model_config = ConfigDict(strict=True, frozen=True)
-
-    key: str
-    level: int
-    diverged: bool
-    kernels: list[str]
+LEVEL_FILES = (LEVEL_RECORD, "weights.safetensors", "masks.safetensors", "epochs.jsonl")
 
 
 def read_level(folder: Path, key: str | None = None) -> Level:
@@ -45,7 +35,7 @@ def read_level(folder: Path, key: str | None = None) -> Level:
     with another key.
     """
     with content_errors(folder):
-        record = _LevelRecord.model_validate_json(read_bytes(folder / "level.json"))
+        record = read_level_record(folder)
         masks = _unpack(folder / "masks.safetensors")
         state, _ = read_tensors(folder / "weights.safetensors")
         for name, mask in masks.items():
@@ -57,7 +47,8 @@ def read_level(folder: Path, key: str | None = None) -> Level:
     if key not in {None, record.key}:
         raise Damaged(f"it is level {record.key[:12]}")
     kernels = tuple(record.kernels)
-    return Level(record.level, masks, state, epochs, record.diverged, kernels)
+    return Level(record.level, masks, state, epochs, record.diverged, kernels,
+                 record.instructions)
 
 
 def write_level(folder: Path, key: str, level: Level) -> None:
@@ -75,10 +66,11 @@ def write_level(folder: Path, key: str, level: Level) -> None:
         "level": level.index,
         "diverged": level.diverged,
         "kernels": level.kernels,
+        "instructions": level.instructions,
         "torch": str(torch.__version__),
         "threads": torch.get_num_threads(),
     }
-    (folder / "level.json").write_text(json.dumps(record, indent=1) + "\n")
+    (folder / LEVEL_RECORD).write_text(json.dumps(record, indent=1) + "\n")
 
 
 @contextmanager

@@ -14,6 +14,7 @@ from sdd_core.errors import SddError
 from sdd_core.experiment.train import Train
 from sdd_core.level.evaluation import evaluate
 from sdd_core.plugin.isolation import attribute_errors
+from sdd_core.training import instructions
 from sdd_core.training.memory_format import memory_format
 from sdd_core.training.optimizer_state import make_optimizer, memory_of, restore_memory
 from sdd_core.training.trainer import Objective
@@ -42,6 +43,7 @@ class DenseTrainer:
         if data.device.type in {"cpu", "cuda"} and data.data.train.images.dim() == 4:
             network = network.to(memory_format=memory_format(network, data.device))
         self.network = network
+        self.instructions = instructions.of_torch(data.device)
         self._data = data
         self._train = train
         self._objective = objective or Objective()

@@ -133,14 +133,16 @@ class LevelTrainer:
             watcher = _Watcher(self._call, index, self._every,
                                partial(self._store.checkpoints.save, key))
             epochs, diverged = train_level(trainer, setup.resident, task, watcher, resume)
-        return Level(index, level.masks, trainer.state(), epochs, diverged, trainer.kernels)
+        return Level(index, level.masks, trainer.state(), epochs, diverged, trainer.kernels,
+                     trainer.instructions)
 
     @cached_property
     def _trainers(self) -> TrainerFactory:
         network = self._setup.build(0)
         with self._setup.guard.isolated(self._experiment.model, "layers"):
             return TrainerFactory(network, self._setup.resident, self._experiment,
-                                  self._store.kernel_costs())
+                                  self._store.kernel_costs(),
+                                  partial(self._call, "sdd_wait", reason="compiling kernels"))
 
     def dense_state_at(self, steps: int) -> dict[str, Tensor]:
         """Return the state of the dense network after some steps of its training; 0 is its

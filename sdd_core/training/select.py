@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
 
 from torch import Tensor, nn
@@ -26,7 +26,7 @@ class TrainerFactory:
     the general path. The choice otherwise depends only on the arguments.
 
     network: a network of this architecture, which is not kept. costs: costs of the kernels
-    (None: the defaults).
+    (None: the defaults). tell: called before a wait for kernels to be compiled.
     """
 
     def __init__(
@@ -35,6 +35,7 @@ class TrainerFactory:
         data: DeviceDataset,
         experiment: Experiment,
         costs: KernelCosts | None = None,
+        tell: Callable[[], object] = lambda: None,
     ) -> None:
         self._data = data
         self._train = experiment.train
@@ -47,7 +48,7 @@ class TrainerFactory:
                     SparseTrainerFactory as Sparse,
                 )
 
-                self._sparse = Sparse(network, data, self._train, costs or KernelCosts())
+                self._sparse = Sparse(network, data, self._train, costs or KernelCosts(), tell)
 
     def make(
         self,

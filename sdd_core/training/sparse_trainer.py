@@ -5,7 +5,7 @@ This module imports numba; `sdd_core.training.select` checks first that it is in
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import numpy as np
 import torch
@@ -15,11 +15,13 @@ from torch import Tensor, nn
 from sdd_core.data.resident import AugmentationDraws, DeviceDataset, normalise
 from sdd_core.experiment.train import Train
 from sdd_core.level.evaluation import evaluation_batches
+from sdd_core.sparse import ahead
 from sdd_core.sparse.costs import KernelCosts
 from sdd_core.sparse.match import match
 from sdd_core.sparse.match.plain import is_plain
 from sdd_core.sparse.module import load, save
 from sdd_core.sparse.network import Network, SgdSettings
+from sdd_core.training import instructions
 
 Images = NDArray[np.float32]
 
@@ -41,6 +43,7 @@ class SparseTrainer:
         self, network: nn.Module, own: Network, *, data: DeviceDataset, batch_size: int
     ) -> None:
         self.kernels = own.kernels
+        self.instructions = instructions.of_kernels()
         self._network = network
         self._own = own
         self._data = data
@@ -123,17 +126,23 @@ class SparseTrainer:
 class SparseTrainerFactory:
     """Makes the trainers of networks with one architecture, which is read from the first network.
 
-    network: the first network. costs: the costs that decide about the kernels.
+    network: the first network. costs: the costs that decide about the kernels. tell: called before
+    the first trainer is made, if that takes long because kernels have to be compiled.
     """
 
     def __init__(
-        self, network: nn.Module, data: DeviceDataset, train: Train, costs: KernelCosts
+        self, network: nn.Module, data: DeviceDataset, train: Train, costs: KernelCosts,
+        tell: Callable[[], object] = lambda: None,
     ) -> None:
         self._data = data
         self._train = train
         self._costs = costs
         single = all(p.dtype == torch.float32 for p in network.parameters())
         self._architecture = match(network, data.data.input_shape) if single else None
+        self._tell = tell
+        if self._architecture is not None:
+            self._needed = ahead.Needed.by(self._architecture, train.batch_size)
+            ahead.start(self._needed)
 
     def make(
         self,
@@ -161,6 +170,7 @@ class SparseTrainerFactory:
             return None
         if not pixels:  # a residual network uses sparse kernels only, and its steps are long
             kernels, step = kernels or self._costs.choose(arrays), self._costs.step(arrays)
+        ahead.wait(self._needed, self._tell)
         own = load(
             architecture, network, {parameters[name]: mask for name, mask in kept.items()},
             SgdSettings(self._momentum(), self._train.weight_decay),

@@ -17,6 +17,7 @@ class Trainer(Protocol):
     """A network in training. All trainers give the same interface to different implementations."""
 
     kernels: tuple[str, ...]
+    instructions: str
 
     def steps(
         self, order: Tensor, crops: AugmentationDraws | None, first: int, learning_rates: np.ndarray
