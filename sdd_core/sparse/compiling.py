@@ -10,7 +10,6 @@ import threading
 import numpy as np
 from filelock import FileLock
 
-from sdd_core.files.atomic import write_atomic
 from sdd_core.sparse.ahead import Needed, file_of, folder, is_cached
 from sdd_core.sparse.compilation import kept_files
 from sdd_core.sparse.network import Network, SgdSettings, State
@@ -41,7 +40,10 @@ def main() -> None:
         return
     with FileLock(place / ".sdd-kernels.lock"):
         if not is_cached(needed):
-            write_atomic(place / file_of(needed), json.dumps(compile_kernels(needed)))
+            note, files = place / file_of(needed), compile_kernels(needed)
+            partial = note.with_suffix(".partial")
+            partial.write_text(json.dumps(files))
+            partial.replace(note)
 
 
 def _end_with_parent() -> None:
