@@ -35,8 +35,10 @@ if TYPE_CHECKING:
     from sdd_core.layerwise.sensitivity import Sensitivity
     from sdd_core.level.evaluation import second_derivatives
     from sdd_core.level.level import LevelView
+    from sdd_core.level.mask_view import MaskView
     from sdd_core.level.result import Epoch, LevelResult
     from sdd_core.level.retraining import Dense, Retraining
+    from sdd_core.level.step import StepView
     from sdd_core.output.notices import warn
     from sdd_core.output.text import markdown_text
     from sdd_core.phases.phases import Phases, find_phases
@@ -57,6 +59,7 @@ if TYPE_CHECKING:
         Pruner,
         Schedule,
         Scope,
+        SparseTraining,
         SparsitySchedule,
         Tracker,
     )
@@ -93,6 +96,7 @@ _HOMES = {
     "LevelResult": "level.result",
     "LevelView": "level.level",
     "Loss": "plugin.kinds",
+    "MaskView": "level.mask_view",
     "Metric": "plugin.kinds",
     "Model": "plugin.kinds",
     "Optimizer": "plugin.kinds",
@@ -107,9 +111,11 @@ _HOMES = {
     "Schedule": "plugin.kinds",
     "Scope": "plugin.kinds",
     "SddError": "errors",
+    "SparseTraining": "plugin.kinds",
     "SparsitySchedule": "plugin.kinds",
     "Sensitivity": "layerwise.sensitivity",
     "Split": "data.split",
+    "StepView": "level.step",
     "SweepError": "sweeps",
     "Tracker": "plugin.kinds",
     "Train": "experiment.train",

@@ -24,7 +24,7 @@ from sdd_core.plugin.discovery import Plugins, load_plugins
 from sdd_core.plugin.kinds import Schedule
 from sdd_core.plugin.observers import Observers
 from sdd_core.pruning import prune
-from sdd_core.runs.level_files import LEVEL_FILES
+from sdd_core.runs.level_files import files_of
 from sdd_core.runs.record import Inputs, Sizes
 from sdd_core.runs.result import Result
 from sdd_core.runs.rows import Row
@@ -77,7 +77,7 @@ def train_levels(
     *,
     store: Path,
     plugins: Plugins,
-    schedules: Iterable[Schedule] = (),
+    schedules: Iterable[tuple[Schedule, int]] = (),
     data_root: Path | None = None,
     device: torch.device | str | None = None,
     checkpoint_minutes: float = 2.0,
@@ -85,7 +85,8 @@ def train_levels(
     """Train the levels of an experiment that are not in the store yet, for the runs that share
     them: without run folder, ablation, metrics and observers. Raises SddError.
 
-    schedules: the schedules of those runs, whose rewind points are made too.
+    schedules: the schedules of those runs, each with its number of levels; their rewind points are
+    made too.
     """
     plain_levels = experiment.model_copy(update={"ablation": None})
     with isolated_randomness():
@@ -94,12 +95,13 @@ def train_levels(
         with engine.store.finished():
             for _ in engine.levels():
                 pass
-        for schedule in schedules:
+        for schedule, levels in schedules:
             # The run with an invalid schedule reports it.
             with suppress(SddError):
-                retraining = setup.retraining(1, schedule)
-                if retraining.start == "rewind point":
-                    engine.trainer.dense_state_at(retraining.first_step)
+                for level in range(1, levels + 1):
+                    retraining = setup.retraining(level, schedule)
+                    if retraining.start == "rewind point":
+                        engine.trainer.dense_state_at(retraining.first_step)
 
 
 class _Engine:
@@ -225,7 +227,8 @@ class _Engine:
         def make() -> Level:
             view = self._view(level)
             with self.setup.guard.isolated(ablation, "ablation", level.index):
-                masks = prune.check_masks(ablation.masks(view), level.masks, ablation.name)
+                masks = prune.check_masks(ablation.masks(view), level.masks,
+                                          f"ablation {ablation.name!r}")
             retraining = self.setup.ablated_retraining(level.index)
             return self.trainer.train(level.index, changed_key, masks, retraining, before, dense,
                                       unchanged=level)
@@ -251,6 +254,8 @@ class _Engine:
             view = self._view(level, before, dense, unchanged)
             values, complete = self.metrics.measure(key, view)
             self.store.finish()  # before the row that names the level
+            if level.moved is not None:
+                values = {"moved": level.moved, **values}
             row = Row(
                 level=level.index,
                 key=key,
@@ -264,7 +269,7 @@ class _Engine:
             self.folder.keep(row)
         self.store.finish()
         folder = self.store.level_folder(key)
-        self.folder.link(level.index, {name: folder / name for name in (*LEVEL_FILES, SUMS)})
+        self.folder.link(level.index, {name: folder / name for name in (*files_of(level), SUMS)})
         self._call("sdd_level_end", level=level_result(row))
         return row
 

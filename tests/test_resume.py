@@ -9,6 +9,7 @@ import time
 import pytest
 import torch
 from support import KillMyself, contents, draws, go, in_child, small
+from training.test_levels_that_differ import Changing
 
 from sdd_core import hookimpl
 from sdd_core.files import atomic
@@ -37,6 +38,41 @@ VARIANTS = {
         "train": {"epochs": 3, "stop_loss": 2.0},
         "retrain": {"name": "scratch", "pruned": "permuted"},
         "ablation": "shuffle",
+    },
+    "masks that move by gradients": {
+        "train": {"epochs": 2},
+        "sparse_training": {"name": "rigl", "every": 3},
+    },
+    "masks that thin out": {
+        "train": {"epochs": 2, "optimizer": "AdamW", "lr": 0.01},
+        "retrain": "scratch",
+        "sparse_training": {"name": "gmp", "every": 3},
+    },
+    "levels that differ": {
+        "train": {"epochs": 2},
+        "retrain": Changing(until=1),
+        "ablation": "re-dense",
+    },
+    "two gradients a step": {
+        "model": {"name": "mlp", "widths": [16]},
+        "train": {"epochs": 2, "optimizer": "sam", "weight_decay": 0.01},
+        "retrain": {"name": "rewind", "to": 3},
+        "ablation": "re-dense",
+    },
+    "matrices": {
+        "train": {"epochs": 2, "optimizer": "muon", "lr": 0.02, "weight_decay": 0.1},
+        "retrain": "lr-rewind",
+        "pruner": "taylor",
+    },
+    "an observing pruner": {
+        "train": {"epochs": 2},
+        "pruner": {"name": "movement", "fraction": 0.4},
+        "retrain": {"name": "rewind", "to": 3},
+    },
+    "a pruner that observes an epoch": {
+        "train": {"epochs": 3, "stop_loss": 2.0, "optimizer": "Adam", "lr": 0.003},
+        "pruner": {"name": "fisher", "fraction": 0.4},
+        "retrain": "lr-rewind",
     },
     "one shot": {
         "train": {"epochs": 2},

@@ -10,9 +10,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
-from sdd_core import Augmentation, Dataset, Experiment, Split
+from sdd_core import Augmentation, Dataset, Experiment, Pruner, Split
 from sdd_core.data.resident import DeviceDataset
+from sdd_core.plugin.isolation import Guard
 from sdd_core.sparse.costs import KernelCosts
+from sdd_core.training.dense_trainer import DenseTrainer
+from sdd_core.training.observation import Observation
 from sdd_core.training.select import TrainerFactory
 from sdd_core.training.trainer import Trainer
 
@@ -120,6 +123,53 @@ def plain_steps(
                     weights[name].mul_(mask)
             count -= 1
     return optimizer
+
+
+def observed_network() -> nn.Module:
+    """With a convolution, a batch normalisation and a linear layer."""
+    torch.manual_seed(0)
+    return nn.Sequential(
+        nn.Conv2d(3, 6, 3), nn.ReLU(), nn.BatchNorm2d(6), nn.Flatten(), nn.Linear(216, 5)
+    )
+
+
+def textbook_steps(
+    masks: Mapping[str, Tensor], count: int
+) -> list[tuple[dict[str, Tensor], dict[str, Tensor]]]:
+    """The weights and the gradients before each step of masked SGD, in double precision."""
+    net, source = observed_network().double(), resident(dataset())
+    weights = dict(net.named_parameters())
+    sgd = torch.optim.SGD(weights.values(), lr=0.05, momentum=0.9, weight_decay=1e-3)
+
+    def put_back() -> None:
+        with torch.no_grad():
+            for name, mask in masks.items():
+                weights[name].mul_(mask)
+
+    put_back()
+    found = []
+    batches = [c for epoch in range(count) for c in source.order(0, 1, epoch).split(BATCH)]
+    for chosen in batches[:count]:
+        sgd.zero_grad()
+        cross_entropy(net(source.train_images[chosen].double()),
+                      source.train_labels[chosen]).backward()
+        found.append(({n: p.detach().clone() for n, p in weights.items()},
+                      {n: p.grad.clone() for n, p in weights.items()}))
+        sgd.step()
+        put_back()
+    found.append(({n: p.detach().clone() for n, p in weights.items()}, {}))
+    return found
+
+
+def observed_steps(
+    pruner: Pruner, masks: Mapping[str, Tensor], count: int
+) -> tuple[dict[str, Tensor], DenseTrainer]:
+    """What a pruner has observed after the same steps of the general path."""
+    observation = Observation(pruner, Guard(0), 1, count, masks, torch.device("cpu"))
+    trainer = DenseTrainer(observed_network(), masks, resident(dataset()), experiment().train,
+                           observation=observation)
+    take_steps(trainer, dataset(), 0, count)
+    return observation.state(), trainer
 
 
 def gap(one: Mapping[str, Tensor], other: Mapping[str, Tensor]) -> float:

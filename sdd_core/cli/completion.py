@@ -76,7 +76,7 @@ def field_options(chosen: Mapping[str, tuple[str, str]]) -> list[click.Parameter
         fields[section] = known["plugins"].get(kind, {}).get(name, {}).get("options", {})
     return [
         click.Option(
-            [f"--{section}.{field}", f"{section}.{field}".replace(".", "__")],
+            [f"--{section.replace('_', '-')}.{field}", f"{section}.{field}".replace(".", "__")],
             help=option["says"],
             type=click.Choice(option["values"]) if option["values"] else str,
         )

@@ -85,12 +85,13 @@ def _words(name: str, kind: str) -> dict[str, str]:
         raise SddError(f"{taken.distribution} already has {article(kind)} {name!r}; choose another "
                        "name")
     words = " ".join(parts)
-    section = field_of(kind) or kind
+    section = (field_of(kind) or kind).replace("_", "-")
     use = {"hook": "sdd run --levels=3", "metric": f"sdd run --metric={name}",
            "exporter": f"sdd export RUN --format={name}"}
     return {
         "name": name,
         "kind": "observer" if kind == "hook" else kind,
+        "check": f"check_{kind.replace('-', '_')}",
         "a_kind": article("observer" if kind == "hook" else kind).capitalize(),
         "distribution": "-".join(["sdd", *parts]),
         "module": module,

@@ -166,6 +166,8 @@ def network_options(command: Any) -> Any:
             _named("--model", "model", "Network, torchvision:NAME, timm:NAME or "
                    "package.module:function.  [default: mlp]"),
             _named("--loss", "loss", "Training loss.  [default: cross-entropy]"),
+            _named("--sparse-training", "sparse-training", "Method that moves the masks of a level "
+                   "while it trains."),
             _named("--ablation", "ablation", "Change to each level, to isolate one effect."),
             click.option("--levels", type=int, help="Number of prunings.  [default: 25]"),
             click.option("--seed", type=int, help="Seed for all random choices.  [default: 0]"),

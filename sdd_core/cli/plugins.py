@@ -135,7 +135,8 @@ def example(row: PluginRecord) -> str:
         options = "".join(f" --format.{one}={one.upper()}" for one in required)
         return f"sdd export RUN --format={name}{options}"
     given = "".join(f" --{dotted(row, one)}={one.upper()}" for one in required)
-    return f"sdd run --{field_of(row.kind) or row.kind}={name}{given}"
+    section = (field_of(row.kind) or row.kind).replace("_", "-")
+    return f"sdd run --{section}={name}{given}"
 
 
 def dotted(row: PluginRecord, option: str) -> str:

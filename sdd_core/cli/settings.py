@@ -101,11 +101,17 @@ def words_of(command: click.Command, args: Sequence[str]) -> tuple[dict[str, Any
         elif not option.startswith("-") or (param is None and "." not in option):
             rest.append(word)
         elif not getattr(param, "is_flag", False):
-            name = param.name if param else option.lstrip("-").replace(".", _SEPARATOR)
+            name = param.name if param else _destination(option)
             text = value if equals else next(words, "")
             several = getattr(param, "multiple", False)
             seen[str(name)] = (*seen.get(str(name), ()), text) if several else text
     return seen, rest
+
+
+def _destination(option: str) -> str:
+    """Return the name in which click keeps the value of `--section.option`."""
+    section, _, rest = option.lstrip("-").partition(".")
+    return f"{section.replace('-', '_')}.{rest}".replace(".", _SEPARATOR)
 
 
 class FieldOption(click.Option):
@@ -128,7 +134,8 @@ class FieldOption(click.Option):
         elif kind.endswith(" list") and kind not in parsers:
             parse = parse_list
         super().__init__(
-            [f"--{section}.{field}", f"{section}.{field}".replace(".", _SEPARATOR)],
+            [f"--{section.replace('_', '-')}.{field}",
+             f"{section}.{field}".replace(".", _SEPARATOR)],
             metavar=kind.upper(),
             help=note,
             callback=lambda ctx, param, value: None if value is None else parse(value),

@@ -14,6 +14,7 @@ from sdd_core.experiment.choice import DEFAULTS, Choice, chosen
 from sdd_core.experiment.settings import dotted, first_error, without_none
 from sdd_core.experiment.train import Train
 from sdd_core.output.brief import Text, brief
+from sdd_core.plugin.base import AddedLater
 from sdd_core.plugin.discovery import Plugins
 from sdd_core.plugin.kinds import (
     KINDS,
@@ -27,6 +28,7 @@ from sdd_core.plugin.kinds import (
     Plugin,
     Pruner,
     Schedule,
+    SparseTraining,
     SparsitySchedule,
     label,
 )
@@ -69,6 +71,13 @@ class Experiment(Frozen):
     retrain: Annotated[SerializeAsAny[Schedule], chosen("retrain")] = Field(
         default=DEFAULTS["retrain"], validate_default=True,
         description="retraining schedule of the pruned levels"
+    )
+    sparse_training: Annotated[
+        SerializeAsAny[SparseTraining] | None, chosen("sparse-training"), AddedLater()
+    ] = Field(
+        default=None,
+        description="method that moves the masks of a pruned level while it trains; default: they "
+        "stay",
     )
     ablation: Annotated[SerializeAsAny[Ablation] | None, chosen("ablation")] = Field(
         default=None,

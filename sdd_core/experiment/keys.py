@@ -10,7 +10,7 @@ from pydantic import BaseModel
 
 from sdd_core.experiment.experiment import Experiment
 from sdd_core.plugin.base import FOR_KEYS
-from sdd_core.plugin.kinds import Ablation, Plugin, label
+from sdd_core.plugin.kinds import Ablation, Plugin, Pruner, label
 from sdd_core.plugin.options import plugin_fields
 
 FORMAT = 2
@@ -71,6 +71,7 @@ def dense_key(experiment: Experiment) -> str:
                                       exclude={"pretrained", "pretrained_checksum"}),
             **start,
             **_as_is(experiment),
+            **_observed_by(experiment.pruner),
             **_named_by(train),
             "loss": _loss(experiment, with_teacher=False),
             "kernels": experiment.kernels,
@@ -84,15 +85,30 @@ def _as_is(experiment: Experiment) -> dict[str, Any]:
     return {"as-is": sorted(pruner.include or ())} if pruner.start == "as-is" else {}
 
 
+def _observed_by(pruner: Pruner) -> dict[str, Any]:
+    """Return what the observed state of level 0 depends on, if there is one: the pruner's class and
+    the options that the class itself declares."""
+    if not pruner.observes():
+        return {}
+    found = identity(pruner)
+    general = Pruner.model_fields
+    options = {name: value for name, value in found["options"].items() if name not in general}
+    others = {name: value for name, value in found.items()
+              if name.removeprefix("by ") not in general}
+    return {"observed by": {**others, "options": options}}
+
+
 def level_keys(experiment: Experiment) -> list[str]:
     """Return the keys of all levels. Each depends on the level that it prunes, the pruner and the
     schedule."""
     keys = [dense_key(experiment)]
     pruner, sparsity = experiment.pruner, experiment.pruner.sparsity
-    step = {
+    step: dict[str, Any] = {
         "retrain": identity(experiment.retrain),
         "loss": _loss(experiment, with_teacher=True),
     }
+    if experiment.sparse_training is not None:
+        step["sparse training"] = identity(experiment.sparse_training)
     # The layers that the model exempts depend on the model, which is in the dense key already.
     named = identity(pruner)
     for level in range(1, experiment.levels + 1):

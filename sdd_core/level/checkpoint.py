@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
@@ -12,11 +12,25 @@ from sdd_core.level.result import Epoch
 
 
 @dataclass(frozen=True)
+class Moved:
+    """The masks of a level whose masks move during its training.
+
+    masks: the present ones. memory: the state of the sparse training. count: number of weights that
+    were regrown so far.
+    """
+
+    masks: Mapping[str, Tensor]
+    memory: Mapping[str, Tensor]
+    count: int
+
+
+@dataclass(frozen=True)
 class Checkpoint:
     """A level during its training. Resuming gives the same result as training without a stop.
 
     taken: number of trained steps. random_state: that of torch's global generators.
-    kernels: the kernel of each layer, as in `Level`, which must be used again.
+    kernels: the kernel of each layer, as in `Level`, which must be used again. moved: the masks, if
+    they move. observed: the state of a pruner that observes training.
     """
 
     taken: int
@@ -25,6 +39,8 @@ class Checkpoint:
     momenta: Mapping[str, Tensor]
     random_state: Mapping[str, Tensor]
     kernels: tuple[str, ...] = ()
+    moved: Moved | None = None
+    observed: Mapping[str, Tensor] = field(default_factory=dict)
 
 
 def random_state() -> dict[str, Tensor]:

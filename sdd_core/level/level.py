@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Literal
 
@@ -34,6 +34,8 @@ class Level:
     diverged: True if training reached NaN or infinity; `state` is then the level's start.
     kernels: the kernel of each layer, if it was chosen. instructions: the vector instructions that
         trained it, such as avx2. Both affect the result's last bits.
+    moved: the number of weights that regrew while the level trained; None if masks did not move.
+    observed: what the pruner observed during the level's training, by name, on the CPU.
     """
 
     index: int
@@ -42,6 +44,8 @@ class Level:
     epochs: tuple[Epoch, ...]
     diverged: bool = False
     kernels: tuple[str, ...] = ()
+    moved: int | None = None
+    observed: Mapping[str, Tensor] = field(default_factory=dict)
     instructions: str = ""
 
     def __repr__(self) -> str:
@@ -125,6 +129,12 @@ class LevelView:
     def masks(self) -> dict[str, Tensor]:
         """bool, True where a weight is kept, for every prunable weight, including exempt ones."""
         return {name: mask.clone() for name, mask in self._level.masks.items()}
+
+    @cached_property
+    def observed(self) -> dict[str, Tensor]:
+        """What the experiment's pruner observed during the level's training (`Pruner.observe`), on
+        the CPU; empty if it observes nothing, and for a level without training or that diverged."""
+        return {name: tensor.clone() for name, tensor in self._level.observed.items()}
 
     @cached_property
     def free(self) -> dict[str, Tensor]:

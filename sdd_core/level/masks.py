@@ -96,4 +96,4 @@ def sparsity(masks: Masks, names: Iterable[str] | None = None) -> float:
 def kept_and_size(masks: Masks, names: Iterable[str] | None) -> tuple[int, int]:
     """Return the numbers of kept weights and of all weights, over the layers `names`."""
     chosen = [masks[name] for name in (masks if names is None else names)]
-    return sum(int(mask.sum()) for mask in chosen), sum(mask.numel() for mask in chosen)
+    return sum(int(mask.count_nonzero()) for mask in chosen), sum(mask.numel() for mask in chosen)

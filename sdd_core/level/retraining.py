@@ -22,10 +22,12 @@ class Dense:
 
     learning_rates: float64 `[steps]`, the learning rate of every step.
     steps_per_epoch: steps (batches) in an epoch.
+    level: the level to retrain, 1 or more.
     """
 
     learning_rates: np.ndarray
     steps_per_epoch: int
+    level: int = 1
 
     def __repr__(self) -> str:
         return (f"<Dense: {len(self.learning_rates):,} steps, {self.steps_per_epoch:,} in an epoch"

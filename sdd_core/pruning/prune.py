@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from typing import Any, NamedTuple
 
 import torch
@@ -98,15 +98,43 @@ def to_sparsity(sparsity: float) -> Callable[[int, int], int]:
     return lambda kept, size: max(0, share(sparsity, size) - (size - kept))
 
 
+def prune_to_counts(
+    masks: Masks, scores: Masks, wanted: Callable[[list[str]], int], scope: Scope,
+    rules: Rules = USUAL,
+) -> dict[str, Tensor]:
+    """Return masks pruned to a number of weights, lowest scores first; otherwise like
+    `prune_fraction`. wanted: the number that a group of layers whose scores compete keeps; a group
+    that has fewer keeps all."""
+    shares = [(names, max(0, kept_and_size(masks, names)[0] - wanted(names)))
+              for names in groups_of(scope, masks, scores)]
+    return _prune_shares(masks, scores, scope, rules, shares)
+
+
+def groups_of(scope: Scope, masks: Masks, names: Iterable[str]) -> list[list[str]]:
+    """Return the groups of layers whose scores compete."""
+    return [group for group, _ in shares_of(scope, _layers(masks, names), by_fraction(0.0))]
+
+
+def _layers(masks: Masks, names: Iterable[str]) -> dict[str, Layer]:
+    return {name: Layer(kept_and_size(masks, [name])[0], tuple(masks[name].shape))
+            for name in names}
+
+
 def _prune(
     masks: Masks, scores: Masks, scope: Scope, rules: Rules, count: Callable[[int, int], int]
 ) -> dict[str, Tensor]:
+    shares = shares_of(scope, _layers(masks, scores), count)
+    return _prune_shares(masks, scores, scope, rules, shares)
+
+
+def _prune_shares(
+    masks: Masks, scores: Masks, scope: Scope, rules: Rules, shares: list[tuple[list[str], int]]
+) -> dict[str, Tensor]:
+    """Prune a number of weights of each group of layers."""
     check_together(scope, rules.prune_ties)
     pruned = {name: mask.clone() for name, mask in masks.items()}
-    layers = {
-        name: Layer(kept_and_size(masks, [name])[0], tuple(masks[name].shape)) for name in scores
-    }
-    for names, number in shares_of(scope, layers, count):
+    layers = _layers(masks, scores)
+    for names, number in shares:
         if rules.pattern is not None:
             for name, gone in _groups_to_prune(masks, scores, names, number, scope, rules):
                 pruned[name].view(-1)[gone.flatten()] = False
@@ -174,6 +202,22 @@ def check_pattern(layers: Mapping[str, Layer], rules: Rules) -> None:
     if rules.pattern is not None:
         for name, layer in layers.items():
             positions_of(rules.pattern, name, layer.shape, rules.layout(name))
+
+
+def check_groups_whole(
+    masks: Masks, exempt: Collection[str], rules: Rules, who: str
+) -> None:
+    """Raise SddError if masks keep a part of a group of the pattern; for N:M, if a group keeps
+    fewer than N. who: what made them, for the message."""
+    pattern = rules.pattern
+    if pattern is None:
+        return
+    for name in set(masks) - set(exempt):
+        positions = positions_of(pattern, name, masks[name].shape, rules.layout(name))
+        kept = masks[name].flatten()[positions].sum(1)
+        whole_groups = (kept == 0) | (kept == positions.shape[1])
+        if not (whole_groups if pattern.keep is None else kept >= pattern.keep).all():
+            raise SddError(f"{who}: the mask of {name!r} breaks pruner.pattern {pattern.text!r}")
 
 
 def check_floor(
@@ -264,10 +308,10 @@ def _checked_scores(given: Any, mask: Tensor, pruner: str, name: str) -> Tensor:
     return scores
 
 
-def check_masks(masks: Masks, like: Masks, ablation: str) -> dict[str, Tensor]:
+def check_masks(masks: Masks, like: Masks, who: str) -> dict[str, Tensor]:
     """Return the masks on the CPU, in the network's order. Raises SddError unless their names and
-    shapes are those of `like`."""
-    problem = f"ablation {ablation!r} did not return a bool mask of the weight's shape for each " \
+    shapes are those of `like`. who: the plugin that returned them, for the message."""
+    problem = f"{who} did not return a bool mask of the weight's shape for each " \
               f"of {', '.join(like)}"
     if not isinstance(masks, Mapping) or set(masks) != set(like):
         raise SddError(problem)

@@ -7,6 +7,7 @@ import json
 import re
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from pydantic import TypeAdapter
 from safetensors.torch import save
@@ -14,7 +15,7 @@ from torch import Tensor
 
 from sdd_core.files.atomic import write_atomic
 from sdd_core.files.reading import LARGEST_TENSORS, names_in, read_bytes
-from sdd_core.level.checkpoint import Checkpoint
+from sdd_core.level.checkpoint import Checkpoint, Moved
 from sdd_core.runs.level_files import content_errors, read_tensors
 from sdd_core.runs.rows import EPOCHS
 
@@ -42,16 +43,19 @@ class Checkpoints:
                 self._set_aside(file, f"checkpoint {file.name}", reason)
                 continue
             tensors, record = read_tensors(file)
-            parts: dict[str, dict[str, Tensor]] = {"state": {}, "momenta": {}, "random": {}}
+            parts: dict[str, dict[str, Tensor]] = {part: {} for part in _PARTS}
             with content_errors(file):
                 for name, tensor in tensors.items():
                     part, _, rest = name.partition("/")
                     parts[part][rest] = tensor
                 epochs = EPOCHS.validate_json(record["epochs"])
                 kernels = _KERNELS.validate_json(record["kernels"])
-            return Checkpoint(
-                taken, epochs, parts["state"], parts["momenta"], parts["random"], kernels
-            )
+                moved = None
+                if "moved" in record:
+                    count = _COUNT.validate_json(record["moved"])
+                    moved = Moved(parts["masks"], parts["memory"], count)
+            return Checkpoint(taken, epochs, parts["state"], parts["momenta"], parts["random"],
+                              kernels, moved, parts["observed"])
         return None
 
     def save(self, key: str, checkpoint: Checkpoint) -> None:
@@ -63,10 +67,14 @@ class Checkpoints:
             "state": checkpoint.state,
             "momenta": checkpoint.momenta,
             "random": checkpoint.random_state,
+            "observed": checkpoint.observed,
         }
+        record: dict[str, Any] = {"epochs": [vars(epoch) for epoch in checkpoint.epochs],
+                                  "kernels": checkpoint.kernels}
+        if (moved := checkpoint.moved) is not None:
+            parts |= {"masks": moved.masks, "memory": moved.memory}
+            record["moved"] = moved.count
         tensors = {f"{part}/{name}": t for part, ts in parts.items() for name, t in ts.items()}
-        record = {"epochs": [vars(epoch) for epoch in checkpoint.epochs],
-                  "kernels": checkpoint.kernels}
         content = save(tensors, {name: json.dumps(value) for name, value in record.items()})
         name = f"{key}-{checkpoint.taken}-{hashlib.sha256(content).hexdigest()[:16]}.safetensors"
         before = self._files(key)
@@ -91,3 +99,5 @@ class Checkpoints:
 
 
 _KERNELS = TypeAdapter(tuple[str, ...])
+_COUNT = TypeAdapter(int)
+_PARTS = ("state", "momenta", "random", "masks", "memory", "observed")

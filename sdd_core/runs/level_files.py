@@ -20,12 +20,20 @@ from safetensors.torch import load_file, save
 from torch import Tensor
 
 from sdd_core.errors import SddError
-from sdd_core.files.reading import LARGEST_TENSORS, Damaged, opened, read_bytes
+from sdd_core.files.reading import LARGEST_TENSORS, Damaged, names_in, opened, read_bytes
 from sdd_core.level.level import Level
 from sdd_core.runs.level_record import LEVEL_RECORD, read_level_record
 from sdd_core.runs.rows import parse_epochs
 
 LEVEL_FILES = (LEVEL_RECORD, "weights.safetensors", "masks.safetensors", "epochs.jsonl")
+
+OBSERVED = "observed.safetensors"
+"""What the pruner observed during the level's training, if anything."""
+
+
+def files_of(level: Level) -> tuple[str, ...]:
+    """Return the names of a level's files."""
+    return (*LEVEL_FILES, OBSERVED) if level.observed else LEVEL_FILES
 
 
 def read_level(folder: Path, key: str | None = None) -> Level:
@@ -47,8 +55,9 @@ def read_level(folder: Path, key: str | None = None) -> Level:
     if key not in {None, record.key}:
         raise Damaged(f"it is level {record.key[:12]}")
     kernels = tuple(record.kernels)
-    return Level(record.level, masks, state, epochs, record.diverged, kernels,
-                 record.instructions)
+    observed = read_tensors(folder / OBSERVED)[0] if OBSERVED in names_in(folder) else {}
+    return Level(record.level, masks, state, epochs, record.diverged, kernels, record.moved,
+                 observed, record.instructions)
 
 
 def write_level(folder: Path, key: str, level: Level) -> None:
@@ -59,6 +68,8 @@ def write_level(folder: Path, key: str, level: Level) -> None:
     }
     (folder / "weights.safetensors").write_bytes(save(weights))
     (folder / "masks.safetensors").write_bytes(_pack(level.masks))
+    if level.observed:
+        (folder / OBSERVED).write_bytes(save(dict(level.observed)))
     epochs = "".join(json.dumps(vars(epoch)) + "\n" for epoch in level.epochs)
     (folder / "epochs.jsonl").write_text(epochs)
     record = {
@@ -69,6 +80,7 @@ def write_level(folder: Path, key: str, level: Level) -> None:
         "instructions": level.instructions,
         "torch": str(torch.__version__),
         "threads": torch.get_num_threads(),
+        **({} if level.moved is None else {"moved": level.moved}),
     }
     (folder / LEVEL_RECORD).write_text(json.dumps(record, indent=1) + "\n")
 

@@ -19,7 +19,8 @@ GENERAL = "general"
 class LevelRecord(BaseModel):
     """`level.json`.
 
-    kernels: the kernel of each layer; none if torch trained the level. instructions: the vector
+    kernels: the kernel of each layer; none if torch trained the level. moved: the number of weights
+    that regrew; None if masks did not move. instructions: the vector
     instructions that were used, such as avx2, or the kind of GPU; '' in older stores, and for a
     level without training.
     """
@@ -30,6 +31,7 @@ class LevelRecord(BaseModel):
     level: int
     diverged: bool
     kernels: list[str]
+    moved: int | None = None
     instructions: str = ""
 
     @property

@@ -16,6 +16,7 @@ import numpy as np
 from sdd_core.errors import FAILURES
 from sdd_core.experiment.experiment import Experiment
 from sdd_core.experiment.keys import digest
+from sdd_core.level.retraining import Dense
 from sdd_core.plugin.kinds import SparsitySchedule
 from sdd_core.sweeps.plan import Plan
 
@@ -26,7 +27,7 @@ LEAST = 0.2
 """Least time of sparser levels, as a fraction of the time of the sparsest known level."""
 
 Place = tuple[str, float]
-"""The kind of a level, and its density; levels with equal places take equally long."""
+"""The kind of a level, and its density; an epoch of levels with equal places takes equally long."""
 
 
 class Estimate:
@@ -38,7 +39,7 @@ class Estimate:
     def __init__(self, plan: Plan) -> None:
         self.plan = plan
         self.workers = 1
-        self._places = _places(plan)
+        self._places, self._lengths = _places(plan)
         # The start of a task's first level is not observed.
         self._seen = {self._places[key] for task in plan.tasks for key in task.keys[1:]}
         self._took: dict[Place, list[float]] = {}
@@ -55,7 +56,8 @@ class Estimate:
         for position, task in enumerate(self.plan.tasks):
             if new := [key for key in task.keys if key in keys]:
                 if position in self._last:
-                    took = (now - self._last[position]) / len(new)
+                    epochs = sum(self._lengths[key] for key in new)
+                    took = (now - self._last[position]) / epochs
                     for key in new:
                         self._took.setdefault(self._places[key], []).append(took)
                 self._last[position] = now
@@ -67,7 +69,7 @@ class Estimate:
         times = {kind: self._times(kind) for kind in {self._places[key][0] for key in missing}}
         if None in times.values():
             return self._by_count(len(missing))
-        costs = {key: times[kind](density)  # type: ignore[misc]
+        costs = {key: times[kind](density) * self._lengths[key]  # type: ignore[misc]
                  for key, (kind, density) in self._places.items() if key in missing}
         chains: list[float] = []  # seconds of each task with the tasks that it waits for
         for task in self.plan.tasks:
@@ -76,7 +78,7 @@ class Estimate:
         return max(sum(costs.values()) / self.workers, *chains)
 
     def _times(self, kind: str) -> Callable[[float], float] | None:
-        """Return the seconds of levels of a kind, by density; None if not yet known."""
+        """Return the seconds per epoch of levels of a kind, by density; None if not yet known."""
         took = {density: times for (one, density), times in self._took.items() if one == kind}
         seen = len([one for one, _ in self._seen if one == kind])
         if len(took) < min(ENOUGH, seen) or sum(map(len, took.values())) < 2:
@@ -87,7 +89,7 @@ class Estimate:
         """Return the seconds left where all levels are alike and each task has one, as in a sweep
         of dense networks; None before a quarter of them is finished."""
         since = len(self._arrivals) - 1  # the time of the first one is not known
-        alike = len(set(self._places.values())) == 1
+        alike = len({(place, self._lengths[key]) for key, place in self._places.items()}) == 1
         if not alike or since < 2 * ENOUGH or since < missing / 3:
             return None
         return (self._arrivals[-1] - self._arrivals[0]) / since * missing
@@ -108,8 +110,10 @@ def _fitted(known: Mapping[float, float]) -> Callable[[float], float]:
     return time
 
 
-def _places(plan: Plan) -> dict[str, Place]:
+def _places(plan: Plan) -> tuple[dict[str, Place], dict[str, int]]:
+    """Return the place of each level, and its number of epochs, by key."""
     places: dict[str, Place] = {}
+    lengths: dict[str, int] = {}
     ends: list[int] = []
     for task in plan.tasks:
         experiment, begin = plan.experiments[task.run], 0
@@ -119,8 +123,9 @@ def _places(plan: Plan) -> dict[str, Place]:
             # The levels of an ablation follow the last level, starting from level 1.
             level = index - experiment.levels if index > experiment.levels else index
             places[key] = (_kind(experiment), _density(experiment, level))
+            lengths[key] = max(1, _epochs(experiment, level))
         ends.append(begin + len(task.keys))
-    return places
+    return places, lengths
 
 
 def _kind(experiment: Experiment) -> str:
@@ -129,6 +134,19 @@ def _kind(experiment: Experiment) -> str:
         experiment.data.model_dump(mode="json"), experiment.model.model_dump(mode="json"),
         train.epochs, train.batch_size, experiment.kernels,
     ])  # fmt: skip
+
+
+def _epochs(experiment: Experiment, level: int) -> int:
+    """Return the epochs of a level's training, as far as the experiment determines them."""
+    train, schedule = experiment.train, experiment.retrain
+    if level == 0:
+        return train.epochs
+    if (epochs := schedule.engine_epochs()) is not None:
+        return epochs
+    with suppress(*FAILURES):  # a plugin's mistake is reported by its run
+        dense = Dense(np.full(train.epochs, train.lr), 1, level)
+        return len(schedule.retraining(dense).learning_rates)
+    return train.epochs
 
 
 def _density(experiment: Experiment, level: int) -> float:

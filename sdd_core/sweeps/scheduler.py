@@ -47,10 +47,10 @@ def execute_all(
                 begin(plan.children[position])
                 continue
             runs = [plan.experiments[run] for run in plan.runs_after(position)]
-            schedules: list[Schedule] = []
+            schedules: list[tuple[Schedule, int]] = []
             for one in runs:
-                if one.retrain not in schedules:
-                    schedules.append(one.retrain)
+                if (one.retrain, one.levels) not in schedules:
+                    schedules.append((one.retrain, one.levels))
             work = (plan.experiments[task.run], task.levels, schedules, place)
             running[pool.submit(execute, *work)] = position
 

@@ -37,10 +37,11 @@ class RunOptions:
 
 
 def execute(
-    experiment: Experiment, levels: int | None, schedules: Sequence[Schedule], place: RunOptions
+    experiment: Experiment, levels: int | None, schedules: Sequence[tuple[Schedule, int]],
+    place: RunOptions,
 ) -> Outcome:
-    """Train an experiment's levels up to `levels` for runs with these schedules, or execute its
-    whole run (None).
+    """Train an experiment's levels up to `levels` for runs with these schedules and numbers of
+    levels, or execute its whole run (None).
 
     Return what was measured on the run's levels (None if they were only trained), or the reason of
     a failure in one line; the other tasks continue.

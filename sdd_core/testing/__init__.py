@@ -33,6 +33,7 @@ from sdd_core.plugin.kinds import (
     Pruner,
     Schedule,
     Scope,
+    SparseTraining,
     SparsitySchedule,
     Tracker,
 )
@@ -57,6 +58,7 @@ __all__ = [
     "check_pruner",
     "check_retrain",
     "check_scope",
+    "check_sparse_training",
     "check_sparsity",
     "check_tracker",
     "checks",
@@ -74,7 +76,7 @@ def checks(
     Raises Fault when it is not a plugin, or a class with required options.
     """
     made = instance(plugin, kind)
-    of_kind = import_module(f"{__name__}.{made.kind}")
+    of_kind = import_module(f"{__name__}.{made.kind.replace('-', '_')}")
     return [*options.checks(made), *of_kind.checks(made, **where)]
 
 
@@ -161,6 +163,12 @@ def check_decay(plugin: type[LearningRateSchedule] | LearningRateSchedule) -> No
 def check_scope(plugin: type[Scope] | Scope) -> None:
     """Certify a scope: each layer in one group, down to the last weight. Raises Fault."""
     _carry_out(checks(plugin, "scope"))
+
+
+def check_sparse_training(plugin: type[SparseTraining] | SparseTraining) -> None:
+    """Certify sparse training: its steps, counts, determinism, that only regrown weights get
+    values, and that a resumed run is identical bit for bit. Raises Fault."""
+    _carry_out(checks(plugin, "sparse-training"))
 
 
 def check_sparsity(plugin: type[SparsitySchedule] | SparsitySchedule) -> None:

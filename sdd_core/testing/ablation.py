@@ -31,7 +31,7 @@ def masks(plugin: Any) -> None:
     for level in levels().values():
         found = call_twice(plugin, "masks", partial(lambda one: (view_of(one, EXEMPT),), level))
         try:
-            found = prune.check_masks(found, level.masks, plugin.name)
+            found = prune.check_masks(found, level.masks, f"ablation {plugin.name!r}")
         except SddError as error:
             raise fault(plugin, str(error).removeprefix(f"ablation {plugin.name!r} ")) from error
         if not same(found[EXEMPT[0]], level.masks[EXEMPT[0]]):

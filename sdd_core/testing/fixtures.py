@@ -162,12 +162,17 @@ def view_of(
         target_density=target_density,
         initial=_network().state_dict(),
         build=_network,
-        trainable=[name for name, _ in _network().named_parameters()],
+        trainable=trainable(),
         data=noisy_data(),
         exempt=frozenset(exempt),
         seed=0,
         device=device or torch.device("cpu"),
     )
+
+
+def trainable() -> list[str]:
+    """Return the names of the tiny network's parameters."""
+    return [name for name, _ in _network().named_parameters()]
 
 
 def levels() -> dict[str, Level]:

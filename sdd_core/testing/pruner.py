@@ -21,6 +21,7 @@ from sdd_core.plugin.kinds import Scope
 from sdd_core.pruning import prune
 from sdd_core.testing.call import Check, call, call_twice, fault, same, unchanged, with_options
 from sdd_core.testing.fixtures import contents, devices, levels, make_level, tiny_run, view_of
+from sdd_core.testing.observing import keeps_state, observed, own_options, resumes
 
 EXEMPT = ("6.weight",)
 FRACTION = 0.6
@@ -28,7 +29,10 @@ FRACTION = 0.6
 
 def checks(plugin: Any) -> list[Check]:
     """Return the checks of a pruner."""
-    functions = [scores, precision, hands_off, determinism, any_depth]
+    functions = [scores, precision]
+    if plugin.observes():
+        functions += [keeps_state, own_options, resumes]
+    functions += [hands_off, determinism, any_depth]
     if not plugin.prune_ties:  # if whole channels are pruned together, counts are not exact
         functions.append(counts)
     return Check.all(*functions, about=(plugin,))
@@ -39,7 +43,7 @@ def scores(plugin: Any) -> None:
     for device in devices():
         for which, level in levels().items():
             for exempt in ((), EXEMPT):
-                view = _view(level, exempt, device)
+                view = _view(plugin, level, exempt, device)
                 found = _checked(plugin, call(plugin, "scores", view), level, view.prunable)
                 for name, layer in found.items():
                     if not layer[level.masks[name]].isfinite().all():
@@ -50,7 +54,7 @@ def scores(plugin: Any) -> None:
 def precision(plugin: Any) -> None:
     """Scores are numbers that order weights: half or double precision, or whole numbers"""
     level = make_level(0.5, 1)
-    found = call(plugin, "scores", _view(level))
+    found = call(plugin, "scores", _view(plugin, level))
     for name, layer in found.items():
         if layer.dtype not in {torch.float16, torch.bfloat16, torch.float32, torch.float64,
                                torch.int64, torch.int32}:
@@ -61,7 +65,7 @@ def precision(plugin: Any) -> None:
 
 def hands_off(plugin: Any) -> None:
     """It does not modify its inputs"""
-    view = _view(make_level(0.5, 1))
+    view = _view(plugin, make_level(0.5, 1))
     before = contents(view)
     call(plugin, "scores", view)
     for what, after in contents(view).items():
@@ -71,7 +75,7 @@ def hands_off(plugin: Any) -> None:
 def determinism(plugin: Any) -> None:
     """Equal levels get equal scores, and it draws only from level.generator"""
     for level in (make_level(), make_level(0.5, 1)):
-        call_twice(plugin, "scores", partial(lambda one: (_view(one, EXEMPT),), level))
+        call_twice(plugin, "scores", partial(lambda one: (_view(plugin, one, EXEMPT),), level))
 
 
 def any_depth(plugin: Any) -> None:
@@ -79,7 +83,7 @@ def any_depth(plugin: Any) -> None:
     for scope in ("global", "layer"):
         level, competing = make_level(), cast(Scope, load_plugins().make("scope", scope))
         while (kept := _kept(level.masks)) > 0:
-            view = _view(level, EXEMPT)
+            view = _view(plugin, level, EXEMPT)
             found = _checked(plugin, call(plugin, "scores", view), level, view.prunable)
             masks = prune.prune_fraction(level.masks, found, FRACTION, competing)
             groups = [view.prunable] if scope == "global" else [[name] for name in view.prunable]
@@ -124,12 +128,12 @@ def counts(plugin: Any) -> None:
 
 
 def _view(
-    level: Level, exempt: tuple[str, ...] = (), device: torch.device | None = None
+    plugin: Any, level: Level, exempt: tuple[str, ...] = (), device: torch.device | None = None
 ) -> LevelView:
     """Return the view of a level for a pruner that is to prune FRACTION of the kept weights."""
     names = [name for name in level.masks if name not in exempt]
     target_density = (1 - FRACTION) * masking.density(level.masks, names)
-    return view_of(level, exempt, device, target_density)
+    return view_of(observed(plugin, level), exempt, device, target_density)
 
 
 def _checked(

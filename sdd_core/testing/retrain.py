@@ -71,13 +71,16 @@ def check_retraining(plugin: Any, found: Any, dense: Dense) -> None:
         raise fault(plugin, f"retraining() returned fields of the wrong type: {error}") from error
 
 
-def killed_and_resumed(plugin: Any, **parts: Any) -> None:
-    """Raise Fault unless a run with interruptions equals one without."""
+def killed_and_resumed(
+    plugin: Any, interruptions: tuple[int, ...] = INTERRUPTIONS, given: str = "dense", **parts: Any
+) -> None:
+    """Raise Fault unless a run with interruptions equals one without. given: the argument that the
+    plugin may depend on, for the message."""
     with TemporaryDirectory() as name:
         folder = Path(name)
         try:
             whole = tiny_run(folder / "whole", **parts)
-            for after in INTERRUPTIONS:
+            for after in interruptions:
                 with suppress(_Interrupted):
                     tiny_run(folder / "resumed", observers=(_Interruption(after),), **parts)
             resumed = tiny_run(folder / "resumed", **parts)
@@ -96,7 +99,7 @@ def killed_and_resumed(plugin: Any, **parts: Any) -> None:
         if differ:
             raise fault(plugin, "makes a resumed run differ from an uninterrupted one "
                                 f"({differ[0]} differs); let it depend only on its options and "
-                                "`dense`")
+                                f"`{given}`")
 
 
 class _Interrupted(BaseException):

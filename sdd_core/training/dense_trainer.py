@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
+from functools import partial
 
 import numpy as np
 import torch
@@ -16,7 +17,8 @@ from sdd_core.level.evaluation import evaluate
 from sdd_core.plugin.isolation import attribute_errors
 from sdd_core.training import instructions
 from sdd_core.training.memory_format import memory_format
-from sdd_core.training.optimizer_state import make_optimizer, memory_of, restore_memory
+from sdd_core.training.observation import Observation
+from sdd_core.training.optimizer_state import TorchOptimizers
 from sdd_core.training.trainer import Objective
 
 
@@ -39,6 +41,7 @@ class DenseTrainer:
         train: Train,
         momenta: Mapping[str, Tensor] | None = None,
         objective: Objective | None = None,
+        observation: Observation | None = None,
     ) -> None:
         if data.device.type in {"cpu", "cuda"} and data.data.train.images.dim() == 4:
             network = network.to(memory_format=memory_format(network, data.device))
@@ -47,6 +50,7 @@ class DenseTrainer:
         self._data = data
         self._train = train
         self._objective = objective or Objective()
+        self._observation = observation
         self._batch = data.buffer(train.batch_size)
         parameters = {n: p for n, p in network.named_parameters() if p.requires_grad}
         size = sum(p.numel() for p in parameters.values())
@@ -57,6 +61,8 @@ class DenseTrainer:
         anchors = self._objective.anchor
         self._momentum_views: dict[str, Tensor] = {}
         self._gradient_views: dict[str, tuple[Tensor, Tensor]] = {}
+        self._mask_views: dict[str, Tensor] = {}
+        self._weight_views: dict[str, Tensor] = {}
         offset = 0
         for name, parameter in parameters.items():
             weight, gradient, momentum, kept, anchor_view = (
@@ -73,9 +79,12 @@ class DenseTrainer:
             parameter.data, parameter.grad = weight, gradient
             self._momentum_views[name] = momentum
             self._gradient_views[name] = parameter, gradient
+            self._mask_views[name] = kept
+            self._weight_views[name] = weight
             offset += parameter.numel()
         self._anchor = None if anchors is None else anchor
         self._scales = self._positions(norm_scales(network)) if train.norm_penalty else None
+        self._kept = mask
         self._mask = None if bool(mask.all()) else mask
         if self._mask is not None and not self._objective.frozen:
             # masked_fill_, because a product would leave -0.0.
@@ -87,22 +96,77 @@ class DenseTrainer:
     ) -> None:
         """See Trainer."""
         self.network.train()
-        size, labels = self._train.batch_size, self._data.train_labels
-        loss, teacher = self._objective.loss, self._objective.teacher
         for number, learning_rate in enumerate(learning_rates.tolist(), start=first):
-            rows = slice(number * size, (number + 1) * size)
-            inputs = self._data.batch(order, crops, rows, self._batch)
-            self._gradients.zero_()
-            chosen = order[rows]
-            logits, targets = self.network(inputs), labels[chosen]
-            if loss is None:
-                cross_entropy(logits, targets).backward()
-            else:
-                teacher_logits = None if teacher is None else teacher[chosen]
-                with attribute_errors(loss):
-                    loss.loss(logits, targets, teacher_logits).backward()
-            self._gather_gradients()
-            self._update(learning_rate)
+            inputs, chosen = self._examples(order, crops, number)
+            self._backward(inputs, chosen)
+            self._observe(number, learning_rate)
+            self._regularise()
+            self._update(learning_rate, partial(self._again, inputs, chosen))
+
+    def gradients(
+        self, order: Tensor, crops: AugmentationDraws | None, number: int, learning_rate: float
+    ) -> dict[str, Tensor]:
+        """See Trainer."""
+        self.network.train()
+        self._backward(*self._examples(order, crops, number))
+        self._observe(number, learning_rate)
+        return {name: view.cpu().clone(memory_format=torch.contiguous_format)
+                for name, (_, view) in self._gradient_views.items()}
+
+    def _examples(
+        self, order: Tensor, crops: AugmentationDraws | None, number: int
+    ) -> tuple[Tensor, Tensor]:
+        """Return the inputs of a batch and the positions of its training examples."""
+        size = self._train.batch_size
+        rows = slice(number * size, (number + 1) * size)
+        return self._data.batch(order, crops, rows, self._batch), order[rows]
+
+    def _observe(self, number: int, learning_rate: float) -> None:
+        """Show a batch's gradients to the pruner that observes training, if there is one."""
+        if self._observation is not None:
+            views = self._gradient_views.items()
+            self._observation.step(number, learning_rate,
+                                   {name: parameter for name, (parameter, _) in views},
+                                   {name: gradient for name, (_, gradient) in views})
+
+    def _backward(self, inputs: Tensor, chosen: Tensor) -> Tensor:
+        """Compute the gradients of the loss of some training examples, and return the loss."""
+        self._gradients.zero_()
+        loss, teacher = self._objective.loss, self._objective.teacher
+        logits, targets = self.network(inputs), self._data.train_labels[chosen]
+        if loss is None:
+            found = cross_entropy(logits, targets)
+            found.backward()
+        else:
+            teacher_logits = None if teacher is None else teacher[chosen]
+            with attribute_errors(loss):
+                found = loss.loss(logits, targets, teacher_logits)
+                found.backward()
+        self._gather_gradients()
+        return found.detach()
+
+    def _again(self, inputs: Tensor, chosen: Tensor) -> Tensor:
+        """Compute the gradients at the weights to which an optimizer has moved within its step, and
+        return the loss. Running statistics stay those of the step's own weights."""
+        with torch.enable_grad():
+            self._gather_weights()
+            buffers = [(buffer, buffer.clone()) for buffer in self.network.buffers()]
+            found = self._backward(inputs, chosen)
+            self._regularise()
+        for buffer, value in buffers:
+            buffer.copy_(value)
+        return found
+
+    @torch.no_grad()
+    def _gather_weights(self) -> None:
+        """Copy weights that an optimizer has replaced into the flat buffer, and let gradients that
+        it has removed be views again."""
+        for name, (parameter, gradient) in self._gradient_views.items():
+            weight = self._weight_views[name]
+            if parameter.data_ptr() != weight.data_ptr():
+                weight.copy_(parameter)
+                parameter.data = weight
+            parameter.grad = gradient
 
     @torch.no_grad()
     def _gather_gradients(self) -> None:
@@ -122,8 +186,8 @@ class DenseTrainer:
             parameter.grad = view
 
     @torch.no_grad()
-    def _update(self, learning_rate: float) -> None:
-        """Update the kept weights, by default like torch.optim.SGD without Nesterov momentum."""
+    def _regularise(self) -> None:
+        """Add the penalties to the gradients, and set those of pruned weights to zero."""
         if self._anchor is not None:
             # The gradient of lambda^2/2 ||w - w_start||^2 (the code of He et al., 2022)
             strength = self._train.distance_penalty**2
@@ -136,14 +200,18 @@ class DenseTrainer:
             self._gradients.add_(self._weights, alpha=self._train.weight_decay)
         if self._mask is not None:
             self._gradients.mul_(self._mask)
+
+    @torch.no_grad()
+    def _update(self, learning_rate: float, closure: Callable[[], Tensor]) -> None:
+        """Update the kept weights, by default like torch.optim.SGD without Nesterov momentum."""
         if self._optimizer is None:
             self._momenta.mul_(self._train.optimizer.sgd_momentum).add_(self._gradients)
             self._weights.add_(self._momenta, alpha=-learning_rate)
             return
         before = self._weights.clone() if self._mask is not None else None
-        self._optimizer.param_groups[0]["lr"] = learning_rate
-        with attribute_errors(self._train.optimizer):
-            self._optimizer.step()
+        self._optimizer.step(learning_rate, closure)
+        if self._optimizer.named:
+            self._gather_weights()
         if self._mask is not None and before is not None:
             # Decoupled weight decay would change frozen weights, so restore them.
             self._weights.copy_(torch.where(self._mask == 0, before, self._weights))
@@ -157,13 +225,34 @@ class DenseTrainer:
             offset += view.numel()
         return marked.nonzero().squeeze(1)
 
-    def _make_optimizer(self, memory: Mapping[str, Tensor] | None) -> torch.optim.Optimizer:
+    def _make_optimizer(self, memory: Mapping[str, Tensor] | None) -> TorchOptimizers:
         """Return torch's optimizer on the flat buffers, with its state from a checkpoint."""
         self._weights.grad = self._gradients
-        optimizer = make_optimizer(self._train, self._weights)
+        parameters = {name: parameter for name, (parameter, _) in self._gradient_views.items()}
+        optimizer = TorchOptimizers(self._train, self._weights, parameters)
         if memory is not None:
-            restore_memory(optimizer, self._weights, memory)
+            optimizer.restore(memory)
         return optimizer
+
+    @torch.no_grad()
+    def remask(self, masks: Mapping[str, Tensor], values: Mapping[str, Tensor]) -> None:
+        """See Trainer."""
+        before = self._kept != 0
+        for name, mask in masks.items():
+            self._mask_views[name].copy_(mask)
+        kept = self._kept != 0
+        changed = before != kept
+        self._weights.masked_fill_(changed, 0.0)
+        self._momenta.masked_fill_(changed, 0.0)
+        if self._optimizer is not None:
+            self._optimizer.reset(changed)
+        for name, value in values.items():
+            parameter = self._gradient_views[name][0]
+            parameter.data.copy_(torch.where(value.to(parameter.device) != 0,
+                                             value.to(parameter.device), parameter))
+        self._mask = None if bool(kept.all()) else self._kept
+        if self._observation is not None:
+            self._observation.masks = masks
 
     def unmask(self) -> None:
         """See Trainer."""
@@ -184,10 +273,9 @@ class DenseTrainer:
         }
 
     def momenta(self) -> dict[str, Tensor]:
-        """See Trainer. For an optimizer of torch: its state by name, for all parameters in one."""
+        """See Trainer. For an optimizer of torch: its state by name."""
         if self._optimizer is not None:
-            with attribute_errors(self._train.optimizer):
-                return memory_of(self._optimizer, self._weights)
+            return self._optimizer.memory()
         return {
             name: view.cpu().clone(memory_format=torch.contiguous_format)
             for name, view in self._momentum_views.items()

@@ -20,9 +20,12 @@ from sdd_core.level.level import Level
 from sdd_core.level.result import Epoch
 from sdd_core.level.retraining import Retraining
 from sdd_core.plugin.kinds.retrain import PrunedValue
+from sdd_core.pruning.moving import Course
 from sdd_core.randomness import generator
 from sdd_core.runs.store import Store
 from sdd_core.training.loop import Task, Watcher, train_level
+from sdd_core.training.mover import Mover
+from sdd_core.training.observation import Observation
 from sdd_core.training.recalibration import measured_again
 from sdd_core.training.select import TrainerFactory
 from sdd_core.training.setup import ExperimentSetup
@@ -87,12 +90,21 @@ class LevelTrainer:
         unchanged: under an ablation, the level without it.
         """
         setup = self._setup
+        course = None
+        if before is not None and len(retraining.learning_rates):
+            course = setup.course(index, retraining, before.masks, masks)
+        if course is not None:
+            masks = course.start
         start = self._start(index, masks, retraining, before, unchanged)
         epochs_ahead = math.ceil(len(retraining.learning_rates) / setup.dense.steps_per_epoch)
         self._call("sdd_level_start", level=index, epochs=epochs_ahead)
         level = Level(index, dict(masks), start, ())
+        pruner = self._experiment.pruner
+        # An ablation's network is not pruned; in one-shot pruning only the dense one is.
+        observed = (pruner.observes() and unchanged is None
+                    and not (pruner.from_dense and before))
         if epochs_ahead:
-            level = self._trained(level, key, retraining, before, dense)
+            level = self._trained(level, key, retraining, before, dense, course, observed=observed)
         batches = self._experiment.retrain.recalibrate if before else 0
         if (batches or not epochs_ahead) and self._is_usable(level):
             level = measured_again(setup, level, retraining, batches)
@@ -101,7 +113,10 @@ class LevelTrainer:
         # The next level cannot use these weights; it continues from this level's start.
         usable = finite(start, setup.trainable)
         state = start if usable else masked(self.dense_state_at(0), masks)
-        return replace(level, state=state, diverged=True)
+        if course is not None:
+            masks = course.after
+            level, state = replace(level, masks=dict(masks)), masked(state, masks)
+        return replace(level, state=state, diverged=True, observed={})
 
     def _is_usable(self, level: Level) -> bool:
         return not level.diverged and finite(level.state, self._setup.trainable)
@@ -113,28 +128,56 @@ class LevelTrainer:
         retraining: Retraining,
         before: Level | None,
         dense: Level | None,
+        course: Course | None,
+        *,
+        observed: bool,
     ) -> Level:
         """Return a level after its training, which starts from its state."""
         setup, seed, index = self._setup, self._experiment.seed, level.index
         resume = self._store.checkpoints.load(key)
+        mover = Mover(course, setup.guard, resume) if course else None
         network = setup.build(0)
         network.load_state_dict(dict(resume.state if resume else level.state))
+        masks = mover.masks if mover else level.masks
+        observation = None
+        if observed:
+            observation = self._observation(index, masks, retraining, resume)
         # Random draws of the network, for example of dropout, depend only on the level.
         with setup.guard.isolated(self._experiment.model, "training", index):
             trainer = self._trainers.make(
                 network.to(setup.device),
-                level.masks,
+                masks,
                 momenta=resume.momenta if resume else None,
                 kernels=resume.kernels if resume else None,
                 objective=self._objective(level.state, retraining, before, dense),
+                chosen_by=course.after if course else None,
+                observation=observation,
             )
             train = self._experiment.train
             task = Task(retraining, seed, index, train.batch_size, train.stop_loss)
             watcher = _Watcher(self._call, index, self._every,
-                               partial(self._store.checkpoints.save, key))
-            epochs, diverged = train_level(trainer, setup.resident, task, watcher, resume)
-        return Level(index, level.masks, trainer.state(), epochs, diverged, trainer.kernels,
-                     trainer.instructions)
+                               partial(self._keep, key, observation))
+            epochs, diverged = train_level(trainer, setup.resident, task, watcher, resume, mover)
+        masks, moved = (mover.masks, mover.count) if mover else (level.masks, None)
+        return Level(index, masks, trainer.state(), epochs, diverged, trainer.kernels, moved,
+                     observation.state() if observation else {}, trainer.instructions)
+
+    def _observation(
+        self, index: int, masks: Mapping[str, Tensor], retraining: Retraining,
+        resume: Checkpoint | None,
+    ) -> Observation:
+        """Return what shows the level's training to the pruner, from a checkpoint if given."""
+        setup = self._setup
+        return Observation(
+            self._experiment.pruner, setup.guard, index, len(retraining.learning_rates),
+            masks, setup.device, resume.observed if resume else None,
+            resume.taken if resume else 0,
+        )
+
+    def _keep(self, key: str, observation: Observation | None, checkpoint: Checkpoint) -> None:
+        """Save a checkpoint, with what the pruner has observed so far."""
+        observed = observation.state() if observation else {}
+        self._store.checkpoints.save(key, replace(checkpoint, observed=observed))
 
     @cached_property
     def _trainers(self) -> TrainerFactory:
@@ -175,7 +218,10 @@ class LevelTrainer:
         first = Retraining("initialisation", setup.dense.learning_rates[:steps])
         objective = self._objective(self.dense_state_at(0), first, None, None)
         with setup.guard.isolated(self._experiment.model, "training", 0):
-            trainer = self._trainers.make(network.to(setup.device), masks, objective=objective)
+            # On the same path as level 0.
+            kernels = () if self._experiment.pruner.observes() else None
+            trainer = self._trainers.make(network.to(setup.device), masks, kernels=kernels,
+                                          objective=objective)
             size = self._experiment.train.batch_size
             train_level(trainer, setup.resident, Task(first, seed, 0, size, measure=False))
         network.load_state_dict(trainer.state())

@@ -6,10 +6,13 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from sdd_core.data.resident import DeviceDataset
+from torch import Tensor
+
+from sdd_core.data.resident import AugmentationDraws, DeviceDataset
 from sdd_core.level.checkpoint import Checkpoint, random_state, restore_random_state
 from sdd_core.level.result import Epoch
 from sdd_core.level.retraining import Retraining
+from sdd_core.training.mover import Mover
 from sdd_core.training.trainer import Trainer
 
 # Steps between possible checkpoints, because an epoch may take hours.
@@ -52,12 +55,13 @@ def train_level(
     task: Task,
     watcher: Watcher | None = None,
     resume: Checkpoint | None = None,
+    mover: Mover | None = None,
 ) -> tuple[tuple[Epoch, ...], bool]:
     """Train a level; return its measured epochs and whether training diverged.
 
-    resume: a checkpoint to continue from.
+    resume: a checkpoint to continue from. mover: what moves the masks meanwhile, if they move.
     """
-    return _Loop(trainer, data, task, watcher or Watcher(), resume).run()
+    return _Loop(trainer, data, task, watcher or Watcher(), resume, mover).run()
 
 
 class _Loop:
@@ -74,7 +78,9 @@ class _Loop:
         task: Task,
         watcher: Watcher,
         resume: Checkpoint | None,
+        mover: Mover | None,
     ) -> None:
+        self.mover = mover
         self.trainer, self.data, self.task, self.watcher = trainer, data, task, watcher
         retraining = task.retraining
         self.steps_per_epoch = math.ceil(len(data) / task.batch_size)
@@ -117,14 +123,32 @@ class _Loop:
         while self.taken < end:
             if self.taken == self.masked < self.total:
                 self.trainer.unmask()
-            stop = min(end, self.taken + CHUNK)
-            if self.taken < self.masked:
-                stop = min(stop, self.masked)  # the masks are lifted at this step
-            rates = self.task.retraining.learning_rates[self.taken : stop]
-            self.trainer.steps(order, crops, batch, rates)
-            batch, self.taken = batch + len(rates), stop
+            stop = self.taken + 1
+            if not self._moved_instead(order, crops, batch):
+                stop = self._next_stop(end)
+                rates = self.task.retraining.learning_rates[self.taken : stop]
+                self.trainer.steps(order, crops, batch, rates)
+            batch, self.taken = batch + stop - self.taken, stop
             if self.taken < end:
                 self.watcher.may_keep(self._checkpoint)
+
+    def _next_stop(self, end: int) -> int:
+        """Return the step after the next ones to train at once, at most `end`."""
+        stop = min(end, self.taken + CHUNK)
+        if self.taken < self.masked:
+            stop = min(stop, self.masked)  # the masks are lifted at this step
+        update = self.mover.next(self.taken + 1) if self.mover else None
+        return stop if update is None else min(stop, update)
+
+    def _moved_instead(self, order: Tensor, crops: AugmentationDraws | None, batch: int) -> bool:
+        """Move the masks if they move at this step; return whether that replaces the step."""
+        if self.mover is None or self.mover.next(self.taken) != self.taken:
+            return False
+        uses_batch = self.mover.course.plugin.gradients
+        rate = float(self.task.retraining.learning_rates[self.taken])
+        gradients = self.trainer.gradients(order, crops, batch, rate) if uses_batch else {}
+        self.mover.move(self.trainer, self.taken, gradients)
+        return uses_batch
 
     def _measure(self, number: int) -> Epoch:
         """Return the values of epoch `number`, counted from 1.
@@ -145,8 +169,13 @@ class _Loop:
         """Return whether the training loss has reached `stop_loss`."""
         stop_loss = self.task.stop_loss
         lifted = self.task.retraining.masked_steps is None or self.taken > self.masked
-        return stop_loss is not None and lifted and (epoch.train_loss or 0.0) <= stop_loss
+        # Masks must have reached their final number of weights.
+        settled = self.mover is None or self.taken > self.mover.course.settled
+        if stop_loss is None or not (lifted and settled):
+            return False
+        return (epoch.train_loss or 0.0) <= stop_loss
 
     def _checkpoint(self) -> Checkpoint:
         return Checkpoint(self.taken, tuple(self.epochs), self.trainer.state(),
-                          self.trainer.momenta(), random_state(), self.trainer.kernels)
+                          self.trainer.momenta(), random_state(), self.trainer.kernels,
+                          self.mover.moved() if self.mover else None)

@@ -8,6 +8,7 @@ from sdd_core.level import masks as masking
 from sdd_core.level.inspection import parameters_of, too_little
 from sdd_core.level.naming import listed
 from sdd_core.output.text import percent
+from sdd_core.plugin.kinds import label
 from sdd_core.training.recalibration import recalibrated_norms
 from sdd_core.training.setup import ExperimentSetup
 
@@ -25,6 +26,9 @@ def notes(setup: ExperimentSetup) -> Iterator[str]:
     if experiment.retrain.recalibrate and not recalibrated_norms(setup.build(0)):
         yield ("retrain.recalibrate has no effect: the network has no batch normalisation whose "
                "statistics are estimated in training")
+    if experiment.pruner.observes() and experiment.kernels == "auto" and setup.device.type == "cpu":
+        yield (f"pruner {label(experiment.pruner)!r} observes the gradients of all weights, so the "
+               "levels that it observes train without the sparse kernels")
     yield from _zeros(setup)
 
 

@@ -13,6 +13,7 @@ from sdd_core.experiment.experiment import Experiment
 from sdd_core.installation import install_hint
 from sdd_core.sparse.costs import KernelCosts
 from sdd_core.training.dense_trainer import DenseTrainer
+from sdd_core.training.observation import Observation
 from sdd_core.training.trainer import Objective, Trainer
 
 if TYPE_CHECKING:
@@ -58,24 +59,30 @@ class TrainerFactory:
         momenta: Mapping[str, Tensor] | None = None,
         kernels: tuple[str, ...] | None = None,
         objective: Objective | None = None,
+        chosen_by: Mapping[str, Tensor] | None = None,
+        observation: Observation | None = None,
     ) -> Trainer:
         """Return the trainer for a network under its masks.
 
         Args:
             momenta, kernels: those of a checkpoint, from which to continue bit for bit.
             objective: an objective that the sparse kernels do not support.
+            chosen_by: the masks that decide about the kernels, if `masks` move.
+            observation: shows the steps to a pruner; needs the gradients of the general path.
 
         Raises:
             SddError: a checkpoint was trained with sparse kernels, and numba is missing.
         """
-        if kernels != () and objective is None:
+        if kernels != () and objective is None and observation is None:
             if kernels and self._lacks_numba:
                 raise SddError("the checkpoint of an interrupted level needs sparse kernels, which "
                                f"require numba; {install_hint()}")
-            trainer = self._sparse and self._sparse.make(network, masks, momenta, kernels)
+            trainer = self._sparse and self._sparse.make(network, masks, momenta, kernels,
+                                                          chosen_by)
             if trainer:
                 return trainer
-        return DenseTrainer(network, masks, self._data, self._train, momenta, objective)
+        return DenseTrainer(network, masks, self._data, self._train, momenta, objective,
+                            observation)
 
 
 def _numba_is_there() -> bool:

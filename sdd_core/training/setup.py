@@ -22,6 +22,7 @@ from sdd_core.experiment.experiment import Experiment
 from sdd_core.level import masks as masking
 from sdd_core.level.evaluation import check_output
 from sdd_core.level.layers import Layout
+from sdd_core.level.masks import Masks
 from sdd_core.level.naming import matches
 from sdd_core.level.normed import keep_zeros
 from sdd_core.level.retraining import Dense, Retraining, checked
@@ -31,9 +32,10 @@ from sdd_core.plugin.kinds import Schedule, SparsitySchedule, label
 from sdd_core.plugin.kinds.scope import Layer
 from sdd_core.plugin.pattern import parse_pattern
 from sdd_core.pruning import prune
+from sdd_core.pruning.moving import Course, plan_course
 from sdd_core.randomness import generator
 from sdd_core.training.learning_rates import dense_learning_rates
-from sdd_core.training.optimizer_state import make_optimizer
+from sdd_core.training.optimizer_state import TorchOptimizers
 from sdd_core.training.pretrained import load_pretrained
 
 
@@ -155,7 +157,7 @@ class ExperimentSetup:
         if level == 0:
             return Retraining("initialisation", self.dense.learning_rates)
         schedule = schedule or self.experiment.retrain
-        epochs, dense = schedule.engine_epochs(), self._dense_copy()
+        epochs, dense = schedule.engine_epochs(), self._dense_for(level)
         if epochs and not len(dense.learning_rates):
             # The schedule needs learning rates: those of a dense training that is as long.
             train = self.experiment.train.model_copy(update={"epochs": epochs})
@@ -167,6 +169,21 @@ class ExperimentSetup:
                             untrained=untrained or schedule.epochs == 0)
         return found if epochs is None else found.over(epochs * dense.steps_per_epoch)
 
+    def course(
+        self, level: int, retraining: Retraining, before: Masks, after: Masks
+    ) -> Course | None:
+        """Return the course of the masks of a level, 1 or more, from those before its pruning and
+        those of the pruner; None if they do not move. Raises SddError for an invalid one."""
+        plugin = self.experiment.sparse_training
+        if plugin is None:
+            return None
+        with self.guard.isolated(plugin, "sparse training", level):
+            return plan_course(
+                plugin, len(retraining.learning_rates), self.dense.steps_per_epoch, level=level,
+                seed=self.experiment.seed, before=before, after=after, exempt=self.exempt,
+                scope=self.experiment.pruner.scope, rules=self.rules._replace(prune_ties=False),
+            )
+
     def ablated_retraining(self, level: int) -> Retraining:
         """Return the retraining of a level under the experiment's ablation."""
         ablation = self.experiment.ablation
@@ -174,7 +191,7 @@ class ExperimentSetup:
         with self.guard.isolated(ablation, "ablation", level):
             usual = self.retraining(level)
             untrained = not (len(usual.learning_rates) and len(self.dense.learning_rates))
-            retraining = ablation.retraining(self._dense_copy(), usual, level)
+            retraining = ablation.retraining(self._dense_for(level), usual, level)
             return checked(retraining, ablation.name, self.dense, of_ablation=True,
                            untrained=untrained)
 
@@ -187,8 +204,9 @@ class ExperimentSetup:
         masked = retraining.masked_steps
         return masked is not None and masked < len(retraining.learning_rates)
 
-    def _dense_copy(self) -> Dense:
-        return replace(self.dense, learning_rates=self.dense.learning_rates.copy())
+    def _dense_for(self, level: int) -> Dense:
+        """Return a copy of the dense training for the retraining of a level."""
+        return replace(self.dense, learning_rates=self.dense.learning_rates.copy(), level=level)
 
     def _load(self, root: Path | None) -> tuple[Dataset, int]:
         """Return the data with label noise and with `data.examples` training examples, and the
@@ -220,19 +238,38 @@ class ExperimentSetup:
         check_output(self.build(0).to(self.device), self.data, self.device,
                      label(self.experiment.model), train.batch_size)
         if train.optimizer.sgd_momentum is None:
+            parameters = {n: p for n, p in self.build(0).named_parameters() if p.requires_grad}
+            for parameter in parameters.values():
+                parameter.grad = torch.zeros_like(parameter)
             with self.guard.isolated(train.optimizer, "optimizer"):
-                make_optimizer(train, torch.zeros(1))
+                TorchOptimizers(train, torch.zeros(1), parameters)
         if train.pretrained is not None:
             load_pretrained(self.build(0), train)
         if self.experiment.levels == 0:
             return  # only the dense network, which does not depend on the pruner
         self.sparsity(self.experiment.levels)
         self._check_pruning()
-        starts = {self.retraining(1).start}
-        if self.experiment.ablation is not None:
-            starts.add(self.ablated_retraining(1).start)
+        self._check_sparse_training()
+        starts: dict[str, int] = {}
+        for level in range(1, self.experiment.levels + 1):
+            starts.setdefault(self.retraining(level).start, level)
+            if self.experiment.ablation is not None:
+                starts.setdefault(self.ablated_retraining(level).start, level)
         if "fresh" in starts:
-            self.build(1)
+            self.build(starts["fresh"])
+        self._check_observed()
+
+    def _check_observed(self) -> None:
+        """Raise SddError if the pruner observes training, and a level to prune is not trained."""
+        pruner = self.experiment.pruner
+        if not pruner.observes():
+            return
+        for level in range(1 if pruner.from_dense else self.experiment.levels):
+            if not len(self.retraining(level).learning_rates):
+                raise SddError(f"pruner {label(pruner)!r} scores what it observes while a level "
+                               f"trains, but level {level} is not trained; train it "
+                               f"({'retrain' if level else 'train'}.epochs), or choose another "
+                               "pruner")
 
     def _check_pruning(self) -> None:
         pruner = self.experiment.pruner
@@ -254,6 +291,37 @@ class ExperimentSetup:
         for setting, floor in floors.items():
             prune.check_floor(layers, pruner.scope, self.count, self.experiment.levels, floor,
                               setting)
+
+
+    def _check_sparse_training(self) -> None:
+        """Raise SddError if the masks cannot move in this experiment."""
+        experiment, plugin = self.experiment, self.experiment.sparse_training
+        if plugin is None:
+            return
+        lifted = False
+        by_steps: dict[int, tuple[int, Retraining]] = {}
+        for level in range(1, experiment.levels + 1):
+            retraining = self.retraining(level)
+            by_steps.setdefault(len(retraining.learning_rates), (level, retraining))
+            lifted = lifted or retraining.masked_steps is not None
+        problems = {
+            "ablation, which changes masks or training": experiment.ablation is not None,
+            f"retrain.pruned {experiment.retrain.pruned!r}, which holds pruned weights at other "
+            "values than zero": experiment.retrain.pruned != "zero",
+            "a retraining schedule that trains pruned weights": lifted,
+            'pruner.start "as-is", which never trains the zeros of the given network':
+                experiment.pruner.start == "as-is",
+            f"pruner.pattern {experiment.pruner.pattern!r}, which its masks do not follow":
+                self.rules.pattern is not None and not plugin.patterns,
+        }
+        for what, found in problems.items():
+            if found:
+                raise SddError(f"sparse_training {label(plugin)!r} cannot be combined with {what}; "
+                               "leave one of them out")
+        masks = masking.full_masks(self.prunable)
+        for steps, (level, retraining) in by_steps.items():
+            if steps:
+                self.course(level, retraining, masks, masks)
 
 
 def _patterns(found: Any) -> tuple[str, ...]:

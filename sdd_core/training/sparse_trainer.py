@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
+from torch.nn.functional import cross_entropy
 
 from sdd_core.data.resident import AugmentationDraws, DeviceDataset, normalise
 from sdd_core.experiment.train import Train
@@ -40,12 +41,23 @@ class SparseTrainer:
     """
 
     def __init__(
-        self, network: nn.Module, own: Network, *, data: DeviceDataset, batch_size: int
+        self,
+        network: nn.Module,
+        load: Callable[[Mapping[str, Tensor], Mapping[str, Tensor] | None], Network],
+        masks: Mapping[str, Tensor],
+        momenta: Mapping[str, Tensor] | None,
+        *,
+        data: DeviceDataset,
+        batch_size: int,
     ) -> None:
-        self.kernels = own.kernels
+        """load: copies the network into kernels, given masks and momenta by name."""
+        self._load = load
+        self._own = load(masks, momenta)
+        self._masks = dict(masks)
+        self._saved: dict[str, Tensor] | None = None
+        self.kernels = self._own.kernels
         self.instructions = instructions.of_kernels()
         self._network = network
-        self._own = own
         self._data = data
         self._batch_size = batch_size
         self._labels = data.train_labels.numpy()
@@ -59,6 +71,7 @@ class SparseTrainer:
         self, order: Tensor, crops: AugmentationDraws | None, first: int, learning_rates: np.ndarray
     ) -> None:
         """See Trainer."""
+        self._saved = None
         data, size, last = self._data, self._batch_size, first + len(learning_rates)
         if self._images is not None:
             chosen = order.numpy()[first * size : last * size]
@@ -71,6 +84,35 @@ class SparseTrainer:
             labels = self._labels[order[rows].numpy()]
             rates = learning_rates[start - first : stop - first]
             self._own.train_epoch(images, labels, np.arange(len(images)), size, rates)
+
+    def gradients(
+        self, order: Tensor, crops: AugmentationDraws | None, number: int, learning_rate: float
+    ) -> dict[str, Tensor]:
+        """See Trainer."""
+        data, size = self._data, self._batch_size
+        rows = slice(number * size, (number + 1) * size)
+        inputs = data.batch(order, crops, rows, data.buffer(size))
+        momenta, network = self.momenta(), self._network.train()
+        network.zero_grad()
+        cross_entropy(network(inputs), data.train_labels[order[rows]]).backward()
+        if any(True for _ in network.buffers()):
+            # The statistics of normalisations have moved.
+            self._own, self._saved = self._load(self._masks, momenta), None
+        return {name: parameter.grad for name, parameter in network.named_parameters()
+                if parameter.grad is not None}
+
+    @torch.no_grad()
+    def remask(self, masks: Mapping[str, Tensor], values: Mapping[str, Tensor]) -> None:
+        """See Trainer."""
+        momenta, parameters = self.momenta(), dict(self._network.named_parameters())
+        for name, mask in masks.items():
+            changed = mask != self._masks[name]
+            parameters[name].masked_fill_(changed, 0.0)
+            momenta[name].masked_fill_(changed, 0.0)
+            if name in values:
+                parameters[name].add_(values[name])
+        self._masks = dict(masks)
+        self._own, self._saved = self._load(self._masks, momenta), None
 
     def unmask(self) -> None:
         """See Trainer. Never called: levels whose masks are lifted use the general path."""
@@ -86,7 +128,7 @@ class SparseTrainer:
 
     def state(self) -> dict[str, Tensor]:
         """See Trainer."""
-        save(self._own, self._network)
+        self.momenta()
         return {
             name: tensor.detach().clone(memory_format=torch.contiguous_format)
             for name, tensor in self._network.state_dict().items()
@@ -94,8 +136,11 @@ class SparseTrainer:
 
     def momenta(self) -> dict[str, Tensor]:
         """See Trainer."""
-        momenta = save(self._own, self._network)
-        return {name: momenta[p].contiguous() for name, p in self._network.named_parameters()}
+        if self._saved is None:  # the network is behind the kernels
+            momenta = save(self._own, self._network)
+            self._saved = {name: momenta[p].contiguous()
+                           for name, p in self._network.named_parameters()}
+        return dict(self._saved)
 
     def _batches(self, part: str) -> list[tuple[Tensor | Images, NDArray[np.int64]]]:
         """Return images and labels of 'train' or 'test', without copies; images that still have to
@@ -150,17 +195,21 @@ class SparseTrainerFactory:
         masks: Mapping[str, Tensor],
         momenta: Mapping[str, Tensor] | None,
         kernels: tuple[str, ...] | None,
+        chosen_by: Mapping[str, Tensor] | None = None,
     ) -> SparseTrainer | None:
         """Return a trainer with sparse kernels; None if the general path is required or faster.
 
         kernels: the kernels of a checkpoint, which must be used; None: the costs decide.
+        chosen_by: the masks that they decide by, if `masks` move during the training.
         """
-        architecture = self._architecture
+        architecture, chosen_by = self._architecture, masks if chosen_by is None else chosen_by
         # It may differ from the first network, for example by hooks.
         if architecture is None or not is_plain(network):
             return None
         parameters = dict(network.named_parameters())
-        kept = {name: mask for name, mask in masks.items() if not mask.all()}
+        # Masks that move may come to have any form.
+        kept = {name: mask for name, mask in chosen_by.items()
+                if chosen_by is not masks or not mask.all()}
         weights = [architecture.parameters[i] for i in architecture.weights()]
         if not kept.keys() <= set(weights):  # only weights may have masks
             return None
@@ -171,13 +220,20 @@ class SparseTrainerFactory:
         if not pixels:  # a residual network uses sparse kernels only, and its steps are long
             kernels, step = kernels or self._costs.choose(arrays), self._costs.step(arrays)
         ahead.wait(self._needed, self._tell)
-        own = load(
-            architecture, network, {parameters[name]: mask for name, mask in kept.items()},
-            SgdSettings(self._momentum(), self._train.weight_decay),
-            momenta=None if momenta is None else {parameters[n]: m for n, m in momenta.items()},
-            kernels=kernels, threads=_threads(step),
-        )  # fmt: skip
-        return SparseTrainer(network, own, data=self._data, batch_size=self._train.batch_size)
+
+        def into_kernels(
+            masks: Mapping[str, Tensor], momenta: Mapping[str, Tensor] | None
+        ) -> Network:
+            return load(
+                architecture, network,
+                {parameters[name]: mask for name, mask in masks.items() if not mask.all()},
+                SgdSettings(self._momentum(), self._train.weight_decay),
+                momenta=None if momenta is None else {parameters[n]: m for n, m in momenta.items()},
+                kernels=kernels, threads=_threads(step),
+            )  # fmt: skip
+
+        return SparseTrainer(network, into_kernels, masks, momenta, data=self._data,
+                             batch_size=self._train.batch_size)
 
     def _momentum(self) -> float:
         momentum = self._train.optimizer.sgd_momentum

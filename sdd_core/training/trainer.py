@@ -24,6 +24,17 @@ class Trainer(Protocol):
     ) -> None:
         """Take one step for each learning rate, on the batches of an epoch from number `first`."""
 
+    def gradients(
+        self, order: Tensor, crops: AugmentationDraws | None, number: int, learning_rate: float
+    ) -> dict[str, Tensor]:
+        """Return the gradients of the loss on batch `number` of an epoch, for every trained
+        parameter, pruned weights too, on the CPU, without taking a step."""
+        ...
+
+    def remask(self, masks: Mapping[str, Tensor], values: Mapping[str, Tensor]) -> None:
+        """Train under other masks from now on. Dropped weights become zero; regrown ones start at
+        `values`, zero for layers without any. The optimizer's state of both becomes zero."""
+
     def unmask(self) -> None:
         """Train pruned weights too, from now on."""
 

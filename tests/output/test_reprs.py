@@ -93,6 +93,7 @@ VALUES = {
         "a network", "imp", {f"layer {i}": 3 for i in range(999)}, (0.5, 0.9),
         Cell("all layers", 0.0, 0.0, 1.0, 0.5), {}),
     "Split": SPLIT,
+    "StepView": sdd_core.StepView(3, 99, 1, 0.1, WEIGHTS, WEIGHTS, LEVEL.masks),
     "SweepError": SweepError(dict.fromkeys(map(str, range(999)), "reason"), RESULTS),
     "PluginRef": sdd_core.PluginRef("scope"),
     "Train": EXPERIMENT.train,

@@ -43,11 +43,12 @@ def make_view() -> Callable[..., LevelView]:
         unchanged: dict[str, Tensor] | None = None,
         lifted: bool = False,
         target_density: float | None = None,
+        observed: dict[str, Tensor] | None = None,
     ) -> LevelView:
         state = {name: tensor.clone() for name, tensor in network.state_dict().items()}
         masks = full_masks(prunable_weights(network)) | (masks or {})
         return LevelView(
-            Level(level, masks, state, epochs, diverged),
+            Level(level, masks, state, epochs, diverged, observed=observed or {}),
             initial=state if initial is None else initial,
             build=lambda: deepcopy(network),
             trainable=[n for n, p in network.named_parameters() if p.requires_grad],

@@ -3,13 +3,17 @@
 import errno
 import os
 import threading
+from concurrent.futures import Future
+from contextlib import ExitStack
 
 import pytest
 from support import contents, go, plugins_with, small
 
 from sdd_core import Metric, SddError, hookimpl
 from sdd_core.files import atomic
+from sdd_core.level.level import Level
 from sdd_core.runs import store as module
+from sdd_core.runs.store import Store
 from sdd_core.training.metrics import Metrics
 
 
@@ -47,7 +51,8 @@ def test_metrics_are_measured_before_the_level_is_written(tmp_path, slow_disk):
     found = []
 
     def look(level):
-        found.append(len(list((tmp_path / ".shared" / "levels").glob("[!.]*"))))
+        levels = (tmp_path / ".shared" / "levels").iterdir()
+        found.append(sum(folder.suffix != ".partial" for folder in levels))
         slow_disk.set()
 
     run(look, tmp_path)
@@ -96,6 +101,27 @@ def test_what_ends_a_run_waits_for_the_files(tmp_path, slow_disk, monkeypatch, e
     assert_unlocked(tmp_path / "store")
     again = go(small(levels=1), tmp_path / "store")
     assert contents(again.folder) == contents(go(small(levels=1), tmp_path / "whole").folder)
+
+
+def test_the_lock_is_held_until_the_files_are_written(tmp_path, monkeypatch):
+    events, allowed = [], threading.Event()
+
+    def write(*arguments):
+        allowed.wait()
+        events.append("written")
+
+    def interrupted(self, timeout=None):
+        threading.Timer(0.1, allowed.set).start()
+        raise KeyboardInterrupt
+
+    store, held = Store(tmp_path), ExitStack()
+    held.callback(events.append, "freed")
+    monkeypatch.setattr(store, "_write_level", write)
+    monkeypatch.setattr(Future, "result", interrupted)
+    store.save_level("a" * 40, Level(0, {}, {}, ()), held)
+    with pytest.raises(KeyboardInterrupt):
+        store.finish()
+    assert events == ["written", "freed"]
 
 
 def assert_unlocked(store):

@@ -133,6 +133,14 @@ def test_networks_that_take_longer_are_not_judged_by_those_that_do_not():
     assert estimate.left(missing) is None
 
 
+def test_levels_that_retrain_for_other_epochs_are_not_judged_by_the_dense_one():
+    """Level 1 takes a fortieth of the dense level: that is not what sparsity saves."""
+    plan = planned({"seed": list(range(6)), "levels": 20, "train": {"epochs": 40},
+                    "retrain": {"name": "rewind", "epochs": 4}})
+    worst, _ = off(plan, arrivals(plan, 2, lambda level: 1.0 if level else 40.0))
+    assert worst < 1.6
+
+
 def test_a_sweep_that_goes_on_does_not_count_what_was_there():
     plan = planned({"seed": [0, 1], "levels": 20})
     first, second = plan.tasks

@@ -76,7 +76,7 @@ def test_whoever_makes_shared_levels_knows_the_schedules_of_the_runs(tmp_path: P
     plan = Plan.of(expand([{"retrain": retrain, "pruner": ["imp", "random"]}], PLUGINS))
     pool = Pool({(0, "imp", 0): "stop here"})
     execute_all(plan, pool, RunOptions(tmp_path), Notes())
-    assert pool.schedules == [one.retrain for one in plan.experiments[::2]]
+    assert pool.schedules == [(one.retrain, one.levels) for one in plan.experiments[::2]]
 
 
 def test_a_failing_run_fails_alone(tmp_path: Path) -> None:

@@ -25,7 +25,7 @@ def test_shared_levels_and_rewind_points_and_nothing_else(tmp_path: Path) -> Non
         Experiment.make({**SETTINGS, "retrain": retrain})
         for retrain in ("scratch", {"name": "rewind", "to": 3}, {"name": "rewind", "to": 10_000})
     ]
-    schedules = [run.retrain for run in runs]
+    schedules = [(run.retrain, run.levels) for run in runs]
     # The last schedule rewinds to beyond the end, which its own run will say.
     assert execute(runs[0], 0, schedules, RunOptions(tmp_path, device="cpu")) is None
     assert names(tmp_path) == {".shared"}
@@ -43,7 +43,7 @@ def test_shared_levels_and_rewind_points_and_nothing_else(tmp_path: Path) -> Non
 
 def test_up_to_a_level(tmp_path: Path) -> None:
     run = Experiment.make(SETTINGS)
-    assert execute(run, 1, [run.retrain], RunOptions(tmp_path, device="cpu")) is None
+    assert execute(run, 1, [(run.retrain, 2)], RunOptions(tmp_path, device="cpu")) is None
     assert names(tmp_path / ".shared" / "levels") == set(level_keys(run)[:2])
 
 
@@ -66,7 +66,7 @@ class Notes(Tracker):
 def test_trackers_hear_of_whole_runs_and_not_of_the_levels_that_are_shared(tmp_path: Path) -> None:
     run, notes = Experiment.make(SETTINGS), Notes()
     place = RunOptions(tmp_path, device="cpu", trackers=(notes,))
-    assert execute(run, 0, [run.retrain], place) is None
+    assert execute(run, 0, [(run.retrain, 2)], place) is None
     assert notes._heard == []
     assert isinstance(execute(run, None, (), place), tuple)
     # The dense network was trained before.

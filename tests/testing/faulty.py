@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 import torch
-from pydantic import ConfigDict, Field
+from pydantic import ConfigDict, Field, PrivateAttr
 from torch import nn
 
 from sdd_core import (
@@ -384,3 +384,61 @@ class Misspelt:
     @hookimpl
     def sdd_level_ends(self, level: Any) -> None:
         """Never called."""
+
+
+class ObservesItself(Pruner):
+    """Keeps what it observes on itself, not in the state."""
+
+    name = "observes-itself"
+    _sums: dict[str, torch.Tensor] = PrivateAttr(default_factory=dict)
+
+    def observe(self, state, step):
+        if step.step == 0:
+            self._sums.clear()
+        for name, gradient in step.gradients.items():
+            self._sums[name] = self._sums.get(name, 0) + gradient
+
+    def scores(self, level):
+        return {name: self._sums.get(name, level.weights[name]).abs() for name in level.prunable}
+
+
+SUMS: dict[str, torch.Tensor] = {}
+
+
+class ObservesInItsModule(Pruner):
+    """Keeps a running mean in its module, and only shows it to the state."""
+
+    name = "observes-in-its-module"
+
+    def observe(self, state, step):
+        for name, gradient in step.gradients.items():
+            SUMS[name] = 0.9 * SUMS[name] + gradient if name in SUMS else gradient
+            state[name] = SUMS[name]
+
+    def scores(self, level):
+        return {name: level.observed.get(name, level.weights[name]) for name in level.prunable}
+
+
+class ObservesFraction(Pruner):
+    """Observes only as many steps as its fraction says."""
+
+    name = "observes-fraction"
+
+    def observe(self, state, step):
+        if step.step < self.fraction * step.steps:
+            state.update(step.gradients)
+
+    def scores(self, level):
+        return {name: level.observed.get(name, level.weights[name]) for name in level.prunable}
+
+
+class ObservesNumbers(Pruner):
+    """Puts a number into the state."""
+
+    name = "observes-numbers"
+
+    def observe(self, state, step):
+        state["steps"] = step.step
+
+    def scores(self, level):
+        return {name: level.weights[name].abs() for name in level.prunable}

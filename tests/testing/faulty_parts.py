@@ -364,3 +364,41 @@ class Tensors(Archive):
     def write(self, source, path):
         super().write(source, path)
         return {"weights": torch.ones(2)}
+
+
+class ForgetsLayerwise(Optimizer):
+    """Remembers the gradients of each parameter where no checkpoint finds them."""
+
+    name = "forgets-layerwise"
+
+    def make_named(self, parameters, lr, weight_decay):
+        made = torch.optim.SGD(parameters.values(), lr=lr)
+        means = {}
+
+        def mean(optimizer, *_):
+            for name, one in parameters.items():
+                means[name] = 0.9 * means.get(name, 0) + one.grad
+                one.grad.copy_(means[name])
+
+        made.register_step_pre_hook(mean)
+        return made
+
+
+class MatricesOnly(Optimizer):
+    """Leaves out everything that is no matrix."""
+
+    name = "matrices-only"
+
+    def make_named(self, parameters, lr, weight_decay):
+        return torch.optim.SGD([one for one in parameters.values() if one.dim() == 2], lr=lr)
+
+
+class FixedLayerRates(Optimizer):
+    """Sets the rate of the last group itself."""
+
+    name = "fixed-layer-rates"
+
+    def make_named(self, parameters, lr, weight_decay):
+        made = torch.optim.SGD([{"params": [one]} for one in parameters.values()], lr=lr)
+        made.register_step_pre_hook(lambda one, *_: one.param_groups[-1].update(lr=lr))
+        return made

@@ -20,8 +20,10 @@ from training_cases import (
     take_steps,
 )
 
+from sdd_core import Optimizer, SddError
+from sdd_core.experiment.train import Train
 from sdd_core.training.dense_trainer import DenseTrainer
-from sdd_core.training.optimizer_state import memory_of, restore_memory
+from sdd_core.training.optimizer_state import TorchOptimizers
 
 
 def convolutional(seed: int = 0) -> nn.Module:
@@ -101,19 +103,30 @@ class Fading(torch.optim.Optimizer):
 def test_what_an_optimizer_remembers_comes_back_as_it_was():
     weights = torch.ones(3)
     weights.grad = torch.full((3,), 0.3)
-    first, second = (Fading([weights], {}) for _ in range(2))
+    made = []
+
+    class Fades(Optimizer):
+        """Returns the optimizer above."""
+
+        name = "fades"
+
+        def make(self, weights, lr, weight_decay):
+            made.append(Fading([weights], {}))
+            return made[-1]
+
+    first, second = (TorchOptimizers(Train(optimizer=Fades()), weights, {}) for _ in range(2))
     for _ in range(5):
-        first.step()
-    memory = memory_of(first, weights)
+        first.step(0.1, lambda: weights)
+    memory = first.memory()
+    assert set(memory) == {"number count", "number odd", "number rate", "total"}
     assert all(isinstance(value, torch.Tensor) for value in memory.values())
-    restore_memory(second, weights, memory)
-    assert second.state[weights] == first.state[weights]
-    assert [type(value) for value in second.state[weights].values()] == [
-        int, bool, float, torch.Tensor
-    ]  # fmt: skip
-    second.state[weights]["history"] = []
-    with pytest.raises(TypeError, match="its state has 'history' of type list; checkpoints"):
-        memory_of(second, weights)
+    second.restore(memory)
+    one, other = (optimizer.state[weights] for optimizer in made)
+    assert one == other
+    assert [type(value) for value in other.values()] == [int, bool, float, torch.Tensor]
+    other["history"] = []
+    with pytest.raises(SddError, match="its state has 'history' of type list; checkpoints"):
+        second.memory()
 
 
 def test_evaluates_the_network_as_it_is_used():

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Annotated, Any, ClassVar
 
 import torch
 from pydantic import Field, create_model
 from torch import Tensor
 
-from sdd_core import Optimizer
+from sdd_plugins.optimizers.groups import Grouped, by_decay
 
 # Muon and Adafactor use whole matrices. The plugin `sgd` provides SGD with momentum.
 OTHERS = {"Adafactor", "Muon", "SGD"}
@@ -22,14 +22,25 @@ NotNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 Average = Annotated[float, Field(ge=0, lt=1)]
 
 
-class OfTorch(Optimizer):
+class OfTorch(Grouped):
     """Base of the optimizers of torch."""
 
     of_torch: ClassVar[Any]
 
     def make(self, weights: Tensor, lr: float, weight_decay: float) -> torch.optim.Optimizer:
-        options = {name: getattr(self, name) for name in type(self).model_fields}
-        return self.of_torch([weights], lr=lr, weight_decay=weight_decay, **options)
+        return self.of_torch([weights], lr=lr, weight_decay=weight_decay, **self._options())
+
+    def make_named(
+        self, parameters: Mapping[str, Tensor], lr: float, weight_decay: float
+    ) -> torch.optim.Optimizer | None:
+        if self.decay_biases:
+            return None
+        return self.of_torch(by_decay(parameters, weight_decay), lr=lr, **self._options())
+
+    def _options(self) -> dict[str, Any]:
+        """Return the arguments of torch's class."""
+        own = type(self).model_fields.keys() - Grouped.model_fields.keys()
+        return {name: getattr(self, name) for name in own}
 
 
 def _classes() -> Iterator[type[OfTorch]]:

@@ -37,6 +37,7 @@ from sdd_core.plugin.kinds.optimizer import Optimizer
 from sdd_core.plugin.kinds.pruner import Pruner
 from sdd_core.plugin.kinds.retrain import Schedule
 from sdd_core.plugin.kinds.scope import Scope
+from sdd_core.plugin.kinds.sparse_training import SparseTraining
 from sdd_core.plugin.kinds.sparsity import SparsitySchedule
 from sdd_core.plugin.kinds.tracker import Tracker
 
@@ -45,5 +46,6 @@ KINDS: dict[str, type[Plugin]] = {
     for kind in (
         Pruner, Schedule, Metric, LabelNoise, DataSource, Model, Loss, Ablation, Executor,
         Tracker, Optimizer, LearningRateSchedule, Scope, SparsitySchedule, Exporter,
+        SparseTraining,
     )
 }  # fmt: skip

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, MutableMapping
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, cast
 
 from pydantic import BeforeValidator, Field, field_validator, model_validator
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from sdd_core.level.level import LevelView
+    from sdd_core.level.step import StepView
 
 
 def _several(value: Any) -> Any:
@@ -137,3 +138,20 @@ class Pruner(Plugin):
         already been pruned are ignored.
         """
         raise NotImplementedError
+
+    def observe(self, state: MutableMapping[str, Tensor], step: StepView) -> None:
+        """Observe a training step of a level that may be pruned, before its weights move; by
+        default nothing is observed.
+
+        `state` is empty at the level's first step. It holds tensors by name, which the engine keeps
+        from step to step, in checkpoints and with the level: `level.observed` in `scores`. Keep
+        nothing elsewhere. What is observed may depend on the options that the class itself
+        declares, not on those of all pruners, such as `fraction`, because experiments that differ
+        in them share the dense network.
+        """
+
+    @classmethod
+    def observes(cls) -> bool:
+        """Return whether the pruner observes training. Its levels are then trained on the general
+        path, which has the gradients of all weights."""
+        return cls.observe is not Pruner.observe

@@ -42,8 +42,10 @@ class Schedule(Plugin):
     )
 
     def retraining(self, dense: Dense) -> Retraining:
-        """Return the retraining of a level, as data. `dense` describes the dense network's
-        training: its learning rate at every step and the number of steps per epoch. Without a step
+        """Return the retraining of the level `dense.level`, as data. `dense` describes the dense
+        network's training: its learning rate at every step and the number of steps per epoch; do
+        not change it. Levels may be retrained differently, but not by how many follow, because a
+        run can be continued with more levels. Without a step
         (`train.epochs = 0`), a schedule may return none either.
 
         The engine applies `epochs`, unless the class has an option of that name itself."""

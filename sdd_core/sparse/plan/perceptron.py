@@ -34,8 +34,10 @@ def plan_perceptron(
         zip(architecture.linears, masks, kernels, strict=True)
     ):
         # -1 stands for a feature that an earlier block has already.
-        seen = mask[:, features] & (features >= 0) if i == 0 else mask
-        rows, columns = np.nonzero(seen)
+        seen = mask
+        if i == 0 and not np.array_equal(features, np.arange(mask.shape[1])):
+            seen = mask[:, features] & (features >= 0)
+        rows, columns = np.divmod(np.flatnonzero(seen), max(1, seen.shape[1]))
         layer = layers[i]
         layer.kernel = KERNELS[kernel]
         layer.outputs, layer.inputs = seen.shape
