@@ -296,6 +296,7 @@ class _Engine:
             # Metrics get the lifted masks of an ablation; pruners and ablations get the masks.
             lifted=unchanged is not None and self.setup.lifts_masks(level.index),
             target_density=target_density,
+            logits=lambda: self.trainer.logits(level),
         )
 
 

@@ -187,6 +187,15 @@ class LevelTrainer:
                                   self._store.kernel_costs(),
                                   partial(self._call, "sdd_wait", reason="compiling kernels"))
 
+    def logits(self, level: Level) -> Callable[[str], Tensor] | None:
+        """Return a function that gives a level's logits on 'train' or 'test', by the kernels that
+        trained it, so that a level that is loaded again has the same; None if torch trained it."""
+        if not level.kernels or level.diverged:
+            return None
+        network = self._setup.build(0)
+        network.load_state_dict(dict(level.state))
+        return self._trainers.logits(network, level.masks, level.kernels)
+
     def dense_state_at(self, steps: int) -> dict[str, Tensor]:
         """Return the state of the dense network after some steps of its training; 0 is its
         initialisation, which may be pretrained.

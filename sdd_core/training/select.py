@@ -84,6 +84,14 @@ class TrainerFactory:
         return DenseTrainer(network, masks, self._data, self._train, momenta, objective,
                             observation)
 
+    def logits(
+        self, network: nn.Module, masks: Mapping[str, Tensor], kernels: tuple[str, ...]
+    ) -> Callable[[str], Tensor] | None:
+        """Return a function that gives the logits of a trained network on 'train' or 'test', by the
+        sparse kernels that trained it; None if that is not possible here."""
+        trainer = self._sparse and kernels and self._sparse.make(network, masks, None, kernels)
+        return trainer.logits if trainer else None
+
 
 def _numba_is_there() -> bool:
     try:

@@ -126,6 +126,12 @@ class SparseTrainer:
             examples += count
         return loss / examples, round(hits) / examples
 
+    def logits(self, part: str) -> Tensor:
+        """Return the logits on 'train' or 'test' in evaluation mode, float32 `[N, classes]`."""
+        parts = [self._own.evaluate(self._inputs(images), labels).logits
+                 for images, labels in self._batches(part)]
+        return torch.from_numpy(np.concatenate(parts))
+
     def state(self) -> dict[str, Tensor]:
         """See Trainer."""
         self.momenta()
