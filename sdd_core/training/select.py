@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
 
 from torch import Tensor, nn
@@ -29,7 +29,7 @@ class TrainerFactory:
     choice otherwise depends only on the arguments.
 
     network: a network of this architecture, which is not kept. costs: costs of the kernels
-    (None: the defaults).
+    (None: the defaults). tell: called before a wait for kernels to be compiled.
     """
 
     def __init__(
@@ -38,6 +38,7 @@ class TrainerFactory:
         data: DeviceDataset,
         experiment: Experiment,
         costs: KernelCosts | None = None,
+        tell: Callable[[], object] = lambda: None,
     ) -> None:
         self._data = data
         self._train = experiment.train
@@ -51,7 +52,7 @@ class TrainerFactory:
                     SparseTrainerFactory as Sparse,
                 )
 
-                self._sparse = Sparse(network, data, self._train, self._costs)
+                self._sparse = Sparse(network, data, self._train, self._costs, tell)
 
     def make(
         self,
@@ -101,6 +102,14 @@ class TrainerFactory:
         from sdd_core.sparse.layers.replacement import MaskedLayers  # noqa: PLC0415 (imports numba)
 
         return MaskedLayers(network, masks, self._costs, kernels, chosen_by)
+
+    def logits(
+        self, network: nn.Module, masks: Mapping[str, Tensor], kernels: tuple[str, ...]
+    ) -> Callable[[str], Tensor] | None:
+        """Return a function that gives the logits of a trained network on 'train' or 'test', by the
+        sparse kernels that trained it; None if that is not possible here."""
+        trainer = self._sparse and kernels and self._sparse.make(network, masks, None, kernels)
+        return trainer.logits if trainer else None
 
 
 def _numba_is_there() -> bool:
