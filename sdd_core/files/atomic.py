@@ -101,6 +101,8 @@ def new_entries(folder: Path, names: Sequence[str]) -> Iterator[Path]:
     absent = [one for one in (folder, *folder.parents) if not exists(one)]
     partial = folder / f".{names[0]}.{os.getpid()}.partial"
     with disk_errors(folder / names[0]):
+        for orphan in _orphans(folder / names[0], ".partial"):
+            shutil.rmtree(orphan, ignore_errors=True)
         try:
             partial.mkdir(parents=True)
             yield partial
@@ -188,14 +190,20 @@ def _temporary(path: Path) -> Path:
 
 def _remove_orphans(path: Path) -> None:
     """Remove the partial files of processes that died while they wrote the file."""
+    for file in _orphans(path):
+        file.unlink(missing_ok=True)
+
+
+def _orphans(path: Path, ending: str = "") -> Iterator[Path]:
+    """Yield what processes that died left beside a path: `.NAME.PID`, followed by `ending`."""
     if os.name == "nt":
         return  # on Windows, os.kill would end the process instead of checking it
-    for file in path.parent.glob(f".{glob.escape(path.name)}.*"):
+    for one in path.parent.glob(f".{glob.escape(path.name)}.*{ending}"):
         try:
-            os.kill(int(file.suffix[1:]), 0)
+            os.kill(int(one.name.removesuffix(ending).rpartition(".")[2]), 0)
         except ProcessLookupError:
-            file.unlink(missing_ok=True)
-        except (PermissionError, ValueError):  # another user's process, or not our file
+            yield one
+        except (PermissionError, ValueError, OverflowError):  # another user's process, or not ours
             continue
 
 

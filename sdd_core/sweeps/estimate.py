@@ -118,16 +118,18 @@ def _places(plan: Plan) -> dict[str, Place]:
         for index, key in enumerate(task.keys, start=begin):
             # The levels of an ablation follow the last level, starting from level 1.
             level = index - experiment.levels if index > experiment.levels else index
-            places[key] = (_kind(experiment), _density(experiment, level))
+            places[key] = (_kind(experiment, level), _density(experiment, level))
         ends.append(begin + len(task.keys))
     return places
 
 
-def _kind(experiment: Experiment) -> str:
-    train = experiment.train
+def _kind(experiment: Experiment, level: int) -> str:
+    train, epochs = experiment.train, experiment.train.epochs
+    if level and experiment.retrain.epochs is not None:
+        epochs = experiment.retrain.epochs
     return digest([
         experiment.data.model_dump(mode="json"), experiment.model.model_dump(mode="json"),
-        train.epochs, train.batch_size, experiment.kernels,
+        epochs, train.batch_size, experiment.kernels,
     ])  # fmt: skip
 
 

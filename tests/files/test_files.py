@@ -234,6 +234,22 @@ def test_what_a_dead_process_left_is_removed(tmp_path):
     assert set(contents(tmp_path)) == {"file", living.name}
 
 
+def test_new_entries_of_a_dead_process_are_removed_by_the_next(tmp_path):
+    def work():
+        with new_entries(tmp_path, ["a", "b"]) as partial:
+            (partial / "a").write_text("unfinished")
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    assert in_child(work) == -signal.SIGKILL
+    living = tmp_path / f".a.{os.getppid()}.partial"
+    living.mkdir()
+    (living / "a").write_text("of a process that still writes")
+    assert len(contents(tmp_path)) == 2
+    with new_entries(tmp_path, ["a"]) as partial:
+        (partial / "a").write_text("new")
+    assert set(contents(tmp_path)) == {"a", f"{living.name}/a"}
+
+
 def test_a_disk_that_takes_no_more_bytes(tmp_path):
     """The system itself refuses, in the middle of a file."""
     file = tmp_path / "file"

@@ -133,6 +133,25 @@ def test_networks_that_take_longer_are_not_judged_by_those_that_do_not():
     assert estimate.left(missing) is None
 
 
+def test_levels_that_retrain_for_other_epochs_are_not_judged_by_the_dense_one():
+    """Level 1 takes a fortieth of the dense level: that is not what sparsity saves."""
+    plan = planned({"seed": list(range(6)), "levels": 20, "train": {"epochs": 40},
+                    "retrain": {"name": "rewind", "epochs": 4}})
+    worst, _ = off(plan, arrivals(plan, 2, lambda level: 1.0 if level else 40.0))
+    assert worst < 1.6
+
+
+def test_retraining_for_more_epochs_takes_longer_at_the_same_density():
+    plan = planned({"seed": [0, 1], "levels": 8, "retrain": {"name": "rewind", "epochs": 5}},
+                   {"seed": [2, 3], "levels": 8, "retrain": {"name": "rewind", "epochs": 500}})
+    estimate, missing = Estimate(plan), set(plan.keys)
+    for now, keys in enumerate(zip(plan.tasks[0].keys, plan.tasks[1].keys, strict=True)):
+        missing -= set(keys)
+        estimate.came(set(keys), missing, float(now))
+    assert missing
+    assert estimate.left(missing) is None
+
+
 def test_a_sweep_that_goes_on_does_not_count_what_was_there():
     plan = planned({"seed": [0, 1], "levels": 20})
     first, second = plan.tasks
