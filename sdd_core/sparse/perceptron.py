@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
@@ -62,6 +63,35 @@ class Perceptron(Network):
             )
 
         return self._team.run(take, len(steps.learning_rates))
+
+    def factors(self, images: NDArray, labels: NDArray[np.int64]) -> list[tuple[NDArray, NDArray]]:
+        data, count = self._data(images, labels), len(images)
+        lanes = _lanes(count)
+        units, pairs = self._buffer(lanes, 0), []
+        inputs, scratch = np.empty_like(units), np.empty_like(self._sgd.gradients[0])
+        everything, scale = np.arange(count), self._dtype(1 / count)
+
+        def work(examples: NDArray[np.int64], thread: Thread) -> float:
+            compiled.differentiate(self._net, scratch, units, inputs, data, examples, scale, thread,
+                                   lanes)
+            return 0.0
+
+        def lines(array: NDArray, first: int, number: int, there: int) -> NDArray:
+            part = array[first * lanes.width : (first + number) * lanes.width]
+            return part.reshape(number, lanes.width)[:, :there].copy()
+
+        for start in range(0, count, lanes.width):
+            examples = everything[start : start + lanes.width]
+            ThreadTeam(1).run(partial(work, examples))
+            pairs.append([
+                (lines(units, layer["target"], layer["outputs"], len(examples)),
+                 lines(inputs, layer["source"], layer["inputs"], len(examples)) if number else
+                 data.images[examples].T)
+                for number, layer in enumerate(self._plan.linears)
+            ])
+        return [(np.concatenate([gradient for gradient, _ in parts], axis=1),
+                 np.concatenate([given for _, given in parts], axis=1)) if len(parts) > 1
+                else parts[0] for parts in zip(*pairs, strict=True)]
 
     def _evaluate(self, data: Data, results: Results) -> None:
         lanes = Lanes(self.GROUP)
