@@ -154,6 +154,16 @@ class Network(ABC):
             list(zip(means, variances, strict=True)) if self._net.norms.size else [],
         )  # fmt: skip
 
+    def factors(
+        self, images: NDArray, labels: NDArray[np.int64]
+    ) -> list[tuple[NDArray, NDArray]] | None:
+        """Return the factors of the weights' gradients of the mean loss, pruned weights too, for
+        each linear layer: the gradient of its results, [outputs, examples], and its inputs,
+        [inputs, examples]. The gradient of its weight is the first times the second transposed,
+        that of its bias the sum of the first. None for networks with other layers.
+        """
+        return None
+
     @abstractmethod
     def _choose(self, masks: Sequence[NDArray[np.bool_]]) -> tuple[str, ...]:
         """Return a kernel for each weight, given the masks of all weights."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from contextlib import nullcontext
+from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
@@ -73,6 +74,37 @@ class Perceptron(Network):
             return team.run(work)
 
         return self._team.run(take, len(steps.learning_rates))
+
+    def factors(self, images: NDArray, labels: NDArray[np.int64]) -> list[tuple[NDArray, NDArray]]:
+        data, count = self._data(images, labels), len(images)
+        lanes = self._lanes(count)
+        (units, products), pairs = self._room(lanes, 0), []
+        inputs, gradients = np.empty_like(units), self._sgd.gradients[0]
+        everything, scale = np.arange(count), self._dtype(1 / count)
+
+        def work(examples: NDArray[np.int64], thread: Thread) -> float:
+            with self._limit():
+                compiled.differentiate(self._net, gradients, units, products.addresses, inputs,
+                                       data, examples, scale, thread, lanes)
+            return 0.0
+
+        def lines(array: NDArray, first: int, number: int, there: int) -> NDArray:
+            part = array[first * lanes.width : (first + number) * lanes.width]
+            return part.reshape(number, lanes.width)[:, :there].copy()
+
+        for start in range(0, count, lanes.width):
+            examples = everything[start : start + lanes.width]
+            ThreadTeam(1).run(partial(work, examples))
+            pairs.append([
+                (lines(units, layer["target"], layer["outputs"], len(examples)),
+                 lines(inputs, layer["source"], layer["inputs"], len(examples)) if number else
+                 data.images[examples].T)
+                for number, layer in enumerate(self._plan.linears)
+            ])
+        gradients[:] = 0  # a step begins with zeros
+        return [(np.concatenate([gradient for gradient, _ in parts], axis=1),
+                 np.concatenate([given for _, given in parts], axis=1)) if len(parts) > 1
+                else parts[0] for parts in zip(*pairs, strict=True)]
 
     def _evaluate(self, data: Data, results: Results) -> None:
         lanes = Lanes(self.group)

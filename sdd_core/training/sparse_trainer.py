@@ -92,6 +92,9 @@ class SparseTrainer:
         data, size = self._data, self._batch_size
         rows = slice(number * size, (number + 1) * size)
         inputs = data.batch(order, crops, rows, data.buffer(size))
+        factors = self._own.factors(self._array(inputs), self._labels[order[rows].numpy()])
+        if factors is not None:
+            return self._products(factors)
         momenta, network = self.momenta(), self._network.train()
         network.zero_grad()
         cross_entropy(network(inputs), data.train_labels[order[rows]]).backward()
@@ -101,6 +104,17 @@ class SparseTrainer:
         return {name: parameter.grad for name, parameter in network.named_parameters()
                 if parameter.grad is not None}
 
+    def _products(self, factors: list[tuple[Images, Images]]) -> dict[str, Tensor]:
+        """Return the gradients of a perceptron's parameters from their factors."""
+        architecture = self._own.architecture
+        names, found = iter(architecture.parameters), {}
+        for linear, (gradient, inputs) in zip(architecture.linears, factors, strict=True):
+            results = torch.from_numpy(gradient)
+            found[next(names)] = results @ torch.from_numpy(inputs).T
+            if linear.biased:
+                found[next(names)] = results.sum(1)
+        return found
+
     @torch.no_grad()
     def remask(self, masks: Mapping[str, Tensor], values: Mapping[str, Tensor]) -> None:
         """See Trainer."""
@@ -108,7 +122,7 @@ class SparseTrainer:
         for name, mask in masks.items():
             changed = mask != self._masks[name]
             parameters[name].masked_fill_(changed, 0.0)
-            momenta[name].masked_fill_(changed, 0.0)
+            momenta[name] = momenta[name].masked_fill(changed, 0.0)
             if name in values:
                 parameters[name].add_(values[name])
         self._masks = dict(masks)

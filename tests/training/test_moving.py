@@ -16,6 +16,7 @@ from sdd_core.experiment.keys import level_keys
 from sdd_core.training.dense_trainer import DenseTrainer
 from sdd_core.training.select import TrainerFactory
 from sdd_core.training.sparse_trainer import SparseTrainer
+from sdd_core.training.trainer import Objective
 
 METHODS = {
     "rigl": {"name": "rigl", "every": 5},
@@ -130,7 +131,7 @@ def test_the_state_of_other_optimizers_is_fresh_where_masks_moved():
     settings = Experiment.make({"kernels": "none", "train": {
         "optimizer": "AdamW", "batch_size": 32, "lr": 0.01}})
     one = TrainerFactory(perceptron(192, 40, 5), resident(data), settings).make(
-        perceptron(192, 40, 5), masks)
+        perceptron(192, 40, 5), masks, objective=Objective())
     take_steps(one, data, 0, 4)
     before = one.momenta()
     one.remask(moved, {})

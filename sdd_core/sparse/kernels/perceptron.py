@@ -81,6 +81,24 @@ def train(net, sgd, units, products, data, steps, thread, lanes):
 
 
 @compiled
+def differentiate(
+    net, gradients, units, products, inputs, data, examples, scale, thread, lanes
+):
+    """Do a forward and a backward pass without a step, in one thread.
+
+    `inputs` gets the units as the forward pass leaves them. In `units`, all but the features are
+    then gradients; those of the kept weights are added to `gradients`.
+    """
+    last = net.linears[net.linears.size - 1]
+    gather(data.images, examples, net.features, units, thread.part, lanes)
+    forward(net, units, products, thread, lanes)
+    inputs[:] = units
+    logits = units[last.target * width(lanes) :]
+    cross_entropy(logits, last.outputs, data.labels, examples, scale, lanes)
+    backward(net, gradients, units, products, thread, lanes)
+
+
+@compiled
 def evaluate(net, units, products, data, results, thread, lanes):
     """Fill in the results, a group of examples for each number of losses.
 
