@@ -321,3 +321,16 @@ def test_as_many_masks_as_parameters_and_none_of_biases():
     masks[1] = np.arange(24) < 5
     with pytest.raises(SddError, match="biases"):
         Perceptron(architecture, state, masks, settings)
+
+
+@pytest.mark.parametrize("kernels", MIXED)
+def test_factors_leave_the_next_step_as_it_is(kernels):
+    case = make_case((150, 70, 33, 5), [0.6, 0.3, 0.9], examples=300)
+    one, other = (case.sparse(kernels=MIXED[kernels]) for _ in range(2))
+    factors = one.factors(case.images[:50], case.labels[:50])
+    assert [(g.shape, x.shape) for g, x in factors] == [
+        ((70, 50), (150, 50)), ((33, 50), (70, 50)), ((5, 50), (33, 50))]
+    for network in (one, other):
+        network.train_epoch(case.images, case.labels, case.order(1, 200), 50, rates(4))
+    for mine, theirs in zip(one.state().parameters, other.state().parameters, strict=True):
+        assert np.array_equal(mine, theirs)
