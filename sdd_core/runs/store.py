@@ -13,8 +13,9 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
-from contextlib import AbstractContextManager
+from collections.abc import Iterator, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor, wait
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -53,6 +54,8 @@ class Store:
             probe = self._shared / "locks" / ".writable"
             probe.touch()
         self.checkpoints = Checkpoints(self._shared / "checkpoints", self._set_aside)
+        self._writer = ThreadPoolExecutor(1, "sdd-writer")
+        self._unfinished: tuple[Future[None], ExitStack] | None = None
 
     def lock(self, key: str) -> AbstractContextManager[None]:
         """Return the lock to hold while a level is made. The system frees it when the process
@@ -78,8 +81,39 @@ class Store:
         self.checkpoints.forget(key)
         return level
 
-    def save_level(self, key: str, level: Level) -> None:
-        """Save a level atomically. Raises SddError, for example for a full disk."""
+    def save_level(self, key: str, level: Level, held: ExitStack | None = None) -> None:
+        """Save a level atomically. Raises SddError, for example for a full disk.
+
+        held: has the level's lock. With it, the files are written in another thread until `finish`
+        is called, which then releases the lock and raises the error if there was one.
+        """
+        self.finish()
+        if held is None:
+            self._write_level(key, level)
+        else:
+            self._unfinished = self._writer.submit(self._write_level, key, level), held
+
+    def finish(self) -> None:
+        """Wait until the level that is being saved is on the disk. Raises SddError."""
+        unfinished, self._unfinished = self._unfinished, None
+        if unfinished is None:
+            return
+        written, held = unfinished
+        with held:
+            try:
+                written.result()
+            finally:  # after Ctrl-C too: the lock must not be free before the thread has ended
+                wait([written])
+
+    @contextmanager
+    def finished(self) -> Iterator[None]:
+        """Wait at the end of the block, also after an error, as in `finish`."""
+        try:
+            yield
+        finally:
+            self.finish()
+
+    def _write_level(self, key: str, level: Level) -> None:
         write_entry(self.level_folder(key), lambda folder: write_level(folder, key, level))
         self.checkpoints.forget(key)
 
@@ -98,6 +132,7 @@ class Store:
     def save_metrics(self, key: str, measured: Mapping[str, Any]) -> None:
         """Replace the measurements of a level. The caller holds a lock. Raises SddError, for
         example for a full disk."""
+        self.finish()  # no measurement of a level that is not there
         content = seal({"level": key, "measured": dict(measured)}, key)
         write_atomic(self._metrics(key), f"{content}\n", locked=True)
 

@@ -4,11 +4,31 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 Masks = Sequence[NDArray[np.bool_]]
+
+
+# The number of examples, or of results, that the costs are for.
+EXAMPLES = 128
+
+
+class LayerWork(NamedTuple):
+    """What a step does in a masked layer.
+
+    weights, kept: how many there are. results: output pixels, or tokens, of all examples.
+    vectors: how many vectors of `EXAMPLES` results these take. numbers: read or written.
+    """
+
+    weights: int
+    kept: int
+    results: int
+    vectors: float
+    numbers: int
+    convolution: bool
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -20,8 +40,10 @@ class KernelCosts:
     costs because it needs no gradient of its inputs. On the general path (torch), all weights
     count, plus `general_step` per step. For convolutions, each kept weight costs `sparse_kept` plus
     `sparse_pixel` per output pixel; on the general path every weight costs `general_pixel` per
-    output pixel. Only the ratios matter for the choice. The defaults are those of an AVX-512
-    machine, `default_costs` returns those of this machine's kind, and `fit_costs` measures them.
+    output pixel. A masked layer of any other network costs `masked_weight` per kept weight and 128
+    output pixels (or tokens), `masked_number` per number that it reads or writes, and `masked_call`
+    per step. Only the ratios matter for the choice. The defaults are those of an AVX-512 machine,
+    `default_costs` returns those of this machine's kind, and `fit_costs` measures them.
     """
 
     sparse_first: float = 6.5
@@ -34,6 +56,9 @@ class KernelCosts:
     sparse_pixel: float = 8.0
     sparse_kept: float = 90.0
     general_pixel: float = 7.5
+    masked_weight: float = 14.0
+    masked_number: float = 0.8
+    masked_call: float = 100_000.0
 
     def check(self) -> KernelCosts:
         """Return itself. Raises ValueError or TypeError if a cost is not a finite number >= 0."""
@@ -64,6 +89,16 @@ class KernelCosts:
             for mask, count in layers
         )
         return sparse < sum(mask.size * count for mask, count in layers) * self.general_pixel
+
+    def gains_masked(self, work: LayerWork) -> bool:
+        """Return whether a masked layer of any network is faster on its kept weights."""
+        dense = self.general_pixel if work.convolution else self.general_weight
+        return self.masked(work) < work.weights * work.results / EXAMPLES * dense
+
+    def masked(self, work: LayerWork) -> float:
+        """Return the cost of a masked layer on its kept weights."""
+        weights = work.kept * work.vectors * self.masked_weight
+        return weights + work.numbers * self.masked_number + self.masked_call
 
     def step(self, masks: Masks) -> float:
         """Return the total cost of a perceptron's layers with their chosen kernels."""

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping
-from functools import partial
+from contextlib import nullcontext
+from functools import partial, wraps
+from typing import TYPE_CHECKING, Concatenate, ParamSpec, TypeVar
 
 import numpy as np
 import torch
@@ -15,10 +17,30 @@ from sdd_core.errors import SddError
 from sdd_core.experiment.train import Train
 from sdd_core.level.evaluation import evaluate
 from sdd_core.plugin.isolation import attribute_errors
+from sdd_core.training import instructions
 from sdd_core.training.memory_format import memory_format
 from sdd_core.training.observation import Observation
 from sdd_core.training.optimizer_state import TorchOptimizers
 from sdd_core.training.trainer import Objective
+
+if TYPE_CHECKING:
+    from sdd_core.sparse.layers.replacement import MaskedLayers
+
+P = ParamSpec("P")
+R = TypeVar("R")
+Method = Callable[Concatenate["DenseTrainer", P], R]
+
+
+def _on_kept_weights(method: Method[P, R]) -> Method[P, R]:
+    """Let masked layers compute with their kept weights while a method runs, if they can."""
+
+    @wraps(method)
+    def call(self: DenseTrainer, *args: P.args, **kwargs: P.kwargs) -> R:
+        usable = self.layers and not self.needs_all_gradients
+        with self.layers.in_use() if self.layers and usable else nullcontext():
+            return method(self, *args, **kwargs)
+
+    return call
 
 
 class DenseTrainer:
@@ -28,9 +50,16 @@ class DenseTrainer:
     views of them, so an update takes a few operations for any number of layers. Convolutions are
     channels-last if that is safe. Masking the gradient, including weight decay, keeps the momentum
     of pruned weights at zero and their values unchanged.
+
+    layers: linear layers and convolutions that compute with their kept weights only, as long as
+        pruned weights are zero.
+
+    Attributes:
+        needs_all_gradients: whether the gradients of pruned weights are needed too. Then all layers
+            compute with all weights.
     """
 
-    kernels: tuple[str, ...] = ()
+    needs_all_gradients = False
 
     def __init__(
         self,
@@ -41,10 +70,13 @@ class DenseTrainer:
         momenta: Mapping[str, Tensor] | None = None,
         objective: Objective | None = None,
         observation: Observation | None = None,
+        layers: MaskedLayers | None = None,
     ) -> None:
         if data.device.type in {"cpu", "cuda"} and data.data.train.images.dim() == 4:
             network = network.to(memory_format=memory_format(network, data.device))
         self.network = network
+        self.layers = layers
+        self.instructions = instructions.of_torch(data.device)
         self._data = data
         self._train = train
         self._objective = objective or Objective()
@@ -89,6 +121,12 @@ class DenseTrainer:
             self._weights.masked_fill_(self._mask == 0, 0.0)
         self._optimizer = None if own_momenta else self._make_optimizer(momenta)
 
+    @property
+    def kernels(self) -> tuple[str, ...]:
+        """See Trainer. Which layers computed with their kept weights, see `MaskedLayers`."""
+        return self.layers.kernels if self.layers else ()
+
+    @_on_kept_weights
     def steps(
         self, order: Tensor, crops: AugmentationDraws | None, first: int, learning_rates: np.ndarray
     ) -> None:
@@ -249,13 +287,17 @@ class DenseTrainer:
             parameter.data.copy_(torch.where(value.to(parameter.device) != 0,
                                              value.to(parameter.device), parameter))
         self._mask = None if bool(kept.all()) else self._kept
+        if self.layers:
+            self.layers.remask(masks)
         if self._observation is not None:
             self._observation.masks = masks
 
     def unmask(self) -> None:
         """See Trainer."""
         self._mask = None
+        self.needs_all_gradients = True
 
+    @_on_kept_weights
     def evaluate(self, part: str) -> tuple[float, float]:
         """See Trainer."""
         data = self._data

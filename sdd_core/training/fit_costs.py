@@ -17,13 +17,15 @@ from sdd_core.data.split import Split
 from sdd_core.experiment.train import Train
 from sdd_core.sparse.architecture import Architecture, Linear
 from sdd_core.sparse.barrier import ALONE
-from sdd_core.sparse.costs import KernelCosts
+from sdd_core.sparse.costs import KernelCosts, LayerWork
 from sdd_core.sparse.kernels import linear as compiled
 from sdd_core.sparse.kernels.records import Net
+from sdd_core.sparse.layers.layer import KeptLayer
 from sdd_core.sparse.match import match
 from sdd_core.sparse.module import load
 from sdd_core.sparse.network import SgdSettings, aligned
 from sdd_core.sparse.plan import make_plan
+from sdd_core.sparse.plan.masked import Geometry
 from sdd_core.sparse.processor import tile_width
 from sdd_core.sparse.products import Products
 from sdd_core.sparse.simd import Lanes
@@ -49,11 +51,12 @@ def fit_costs(*, repeats: int = 30) -> KernelCosts:
         layers["dense_layer"] = max(0.0, dense[0] - sparse[0])
         weight, step = _general(repeats)
         pixel, whole, general_pixel = _convolutions(max(1, repeats // 4))
+        masked = _masked(repeats)
     finally:
         torch.set_num_threads(threads)
     return KernelCosts(
         **layers, general_weight=weight, general_step=step,
-        sparse_pixel=pixel, sparse_kept=whole, general_pixel=general_pixel,
+        sparse_pixel=pixel, sparse_kept=whole, general_pixel=general_pixel, **masked,
     )  # fmt: skip
 
 
@@ -166,3 +169,23 @@ def _convolution(
     more, pixels = much - little, side * side
     everything = sum(weight.numel() for weight in weights) * pixels
     return (more * pixels, more), long - short, everything, general
+
+
+def _masked(repeats: int) -> dict[str, float]:
+    """Return the costs of a masked layer of any network: the defaults, scaled by how long a linear
+    layer takes in comparison to them."""
+    inputs = torch.randn(8 * EXAMPLES, 1, 1, 512)
+    mask = np.random.default_rng(0).random((512, 512)) < 0.1
+    layer = KeptLayer(mask, Geometry(512, 512), np.arange(mask.size))
+    weight, of_weight = torch.zeros(2, mask.size)
+
+    def step() -> None:
+        results = layer.forward(inputs, weight, None)
+        layer.backward(inputs, results, weight, of_weight, need=True)
+
+    default = KernelCosts()
+    work = LayerWork(mask.size, int(mask.sum()), len(inputs), 8.0, 5 * inputs.numel(),
+                     convolution=False)
+    factor = _nanoseconds(step, repeats) / default.masked(work)
+    names = ("masked_weight", "masked_number", "masked_call")
+    return {name: factor * getattr(default, name) for name in names}

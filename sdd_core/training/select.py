@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
 
 from torch import Tensor, nn
@@ -17,6 +17,7 @@ from sdd_core.training.observation import Observation
 from sdd_core.training.trainer import Objective, Trainer
 
 if TYPE_CHECKING:
+    from sdd_core.sparse.layers.replacement import MaskedLayers
     from sdd_core.training.sparse_trainer import SparseTrainerFactory
 
 
@@ -24,10 +25,11 @@ class TrainerFactory:
     """Makes the trainers of an experiment's networks, which all have the same architecture.
 
     It chooses sparse kernels if they support all layers and are faster, on a CPU with numba; else
-    the general path. The choice otherwise depends only on the arguments.
+    the general path, whose masked layers compute with their kept weights where that is faster. The
+    choice otherwise depends only on the arguments.
 
     network: a network of this architecture, which is not kept. costs: costs of the kernels
-    (None: the defaults).
+    (None: the defaults). tell: called before a wait for kernels to be compiled.
     """
 
     def __init__(
@@ -36,9 +38,11 @@ class TrainerFactory:
         data: DeviceDataset,
         experiment: Experiment,
         costs: KernelCosts | None = None,
+        tell: Callable[[], object] = lambda: None,
     ) -> None:
         self._data = data
         self._train = experiment.train
+        self._costs = costs or default_costs()
         self._sparse: SparseTrainerFactory | None = None
         self._lacks_numba = False
         if experiment.kernels == "auto" and data.device.type == "cpu":
@@ -48,7 +52,7 @@ class TrainerFactory:
                     SparseTrainerFactory as Sparse,
                 )
 
-                self._sparse = Sparse(network, data, self._train, costs or default_costs())
+                self._sparse = Sparse(network, data, self._train, self._costs, tell)
 
     def make(
         self,
@@ -72,16 +76,40 @@ class TrainerFactory:
         Raises:
             SddError: a checkpoint was trained with sparse kernels, and numba is missing.
         """
-        if kernels != () and objective is None and observation is None:
-            if kernels and self._lacks_numba:
-                raise SddError("the checkpoint of an interrupted level needs sparse kernels, which "
-                               f"require numba; {install_hint()}")
+        if kernels and self._lacks_numba:
+            raise SddError("the checkpoint of an interrupted level needs sparse kernels, which "
+                           f"require numba; {install_hint()}")
+        by_layer = any("=" in kernel for kernel in kernels or ())
+        if kernels != () and objective is None and observation is None and not by_layer:
             trainer = self._sparse and self._sparse.make(network, masks, momenta, kernels,
                                                           chosen_by)
             if trainer:
                 return trainer
+        layers = None
+        usable = observation is None and not (objective and objective.frozen)
+        if self._sparse and kernels != () and usable:
+            layers = self._masked_layers(network, masks, kernels, chosen_by)
         return DenseTrainer(network, masks, self._data, self._train, momenta, objective,
-                            observation)
+                            observation, layers)
+
+    def _masked_layers(
+        self,
+        network: nn.Module,
+        masks: Mapping[str, Tensor],
+        kernels: tuple[str, ...] | None,
+        chosen_by: Mapping[str, Tensor] | None,
+    ) -> MaskedLayers:
+        from sdd_core.sparse.layers.replacement import MaskedLayers  # noqa: PLC0415 (imports numba)
+
+        return MaskedLayers(network, masks, self._costs, kernels, chosen_by)
+
+    def logits(
+        self, network: nn.Module, masks: Mapping[str, Tensor], kernels: tuple[str, ...]
+    ) -> Callable[[str], Tensor] | None:
+        """Return a function that gives the logits of a trained network on 'train' or 'test', by the
+        sparse kernels that trained it; None if that is not possible here."""
+        trainer = self._sparse and kernels and self._sparse.make(network, masks, None, kernels)
+        return trainer.logits if trainer else None
 
 
 def _numba_is_there() -> bool:

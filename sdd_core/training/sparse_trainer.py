@@ -16,11 +16,13 @@ from torch.nn.functional import cross_entropy
 from sdd_core.data.resident import AugmentationDraws, DeviceDataset, normalise
 from sdd_core.experiment.train import Train
 from sdd_core.level.evaluation import evaluation_batches
+from sdd_core.sparse import ahead
 from sdd_core.sparse.costs import KernelCosts
 from sdd_core.sparse.match import match
 from sdd_core.sparse.match.plain import is_plain
 from sdd_core.sparse.module import load, save
 from sdd_core.sparse.network import Network, SgdSettings
+from sdd_core.training import instructions
 
 Images = NDArray[np.float32]
 
@@ -54,6 +56,7 @@ class SparseTrainer:
         self._masks = dict(masks)
         self._saved: dict[str, Tensor] | None = None
         self.kernels = self._own.kernels
+        self.instructions = instructions.of_kernels()
         self._network = network
         self._data = data
         self._batch_size = batch_size
@@ -123,6 +126,12 @@ class SparseTrainer:
             examples += count
         return loss / examples, round(hits) / examples
 
+    def logits(self, part: str) -> Tensor:
+        """Return the logits on 'train' or 'test' in evaluation mode, float32 `[N, classes]`."""
+        parts = [self._own.evaluate(self._inputs(images), labels).logits
+                 for images, labels in self._batches(part)]
+        return torch.from_numpy(np.concatenate(parts))
+
     def state(self) -> dict[str, Tensor]:
         """See Trainer."""
         self.momenta()
@@ -168,17 +177,23 @@ class SparseTrainer:
 class SparseTrainerFactory:
     """Makes the trainers of networks with one architecture, which is read from the first network.
 
-    network: the first network. costs: the costs that decide about the kernels.
+    network: the first network. costs: the costs that decide about the kernels. tell: called before
+    the first trainer is made, if that takes long because kernels have to be compiled.
     """
 
     def __init__(
-        self, network: nn.Module, data: DeviceDataset, train: Train, costs: KernelCosts
+        self, network: nn.Module, data: DeviceDataset, train: Train, costs: KernelCosts,
+        tell: Callable[[], object] = lambda: None,
     ) -> None:
         self._data = data
         self._train = train
         self._costs = costs
         single = all(p.dtype == torch.float32 for p in network.parameters())
         self._architecture = match(network, data.data.input_shape) if single else None
+        self._tell = tell
+        if self._architecture is not None:
+            self._needed = ahead.Needed.by(self._architecture, train.batch_size)
+            ahead.start(self._needed)
 
     def make(
         self,
@@ -210,6 +225,7 @@ class SparseTrainerFactory:
             return None
         if not pixels:  # a residual network uses sparse kernels only, and its steps are long
             kernels, step = kernels or self._costs.choose(arrays), self._costs.step(arrays)
+        ahead.wait(self._needed, self._tell)
 
         def into_kernels(
             masks: Mapping[str, Tensor], momenta: Mapping[str, Tensor] | None

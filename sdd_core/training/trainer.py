@@ -16,7 +16,13 @@ from sdd_core.plugin.kinds import Loss
 class Trainer(Protocol):
     """A network in training. All trainers give the same interface to different implementations."""
 
-    kernels: tuple[str, ...]
+    instructions: str
+
+    @property
+    def kernels(self) -> tuple[str, ...]:
+        """The kernels of the layers as far as they are chosen; empty if dense arithmetic does
+        everything."""
+        ...
 
     def steps(
         self, order: Tensor, crops: AugmentationDraws | None, first: int, learning_rates: np.ndarray

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 import sys
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FunctionType
@@ -30,14 +31,41 @@ def is_plain(network: nn.Module) -> bool:
     that are no plain ones, or not those that the layer's class makes.
     """
     parts = list(network.modules())
-    globally = (hooks for name, hooks in vars(of_torch).items()
-                if name.startswith("_global_") and name.endswith("_hooks"))  # fmt: skip
     return (
-        not any(globally)
+        not _has_global_hooks()
         and all(_as_torch_made_it(kind) for kind in {type(part) for part in parts})
         and all(_has_only_its_own(part) for part in parts)
         and all(_is_plain_parameter(parameter) for parameter in network.parameters())
     )
+
+
+def plain_layers(network: nn.Module) -> dict[str, nn.Linear | nn.Conv2d]:
+    """Return the linear layers and convolutions of a network, by name, of which each is plain (see
+    `is_plain`), whatever the rest of the network is, and shares its weight with no other module."""
+    if _has_global_hooks():
+        return {}
+    parts = dict(network.named_modules())
+    if any(map(_is_compiled, parts.values())):
+        return {}  # compiled code does not look for a layer's forward method again
+    owners = Counter(id(p) for part in parts.values() for p in part.parameters(recurse=False))
+    return {
+        name: part for name, part in parts.items()
+        if type(part) in (nn.Linear, nn.Conv2d)
+        and _as_torch_made_it(type(part))
+        and _has_only_its_own(part)
+        and all(_is_plain_parameter(p) and owners[id(p)] == 1 for p in part.parameters())
+    }
+
+
+def _is_compiled(part: nn.Module) -> bool:
+    """Whether torch.compile has been applied to a module."""
+    made = vars(part).get("_compiled_call_impl") is not None
+    return made or type(part).__module__.startswith("torch._dynamo")
+
+
+def _has_global_hooks() -> bool:
+    return any(hooks for name, hooks in vars(of_torch).items()
+               if name.startswith("_global_") and name.endswith("_hooks"))
 
 
 def _as_torch_made_it(kind: type) -> bool:

@@ -15,7 +15,7 @@ class Index:
 
     def append(self, values: NDArray) -> int:
         """Return where `values` begin."""
-        self._parts.append(values.astype(np.int32))
+        self._parts.append(values.ravel().astype(np.int32))
         self._size += values.size
         return self._size - values.size
 

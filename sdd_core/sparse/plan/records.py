@@ -19,12 +19,12 @@ FORWARD, WEIGHTS, INPUTS = 0, 1, 2
 PRODUCTS, PARTS = 3, 2
 
 
-def _record(*names: str) -> np.dtype:
+def record(*names: str) -> np.dtype:
     return np.dtype([(name, np.int64) for name in names])
 
 
 # A linear layer.
-LINEAR = _record(
+LINEAR = record(
     "kernel", "inputs", "outputs",
     "source", "target",  # where inputs and outputs begin, in vectors
     "weights", "biases",  # into the parameters; -1: no bias
@@ -38,7 +38,7 @@ LINEAR = _record(
 )  # fmt: skip
 
 # A convolution. Places of maps are those of their first pixel in a group's memory; -1: none.
-CONVOLUTION = _record(
+CONVOLUTION = record(
     "activation",  # the one that makes the source; -1: the images
     "first",  # whether this is the first layer that reads the source: it has to make it
     "source", "channel_step", "row_step", "target", "outputs", "side", "stride", "weights",
@@ -57,7 +57,7 @@ CONVOLUTION = _record(
 )  # fmt: skip
 
 # relu(norm(source) + rest). It is `kept` where it is needed more than once, else made anew.
-ACTIVATION = _record(
+ACTIVATION = record(
     "source", "norm", "other", "other_norm", "kept", "channels", "side",
     "start",  # of its channels among those of all activations
     "read", "read_count", "reached", "reached_count", "gradient",

@@ -26,10 +26,12 @@ from sdd_core.sparse.simd.memory import (
     store_apart,
     transpose_block,
 )
+from sdd_core.sparse.simd.transposition import transpose_in, transpose_out
 from sdd_core.sparse.simd.types import Lanes, width
 
 __all__ = [
     "BLOCK", "Lanes", "accumulate", "accumulate_product", "add", "add_scaled", "add_to", "divide",
     "dot", "entry", "exponential", "fill", "load", "load_apart", "maximum", "multiply", "reduce",
-    "relu", "relu_gradient", "store", "store_apart", "subtract", "transpose_block", "width",
+    "relu", "relu_gradient", "store", "store_apart", "subtract", "transpose_block", "transpose_in",
+    "transpose_out", "width",
 ]  # fmt: skip

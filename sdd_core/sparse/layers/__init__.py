@@ -1,0 +1,1 @@
+"""Linear and convolutional layers of any network, computed on their kept weights in training."""
