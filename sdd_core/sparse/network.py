@@ -93,7 +93,10 @@ class Network(ABC):
         self.steps = 0
         self._dtype = state.parameters[0].dtype.type
         self._plan = plan = make_plan(architecture, full, self.kernels)
-        parameters = plan.packing.pack(state.parameters)
+        # Aligned, because the last bits of a matrix product may depend on where its numbers begin.
+        parameters = aligned(plan.packing.size, self._dtype)
+        parameters[:] = plan.packing.pack(state.parameters)
+        gradients = aligned(self.GRADIENTS * parameters.size, self._dtype)
         momenta = np.zeros_like(parameters)
         if state.momenta is not None:
             momenta = plan.packing.pack(state.momenta)
@@ -103,7 +106,7 @@ class Network(ABC):
             plan.features, parameters, np.concatenate(pairs, axis=1).astype(self._dtype),
         )  # fmt: skip
         self._sgd = Sgd(
-            momenta, np.zeros((self.GRADIENTS, parameters.size), self._dtype), plan.packing.kept(),
+            momenta, gradients.reshape(self.GRADIENTS, -1), plan.packing.kept(),
             self._dtype(settings.momentum), self._dtype(settings.weight_decay),
         )  # fmt: skip
 
