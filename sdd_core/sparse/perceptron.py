@@ -104,8 +104,9 @@ class Perceptron(Network):
         self._team.whole.run(work)
 
     def _buffer(self, lanes: Lanes, thread: int) -> NDArray:
-        if (lanes, thread) not in self._units:
-            self._units[lanes, thread] = aligned(self._plan.vectors * lanes.width, self._dtype)
+        size = self._plan.vectors * lanes.width
+        if (lanes, thread) not in self._units or self._units[lanes, thread].size != size:
+            self._units[lanes, thread] = aligned(size, self._dtype)
         return self._units[lanes, thread]
 
 
