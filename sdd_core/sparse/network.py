@@ -85,11 +85,22 @@ class Network(ABC):
         settings: SgdSettings,
         kernels: Sequence[str] | None,
     ) -> None:
+        self.architecture = architecture
+        self.kernels = tuple(kernels or ())
+        self._settings = settings
+        self._fill(state, masks)
+
+    def refill(self, state: State, masks: Masks) -> None:
+        """Go on with another state under other masks; the kernels stay. See `Network`."""
+        self._fill(state, masks)
+
+    def _fill(self, state: State, masks: Masks) -> None:
+        architecture, settings = self.architecture, self._settings
         check_network(architecture, state.parameters, masks)
         full = [np.ones(parameter.shape, bool) if mask is None else mask
                 for parameter, mask in zip(state.parameters, masks, strict=True)]  # fmt: skip
-        self.architecture = architecture
-        self.kernels = tuple(kernels or self._choose([full[i] for i in architecture.weights()]))
+        if not self.kernels:
+            self.kernels = self._choose([full[i] for i in architecture.weights()])
         self.steps = 0
         self._dtype = state.parameters[0].dtype.type
         self._plan = plan = make_plan(architecture, full, self.kernels)

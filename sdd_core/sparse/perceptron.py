@@ -119,6 +119,11 @@ class Perceptron(Network):
 
         self._team.whole.run(work)
 
+    def refill(self, state: State, masks: Masks) -> None:
+        """See Network."""
+        super().refill(state, masks)
+        self._rooms.clear()  # the products are of the arrays of before
+
     def _lanes(self, batch_size: int) -> Lanes:
         """The width that wastes least: idle lanes cost as much as busy ones, each vector some
         more."""

@@ -51,8 +51,15 @@ class ResidualNetwork(Network):
             raise SddError(f"a residual network takes 1 or {HALVES} threads, got {threads}")
         super().__init__(architecture, state, masks, settings, kernels)
         self._team = ThreadTeam(threads)
+        self._make_room()
+
+    def refill(self, state: State, masks: Masks) -> None:
+        super().refill(state, masks)
+        self._make_room()
+
+    def _make_room(self) -> None:
         self._batch = self._new_batch(0)
-        self._spaces = [self._new_workspace() for _ in range(threads)]
+        self._spaces = [self._new_workspace() for _ in range(self._team.size)]
 
     def _choose(self, masks: Sequence[NDArray[np.bool_]]) -> tuple[str, ...]:
         return ("sparse",) * len(self.architecture.convolutions)

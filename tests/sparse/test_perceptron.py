@@ -342,3 +342,17 @@ def test_factors_leave_the_next_step_as_it_is(kernels):
         network.train_epoch(case.images, case.labels, case.order(1, 200), 50, rates(4))
     for mine, theirs in zip(one.state().parameters, other.state().parameters, strict=True):
         assert np.array_equal(mine, theirs)
+
+
+@pytest.mark.parametrize("kernels", MIXED)
+def test_a_network_that_is_refilled_is_as_a_new_one(kernels):
+    case = make_case((150, 70, 33, 5), [0.6, 0.3, 0.9], examples=300)
+    other = make_case((150, 70, 33, 5), [0.4, 0.5, 0.7], examples=300, seed=3)
+    used, new = (one.sparse(kernels=MIXED[kernels]) for one in (case, other))
+    for network in (used, new):
+        if network is used:
+            used.train_epoch(case.images, case.labels, case.order(1, 200), 50, rates(4))
+            used.refill(new.state(), other.all_masks())
+        network.train_epoch(case.images, case.labels, case.order(2, 200), 50, rates(4))
+    for mine, theirs in zip(used.state().parameters, new.state().parameters, strict=True):
+        assert np.array_equal(mine, theirs)
