@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 from dataclasses import replace
 from itertools import pairwise
 
@@ -85,11 +86,17 @@ def lenet(density: float) -> list[np.ndarray]:
     return [random.random((o, i)) < density for i, o in pairwise(LENET)]
 
 
+def _pretend(monkeypatch: pytest.MonkeyPatch, instructions: str) -> None:
+    # By import: other tests load the package anew.
+    processor = importlib.import_module("sdd_core.sparse.processor")
+    monkeypatch.setattr(processor, "instruction_set", lambda: instructions)
+
+
 @pytest.mark.parametrize("instructions", ["avx512", "avx2", "neon", "other"])
 def test_no_processor_takes_sparse_kernels_for_a_dense_level_or_torch_for_a_sparse_one(
     instructions, monkeypatch
 ):
-    monkeypatch.setattr("sdd_core.sparse.processor.instruction_set", lambda: instructions)
+    _pretend(monkeypatch, instructions)
     costs = default_costs()
     assert costs.choose(lenet(1.0))[:2] == ("dense", "dense")
     assert set(costs.choose(lenet(0.2))) == {"sparse"}
@@ -103,7 +110,7 @@ def test_what_is_not_known_takes_sparse_kernels_last(monkeypatch):
     """A third of the weights, by AVX-512's costs two thirds."""
     chosen = {}
     for instructions in ("avx512", "avx2", "other"):
-        monkeypatch.setattr("sdd_core.sparse.processor.instruction_set", lambda n=instructions: n)
+        _pretend(monkeypatch, instructions)
         chosen[instructions] = [default_costs().choose(lenet(d))[0] for d in (0.3, 0.5, 0.75)]
     assert chosen == {
         "avx512": ["sparse", "sparse", "sparse"],
