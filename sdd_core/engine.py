@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -92,8 +92,9 @@ def train_levels(
     with isolated_randomness():
         setup = ExperimentSetup(plain_levels, data_root, usable_device(device))
         engine = _Engine(setup, plugins, store, checkpoint_minutes * 60)
-        for _ in engine.levels():
-            pass
+        with engine.store.finished():
+            for _ in engine.levels():
+                pass
         for schedule, levels in schedules:
             # The run with an invalid schedule reports it.
             with suppress(SddError):
@@ -135,10 +136,11 @@ class _Engine:
             say(f"sdd: {line}")
         known = self.folder.known()
         rows: list[Row] = []
-        for level, key, before, dense in self.levels():
-            measured, measured_key = self._ablated(level, key, before, dense)
-            rows.append(self._measure(measured, measured_key, level, before, dense,
-                                      known.get(level.index)))
+        with self.store.finished():
+            for level, key, before, dense in self.levels():
+                measured, measured_key = self._ablated(level, key, before, dense)
+                rows.append(self._measure(measured, measured_key, level, before, dense,
+                                          known.get(level.index)))
         self.folder.settle(rows)
         # Not read again: another process may measure other metrics of the same run meanwhile.
         result = with_recommendation(self.folder.result(rows))
@@ -163,8 +165,13 @@ class _Engine:
 
     def _kept(self, key: str, make: Callable[[], Level], prunable: Collection[str]) -> Level:
         """Return the level with this key from the store. If it is missing, one process makes it
-        first; also if an earlier version of sdd made it with masks for other weights."""
-        with self.store.lock(key):
+        first; also if an earlier version of sdd made it with masks for other weights.
+
+        The files of a new level may still be being written, until `Store.finish` is called.
+        """
+        self.store.finish()
+        with ExitStack() as held:
+            held.enter_context(self.store.lock(key))
             level = self.store.load_level(key)
             if level is not None and set(level.masks) != set(prunable):
                 where = self.store.put_away(key)
@@ -173,7 +180,7 @@ class _Engine:
                 level = None
             if level is None:
                 level = make()
-                self.store.save_level(key, level)
+                self.store.save_level(key, level, held.pop_all())
         return level
 
     def _next(self, index: int, key: str, before: Level | None, dense: Level | None) -> Level:
@@ -246,6 +253,7 @@ class _Engine:
         if row is None or row.key != key or row.measured_by != measured_by:
             view = self._view(level, before, dense, unchanged)
             values, complete = self.metrics.measure(key, view)
+            self.store.finish()  # before the row that names the level
             if level.moved is not None:
                 values = {"moved": level.moved, **values}
             row = Row(
@@ -259,6 +267,7 @@ class _Engine:
                 metrics=values,
             )
             self.folder.keep(row)
+        self.store.finish()
         folder = self.store.level_folder(key)
         self.folder.link(level.index, {name: folder / name for name in (*files_of(level), SUMS)})
         self._call("sdd_level_end", level=level_result(row))
@@ -287,6 +296,7 @@ class _Engine:
             # Metrics get the lifted masks of an ablation; pruners and ablations get the masks.
             lifted=unchanged is not None and self.setup.lifts_masks(level.index),
             target_density=target_density,
+            logits=lambda: self.trainer.logits(level),
         )
 
 

@@ -48,6 +48,11 @@ VARIANTS = {
         "retrain": "scratch",
         "sparse_training": {"name": "gmp", "every": 3},
     },
+    "an observing pruner, masks that move and an optimizer of named weights": {
+        "train": {"epochs": 2, "optimizer": "muon", "lr": 0.02},
+        "pruner": {"name": "movement", "fraction": 0.4},
+        "sparse_training": {"name": "rigl", "every": 3},
+    },
     "levels that differ": {
         "train": {"epochs": 2},
         "retrain": Changing(until=1),

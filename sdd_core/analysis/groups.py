@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from statistics import fmean, stdev
@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from sdd_core.errors import SddError
+from sdd_core.experiment.experiment import Experiment, plugins_of
 from sdd_core.output.brief import brief, numbers
 from sdd_core.phases.phases import Phases, find_phases
 from sdd_core.runs.result import Result
@@ -146,7 +147,8 @@ def group(results: Iterable[Result]) -> list[Group]:
         known = seeds.get(result.experiment.seed)
         if known is None or len(known.levels) < len(result.levels):
             seeds[result.experiment.seed] = result
-    labels = _labels([dict(key) for key in found])
+    usual = [_at_default(next(iter(seeds.values())).experiment) for seeds in found.values()]
+    labels = _labels([dict(key) for key in found], usual)
     return [
         Group(label, tuple(seeds[seed] for seed in sorted(seeds)))
         for label, seeds in zip(labels, found.values(), strict=True)
@@ -159,8 +161,21 @@ def place(sparsity: float) -> float:
     return -math.log(max(1 - sparsity, 1e-5))
 
 
-def _labels(experiments: Sequence[Mapping[str, Any]]) -> list[str]:
-    """Return a short label for each experiment, with the settings in which they differ."""
+def _at_default(experiment: Experiment) -> set[str]:
+    """Return the options of plugins that have their default value."""
+    return {f"{section}.{option}" for section, plugin in plugins_of(experiment).items()
+            for option, info in type(plugin).model_fields.items()
+            if getattr(plugin, option) == info.get_default(call_default_factory=True)}
+
+
+def _labels(
+    experiments: Sequence[Mapping[str, Any]], usual: Sequence[Collection[str]]
+) -> list[str]:
+    """Return a short label for each experiment, with the settings in which they differ.
+
+    usual: the options of each that have their default value. An option that has it in all of them
+    is said by the plugin's name, although the defaults of several plugins differ.
+    """
     if len(experiments) == 1:
         only = experiments[0]
         noise, rate = only["noise.name"], only.get("noise.rate")
@@ -169,11 +184,19 @@ def _labels(experiments: Sequence[Mapping[str, Any]]) -> list[str]:
         return [", ".join(names.values())]
     experiments = [_with_no_noise_at_rate_0(experiment) for experiment in experiments]
     fields = dict.fromkeys(field for experiment in experiments for field in experiment)
-    differing = [field for field in fields if _differ(field, experiments)]
+    differing = [
+        field for field in fields if _differ(field, experiments)
+        and not all(field in some and _name_of_plugin(field) in one
+                    for one, some in zip(experiments, usual, strict=True) if field in one)
+    ]
     return [
         ", ".join(_named(field, experiment[field]) for field in differing if field in experiment)
         for experiment in experiments
     ]
+
+
+def _name_of_plugin(option: str) -> str:
+    return f"{option.rpartition('.')[0]}.name"
 
 
 def _with_no_noise_at_rate_0(experiment: Mapping[str, Any]) -> dict[str, Any]:

@@ -13,7 +13,7 @@ from sdd_core.errors import SddError
 from sdd_core.installation import install_hint
 from sdd_core.output.fitting import FittingTable
 from sdd_core.runs.store import Store
-from sdd_core.sparse.costs import KernelCosts
+from sdd_core.sparse.costs import default_costs
 
 
 @click.command("fit-kernels")
@@ -33,11 +33,11 @@ def fit_kernels(store: Path, repeats: int, defaults: bool) -> None:
     except ImportError as error:
         raise SddError(f"sparse kernels cannot be used here: {error}; "
                        f"{install_hint()}") from None
-    default = KernelCosts()
+    default = default_costs()
     costs = default if defaults else fit_costs(repeats=repeats)
     table = FittingTable("cost", "nanoseconds", "default")
     for name, cost in asdict(costs).items():
         table.add_row(name, f"{cost:,.1f}", f"{getattr(default, name):,.1f}")
     console().print(table)
-    Store(store).save_kernel_costs(costs)
+    Store(store).save_kernel_costs(None if defaults else costs)
     echo(f"{store} now uses these costs.")

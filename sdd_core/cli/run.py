@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -15,16 +16,36 @@ from sdd_core.cli.options import (
     experiment_options,
     place_options,
 )
-from sdd_core.cli.settings import ExperimentCommand, changes
+from sdd_core.cli.settings import ExperimentCommand, changes, is_default_model
 from sdd_core.cli.terminal import echo
 from sdd_core.errors import SddError
 from sdd_core.experiment.experiment import Experiment
 from sdd_core.experiment.keys import run_name
-from sdd_core.experiment.settings import override, read_toml
+from sdd_core.experiment.settings import override, parse_value, read_toml
+from sdd_core.experiment.train import Train
 from sdd_core.plugin.discovery import Plugins, load_plugins, warn_of_problems
+from sdd_core.sparse import ahead
 
 
-@click.command(cls=ExperimentCommand)
+class _Run(ExperimentCommand):
+    """A command that trains."""
+
+    def prepare(self, fields: Mapping[str, Any], values: Mapping[str, Any]) -> None:
+        """Begin to compile the kernels of the default model. Those of others depend on their
+        layers, which are known when the data is."""
+        train = fields.get("train")
+        given = train.get("batch_size") if isinstance(train, Mapping) else None
+        size = parse_value(given) if isinstance(given, str) else given
+        if size is None:
+            size = Train.model_fields["batch_size"].default
+        on_cpu = str(values.get("device", "cpu")).startswith("cpu")
+        if is_default_model(fields) and fields.get("kernels", "auto") == "auto" and on_cpu and (
+            isinstance(size, int) and size > 0
+        ):
+            ahead.start(ahead.Needed.by_batch(size))
+
+
+@click.command(cls=_Run)
 @experiment_options
 @click.option("--metric", "metric", multiple=True, metavar="NAME",
               shell_complete=names_of("metric"),

@@ -28,6 +28,7 @@ from sdd_core.output.notices import say
 from sdd_core.plugin.discovery import Plugins, load_plugins, warn_of_problems
 from sdd_core.report import phase_table, result_table, write_report
 from sdd_core.report.look import Look
+from sdd_core.runs.level_record import LevelRecord, trained_with
 from sdd_core.runs.open_run import open_run
 from sdd_core.runs.result import Result
 from sdd_core.runs.run_folder import RunFolder
@@ -79,12 +80,14 @@ def runs(store: Path, as_json: bool, no_plugin: tuple[str, ...]) -> None:
             run = overview(folder)
         except SddError as error:
             unreadable.append(error)
-            rows.append({"run": folder.name, "levels": None, "of": None, "verdict": str(error)})
+            rows.append({"run": folder.name, "levels": None, "of": None, "verdict": str(error),
+                         "trained": []})
         else:
             rows.append({"run": folder.name, "levels": run.levels, "of": run.of,
-                         "verdict": run.phases.verdict})
+                         "verdict": run.phases.verdict, "trained": run.trained})
     if as_json:
-        click.echo(json.dumps(rows, allow_nan=False))
+        click.echo(json.dumps([row | {"trained": [*map(_trained, row["trained"])]}
+                               for row in rows], allow_nan=False))
     elif not rows:
         echo(f"no runs in {store}; `sdd run` starts one")
     else:
@@ -95,11 +98,18 @@ def runs(store: Path, as_json: bool, no_plugin: tuple[str, ...]) -> None:
 
 
 def _print(rows: Sequence[Mapping[str, Any]]) -> None:
-    table = FittingTable("run", "levels", "finding")
+    table = FittingTable("run", "levels", "trained with", "finding", optional=["trained with"])
     for row in rows:
         levels = "?" if row["levels"] is None else f"{row['levels']}/{row['of']}"
-        table.add_row(row["run"], levels, row["verdict"])
+        table.add_row(row["run"], levels, trained_with(row["trained"]), row["verdict"])
     console().print(table)
+
+
+def _trained(record: LevelRecord | None) -> dict[str, Any] | None:
+    """Return what trained a level for JSON."""
+    if record is None:
+        return None
+    return {"level": record.level, "kernels": record.kernels, "instructions": record.instructions}
 
 
 @click.command()

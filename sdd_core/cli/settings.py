@@ -52,9 +52,17 @@ class ExperimentCommand(click.Command):
             noise = default_noise(_name(fields, "data", DEFAULTS))
             ctx.meta[_OPTIONS] = field_options(chosen(fields, {**DEFAULTS, "noise": noise}))
         else:
+            if not {*ctx.help_option_names} & {*args}:
+                self.prepare(fields, seen)
             plugins = load_plugins(tuple(seen.get("no_plugin") or ()))
             ctx.meta[_OPTIONS] = _options(fields, plugins)
             ctx.meta[_NOISE] = noise_of(_data(fields, plugins))
+
+    def prepare(self, fields: Mapping[str, Any], values: Mapping[str, Any]) -> None:
+        """Begin what takes long, before torch is imported.
+
+        fields: the settings of the experiment, not checked yet. values: the command line's values.
+        """
 
     def get_params(self, ctx: click.Context) -> list[click.Parameter]:
         """Return the fixed parameters and those of the chosen plugins."""
@@ -161,6 +169,11 @@ def noise_of(data: type[DataSource]) -> str:
     """Return the default label noise for this data as text, such as `symmetric, rate=0.2`."""
     options = usual_noise(data, asked=False)
     return ", ".join([options.pop("name"), *(f"{name}={one}" for name, one in options.items())])
+
+
+def is_default_model(fields: Mapping[str, Any]) -> bool:
+    """Return whether these settings have the default model."""
+    return _name(fields, "model", DEFAULTS) == DEFAULTS["model"]
 
 
 def _name(fields: Mapping[str, Any], section: str, defaults: Mapping[str, str]) -> Any:

@@ -182,6 +182,9 @@ def link_or_copy(source: Path, target: Path) -> None:
             shutil.copyfile(source, temporary)
             _sync(temporary)
         temporary.replace(target)
+        # Still there if another process has linked the target meanwhile: renaming one of two links
+        # to the same file does nothing.
+        temporary.unlink(missing_ok=True)
 
 
 def _temporary(path: Path) -> Path:

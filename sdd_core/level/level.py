@@ -32,7 +32,8 @@ class Level:
     state: the network's state_dict on the CPU; pruned weights are exactly zero, or at the value at
         which the schedule holds them, or trained again if the masks were lifted.
     diverged: True if training reached NaN or infinity; `state` is then the level's start.
-    kernels: the kernel of each layer, if it was chosen; it affects the result's last bits.
+    kernels: the kernel of each layer, if it was chosen. instructions: the vector instructions that
+        trained it, such as avx2. Both affect the result's last bits.
     moved: the number of weights that regrew while the level trained; None if masks did not move.
     observed: what the pruner observed during the level's training, by name, on the CPU.
     """
@@ -45,6 +46,7 @@ class Level:
     kernels: tuple[str, ...] = ()
     moved: int | None = None
     observed: Mapping[str, Tensor] = field(default_factory=dict)
+    instructions: str = ""
 
     def __repr__(self) -> str:
         return f"<Level {self.index}: {_kept(self.masks)}>"
@@ -56,6 +58,7 @@ class LevelView:
 
     level: the level's index. device: the device of `network()` and of the batches.
     target_density: for a pruner, the requested density of the prunable layers; else None.
+    logits: returns what computes the logits on 'train' or 'test'; None: torch does.
     """
 
     def __init__(
@@ -74,6 +77,7 @@ class LevelView:
         unchanged: Mapping[str, Tensor] | None = None,
         lifted: bool = False,
         target_density: float | None = None,
+        logits: Callable[[], Callable[[str], Tensor] | None] = lambda: None,
     ) -> None:
         self.level = level.index
         self.target_density = target_density
@@ -94,7 +98,8 @@ class LevelView:
         # Shared by copies of this view, so that all metrics use the same logits, computed once, and
         # one network.
         self._logits: dict[str, Tensor] = {}
-        self._predicting: list[nn.Module] = []
+        self._predicting: list[Callable[[str], Tensor]] = []
+        self._kernels = logits
 
     def __repr__(self) -> str:
         return f"<LevelView of level {self.level}: {_kept(self._level.masks)}>"
@@ -204,19 +209,23 @@ class LevelView:
     @cached_property
     def train_logits(self) -> Tensor:
         """Logits on the training set, float32 `[N, classes]`, evaluation mode, no augmentation."""
-        return self._predicted("train", self.data.train.images)
+        return self._predicted("train")
 
     @cached_property
     def test_logits(self) -> Tensor:
         """Logits on the test set, float32 `[N, classes]`, in evaluation mode."""
-        return self._predicted("test", self.data.test.images)
+        return self._predicted("test")
 
-    def _predicted(self, part: str, images: Tensor) -> Tensor:
+    def _predicted(self, part: str) -> Tensor:
         if part not in self._logits:
             if not self._predicting:
-                self._predicting.append(self.network())
-            self._logits[part] = predict(self._predicting[0], self.data, images)
+                self._predicting.append(self._kernels() or self._by_torch())
+            self._logits[part] = self._predicting[0](part)
         return self._logits[part].clone()
+
+    def _by_torch(self) -> Callable[[str], Tensor]:
+        network, data = self.network(), self.data
+        return lambda part: predict(network, data, getattr(data, part).images)
 
 
 def _kept(masks: Mapping[str, Tensor]) -> str:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -96,4 +97,5 @@ def sparsity(masks: Masks, names: Iterable[str] | None = None) -> float:
 def kept_and_size(masks: Masks, names: Iterable[str] | None) -> tuple[int, int]:
     """Return the numbers of kept weights and of all weights, over the layers `names`."""
     chosen = [masks[name] for name in (masks if names is None else names)]
-    return sum(int(mask.count_nonzero()) for mask in chosen), sum(mask.numel() for mask in chosen)
+    kept = sum(int(np.count_nonzero(mask.cpu().numpy())) for mask in chosen)
+    return kept, sum(mask.numel() for mask in chosen)

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, TextIO
 
+from sdd_core.observers.pace import Pace, per_second, time_left
 from sdd_core.output.console import PlainConsole, level_bar, notice_console
 from sdd_core.output.notices import say
 from sdd_core.output.text import html_text
@@ -35,21 +36,38 @@ class _Lines:
     @hookimpl
     def sdd_run_start(self, run: Run) -> None:
         self.levels = run.experiment.levels
+        self._pace = Pace(self.levels)
         say(_begun(run), self._stream)
 
     @hookimpl
-    def sdd_level_start(self) -> None:
+    def sdd_level_start(self, level: int, epochs: int) -> None:
         self._trained_since = time.monotonic()
+        self._pace.level_starts(level, epochs)
+
+    @hookimpl
+    def sdd_epoch_start(self) -> None:
+        self._pace.epoch_starts()
+
+    @hookimpl
+    def sdd_epoch_end(self) -> None:
+        self._pace.epoch_ends()
+
+    @hookimpl
+    def sdd_wait(self, reason: str) -> None:
+        say(f"{reason} ...", self._stream)
 
     @hookimpl
     def sdd_level_end(self, level: LevelResult) -> None:
         since, self._trained_since = self._trained_since, None
-        how = "reused" if since is None else f"{time.monotonic() - since:.1f} s"
-        say(f"{line(level, self.levels)} ({how})", self._stream)
+        speed = per_second(self._pace.rate)
+        self._pace.level_ends(level.level)
+        how = ["reused"] if since is None else [
+            f"{time.monotonic() - since:.1f} s", speed, time_left(self._pace.left)]
+        say(f"{line(level, self.levels)} ({', '.join(filter(None, how))})", self._stream)
 
 
 class _Live:
-    """A bar that grows with every level, with the current epoch beside it."""
+    """A bar that grows with every level, with the current epoch and the time left beside it."""
 
     def __init__(self, console: PlainConsole) -> None:
         self._console = console
@@ -58,22 +76,36 @@ class _Live:
     @hookimpl
     def sdd_run_start(self, run: Run) -> None:
         self.levels = run.experiment.levels
+        self._pace = Pace(self.levels)
         self._console.say(_begun(run), style="bold")
         self._task = self.progress.add_task("", total=self.levels)
 
     @hookimpl
     def sdd_level_start(self, level: int, epochs: int) -> None:
-        self._epochs, self._done = epochs, 0
+        self._pace.level_starts(level, epochs)
         self.progress.update(self._task, completed=level)
 
     @hookimpl
+    def sdd_wait(self, reason: str) -> None:
+        self.progress.update(self._task, description=f"{reason} ...")
+
+    @hookimpl
+    def sdd_epoch_start(self) -> None:
+        self._pace.epoch_starts()
+
+    @hookimpl
     def sdd_epoch_end(self, level: int, epoch: Epoch) -> None:
-        self._done += 1
-        text = f"epoch {self._done}/{self._epochs}  test {epoch.test_accuracy:.3f}"
+        pace = self._pace
+        pace.epoch_ends()
+        # Padded, so that the bar before it keeps its length.
+        number = f"{pace.done:>{len(str(pace.epochs))}}/{pace.epochs}"
+        text = (f"epoch {number} test {epoch.test_accuracy:.3f} {per_second(pace.rate):>14} "
+                f"{time_left(pace.left):>10}")
         self.progress.update(self._task, description=text)
 
     @hookimpl
     def sdd_level_end(self, level: LevelResult) -> None:
+        self._pace.level_ends(level.level)
         self.progress.update(self._task, completed=level.level)
         self._console.say(line(level, self.levels))
 
@@ -89,17 +121,33 @@ class _Notebook:
         # Kept here, because reading all levels after each one would take quadratic time.
         self._levels: list[LevelResult] = []
         self._sizes = read_record(run.folder).data
+        self._pace = Pace(run.experiment.levels)
         self._handle = display(HTML(""), display_id=True)
         self._show(_begun(run))
 
     @hookimpl
+    def sdd_level_start(self, level: int, epochs: int) -> None:
+        self._pace.level_starts(level, epochs)
+
+    @hookimpl
+    def sdd_wait(self, reason: str) -> None:
+        self._show(f"{reason} ...")
+
+    @hookimpl
+    def sdd_epoch_start(self) -> None:
+        self._pace.epoch_starts()
+
+    @hookimpl
     def sdd_epoch_end(self, run: Run, level: int, epoch: Epoch) -> None:
+        self._pace.epoch_ends()
         if self._due():
+            pace = ", ".join(["", *filter(None, [str(self._pace)])])
             self._show(f"level {level}/{run.experiment.levels}, epoch {epoch.number}: "
-                       f"test {epoch.test_accuracy:.3f}")
+                       f"test {epoch.test_accuracy:.3f}{pace}")
 
     @hookimpl
     def sdd_level_end(self, run: Run, level: LevelResult) -> None:
+        self._pace.level_ends(level.level)
         self._levels.append(level)
         if self._due():
             self._draw(run)

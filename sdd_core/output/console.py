@@ -14,6 +14,7 @@ from rich.progress import (
     Task,
     TimeElapsedColumn,
 )
+from rich.table import Column
 from rich.text import Text
 
 from sdd_core.output.fitting import wrapped
@@ -44,12 +45,17 @@ class PlainConsole(Console):
 
 def level_bar(title: str, console: PlainConsole) -> Progress:
     """Return a bar that counts levels, behind a title; it is removed at its end."""
-    columns = (Title(title), MofNCompleteColumn(), BarColumn(), Description(), TimeElapsedColumn())
+    # The bar gives way where the terminal is narrow.
+    bar = BarColumn(None, table_column=Column(max_width=40))
+    columns = (Title(title), MofNCompleteColumn(), bar, Description(), TimeElapsedColumn())
     return Progress(*columns, console=console, transient=True)
 
 
 class Description(ProgressColumn):
-    """The description of a bar's task."""
+    """The description of a bar's task, on one line."""
+
+    def __init__(self) -> None:
+        super().__init__(Column(no_wrap=True))
 
     def render(self, task: Task) -> Text:
         """See rich."""

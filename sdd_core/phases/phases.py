@@ -150,11 +150,15 @@ class Curve:
         """Return the largest difference of each level that chance explains, under a limit."""
         return np.maximum(limit * self.errors, self.binomial)
 
+    def chance_between(self, one: int, other: int, limit: float) -> float:
+        """Return the largest difference of two levels that chance explains, under a limit."""
+        chance = self.chance(limit)
+        return math.sqrt((chance[one] ** 2 + chance[other] ** 2) / 2)
+
     def differ(self, high: int, low: int, limit: float) -> bool:
         """Return whether level `high` is above level `low` by more than chance."""
-        chance = self.chance(limit)
-        scale = math.sqrt((chance[high] ** 2 + chance[low] ** 2) / 2)
-        return bool(self.height[high] - self.height[low] > scale)
+        between = self.chance_between(high, low, limit)
+        return bool(self.height[high] - self.height[low] > between)
 
     def turning_points(self, raw: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Return valley, peak and depth of this curve, or of similar curves with the same noise. A
@@ -195,7 +199,7 @@ def _found(curve: Curve, sparsity: Sequence[float]) -> Phases:
         verdict = (f"undecided: test accuracy falls and rises again around {where[valley]} "
                    "sparsity, but by less than chance may make of it; more seeds would tell")
         return replace(_level_or_rising(curve)[0], verdict=verdict, undecided=True)
-    return _without(curve, where, sparsity[-1])
+    return _without(curve, where, valley, sparsity[-1])
 
 
 def _with_valley(curve: Curve, where: Sequence[str], valley: int, peak: int) -> Phases:
@@ -241,13 +245,14 @@ def _level_or_rising(curve: Curve) -> tuple[Phases, bool, bool]:
     return Phases(False, "", light=(0, light), sweet=sweet, collapsed=collapsed), rises, falls
 
 
-def _without(curve: Curve, where: Sequence[str], deepest: float) -> Phases:
-    """Return the phases of a curve that does not fall and rise again."""
+def _without(curve: Curve, where: Sequence[str], valley: int, deepest: float) -> Phases:
+    """Return the phases of a curve that does not fall and rise again by more than chance. valley:
+    the level where it does most."""
     raw, last, top = curve.raw, curve.last, curve.highest()
     phases, rises, falls = _level_or_rising(curve)
     if rises:
         what = (f"test accuracy rises from {raw[0]:.3f} to {raw[top]:.3f} at {where[top]} "
-                "sparsity without falling first")
+                "sparsity without falling first by more than chance")
     else:
         what = f"test accuracy stays near {raw[0]:.3f}"
         if raw[top] > raw[0] + curve.binomial[0]:
@@ -258,6 +263,9 @@ def _without(curve: Curve, where: Sequence[str], deepest: float) -> Phases:
     if falls and not rises and phases.collapsed is None and deepest < DEEP:
         verdict = f"the curve ends too early to tell: {what}; more levels would tell"
         return replace(phases, verdict=verdict, undecided=True)
-    seen = float(np.median(curve.chance(curve.limits.depth)))
+    # Levels differ in their noise: what chance explains there may be more than elsewhere.
+    limit = curve.limits.depth
+    there = curve.chance_between(int(np.argmax(curve.height[: valley + 1])), valley, limit)
+    seen = max(float(np.median(curve.chance(limit))), there)
     return replace(phases, verdict=f"no double descent up to {where[last]}: {what}; a valley of "
                    f"less than {seen:.3f} may be chance")

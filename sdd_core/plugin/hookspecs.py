@@ -43,7 +43,7 @@ if TYPE_CHECKING:
     from sdd_core.level.result import Epoch, LevelResult
     from sdd_core.plugin.run import ResultView, Run
 
-VERSION = "1.0"
+VERSION = "1.1"
 """The version of the hooks and of the plugins' base classes. The first number increases when a
 working plugin may stop working, the second when something is added (see docs/contract.md)."""
 
@@ -78,6 +78,12 @@ def sdd_run_start(run: Run) -> None:
 @hookspec
 def sdd_level_start(run: Run, level: int, epochs: int) -> None:
     """Called before `level` is trained for `epochs`; not called for a level that is reused."""
+
+
+@hookspec
+def sdd_wait(run: Run, reason: str) -> None:
+    """Called before a run waits for something other than its training. `reason` says for what in a
+    few words, such as "compiling kernels"."""
 
 
 @hookspec

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from pydantic import BaseModel, ConfigDict, TypeAdapter
+from pydantic import TypeAdapter
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save
 from torch import Tensor
@@ -22,9 +22,10 @@ from torch import Tensor
 from sdd_core.errors import SddError
 from sdd_core.files.reading import LARGEST_TENSORS, Damaged, names_in, opened, read_bytes
 from sdd_core.level.level import Level
+from sdd_core.runs.level_record import LEVEL_RECORD, read_level_record
 from sdd_core.runs.rows import parse_epochs
 
-LEVEL_FILES = ("level.json", "weights.safetensors", "masks.safetensors", "epochs.jsonl")
+LEVEL_FILES = (LEVEL_RECORD, "weights.safetensors", "masks.safetensors", "epochs.jsonl")
 
 OBSERVED = "observed.safetensors"
 """What the pruner observed during the level's training, if anything."""
@@ -35,18 +36,6 @@ def files_of(level: Level) -> tuple[str, ...]:
     return (*LEVEL_FILES, OBSERVED) if level.observed else LEVEL_FILES
 
 
-class _LevelRecord(BaseModel):
-    """`level.json`."""
-
-    model_config = ConfigDict(strict=True, frozen=True)
-
-    key: str
-    level: int
-    diverged: bool
-    kernels: list[str]
-    moved: int | None = None
-
-
 def read_level(folder: Path, key: str | None = None) -> Level:
     """Return the level in a folder of the store or of a run.
 
@@ -54,7 +43,7 @@ def read_level(folder: Path, key: str | None = None) -> Level:
     with another key.
     """
     with content_errors(folder):
-        record = _LevelRecord.model_validate_json(read_bytes(folder / "level.json"))
+        record = read_level_record(folder)
         masks = _unpack(folder / "masks.safetensors")
         state, _ = read_tensors(folder / "weights.safetensors")
         for name, mask in masks.items():
@@ -68,7 +57,7 @@ def read_level(folder: Path, key: str | None = None) -> Level:
     kernels = tuple(record.kernels)
     observed = read_tensors(folder / OBSERVED)[0] if OBSERVED in names_in(folder) else {}
     return Level(record.level, masks, state, epochs, record.diverged, kernels, record.moved,
-                 observed)
+                 observed, record.instructions)
 
 
 def write_level(folder: Path, key: str, level: Level) -> None:
@@ -88,11 +77,12 @@ def write_level(folder: Path, key: str, level: Level) -> None:
         "level": level.index,
         "diverged": level.diverged,
         "kernels": level.kernels,
+        "instructions": level.instructions,
         "torch": str(torch.__version__),
         "threads": torch.get_num_threads(),
         **({} if level.moved is None else {"moved": level.moved}),
     }
-    (folder / "level.json").write_text(json.dumps(record, indent=1) + "\n")
+    (folder / LEVEL_RECORD).write_text(json.dumps(record, indent=1) + "\n")
 
 
 @contextmanager

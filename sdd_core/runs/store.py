@@ -13,8 +13,9 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
-from contextlib import AbstractContextManager
+from collections.abc import Iterator, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor, wait
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -53,6 +54,8 @@ class Store:
             probe = self._shared / "locks" / ".writable"
             probe.touch()
         self.checkpoints = Checkpoints(self._shared / "checkpoints", self._set_aside)
+        self._writer = ThreadPoolExecutor(1, "sdd-writer")
+        self._unfinished: tuple[Future[None], ExitStack] | None = None
 
     def lock(self, key: str) -> AbstractContextManager[None]:
         """Return the lock to hold while a level is made. The system frees it when the process
@@ -78,8 +81,39 @@ class Store:
         self.checkpoints.forget(key)
         return level
 
-    def save_level(self, key: str, level: Level) -> None:
-        """Save a level atomically. Raises SddError, for example for a full disk."""
+    def save_level(self, key: str, level: Level, held: ExitStack | None = None) -> None:
+        """Save a level atomically. Raises SddError, for example for a full disk.
+
+        held: has the level's lock. With it, the files are written in another thread until `finish`
+        is called, which then releases the lock and raises the error if there was one.
+        """
+        self.finish()
+        if held is None:
+            self._write_level(key, level)
+        else:
+            self._unfinished = self._writer.submit(self._write_level, key, level), held
+
+    def finish(self) -> None:
+        """Wait until the level that is being saved is on the disk. Raises SddError."""
+        unfinished, self._unfinished = self._unfinished, None
+        if unfinished is None:
+            return
+        written, held = unfinished
+        with held:
+            try:
+                written.result()
+            finally:  # after Ctrl-C too: the lock must not be free before the thread has ended
+                wait([written])
+
+    @contextmanager
+    def finished(self) -> Iterator[None]:
+        """Wait at the end of the block, also after an error, as in `finish`."""
+        try:
+            yield
+        finally:
+            self.finish()
+
+    def _write_level(self, key: str, level: Level) -> None:
         write_entry(self.level_folder(key), lambda folder: write_level(folder, key, level))
         self.checkpoints.forget(key)
 
@@ -98,6 +132,7 @@ class Store:
     def save_metrics(self, key: str, measured: Mapping[str, Any]) -> None:
         """Replace the measurements of a level. The caller holds a lock. Raises SddError, for
         example for a full disk."""
+        self.finish()  # no measurement of a level that is not there
         content = seal({"level": key, "measured": dict(measured)}, key)
         write_atomic(self._metrics(key), f"{content}\n", locked=True)
 
@@ -131,9 +166,9 @@ class Store:
 
         write_entry(self._shared / "points" / key, write)
 
-    def kernel_costs(self) -> KernelCosts:
-        """Return the costs that decide which sparse kernels are used: the defaults, or those
-        measured by `sdd fit-kernels`.
+    def kernel_costs(self) -> KernelCosts | None:
+        """Return the costs that decide which sparse kernels are used, as measured by
+        `sdd fit-kernels`; None for the defaults of the machine's kind.
 
         They belong to the store, so that all runs that share its levels use the same kernels.
         Raises SddError when the file holds something else.
@@ -144,14 +179,17 @@ class Store:
             found, _ = read_sealed(file, file.name, LARGEST_SETTINGS)
             return KernelCosts(**found).check()
         except FileNotFoundError:
-            return KernelCosts()
+            return None
         except (Damaged, ValueError, TypeError):
             raise SddError(f"{file} is not a table of kernel costs; run `sdd fit-kernels` again, "
                            "or delete the file to use the defaults") from None
 
-    def save_kernel_costs(self, costs: KernelCosts) -> None:
-        """Use these costs for all further levels. Raises SddError."""
+    def save_kernel_costs(self, costs: KernelCosts | None) -> None:
+        """Use these costs for all further levels; None: the defaults. Raises SddError."""
         file = self._shared / "kernels.json"
+        if costs is None:
+            file.unlink(missing_ok=True)
+            return
         write_atomic(file, seal(asdict(costs), file.name, indent=1) + "\n")
 
     def _whole(self, folder: Path) -> bool:

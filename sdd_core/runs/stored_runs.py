@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,6 +12,7 @@ from sdd_core.files.reading import exists, is_folder, names_in
 from sdd_core.output.notices import warn
 from sdd_core.phases.phases import Phases, find_phases
 from sdd_core.plugin.discovery import Plugins
+from sdd_core.runs.level_record import LevelRecord, read_level_record
 from sdd_core.runs.open_run import open_run
 from sdd_core.runs.record import EXPERIMENT, read_experiment, read_record, wanted_levels
 from sdd_core.runs.result import Result
@@ -38,11 +40,15 @@ def is_run(folder: Path) -> bool:
 
 @dataclass(frozen=True)
 class Overview:
-    """The summary of a run in `sdd runs`: its finished and planned levels, and their phases."""
+    """The summary of a run in `sdd runs`: its finished and planned levels, and their phases.
+
+    trained: the record of each level; None if it is damaged.
+    """
 
     levels: int
     of: int
     phases: Phases
+    trained: tuple[LevelRecord | None, ...]
 
 
 def overview(folder: Path) -> Overview:
@@ -57,7 +63,16 @@ def overview(folder: Path) -> Overview:
     accuracy = [level.number("test_accuracy") for level in levels]
     phases = find_phases([level.sparsity for level in levels], accuracy, record.data.test_examples,
                          record.data.classes)
-    return Overview(len(levels), of, phases)
+    trained = tuple(_level_record(folder / "levels" / f"{level.level:02d}") for level in levels)
+    return Overview(len(levels), of, phases, trained)
+
+
+def _level_record(folder: Path) -> LevelRecord | None:
+    """Return the record of a level; None if it is missing or damaged, which does not hide the rest
+    of the run."""
+    with suppress(OSError, ValueError, SddError):
+        return read_level_record(folder)
+    return None
 
 
 def results_of(folders: Iterable[Path], plugins: Plugins) -> tuple[list[Result], list[SddError]]:

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import functools
-import zlib
 from collections.abc import Callable
 from contextlib import suppress
-from pathlib import Path
 from typing import Any
 
 import numba
@@ -15,17 +12,28 @@ from numba.core.caching import FunctionCache, NullCache
 from sdd_core.output.notices import say
 
 _SAID: list[object] = []
+_FUNCTIONS: list[Any] = []
 
 
 def compiled(function: Callable[..., Any]) -> Any:
     """Compile without holding the interpreter's lock, and keep the machine code for later runs
     where a file can be written."""
-    made: Any = numba.njit(function, nogil=True, error_model="numpy")
+    # Nothing calls kernels from C, and the wrapper for that takes long to compile.
+    options: Any = {"nogil": True, "error_model": "numpy", "no_cfunc_wrapper": True}
+    made: Any = numba.njit(**options)(function)
     try:
         made._cache = _Kept(made.py_func)
     except RuntimeError:  # neither the package's folder nor the user's cache can be written
         made._cache = _InMemory()
+    _FUNCTIONS.append(made)
     return made
+
+
+def kept_files() -> list[str]:
+    """Return the index files of the machine code that this process has used; empty where nothing
+    is kept."""
+    used = [one._cache for one in _FUNCTIONS if one.signatures and isinstance(one._cache, _Kept)]
+    return [cache._cache_file._index_path for cache in used]
 
 
 class _Kept(FunctionCache):
@@ -65,16 +73,3 @@ def _say_in_memory(reason: object) -> None:
         say(f"sdd: the sparse kernels' machine code cannot be kept ({reason}), so each process "
             "compiles them anew, for about a minute; set NUMBA_CACHE_DIR to a folder that can be "
             "written")
-
-
-@functools.cache
-def source_digest() -> int:
-    """Of this package's source files.
-
-    numba looks for changes only in the file of the function whose code it kept, not in those of
-    the functions that it calls. With this number in the name of an argument's type it compiles
-    anew after any change; so a function that uses another file's takes `Lanes`, or a
-    record with them.
-    """
-    sources = sorted(Path(__file__).parent.rglob("*.py"))
-    return zlib.crc32(b"".join(source.read_bytes() for source in sources))

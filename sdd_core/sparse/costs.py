@@ -36,21 +36,23 @@ class KernelCosts:
     """Cost of a weight in nanoseconds, on one thread, in a training step with 128 examples.
 
     The cost of a sparse layer is proportional to its kept weights, that of a dense layer to all
-    weights. The first layer has its own costs because it needs no gradient of its inputs. On the
-    general path (torch), all weights count, plus `general_step` per step. For convolutions, each
-    kept weight costs `sparse_kept` plus `sparse_pixel` per output pixel; on the general path every
-    weight costs `general_pixel` per output pixel. A masked layer of any other network costs
-    `masked_weight` per kept weight and 128 output pixels (or tokens), `masked_number` per number
-    that it reads or writes, and `masked_call` per step. Only the ratios matter for the choice. The
-    defaults are those of an AVX-512 machine; `fit_costs` measures them.
+    weights, plus `dense_layer` for the calls of its matrix products. The first layer has its own
+    costs because it needs no gradient of its inputs. On the general path (torch), all weights
+    count, plus `general_step` per step. For convolutions, each kept weight costs `sparse_kept` plus
+    `sparse_pixel` per output pixel; on the general path every weight costs `general_pixel` per
+    output pixel. A masked layer of any other network costs `masked_weight` per kept weight and 128
+    output pixels (or tokens), `masked_number` per number that it reads or writes, and `masked_call`
+    per step. Only the ratios matter for the choice. The defaults are those of an AVX-512 machine,
+    `default_costs` returns those of this machine's kind, and `fit_costs` measures them.
     """
 
-    sparse_first: float = 6.7
+    sparse_first: float = 6.5
     dense_first: float = 5.4
-    sparse_inner: float = 8.8
-    dense_inner: float = 8.2
-    general_weight: float = 7.8
-    general_step: float = 240_000.0
+    sparse_inner: float = 8.7
+    dense_inner: float = 8.3
+    dense_layer: float = 10_000.0
+    general_weight: float = 8.1
+    general_step: float = 220_000.0
     sparse_pixel: float = 8.0
     sparse_kept: float = 90.0
     general_pixel: float = 7.5
@@ -107,5 +109,32 @@ class KernelCosts:
         if kernel == "sparse":
             return int(mask.sum()) * (self.sparse_first if first else self.sparse_inner)
         if first:
-            return mask.shape[0] * int(mask.any(axis=0).sum()) * self.dense_first
-        return mask.size * self.dense_inner
+            live = mask.shape[0] * int(mask.any(axis=0).sum())
+            return live * self.dense_first + self.dense_layer
+        return mask.size * self.dense_inner + self.dense_layer
+
+
+AVX512 = KernelCosts()
+
+AVX2 = KernelCosts(
+    sparse_first=8.1, dense_first=5.5, sparse_inner=12.0, dense_inner=8.8, dense_layer=21_000.0,
+    general_weight=8.2, general_step=205_000.0,
+    sparse_pixel=12.0, sparse_kept=170.0, general_pixel=10.0,
+)  # fmt: skip
+
+# Measured with SSE, and taken for whatever is not known: torch is used down to a density of a
+# third, and of a half for convolutions (`general_pixel` was 39).
+OTHER = KernelCosts(
+    sparse_first=20.7, dense_first=7.7, sparse_inner=28.0, dense_inner=13.5, dense_layer=50_000.0,
+    general_weight=10.8, general_step=230_000.0,
+    sparse_pixel=38.0, sparse_kept=400.0, general_pixel=20.0,
+)  # fmt: skip
+
+
+def default_costs() -> KernelCosts:
+    """Return the costs of this machine's instruction set, measured on an AMD EPYC of 2023."""
+    try:
+        from sdd_core.sparse.processor import instruction_set  # noqa: PLC0415 (imports numba)
+    except ImportError:  # then there are no kernels to choose from
+        return OTHER
+    return {"avx512": AVX512, "avx2": AVX2}.get(instruction_set(), OTHER)

@@ -33,16 +33,39 @@ def load(
         momenta: SGD's momentum buffer of each parameter (None: no step taken yet).
         kernels, threads: as in `Perceptron` and `ResidualNetwork`.
     """
+    kind = ResidualNetwork if architecture.operations else Perceptron
+    state, kept = _state(architecture, model, momenta), _kept(architecture, model, masks)
+    return kind(architecture, state, kept, settings, kernels, threads)
+
+
+def reload(
+    network: Network,
+    model: nn.Module,
+    masks: Mapping[Tensor, Tensor],
+    momenta: Mapping[Tensor, Tensor],
+) -> None:
+    """Copy a model's parameters and statistics into a network again, under other masks."""
+    architecture = network.architecture
+    network.refill(_state(architecture, model, momenta), _kept(architecture, model, masks))
+
+
+def _state(
+    architecture: Architecture, model: nn.Module, momenta: Mapping[Tensor, Tensor] | None
+) -> State:
     parameters = [model.get_parameter(name) for name in architecture.parameters]
-    state = State(
+    return State(
         [parameter.detach().numpy() for parameter in parameters],
         None if momenta is None else [momenta[p].detach().numpy() for p in parameters],
         [(_copied(norm.running_mean), _copied(norm.running_var))
          for norm in _norms(architecture, model)],
     )  # fmt: skip
-    kept = [masks[p].bool().numpy() if p in masks else None for p in parameters]
-    kind = ResidualNetwork if architecture.operations else Perceptron
-    return kind(architecture, state, kept, settings, kernels, threads)
+
+
+def _kept(
+    architecture: Architecture, model: nn.Module, masks: Mapping[Tensor, Tensor]
+) -> list[NDArray | None]:
+    parameters = [model.get_parameter(name) for name in architecture.parameters]
+    return [masks[p].bool().numpy() if p in masks else None for p in parameters]
 
 
 @torch.no_grad()

@@ -74,7 +74,7 @@ class Network(ABC):
     GRADIENTS: int
     """Parts of a batch whose gradients are summed apart."""
 
-    GROUP: int
+    group: int
     """Examples in a group of an evaluation."""
 
     def __init__(
@@ -85,15 +85,29 @@ class Network(ABC):
         settings: SgdSettings,
         kernels: Sequence[str] | None,
     ) -> None:
+        self.architecture = architecture
+        self.kernels = tuple(kernels or ())
+        self._settings = settings
+        self._fill(state, masks)
+
+    def refill(self, state: State, masks: Masks) -> None:
+        """Go on with another state under other masks; the kernels stay. See `Network`."""
+        self._fill(state, masks)
+
+    def _fill(self, state: State, masks: Masks) -> None:
+        architecture, settings = self.architecture, self._settings
         check_network(architecture, state.parameters, masks)
         full = [np.ones(parameter.shape, bool) if mask is None else mask
                 for parameter, mask in zip(state.parameters, masks, strict=True)]  # fmt: skip
-        self.architecture = architecture
-        self.kernels = tuple(kernels or self._choose([full[i] for i in architecture.weights()]))
+        if not self.kernels:
+            self.kernels = self._choose([full[i] for i in architecture.weights()])
         self.steps = 0
         self._dtype = state.parameters[0].dtype.type
         self._plan = plan = make_plan(architecture, full, self.kernels)
-        parameters = plan.packing.pack(state.parameters)
+        # Aligned, because the last bits of a matrix product may depend on where its numbers begin.
+        parameters = aligned(plan.packing.size, self._dtype)
+        parameters[:] = plan.packing.pack(state.parameters)
+        gradients = aligned(self.GRADIENTS * parameters.size, self._dtype)
         momenta = np.zeros_like(parameters)
         if state.momenta is not None:
             momenta = plan.packing.pack(state.momenta)
@@ -103,7 +117,7 @@ class Network(ABC):
             plan.features, parameters, np.concatenate(pairs, axis=1).astype(self._dtype),
         )  # fmt: skip
         self._sgd = Sgd(
-            momenta, np.zeros((self.GRADIENTS, parameters.size), self._dtype), plan.packing.kept(),
+            momenta, gradients.reshape(self.GRADIENTS, -1), plan.packing.kept(),
             self._dtype(settings.momentum), self._dtype(settings.weight_decay),
         )  # fmt: skip
 
@@ -138,7 +152,7 @@ class Network(ABC):
         running statistics."""
         data, count = self._data(images, labels), len(images)
         logits = np.empty((count, self.architecture.linears[-1].outputs), self._dtype)
-        results = Results(logits, np.empty(-(-count // self.GROUP)))
+        results = Results(logits, np.empty(-(-count // self.group)))
         self._evaluate(data, results)
         hits = count_hits(logits, labels)
         # One after the other: the sum must not depend on the number of threads.
@@ -153,6 +167,16 @@ class Network(ABC):
             unpack(self._net.parameters), unpack(self._sgd.momenta),
             list(zip(means, variances, strict=True)) if self._net.norms.size else [],
         )  # fmt: skip
+
+    def factors(
+        self, images: NDArray, labels: NDArray[np.int64]
+    ) -> list[tuple[NDArray, NDArray]] | None:
+        """Return the factors of the weights' gradients of the mean loss, pruned weights too, for
+        each linear layer: the gradient of its results, [outputs, examples], and its inputs,
+        [inputs, examples]. The gradient of its weight is the first times the second transposed,
+        that of its bias the sum of the first. None for networks with other layers.
+        """
+        return None
 
     @abstractmethod
     def _choose(self, masks: Sequence[NDArray[np.bool_]]) -> tuple[str, ...]:

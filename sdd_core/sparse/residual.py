@@ -24,6 +24,7 @@ from sdd_core.sparse.kernels.records import (
     Workspace,
 )
 from sdd_core.sparse.network import Masks, Network, SgdSettings, State, aligned
+from sdd_core.sparse.processor import tile_width
 from sdd_core.sparse.threads import ThreadTeam
 
 
@@ -35,7 +36,7 @@ class ResidualNetwork(Network):
         threads: 1 or 2.
     """
 
-    GRADIENTS, GROUP = HALVES, IMAGES
+    GRADIENTS, group = HALVES, IMAGES
 
     def __init__(
         self,
@@ -50,8 +51,15 @@ class ResidualNetwork(Network):
             raise SddError(f"a residual network takes 1 or {HALVES} threads, got {threads}")
         super().__init__(architecture, state, masks, settings, kernels)
         self._team = ThreadTeam(threads)
+        self._make_room()
+
+    def refill(self, state: State, masks: Masks) -> None:
+        super().refill(state, masks)
+        self._make_room()
+
+    def _make_room(self) -> None:
         self._batch = self._new_batch(0)
-        self._spaces = [self._new_workspace() for _ in range(threads)]
+        self._spaces = [self._new_workspace() for _ in range(self._team.size)]
 
     def _choose(self, masks: Sequence[NDArray[np.bool_]]) -> tuple[str, ...]:
         return ("sparse",) * len(self.architecture.convolutions)
@@ -96,6 +104,7 @@ class ResidualNetwork(Network):
         plan, dtype = self._plan, self._dtype
         norms, activations = self._channels()
         most = max(plan.activations["channels"])
+        wide = WIDE if tile_width() >= WIDE.width else NARROW
         return Workspace(
             tile_buffer=aligned(plan.tile_vectors * IMAGES, dtype),
             sums=aligned(3 * most * IMAGES, dtype),
@@ -104,9 +113,9 @@ class ResidualNetwork(Network):
             means=np.zeros((2, activations), dtype),
             factors=np.zeros((3, activations), dtype),
             bn_grad_coefficients=np.zeros((3, norms), dtype),
-            wide=WIDE,
+            wide=wide,
             # Where all maps take wide vectors, nothing needs to be compiled for others.
-            narrow=NARROW if (plan.convolutions["side"] % 8).any() else WIDE,
+            narrow=NARROW if (plan.convolutions["side"] % 8).any() else wide,
             pixel=PIXEL,
         )
 

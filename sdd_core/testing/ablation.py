@@ -41,7 +41,7 @@ def masks(plugin: Any) -> None:
 def steps(plugin: Any) -> None:
     """It returns the start and the steps of training, the same each time"""
     for level in (1, 3):
-        for dense in dense_trainings():
+        for dense in dense_trainings(level):
             given = partial(lambda one, level: (copy_of(one), _usual(one), level), dense, level)
             found = call_twice(plugin, "retraining", given)
             check_retraining(plugin, found, dense)

@@ -77,6 +77,10 @@ class _Log:
         self.heard.append(("sdd_level_start", {"run": run, "level": level, "epochs": epochs}))
 
     @hookimpl
+    def sdd_wait(self, run: Any, reason: Any) -> None:
+        self.heard.append(("sdd_wait", {"run": run, "reason": reason}))
+
+    @hookimpl
     def sdd_epoch_start(self, run: Any, level: Any, epoch: Any) -> None:
         self.heard.append(("sdd_epoch_start", {"run": run, "level": level, "epoch": epoch}))
 

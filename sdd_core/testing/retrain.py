@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import suppress
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -16,6 +17,9 @@ from sdd_core.plugin.markers import hookimpl
 from sdd_core.testing.call import Check, call_twice, fault, unchanged
 from sdd_core.testing.fixtures import tiny_run
 
+LEVELS = (1, 2, 3, 25)
+"""The levels whose retraining is checked."""
+
 INTERRUPTIONS = (3, 7, 9)
 """Numbers of begins and ends of levels and epochs before each interruption of a run: during the
 training of the dense network, of the first level, and of the second one."""
@@ -27,8 +31,8 @@ def checks(plugin: Any) -> list[Check]:
 
 
 def steps(plugin: Any) -> None:
-    """It returns the start and the steps of training, the same each time"""
-    for dense in dense_trainings():
+    """It returns the start and the steps of training of each level, the same each time"""
+    for dense in (one for level in LEVELS for one in dense_trainings(level)):
         found = call_twice(plugin, "retraining", partial(lambda one: (copy_of(one),), dense))
         check_retraining(plugin, found, dense)
 
@@ -46,16 +50,16 @@ def resumes(plugin: Any) -> None:
     killed_and_resumed(plugin, retrain=plugin)
 
 
-def dense_trainings() -> list[Dense]:
+def dense_trainings(level: int = 1) -> list[Dense]:
     """Return dense trainings of 40 epochs with warm-up and a drop, of 7 steps and 1 step per
-    epoch."""
+    epoch, for the retraining of a level."""
     rates = 0.1 * np.minimum(1, np.arange(1, 281) / 14) * np.where(np.arange(280) < 140, 1, 0.1)
-    return [Dense(rates, 7), Dense(rates[::7].copy(), 1)]
+    return [Dense(rates, 7, level), Dense(rates[::7].copy(), 1, level)]
 
 
 def copy_of(dense: Dense) -> Dense:
     """Return a copy of a dense training."""
-    return Dense(dense.learning_rates.copy(), dense.steps_per_epoch)
+    return replace(dense, learning_rates=dense.learning_rates.copy())
 
 
 def check_retraining(plugin: Any, found: Any, dense: Dense) -> None:

@@ -17,6 +17,7 @@ from sdd_core.errors import SddError
 from sdd_core.experiment.train import Train
 from sdd_core.level.evaluation import evaluate
 from sdd_core.plugin.isolation import attribute_errors
+from sdd_core.training import instructions
 from sdd_core.training.memory_format import memory_format
 from sdd_core.training.observation import Observation
 from sdd_core.training.optimizer_state import TorchOptimizers
@@ -75,6 +76,7 @@ class DenseTrainer:
             network = network.to(memory_format=memory_format(network, data.device))
         self.network = network
         self.layers = layers
+        self.instructions = instructions.of_torch(data.device)
         self._data = data
         self._train = train
         self._objective = objective or Objective()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
+from itertools import product
 from time import perf_counter
 
 import numpy as np
@@ -25,6 +26,8 @@ from sdd_core.sparse.module import load
 from sdd_core.sparse.network import SgdSettings, aligned
 from sdd_core.sparse.plan import make_plan
 from sdd_core.sparse.plan.masked import Geometry
+from sdd_core.sparse.processor import tile_width
+from sdd_core.sparse.products import Products
 from sdd_core.sparse.simd import Lanes
 from sdd_core.training.dense_trainer import DenseTrainer
 
@@ -40,20 +43,20 @@ def fit_costs(*, repeats: int = 30) -> KernelCosts:
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
-        layers = {
-            f"{kernel}_{place}": _layer(kernel, place == "first", repeats)
-            for kernel in ("sparse", "dense")
-            for place in ("first", "inner")
-        }
+        layers: dict[str, float] = {}
+        for kernel, place in product(("sparse", "dense"), ("first", "inner")):
+            time, kept = _layer(kernel, place == "first", repeats)
+            layers[f"{kernel}_{place}"] = time / kept
+        dense, sparse = (_layer(kernel, False, repeats, units=8) for kernel in ("dense", "sparse"))
+        layers["dense_layer"] = max(0.0, dense[0] - sparse[0])
         weight, step = _general(repeats)
-        pixel, kept, general_pixel = _convolutions(max(1, repeats // 4))
+        pixel, whole, general_pixel = _convolutions(max(1, repeats // 4))
         masked = _masked(repeats)
     finally:
         torch.set_num_threads(threads)
     return KernelCosts(
         **layers, general_weight=weight, general_step=step,
-        sparse_pixel=pixel, sparse_kept=kept, general_pixel=general_pixel,
-        **masked,
+        sparse_pixel=pixel, sparse_kept=whole, general_pixel=general_pixel, **masked,
     )  # fmt: skip
 
 
@@ -66,30 +69,34 @@ def _nanoseconds(step: Callable[[], object], repeats: int) -> float:
     return 1e9 * min(times[1:])
 
 
-def _layer(kernel: str, first: bool, repeats: int) -> float:
-    """Return nanoseconds per weight of a forward and backward pass of a layer with 300 units."""
-    random, inputs = np.random.default_rng(0), 784 if first else 300
-    mask = random.random((300, inputs)) < (0.6 if kernel == "sparse" else 1.0)
-    plan = make_plan(Architecture((Linear(inputs, 300),)), [mask, np.ones(300, bool)], [kernel])
-    layer, lanes = plan.linears[0], Lanes(EXAMPLES)
-    units = aligned(plan.vectors * lanes.width, np.float32)
-    units[:] = random.standard_normal(units.size)
+def _layer(kernel: str, first: bool, repeats: int, units: int = 300) -> tuple[float, int]:
+    """Return nanoseconds of a forward and backward pass of a layer with so many units, and its
+    number of kept weights."""
+    random, inputs = np.random.default_rng(0), 784 if first else units
+    mask = random.random((units, inputs)) < (0.6 if kernel == "sparse" else 1.0)
+    plan = make_plan(Architecture((Linear(inputs, units),)), [mask, np.ones(units, bool)], [kernel])
+    layer, lanes = plan.linears[0], Lanes(tile_width())
+    values = aligned(plan.vectors * lanes.width, np.float32)
     parameters = np.zeros(plan.packing.size, np.float32)
     gradients = np.zeros_like(parameters)
     net = Net(
         plan.linears, plan.convolutions, plan.activations, plan.norms, plan.index, plan.features,
         parameters, np.zeros((2, 0), np.float32),
     )  # fmt: skip
-    forward, backward = {
-        "sparse": (compiled.sparse_forward, compiled.sparse_backward),
-        "dense": (compiled.dense_forward, compiled.dense_backward),
-    }[kernel]
+    products = Products(plan.linears, parameters, gradients, values.reshape(-1, lanes.width))
+    values[:] = random.standard_normal(values.size)
 
     def step() -> None:
-        forward(layer, net, units, False, ALONE, lanes)
-        backward(layer, net, gradients, units, first, ALONE, lanes)
+        for _ in range(0, EXAMPLES, lanes.width):
+            if kernel == "sparse":
+                compiled.sparse_forward(layer, net, values, False, ALONE, lanes)
+                compiled.sparse_backward(layer, net, gradients, values, first, ALONE, lanes)
+            else:
+                numbers = products.addresses
+                compiled.dense_forward(layer, net, values, numbers, False, ALONE, lanes)
+                compiled.dense_backward(layer, values, numbers, first, ALONE, lanes)
 
-    return _nanoseconds(step, repeats) / int(mask.sum())
+    return _nanoseconds(step, repeats), int(mask.sum())
 
 
 def _general(repeats: int) -> tuple[float, float]:

@@ -160,7 +160,7 @@ class LevelTrainer:
             epochs, diverged = train_level(trainer, setup.resident, task, watcher, resume, mover)
         masks, moved = (mover.masks, mover.count) if mover else (level.masks, None)
         return Level(index, masks, trainer.state(), epochs, diverged, trainer.kernels, moved,
-                     observation.state() if observation else {})
+                     observation.state() if observation else {}, trainer.instructions)
 
     def _observation(
         self, index: int, masks: Mapping[str, Tensor], retraining: Retraining,
@@ -184,7 +184,17 @@ class LevelTrainer:
         network = self._setup.build(0)
         with self._setup.guard.isolated(self._experiment.model, "layers"):
             return TrainerFactory(network, self._setup.resident, self._experiment,
-                                  self._store.kernel_costs())
+                                  self._store.kernel_costs(),
+                                  partial(self._call, "sdd_wait", reason="compiling kernels"))
+
+    def logits(self, level: Level) -> Callable[[str], Tensor] | None:
+        """Return a function that gives a level's logits on 'train' or 'test', by the kernels that
+        trained it, so that a level that is loaded again has the same; None if torch trained it."""
+        if not level.kernels or level.diverged:
+            return None
+        network = self._setup.build(0)
+        network.load_state_dict(dict(level.state))
+        return self._trainers.logits(network, level.masks, level.kernels)
 
     def dense_state_at(self, steps: int) -> dict[str, Tensor]:
         """Return the state of the dense network after some steps of its training; 0 is its

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
 
 from torch import Tensor, nn
@@ -11,7 +11,7 @@ from sdd_core.data.resident import DeviceDataset
 from sdd_core.errors import SddError
 from sdd_core.experiment.experiment import Experiment
 from sdd_core.installation import install_hint
-from sdd_core.sparse.costs import KernelCosts
+from sdd_core.sparse.costs import KernelCosts, default_costs
 from sdd_core.training.dense_trainer import DenseTrainer
 from sdd_core.training.observation import Observation
 from sdd_core.training.trainer import Objective, Trainer
@@ -29,7 +29,7 @@ class TrainerFactory:
     choice otherwise depends only on the arguments.
 
     network: a network of this architecture, which is not kept. costs: costs of the kernels
-    (None: the defaults).
+    (None: the defaults). tell: called before a wait for kernels to be compiled.
     """
 
     def __init__(
@@ -38,10 +38,11 @@ class TrainerFactory:
         data: DeviceDataset,
         experiment: Experiment,
         costs: KernelCosts | None = None,
+        tell: Callable[[], object] = lambda: None,
     ) -> None:
         self._data = data
         self._train = experiment.train
-        self._costs = costs or KernelCosts()
+        self._costs = costs or default_costs()
         self._sparse: SparseTrainerFactory | None = None
         self._lacks_numba = False
         if experiment.kernels == "auto" and data.device.type == "cpu":
@@ -51,7 +52,7 @@ class TrainerFactory:
                     SparseTrainerFactory as Sparse,
                 )
 
-                self._sparse = Sparse(network, data, self._train, self._costs)
+                self._sparse = Sparse(network, data, self._train, self._costs, tell)
 
     def make(
         self,
@@ -101,6 +102,14 @@ class TrainerFactory:
         from sdd_core.sparse.layers.replacement import MaskedLayers  # noqa: PLC0415 (imports numba)
 
         return MaskedLayers(network, masks, self._costs, kernels, chosen_by)
+
+    def logits(
+        self, network: nn.Module, masks: Mapping[str, Tensor], kernels: tuple[str, ...]
+    ) -> Callable[[str], Tensor] | None:
+        """Return a function that gives the logits of a trained network on 'train' or 'test', by the
+        sparse kernels that trained it; None if that is not possible here."""
+        trainer = self._sparse and kernels and self._sparse.make(network, masks, None, kernels)
+        return trainer.logits if trainer else None
 
 
 def _numba_is_there() -> bool:

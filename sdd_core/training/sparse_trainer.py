@@ -16,11 +16,13 @@ from torch.nn.functional import cross_entropy
 from sdd_core.data.resident import AugmentationDraws, DeviceDataset, normalise
 from sdd_core.experiment.train import Train
 from sdd_core.level.evaluation import evaluation_batches
+from sdd_core.sparse import ahead
 from sdd_core.sparse.costs import KernelCosts
 from sdd_core.sparse.match import match
 from sdd_core.sparse.match.plain import is_plain
-from sdd_core.sparse.module import load, save
+from sdd_core.sparse.module import load, reload, save
 from sdd_core.sparse.network import Network, SgdSettings
+from sdd_core.training import instructions
 
 Images = NDArray[np.float32]
 
@@ -41,19 +43,17 @@ class SparseTrainer:
     def __init__(
         self,
         network: nn.Module,
-        load: Callable[[Mapping[str, Tensor], Mapping[str, Tensor] | None], Network],
+        own: Network,
         masks: Mapping[str, Tensor],
-        momenta: Mapping[str, Tensor] | None,
         *,
         data: DeviceDataset,
         batch_size: int,
     ) -> None:
-        """load: copies the network into kernels, given masks and momenta by name."""
-        self._load = load
-        self._own = load(masks, momenta)
+        self._own = own
         self._masks = dict(masks)
         self._saved: dict[str, Tensor] | None = None
-        self.kernels = self._own.kernels
+        self.kernels = own.kernels
+        self.instructions = instructions.of_kernels()
         self._network = network
         self._data = data
         self._batch_size = batch_size
@@ -89,27 +89,45 @@ class SparseTrainer:
         data, size = self._data, self._batch_size
         rows = slice(number * size, (number + 1) * size)
         inputs = data.batch(order, crops, rows, data.buffer(size))
+        factors = self._own.factors(self._array(inputs), self._labels[order[rows].numpy()])
+        if factors is not None:
+            return self._products(factors)
         momenta, network = self.momenta(), self._network.train()
         network.zero_grad()
         cross_entropy(network(inputs), data.train_labels[order[rows]]).backward()
         if any(True for _ in network.buffers()):
             # The statistics of normalisations have moved.
-            self._own, self._saved = self._load(self._masks, momenta), None
+            self._reload(momenta)
         return {name: parameter.grad for name, parameter in network.named_parameters()
                 if parameter.grad is not None}
+
+    def _products(self, factors: list[tuple[Images, Images]]) -> dict[str, Tensor]:
+        """Return the gradients of a perceptron's parameters from their factors."""
+        architecture = self._own.architecture
+        names, found = iter(architecture.parameters), {}
+        for linear, (gradient, inputs) in zip(architecture.linears, factors, strict=True):
+            results = torch.from_numpy(gradient)
+            found[next(names)] = results @ torch.from_numpy(inputs).T
+            if linear.biased:
+                found[next(names)] = results.sum(1)
+        return found
 
     @torch.no_grad()
     def remask(self, masks: Mapping[str, Tensor], values: Mapping[str, Tensor]) -> None:
         """See Trainer."""
-        momenta, parameters = self.momenta(), dict(self._network.named_parameters())
-        for name, mask in masks.items():
-            changed = mask != self._masks[name]
-            parameters[name].masked_fill_(changed, 0.0)
-            momenta[name].masked_fill_(changed, 0.0)
-            if name in values:
-                parameters[name].add_(values[name])
+        momenta = self.momenta()
+        # In both, pruned weights are zero, so regrown ones are, and dropped ones are not loaded.
+        for name, value in values.items():
+            self._network.get_parameter(name).add_(value)
         self._masks = dict(masks)
-        self._own, self._saved = self._load(self._masks, momenta), None
+        self._reload(momenta)
+
+    def _reload(self, momenta: Mapping[str, Tensor]) -> None:
+        """Copy the network, under the masks, and its momenta into the kernels again."""
+        parameters = dict(self._network.named_parameters())
+        reload(self._own, self._network, _partial(self._masks, parameters),
+               {parameters[name]: momentum for name, momentum in momenta.items()})
+        self._saved = None
 
     def unmask(self) -> None:
         """See Trainer. Never called: levels whose masks are lifted use the general path."""
@@ -122,6 +140,12 @@ class SparseTrainer:
             loss, hits = loss + result.loss * count, hits + result.accuracy * count
             examples += count
         return loss / examples, round(hits) / examples
+
+    def logits(self, part: str) -> Tensor:
+        """Return the logits on 'train' or 'test' in evaluation mode, float32 `[N, classes]`."""
+        parts = [self._own.evaluate(self._inputs(images), labels).logits
+                 for images, labels in self._batches(part)]
+        return torch.from_numpy(np.concatenate(parts))
 
     def state(self) -> dict[str, Tensor]:
         """See Trainer."""
@@ -168,17 +192,23 @@ class SparseTrainer:
 class SparseTrainerFactory:
     """Makes the trainers of networks with one architecture, which is read from the first network.
 
-    network: the first network. costs: the costs that decide about the kernels.
+    network: the first network. costs: the costs that decide about the kernels. tell: called before
+    the first trainer is made, if that takes long because kernels have to be compiled.
     """
 
     def __init__(
-        self, network: nn.Module, data: DeviceDataset, train: Train, costs: KernelCosts
+        self, network: nn.Module, data: DeviceDataset, train: Train, costs: KernelCosts,
+        tell: Callable[[], object] = lambda: None,
     ) -> None:
         self._data = data
         self._train = train
         self._costs = costs
         single = all(p.dtype == torch.float32 for p in network.parameters())
         self._architecture = match(network, data.data.input_shape) if single else None
+        self._tell = tell
+        if self._architecture is not None:
+            self._needed = ahead.Needed.by(self._architecture, train.batch_size)
+            ahead.start(self._needed)
 
     def make(
         self,
@@ -210,19 +240,14 @@ class SparseTrainerFactory:
             return None
         if not pixels:  # a residual network uses sparse kernels only, and its steps are long
             kernels, step = kernels or self._costs.choose(arrays), self._costs.step(arrays)
-
-        def into_kernels(
-            masks: Mapping[str, Tensor], momenta: Mapping[str, Tensor] | None
-        ) -> Network:
-            return load(
-                architecture, network,
-                {parameters[name]: mask for name, mask in masks.items() if not mask.all()},
-                SgdSettings(self._momentum(), self._train.weight_decay),
-                momenta=None if momenta is None else {parameters[n]: m for n, m in momenta.items()},
-                kernels=kernels, threads=_threads(step),
-            )  # fmt: skip
-
-        return SparseTrainer(network, into_kernels, masks, momenta, data=self._data,
+        ahead.wait(self._needed, self._tell)
+        own = load(
+            architecture, network, _partial(masks, parameters),
+            SgdSettings(self._momentum(), self._train.weight_decay),
+            momenta=None if momenta is None else {parameters[n]: m for n, m in momenta.items()},
+            kernels=kernels, threads=_threads(step),
+        )  # fmt: skip
+        return SparseTrainer(network, own, masks, data=self._data,
                              batch_size=self._train.batch_size)
 
     def _momentum(self) -> float:
@@ -235,6 +260,13 @@ def _threads(step: float) -> int:
     """Return the number of threads for a step of this cost on one thread, in nanoseconds: at most
     two, because a step is short and a sweep uses the other cores."""
     return 1 if step < WORTH_SHARING else min(2, torch.get_num_threads())
+
+
+def _partial(
+    masks: Mapping[str, Tensor], parameters: Mapping[str, Tensor]
+) -> dict[Tensor, Tensor]:
+    """Return the masks that prune anything, by parameter."""
+    return {parameters[name]: mask for name, mask in masks.items() if not mask.all()}
 
 
 def _array(kept: Mapping[str, Tensor], name: str, weight: Tensor) -> NDArray[np.bool_]:

@@ -16,6 +16,8 @@ from sdd_core.plugin.kinds import Loss
 class Trainer(Protocol):
     """A network in training. All trainers give the same interface to different implementations."""
 
+    instructions: str
+
     @property
     def kernels(self) -> tuple[str, ...]:
         """The kernels of the layers as far as they are chosen; empty if dense arithmetic does

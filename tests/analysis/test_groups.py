@@ -92,6 +92,12 @@ def test_a_run_that_comes_twice_counts_once_with_the_most_levels():
         ([{"pruner": "imp", "noise": {"rate": 0.2}}, {"pruner": "random", "noise": {"rate": 0.2}},
           {"pruner": "imp"}],
          ["noise 0.2, pruner imp", "noise 0.2, pruner random", "noise 0.4, pruner imp"]),
+        # nor do options that have the default of each, although the defaults differ
+        ([{"sparse_training": "set"}, {"sparse_training": "rigl"}, {}],
+         ["sparse_training set", "sparse_training rigl", "sparse_training none"]),
+        ([{"sparse_training": "set"}, {"sparse_training": {"name": "rigl", "every": 7}}],
+         ["sparse_training set, sparse_training.every none",
+          "sparse_training rigl, sparse_training.every 7"]),
     ],
 )
 def test_a_label_says_in_what_groups_differ(settings, labels):

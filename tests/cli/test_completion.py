@@ -86,7 +86,9 @@ def test_options_of_a_plugin_that_is_an_option(complete):
     assert complete("run", "--train.optimizer=Adagrad", "--train.optimizer.l") == [
         "--train.optimizer.lr_decay"
     ]
-    assert complete("run", "--train.optimizer.") == ["--train.optimizer.momentum"]
+    assert complete("run", "--train.optimizer.") == [
+        "--train.optimizer.decay_biases", "--train.optimizer.momentum"
+    ]
 
 
 def test_options_of_the_one_plugin_of_a_command(complete):

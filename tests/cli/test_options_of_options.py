@@ -23,7 +23,7 @@ def test_they_reach_the_record(sdd, tmp_path):
                "--pruner.sparsity.over", "1", "--pruner.scope=erk")  # fmt: skip
     found = written(done, tmp_path)
     assert found["train"]["optimizer"] == {
-        "name": "AdamW", "betas": [0.5, 0.75], "eps": 1e-8, "amsgrad": False,
+        "name": "AdamW", "decay_biases": True, "betas": [0.5, 0.75], "eps": 1e-8, "amsgrad": False,
     }
     assert found["pruner"]["sparsity"] == {"name": "linear", "to": 0.5, "over": 1}
     assert found["pruner"]["scope"] == "erk"
@@ -35,7 +35,7 @@ def test_a_name_alone_is_written_as_a_name(sdd, tmp_path):
     assert found["train"]["decay"] == "steps"
 
 
-USUAL = {"name": "AdamW", "betas": [0.9, 0.999], "amsgrad": False}
+USUAL = {"name": "AdamW", "decay_biases": True, "betas": [0.9, 0.999], "amsgrad": False}
 
 
 @pytest.mark.parametrize(

@@ -6,8 +6,11 @@ def test_runs_lists_what_is_in_the_store(sdd, finished):
     rows = json.loads(sdd("runs", "--store", finished, "--json").stdout)
     assert [(row["levels"], row["of"]) for row in rows] == [(2, 2)]
     assert rows[0]["verdict"].startswith("nothing can be said on double descent: ")
+    assert [one["level"] for one in rows[0]["trained"]] == [0, 1]
+    assert all(one["instructions"] for one in rows[0]["trained"])
     text = sdd("runs", "--store", finished).stdout
     assert rows[0]["run"] in text
+    assert f"; {rows[0]['trained'][0]['instructions']} " in text
     assert "2/2" in text
 
 

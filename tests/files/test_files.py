@@ -289,6 +289,21 @@ def test_a_link_is_the_same_file_and_follows_a_new_one(tmp_path):
     assert target.samefile(source)
 
 
+def test_two_processes_may_make_the_same_link_at_once(tmp_path, monkeypatch):
+    source, target = tmp_path / "source", tmp_path / "target"
+    source.write_text("same")
+    link = os.link
+
+    def both(old, new):
+        link(old, new)
+        link(old, target)  # the other process
+
+    monkeypatch.setattr(os, "link", both)
+    link_or_copy(source, target)
+    assert target.samefile(source)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["source", "target"]
+
+
 def test_a_copy_where_there_are_no_hard_links(tmp_path, monkeypatch):
     def no_links(*_):
         raise OSError(errno.EPERM, "no hard links here")

@@ -49,6 +49,10 @@ LEVEL = Level(3, {name: weight > 0 for name, weight in WEIGHTS.items()}, WEIGHTS
 VIEW = sdd_core.LevelView(LEVEL, initial=WEIGHTS, build=torch.nn.Identity, trainable=[*WEIGHTS],
                           data=DATA, exempt=frozenset(WEIGHTS), seed=0,
                           device=torch.device("cpu"))
+MASK_VIEW = sdd_core.MaskView(
+    level=3, step=9_999, steps=99_999, steps_per_epoch=999, weights=WEIGHTS, masks=LEVEL.masks,
+    before=LEVEL.masks, gradients=WEIGHTS, momenta=dict, exempt=(), seed=0, state=WEIGHTS,
+    prune=dict)
 SETTINGS = {
     "train": {"decay": {"milestones": [n / 1000 for n in range(1, 999)]}, "epochs": 5, "lr": 0.01},
     "pruner": {"name": "gradient", "sparsity": [n / 1000 for n in range(1, 999)], "batches": 7,
@@ -83,6 +87,7 @@ VALUES = {
     "Layer": sdd_core.Layer(3, (4, 5)),
     "LevelResult": RESULTS[0].levels[0],
     "LevelView": VIEW,
+    "MaskView": MASK_VIEW,
     "Phases": RESULTS[0].phases,
     "Plugins": load_plugins(),
     "Result": RESULTS[0],

@@ -154,7 +154,8 @@ def test_what_a_seed_adds_to_all_levels_hides_nothing():
     [
         ([0.9] * 9, {"light": (0, 8)}, "up to 83.2 %: test accuracy stays near 0.900"),
         ([0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.95, 0.95], {"light": (0, 0), "sweet": (1, 7)},
-         "rises from 0.500 to 0.950 at 67.2 % sparsity without falling first"),
+         "rises from 0.500 to 0.950 at 67.2 % sparsity without falling first by more than "
+         "chance"),
         # One standard error of the dense network is .005: .504 is no rise yet, .51 is one.
         ([0.5, 0.504, 0.504, 0.51, 0.9, 0.9, 0.9, 0.9], {"light": (0, 2), "sweet": (3, 7)},
          "rises from 0.500 to 0.900"),
@@ -270,3 +271,16 @@ def test_a_larger_test_set_never_takes_double_descent_away(curve, test_examples,
     small = find_phases(sparsity, curve, test_examples)
     large = find_phases(sparsity, curve, test_examples * factor)
     assert large.double_descent or not small.double_descent
+
+
+def test_the_valley_that_may_be_chance_is_no_shallower_than_the_one_that_is_seen():
+    """Three seeds, of which the dense networks differ much and the others hardly: the fall of
+    0.025 from the dense level says little, and the sentence must not say that it would say much."""
+    sparsity = [1 - 0.8**level for level in range(20)]
+    mean = np.array([0.782] + [0.757] * 8 + [0.78 + 0.005 * level for level in range(11)])
+    noise = np.random.default_rng(0).normal(0, 0.002, (3, 20))
+    noise[:, 0] = [0.03, -0.03, 0.0]
+    found = find_phases(sparsity, mean + noise, 10_000, 10)
+    assert found.verdict.startswith("no double descent")
+    said = float(found.verdict.rpartition("a valley of less than ")[2].split()[0])
+    assert said > 0.025

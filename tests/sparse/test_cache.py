@@ -19,8 +19,9 @@ from numba.core.dispatcher import Dispatcher
 
 import sdd_core.sparse
 from sdd_core.sparse import compilation
-from sdd_core.sparse.compilation import compiled, source_digest
+from sdd_core.sparse.compilation import compiled
 from sdd_core.sparse.kernels.records import NARROW, PIXEL, WIDE, Workspace
+from sdd_core.sparse.sources import source_digest
 
 PROGRAM = """
 import numpy as np

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import importlib
+from dataclasses import replace
+from itertools import pairwise
+
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sdd_core.sparse.costs import KernelCosts
+from sdd_core.sparse.costs import KernelCosts, default_costs
 
 COSTS = KernelCosts(
-    sparse_first=2.0, dense_first=1.0, sparse_inner=3.0, dense_inner=1.0,
+    sparse_first=2.0, dense_first=1.0, sparse_inner=3.0, dense_inner=1.0, dense_layer=0.0,
     general_weight=1.0, general_step=10.0,
     sparse_pixel=4.0, sparse_kept=4.0, general_pixel=1.0,
 )  # fmt: skip
@@ -33,6 +37,12 @@ def test_a_dense_first_layer_pays_only_for_live_features():
     assert COSTS.choose([live]) == ("dense",)
 
 
+def test_a_dense_layer_pays_for_its_calls():
+    dear = replace(COSTS, dense_layer=21.0)  # 1 x 100 + 21 against 2 x 60 or 61; 3 x 40 or 41
+    assert dear.choose([mask(10, 10, 60), mask(10, 10, 40)]) == ("sparse", "sparse")
+    assert dear.choose([mask(10, 10, 61), mask(10, 10, 41)]) == ("dense", "dense")
+
+
 def test_a_tie_goes_to_dense_kernels():
     assert COSTS.choose([mask(10, 10, 50)]) == ("dense",)
 
@@ -40,7 +50,7 @@ def test_a_tie_goes_to_dense_kernels():
 def test_the_general_path_pays_for_the_step_and_all_weights():
     # 2 x kept against 10 + 100.
     assert COSTS.gains([mask(10, 10, 50)])
-    dear = KernelCosts(sparse_first=2.0, dense_first=3.0, general_weight=1.0, general_step=10.0)
+    dear = replace(COSTS, dense_first=3.0)
     assert dear.gains([mask(10, 10, 54)])
     assert not dear.gains([mask(10, 10, 55)])
 
@@ -65,6 +75,48 @@ def test_what_gains_still_gains_when_more_is_pruned(kept, more):
     one, other = mask(10, 10, max(kept, more)), mask(10, 10, min(kept, more))
     assert COSTS.gains([other]) >= COSTS.gains([one])
     assert COSTS.gains([other], [4]) >= COSTS.gains([one], [4])
+
+
+LENET = (784, 300, 100, 10)
+
+
+def lenet(density: float) -> list[np.ndarray]:
+    """Masks of LeNet-300-100, its kept weights spread at random."""
+    random = np.random.default_rng(0)
+    return [random.random((o, i)) < density for i, o in pairwise(LENET)]
+
+
+def _pretend(monkeypatch: pytest.MonkeyPatch, instructions: str) -> None:
+    # By import: other tests load the package anew.
+    processor = importlib.import_module("sdd_core.sparse.processor")
+    monkeypatch.setattr(processor, "instruction_set", lambda: instructions)
+
+
+@pytest.mark.parametrize("instructions", ["avx512", "avx2", "neon", "other"])
+def test_no_processor_takes_sparse_kernels_for_a_dense_level_or_torch_for_a_sparse_one(
+    instructions, monkeypatch
+):
+    _pretend(monkeypatch, instructions)
+    costs = default_costs()
+    assert costs.choose(lenet(1.0))[:2] == ("dense", "dense")
+    assert set(costs.choose(lenet(0.2))) == {"sparse"}
+    for density in (1.0, 0.9, 0.7, 0.5, 0.2, 0.01):
+        assert costs.gains(lenet(density))
+        # Each layer takes what costs least, so none costs more than its products.
+        assert costs.step(lenet(density)) <= costs.step(lenet(1.0))
+
+
+def test_what_is_not_known_takes_sparse_kernels_last(monkeypatch):
+    """A third of the weights, by AVX-512's costs two thirds."""
+    chosen = {}
+    for instructions in ("avx512", "avx2", "other"):
+        _pretend(monkeypatch, instructions)
+        chosen[instructions] = [default_costs().choose(lenet(d))[0] for d in (0.3, 0.5, 0.75)]
+    assert chosen == {
+        "avx512": ["sparse", "sparse", "sparse"],
+        "avx2": ["sparse", "sparse", "dense"],
+        "other": ["sparse", "dense", "dense"],
+    }
 
 
 @pytest.mark.parametrize("cost", [-1.0, float("nan"), float("inf")])

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import _thread
+import threading
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -63,6 +65,38 @@ def test_follows_the_reference(name, steps, kernels):
     assert_same(network, reference, rtol=1e-9, atol=1e-10)
 
 
+MIXED = {
+    "sparse": ["sparse"] * 3,
+    "dense": ["dense"] * 3,
+    "dense first": ["dense", "sparse", "sparse"],
+    "dense inside": ["sparse", "dense", "sparse"],
+    "dense last": ["sparse", "sparse", "dense"],
+}
+
+
+@pytest.mark.parametrize("tile", [32, 64, 128])
+@pytest.mark.parametrize("kernels", MIXED)
+@pytest.mark.parametrize("batch_size", [50, 128])
+def test_every_tile_follows_the_reference(tile, kernels, batch_size):
+    case = make_case((150, 70, 33, 5), [0.6, 0.3, 0.9], examples=300)
+    network, reference = case.sparse(kernels=MIXED[kernels], tile=tile), Reference(case)
+    order = case.order(1, 20 * batch_size - 37)  # the last batch is smaller
+    loss = network.train_epoch(case.images, case.labels, order, batch_size, rates(20))
+    expected = reference.train(order, batch_size, rates(20))
+    assert loss == pytest.approx(expected, abs=1e-10)
+    assert_same(network, reference, rtol=1e-9, atol=1e-10)
+    for weight, momentum, mask in zip(
+        network.state().parameters, network.state().momenta, case.all_masks(), strict=True
+    ):
+        if mask is not None:
+            assert not weight[~mask].any()
+            assert not momentum[~mask].any()
+    with torch.inference_mode():
+        logits = reference.model(torch.from_numpy(case.images)).numpy()
+    result = network.evaluate(case.images, case.labels)
+    np.testing.assert_allclose(result.logits, logits, atol=1e-9)
+
+
 @pytest.mark.parametrize("density", [1.0, 0.5, 0.1, 0.02])
 def test_float32_differs_by_rounding(density):
     case = make_case((100, 60, 30, 10), density, examples=1000, dtype=np.float32)
@@ -81,13 +115,14 @@ def test_float32_differs_by_rounding(density):
     densities=st.lists(st.sampled_from([0.0, 0.1, 0.5, 1.0]), min_size=4, max_size=4),
     kernels=st.lists(st.sampled_from(["sparse", "dense"]), min_size=4, max_size=4),
     batch_size=st.integers(1, 150),
+    tile=st.sampled_from([32, 64, 128]),
     biased=st.booleans(),
     seed=st.integers(0, 1000),
 )
-def test_any_shape_and_mask(*, sizes, densities, kernels, batch_size, biased, seed):
+def test_any_shape_and_mask(*, sizes, densities, kernels, batch_size, tile, biased, seed):
     layers = len(sizes) - 1
     case = make_case(sizes, densities[:layers], biased=biased, seed=seed)
-    network, reference = case.sparse(kernels=kernels[:layers]), Reference(case)
+    network, reference = case.sparse(kernels=kernels[:layers], tile=tile), Reference(case)
     order = case.order(seed, 3 * batch_size - batch_size // 2)
     network.train_epoch(case.images, case.labels, order, batch_size, rates(3))
     reference.train(order, batch_size, rates(3))
@@ -119,15 +154,16 @@ def test_relu_has_no_gradient_at_zero():
     assert not weight.any()
 
 
-@pytest.mark.parametrize("density", [0.05, 0.9])
+@pytest.mark.parametrize("density", [0.05, 1.0])
 def test_split_run_equals_whole_run_bit_for_bit(density):
     case = make_case(SIZES, density, dtype=np.float32)
     order = case.order(0, 10 * 32)
-    whole, again = case.sparse(), case.sparse()
+    kernels = ["dense" if density == 1.0 else "sparse"] * 3
+    whole, again = case.sparse(kernels=kernels), case.sparse(kernels=kernels)
     for network in (whole, again):
         network.train_epoch(case.images, case.labels, order, 32, rates(10))
 
-    part = case.sparse()
+    part = case.sparse(kernels=kernels)
     part.train_epoch(case.images, case.labels, order[: 4 * 32], 32, rates(10)[:4])
     resumed = case.sparse(part.state(), kernels=part.kernels)
     resumed.train_epoch(case.images, case.labels, order[4 * 32 :], 32, rates(10)[4:])
@@ -135,17 +171,54 @@ def test_split_run_equals_whole_run_bit_for_bit(density):
         assert bits(other) == bits(whole)
 
 
-def test_threads_do_not_disturb_each_other():
+def test_matrix_products_begin_where_they_did_in_other_runs():
+    """Their last bits may depend on it."""
+    networks = [make_case((5 + seed, 9, 3), 1.0, seed=seed).sparse() for seed in range(20)]
+    for network in networks:
+        for numbers in (network._net.parameters, network._sgd.gradients):
+            assert numbers.ctypes.data % 64 == 0
+
+
+@pytest.fixture
+def two_threads():
+    """Torch has two threads."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.mark.parametrize("kernel", ["sparse", "dense"])
+def test_threads_do_not_disturb_each_other(kernel, two_threads):
     cases = [make_case((64, 50, 10), 0.2, dtype=np.float32, seed=seed) for seed in range(4)]
 
     def run(case: Case) -> bytes:
-        network = case.sparse()
+        network = case.sparse(kernels=[kernel] * 2)
         network.train_epoch(case.images, case.labels, case.order(0, 150 * 64), 64, rates(150))
         return bits(network)
 
     alone = [run(case) for case in cases]
     with ThreadPoolExecutor(2) as pool:
         assert list(pool.map(run, cases)) == alone
+    assert torch.get_num_threads() == 2  # one for each network is for their steps alone
+
+
+@pytest.mark.parametrize("kernel", ["sparse", "dense"])
+def test_an_interrupt_is_not_lost_in_compiled_code(kernel, capfd):
+    """Matrix products go through ctypes, which ignores what Python code raises there."""
+    case = make_case((64, 50, 10), 1.0, dtype=np.float32)
+    network = case.sparse(kernels=[kernel] * 2)
+    order = case.order(0, 2000 * 64)
+    network.train_epoch(case.images, case.labels, order, 64, rates(2000))  # compiles
+    threading.Timer(0.01, _thread.interrupt_main).start()
+
+    def train() -> None:
+        for _ in range(50):
+            network.train_epoch(case.images, case.labels, order, 64, rates(2000))
+
+    with pytest.raises(KeyboardInterrupt):
+        train()
+    assert "ignored" not in capfd.readouterr().err
 
 
 @pytest.mark.parametrize("examples", [1, 130, 1000])
@@ -161,6 +234,23 @@ def test_evaluation(examples):
     assert result.loss == pytest.approx(loss, abs=1e-12)
     assert result.accuracy == accuracy
     np.testing.assert_allclose(result.logits, logits.numpy(), atol=1e-12)
+
+
+def test_torchs_inference_mode_does_not_reach_a_dense_layer(capfd):
+    """Tensors made in that mode could not be written outside of it, and compiled code would not
+    notice."""
+    case, kernels = make_case(SIZES, 1.0), ["dense"] * 3
+    one, other = case.sparse(kernels=kernels, tile=32), case.sparse(kernels=kernels, tile=32)
+    order = case.order(0, 5 * 32)
+    with torch.inference_mode():
+        one.evaluate(case.images, case.labels)  # with the tiles of the training below
+    for network in (one, other):
+        network.train_epoch(case.images, case.labels, order, 32, rates(5))
+    assert bits(one) == bits(other)
+    with torch.inference_mode():
+        inside = one.evaluate(case.images, case.labels).logits
+    assert (inside == other.evaluate(case.images, case.labels).logits).all()
+    assert "ignored" not in capfd.readouterr().err
 
 
 def test_equal_logits_count_as_the_first_class():
@@ -239,3 +329,30 @@ def test_as_many_masks_as_parameters_and_none_of_biases():
     masks[1] = np.arange(24) < 5
     with pytest.raises(SddError, match="biases"):
         Perceptron(architecture, state, masks, settings)
+
+
+@pytest.mark.parametrize("kernels", MIXED)
+def test_factors_leave_the_next_step_as_it_is(kernels):
+    case = make_case((150, 70, 33, 5), [0.6, 0.3, 0.9], examples=300)
+    one, other = (case.sparse(kernels=MIXED[kernels]) for _ in range(2))
+    factors = one.factors(case.images[:50], case.labels[:50])
+    assert [(g.shape, x.shape) for g, x in factors] == [
+        ((70, 50), (150, 50)), ((33, 50), (70, 50)), ((5, 50), (33, 50))]
+    for network in (one, other):
+        network.train_epoch(case.images, case.labels, case.order(1, 200), 50, rates(4))
+    for mine, theirs in zip(one.state().parameters, other.state().parameters, strict=True):
+        assert np.array_equal(mine, theirs)
+
+
+@pytest.mark.parametrize("kernels", MIXED)
+def test_a_network_that_is_refilled_is_as_a_new_one(kernels):
+    case = make_case((150, 70, 33, 5), [0.6, 0.3, 0.9], examples=300)
+    other = make_case((150, 70, 33, 5), [0.4, 0.5, 0.7], examples=300, seed=3)
+    used, new = (one.sparse(kernels=MIXED[kernels]) for one in (case, other))
+    for network in (used, new):
+        if network is used:
+            used.train_epoch(case.images, case.labels, case.order(1, 200), 50, rates(4))
+            used.refill(new.state(), other.all_masks())
+        network.train_epoch(case.images, case.labels, case.order(2, 200), 50, rates(4))
+    for mine, theirs in zip(used.state().parameters, new.state().parameters, strict=True):
+        assert np.array_equal(mine, theirs)

@@ -86,6 +86,14 @@ def test_follows_the_reference(density, passes):
     compare(model, masks, examples=37 + 20, batch_size=37, passes=passes, tolerance=1e-8)
 
 
+@pytest.mark.parametrize("tile", [32, 64, 128])
+def test_every_tile_follows_the_reference(tile, monkeypatch):
+    monkeypatch.setattr("sdd_core.sparse.residual.tile_width", lambda: tile)
+    model = make()
+    masks = masks_of(model, 0.3, 0)
+    compare(model, masks, examples=37 + 20, batch_size=37, passes=3, tolerance=1e-8)
+
+
 def test_follows_the_reference_for_200_steps():
     model = make((4, 6), 1)
     masks = masks_of(model, 0.3, 0)

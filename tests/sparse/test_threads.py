@@ -73,10 +73,14 @@ def test_nobody_waits_for_a_thread_that_failed(failing):
 @pytest.mark.parametrize("threads", [2, 3])
 @pytest.mark.parametrize("density", [1.0, 0.6, 0.2, 0.03, 0.0])
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
-def test_a_network_is_the_same_to_the_bit_with_any_number_of_threads(threads, density, dtype):
+@pytest.mark.parametrize("dense", [0, 1, 3])
+def test_a_network_is_the_same_to_the_bit_with_any_number_of_threads(
+    threads, density, dtype, dense
+):
+    kernels = ["dense"] * dense + ["sparse"] * (3 - dense)
     case = make_case(SIZES, density, dtype=dtype)
     order, rates = case.order(0, 9 * 150 - 40), np.full(9, 0.05)
-    one, many = case.sparse(), case.sparse(threads=threads)
+    one, many = case.sparse(kernels=kernels), case.sparse(kernels=kernels, threads=threads)
     losses = [
         network.train_epoch(case.images, case.labels, order, 150, rates) for network in (one, many)
     ]

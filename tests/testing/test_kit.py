@@ -30,6 +30,7 @@ FAULTS = {
     faulty.Remembers: "gives another result the second time",
     faulty.Tires: "makes a resumed run differ from an uninterrupted one",
     faulty.NoSteps: "starts from 'beginning'",
+    faulty.ShorterEachLevel: "leaves no step to train",
     faulty.WritesRates: "changes dense.learning_rates",
     faulty.NotANumber: "not finite, on a level without any weight",
     faulty.Sorts: "changes level.data.train.labels",

@@ -47,7 +47,8 @@ def no_numba(monkeypatch):
 def test_sparse_kernels_where_they_know_all_layers():
     network = perceptron(192, 40, 5)
     assert trainer(network, random_masks(network, 0.1), dataset()).kernels == ("sparse", "sparse")
-    assert trainer(perceptron(192, 40, 5), {}, dataset()).kernels == ("dense", "dense")
+    # The matrix products of a small layer cost more by their calls than they save.
+    assert trainer(perceptron(192, 300, 5), {}, dataset()).kernels == ("dense", "sparse")
     torch.manual_seed(0)
     network = ResNet((8, 12), 1)
     kernels = trainer(network, random_masks(network, 0.1), dataset()).kernels

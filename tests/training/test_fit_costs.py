@@ -23,6 +23,7 @@ def test_costs_are_nanoseconds_for_each_weight(monkeypatch):
     # Of the same layers 0.6 of the weights are kept.
     assert costs.sparse_first == pytest.approx(costs.dense_first / 0.6, rel=0.01)
     assert costs.sparse_inner == pytest.approx(costs.dense_inner / 0.6, rel=0.01)
+    assert costs.dense_layer == 0
     # A large network takes no longer than a small one, so it is the step that costs.
     assert (costs.general_weight, costs.general_step) == pytest.approx((0, STEP))
     convolutions = (costs.sparse_pixel, costs.sparse_kept, costs.general_pixel)

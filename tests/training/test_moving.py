@@ -11,11 +11,12 @@ from support import Net, go, small
 from testing.faulty_movers import Good
 from training_cases import dataset, gap, perceptron, random_masks, resident, take_steps, trainer
 
-from sdd_core import Experiment, SddError, SparseTraining
+from sdd_core import Experiment, Pruner, SddError, SparseTraining
 from sdd_core.experiment.keys import level_keys
 from sdd_core.training.dense_trainer import DenseTrainer
 from sdd_core.training.select import TrainerFactory
 from sdd_core.training.sparse_trainer import SparseTrainer
+from sdd_core.training.trainer import Objective
 
 METHODS = {
     "rigl": {"name": "rigl", "every": 5},
@@ -127,9 +128,10 @@ def test_dropped_and_regrown_weights_begin_at_zero_with_fresh_momentum(engine):
 def test_the_state_of_other_optimizers_is_fresh_where_masks_moved():
     data, masks = dataset(), random_masks(perceptron(192, 40, 5), 0.4)
     moved = random_masks(perceptron(192, 40, 5), 0.4, seed=9)
-    settings = Experiment.make({"train": {"optimizer": "AdamW", "batch_size": 32, "lr": 0.01}})
+    settings = Experiment.make({"kernels": "none", "train": {
+        "optimizer": "AdamW", "batch_size": 32, "lr": 0.01}})
     one = TrainerFactory(perceptron(192, 40, 5), resident(data), settings).make(
-        perceptron(192, 40, 5), masks)
+        perceptron(192, 40, 5), masks, objective=Objective())
     take_steps(one, data, 0, 4)
     before = one.momenta()
     one.remask(moved, {})
@@ -141,6 +143,51 @@ def test_the_state_of_other_optimizers_is_fresh_where_masks_moved():
         assert before[name][changed].any()
         assert not after[name][changed].any()
         assert torch.equal(after[name][~changed], before[name][~changed])
+
+
+def test_the_state_of_optimizers_of_named_weights_is_fresh_where_masks_moved():
+    data, masks = dataset(), random_masks(perceptron(192, 40, 5), 0.4)
+    moved = random_masks(perceptron(192, 40, 5), 0.4, seed=9)
+    settings = Experiment.make({"kernels": "none", "train": {
+        "optimizer": "muon", "batch_size": 32, "lr": 0.01}})
+    one = TrainerFactory(perceptron(192, 40, 5), resident(data), settings).make(
+        perceptron(192, 40, 5), masks)
+    take_steps(one, data, 0, 4)
+    before = one.momenta()
+    one.remask(moved, {})
+    after, seen = one.momenta(), 0
+    for name, old in before.items():
+        if changed := [moved[n] != masks[n] for n in masks if masks[n].shape == old.shape]:
+            seen += 1
+            assert old[changed[0]].any()
+            assert not after[name][changed[0]].any()
+            assert torch.equal(after[name][~changed[0]], old[~changed[0]])
+    assert seen == len(masks)
+
+
+class Watching(Pruner):
+    """Fails if it was shown masks that the weights do not have, or not every step."""
+
+    name = "watching"
+
+    def observe(self, state, step):
+        stale = sum(int(step.weights[name][~mask].count_nonzero())
+                    for name, mask in step.masks.items())
+        number = int(state.get("seen", torch.tensor(0)))
+        state["stale"] = state.get("stale", torch.tensor(0)) + stale
+        state["seen"] = torch.tensor(number + 1 if step.step == number else -10**6)
+        state["steps"] = torch.tensor(step.steps)
+
+    def scores(self, level):
+        assert not level.observed["stale"]
+        assert level.observed["seen"] == level.observed["steps"]
+        return {name: level.weights[name].abs() for name in level.prunable}
+
+
+@pytest.mark.parametrize("method", ["rigl", "set"])
+def test_a_pruner_observes_the_present_masks_at_every_step(tmp_path, method):
+    found = go(small(pruner=Watching(), sparse_training=METHODS[method], levels=2), tmp_path)
+    assert found.levels[1].metrics["moved"]
 
 
 def test_an_update_with_gradients_replaces_the_step_and_sees_the_batch_once(tmp_path):

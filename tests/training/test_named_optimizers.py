@@ -13,6 +13,7 @@ from training_cases import BATCH, assert_equal, dataset, experiment, gap, random
 from sdd_core import Experiment, Optimizer, SddError
 from sdd_core.experiment.keys import dense_key
 from sdd_core.training.dense_trainer import DenseTrainer
+from sdd_core.training.trainer import Objective
 from sdd_plugins.optimizers.sam import SharpnessAware
 
 RATES = [0.05] * 3 + [0.02] * 3 + [0.004] * 3
@@ -303,6 +304,35 @@ def test_masks_hold_and_a_checkpoint_goes_on_bit_for_bit(optimizer):
     forgetful = trainer(optimizer, masks, weight_decay=0.01)
     forgetful.network.load_state_dict(first.state())
     assert gap(take(forgetful, 5, 4), whole) > 0
+
+
+def test_penalties_are_those_of_the_weights_where_the_second_gradient_is_taken():
+    """Also for an optimizer that replaces the weights' tensors to get there."""
+    anchor = {name: torch.zeros_like(p) for name, p in network().named_parameters()}
+    slopes = []
+
+    class Looks(torch.optim.Optimizer):
+        def step(self, closure=None):
+            for weight in self.param_groups[0]["params"]:
+                weight.data = torch.full_like(weight, 0.5)
+            closure()
+            slopes.append([weight.grad.clone() for weight in self.param_groups[0]["params"]])
+
+    class Far(Optimizer):
+        """Looks at the gradient far away."""
+
+        name = "far"
+        closure = True
+
+        def make_named(self, parameters, lr, weight_decay):
+            return Looks(parameters.values(), {"lr": lr})
+
+    for penalty in (0.0, 3.0):
+        settings = experiment(optimizer=Far(), lr=RATES[0], distance_penalty=penalty).train
+        take(DenseTrainer(network(), {}, resident(dataset()), settings, None,
+                          Objective(anchor=anchor)), 0, 1)
+    for without, with_penalty in zip(*slopes, strict=True):
+        assert torch.allclose(with_penalty - without, torch.tensor(9 * 0.5), atol=1e-4)
 
 
 def wrong(make):

@@ -4,10 +4,12 @@ import builtins
 
 import pytest
 import torch
+from support import go, plugins_with, small
 from torch import nn
 
 import sdd_core
-from sdd_core import SddError, sparse_inference
+from sdd_core import Metric, SddError, sparse_inference
+from sdd_core.level.evaluation import predict
 from sdd_core.level.masks import prunable_weights
 
 
@@ -66,3 +68,40 @@ def test_without_numba_it_says_how_to_get_it(monkeypatch):
     monkeypatch.setattr(builtins, "__import__", missing)
     with pytest.raises(SddError, match=r"sparse kernels need numba, which is not installed; .*pip"):
         sparse_inference(nn.Linear(4, 2), {}, (4,))
+
+
+def test_metrics_use_the_predictions_of_the_kernels_that_trained_the_level(tmp_path, monkeypatch):
+    settings = small(levels=1, model={"name": "mlp", "widths": [64]})
+    plain = go({**settings, "kernels": "none"}, tmp_path)
+    with monkeypatch.context() as patch:
+        patch.setattr("sdd_core.level.level.predict", None)
+        result = go(settings, tmp_path)
+        # Measured again, from the stored level: to the bit.
+        for file in (*(tmp_path / ".shared" / "metrics").iterdir(),
+                     result.folder / "metrics.jsonl"):
+            file.unlink()
+        again = go(settings, tmp_path)
+    assert [level.metrics for level in again.levels] == [level.metrics for level in result.levels]
+    for level, other in zip(result.levels, plain.levels, strict=True):
+        assert level.number("test_accuracy") == level.epochs[-1]["test_accuracy"]
+        assert level.number("test_accuracy") == pytest.approx(other.number("test_accuracy"),
+                                                              abs=0.05)
+
+
+def test_logits_by_kernels_are_those_of_the_network(tmp_path):
+    found = []
+
+    class Both(Metric):
+        """Logits of the view, and of its network."""
+
+        name = "both"
+
+        def measure(self, level):
+            expected = predict(level.network(), level.data, level.data.test.images)
+            found.append((level.test_logits, expected))
+            return {"both": 1.0}
+
+    go(small(levels=1, metrics=["both"]), tmp_path, plugins=plugins_with(sdd_metrics=[Both]))
+    assert len(found) == 2
+    for logits, expected in found:
+        torch.testing.assert_close(logits, expected, rtol=1e-4, atol=1e-4)

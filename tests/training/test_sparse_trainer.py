@@ -42,6 +42,13 @@ def small_resnet(seed: int = 0) -> nn.Module:
 
 MAKERS = pytest.mark.parametrize("make", [small_perceptron, small_resnet])
 
+# As the costs choose, and with dense layers.
+KERNELS = pytest.mark.parametrize(
+    ("make", "kernels"),
+    [(small_perceptron, None), (small_perceptron, ("dense", "sparse", "dense")),
+     (small_resnet, None)],
+)  # fmt: skip
+
 
 @MAKERS
 @pytest.mark.parametrize("augmented", [False, True])
@@ -115,9 +122,9 @@ def test_examples_may_be_single_numbers():
     assert gap(*states) < 1e-4
 
 
-@MAKERS
+@KERNELS
 @pytest.mark.parametrize("augmented", [False, True])
-def test_goes_on_from_every_checkpoint_bit_for_bit(make, augmented, tmp_path, monkeypatch):
+def test_goes_on_from_every_checkpoint_bit_for_bit(make, kernels, augmented, tmp_path, monkeypatch):
     monkeypatch.setattr("sdd_core.training.loop.CHUNK", 2)
     data, masks, store = dataset(augmented=augmented), random_masks(make(), 0.3), Store(tmp_path)
     source = resident(data)
@@ -131,7 +138,7 @@ def test_goes_on_from_every_checkpoint_bit_for_bit(make, augmented, tmp_path, mo
         return train_level(one, source, Task(schedule, 3, 2, BATCH), **options)
 
     checkpoints = []
-    whole = trainer(make(), masks, data)
+    whole = trainer(make(), masks, data, kernels=kernels)
     epochs = train(whole, watcher=Always())
     assert len(checkpoints) > 4
     never = KernelCosts(sparse_first=1e9, sparse_inner=1e9, sparse_pixel=1e9)
@@ -177,14 +184,14 @@ def test_draws_no_random_number_and_leaves_the_data_alone(make):
     assert torch.equal(images, data.train.images)
 
 
-@MAKERS
-def test_threads_change_no_bit(make):
+@KERNELS
+def test_threads_change_no_bit(make, kernels):
     data, masks, threads = dataset(), random_masks(make(), 0.2), torch.get_num_threads()
     results = []
     try:
         for count in (1, 2):
             torch.set_num_threads(count)
-            one = trainer(make(), masks, data)
+            one = trainer(make(), masks, data, kernels=kernels)
             take_steps(one, data, 0, 4)
             results.append((one.state(), one.evaluate("train")))
     finally:

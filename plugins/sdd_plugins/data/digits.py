@@ -1,7 +1,7 @@
 """Handwritten digits that need no download."""
 
+from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -26,12 +26,9 @@ class Digits(DataSource):
     source = "UCI Optical Recognition of Handwritten Digits (Alpaydin and Kaynak, 1998)"
 
     def load(self, root: Path | None) -> Dataset:
-        # Imported here because it takes a second, which other data sets should not cost.
-        from sklearn.datasets import load_digits  # noqa: PLC0415
-
-        bunch: Any = load_digits()
-        images = torch.from_numpy(bunch["images"].astype(np.uint8)).unsqueeze(1)
-        labels = torch.from_numpy(bunch["target"].astype(np.int64))
+        rows = _rows()
+        images = torch.from_numpy(rows[:, :-1].astype(np.uint8)).view(-1, 1, 8, 8)
+        labels = torch.from_numpy(rows[:, -1].astype(np.int64))
         # numpy guarantees the same draws of RandomState in every version; torch does not.
         order = torch.from_numpy(np.random.RandomState(0).permutation(len(labels)))
         train, test = order[:TRAINING_IMAGES], order[TRAINING_IMAGES:]
@@ -45,3 +42,19 @@ class Digits(DataSource):
             scale=16.0,
             confusions=LOOKALIKES,
         )
+
+
+def _rows() -> np.ndarray:
+    """Return scikit-learn's table of digits `[images, 64 pixels and the label]`.
+
+    Its file is read directly where it is known, because importing scikit-learn takes a second.
+    """
+    found = find_spec("sklearn")
+    for folder in (found and found.submodule_search_locations) or ():
+        file = Path(folder, "datasets", "data", "digits.csv.gz")
+        if file.is_file():
+            return np.loadtxt(file, delimiter=",")
+    from sklearn.datasets import load_digits  # noqa: PLC0415
+
+    bunch = load_digits()
+    return np.column_stack([bunch["data"], bunch["target"]])

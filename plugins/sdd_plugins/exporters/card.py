@@ -10,7 +10,7 @@ from typing import Any, cast
 
 from torch import nn
 
-from sdd_core import Exportable, LevelResult, Result, markdown_text, plot
+from sdd_core import Exportable, LevelResult, Result, markdown_text
 
 CURVES = ("test_accuracy", "learning_distance")
 COLUMNS = {
@@ -99,6 +99,8 @@ def _body(source: Exportable, folder: Path, own: type[nn.Module] | None) -> Iter
     yield f"Over all levels: {markdown_text(result.phases.verdict)}"
     measured = [metric for metric in CURVES if any(map(math.isfinite, result.curve(metric)))]
     if measured:
+        from sdd_core import plot  # noqa: PLC0415 (imports matplotlib)
+
         plot(cast(Result, result), measured, folder / "curve.png")
         yield f"![{' and '.join(measured)} over sparsity](curve.png)".replace("_", " ")
     yield "## Levels"

@@ -10,7 +10,6 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.utils.flop_counter import FlopCounterMode
 
 from sdd_core import Exportable, Exporter, compact
 from sdd_plugins.exporters.tracing import load_program, save_program, traced
@@ -52,6 +51,8 @@ class Compact(Exporter):
 
 def _facts(network: nn.Module, examples: Tensor) -> dict[str, float]:
     """What a network costs."""
+    from torch.utils.flop_counter import FlopCounterMode  # noqa: PLC0415 (slow to import)
+
     tensors = [*network.parameters(), *network.buffers()]
     with torch.no_grad(), FlopCounterMode(display=False) as counter:
         network(examples[:1])

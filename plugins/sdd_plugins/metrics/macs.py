@@ -77,8 +77,12 @@ _OPERANDS = {aten.addmm: (1, 2), aten.baddbmm: (1, 2), aten._trilinear: (0, 1)}
 """The positions of the two operands among the arguments, if they are not the first two."""
 
 
-class _Counter(TorchDispatchMode):
-    """Counts multiply-adds, and notes which tensors were computed from inputs and from weights."""
+class _Counting:
+    """Counts multiply-adds, and notes which tensors were computed from inputs and from weights.
+
+    Apart from `_Counter`, because torch imports its compiler, which takes seconds, for a class of
+    this kind that defines `__torch_dispatch__` itself.
+    """
 
     def __init__(self, network: nn.Module, inputs: Tensor) -> None:
         super().__init__()
@@ -120,6 +124,10 @@ class _Counter(TorchDispatchMode):
     def _is_weight(self, tensor: Tensor) -> bool:
         key = _key(tensor)
         return key in self._of_weights and key not in self._of_inputs
+
+
+class _Counter(_Counting, TorchDispatchMode):
+    """The counting as a mode of torch."""
 
 
 def _key(tensor: Tensor) -> int:

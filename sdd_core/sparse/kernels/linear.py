@@ -6,14 +6,18 @@ A layer's inputs and outputs are units x examples in one array, one vector for e
 computes some outputs (forward) or some inputs (backward): its `part`.
 
 Where a sparse layer still has many weights it is gone through in blocks of units that the first
-level of the processor's cache holds; the sums are the same, in the same order.
+level of the processor's cache holds; the sums are the same, in the same order. The products of a
+dense layer are torch's (see `Products`).
 """
 
 from __future__ import annotations
 
 from sdd_core.sparse.barrier import share, share_of_weights
 from sdd_core.sparse.compilation import compiled
+from sdd_core.sparse.plan.records import FORWARD, INPUTS, PARTS, WEIGHTS
+from sdd_core.sparse.products import call
 from sdd_core.sparse.simd import (
+    add,
     add_scaled,
     add_to,
     dot,
@@ -49,29 +53,15 @@ def sparse_forward(layer, net, units, last, part, lanes):
 
 
 @compiled
-def dense_forward(layer, net, units, last, part, lanes):
-    """The same with all weights, two rows at a time: each input vector is fetched once for two
-    products."""
-    size, parameters = layer.inputs, net.parameters
-    begin, end = share(layer.outputs, part)
-    for row in range(begin, end - 1, 2):
-        upper = parameters[layer.weights + row * size :]
-        lower = parameters[layer.weights + (row + 1) * size :]
-        first = fill(bias(layer, parameters, row), lanes)
-        second = fill(bias(layer, parameters, row + 1), lanes)
-        for column in range(size):
-            source = load(units, layer.source + column, lanes)
-            first = add_scaled(first, upper[column], source)
-            second = add_scaled(second, lower[column], source)
-        store(units, layer.target + row, first if last else relu(first), lanes)
-        store(units, layer.target + row + 1, second if last else relu(second), lanes)
-    if (end - begin) % 2:
-        row = end - 1
-        weights = parameters[layer.weights + row * size :]
-        total = fill(bias(layer, parameters, row), lanes)
-        for column in range(size):
-            total = add_scaled(total, weights[column], load(units, layer.source + column, lanes))
-        store(units, layer.target + row, total if last else relu(total), lanes)
+def dense_forward(layer, net, units, products, last, part, lanes):
+    """The same with all weights, by a matrix product in parts."""
+    for number in range(PARTS * part[0] // part[1], PARTS * (part[0] + 1) // part[1]):
+        call(products, layer.products + FORWARD * PARTS + number)
+        begin, end = share(layer.outputs, (number, PARTS))
+        for row in range(begin, end):
+            total = load(units, layer.target + row, lanes)
+            total = add(total, fill(bias(layer, net.parameters, row), lanes))
+            store(units, layer.target + row, total if last else relu(total), lanes)
 
 
 @compiled
@@ -120,27 +110,14 @@ def sparse_backward(layer, net, gradients, units, first, part, lanes):
 
 
 @compiled
-def dense_backward(layer, net, gradients, units, first, part, lanes):
+def dense_backward(layer, units, products, first, part, lanes):
     """The same with all weights; `descend` leaves out the gradients of those that are pruned."""
-    size, parameters = layer.inputs, net.parameters
-    weights = parameters[layer.weights :]
-    gradients = gradients[layer.weights :]
-    column, end = share(size, part)
-    while first and column + 1 < end:  # two columns at a time, as in `dense_forward`
-        left = load(units, layer.source + column, lanes)
-        right = load(units, layer.source + column + 1, lanes)
-        for row in range(layer.outputs):
-            target = load(units, layer.target + row, lanes)
-            gradients[row * size + column] += dot(left, target)
-            gradients[row * size + column + 1] += dot(right, target)
-        column += 2
-    while column < end:
-        source = load(units, layer.source + column, lanes)
-        total = fill(parameters.dtype.type(0), lanes)
-        for row in range(layer.outputs):
-            target = load(units, layer.target + row, lanes)
-            total = add_scaled(total, weights[row * size + column], target)
-            gradients[row * size + column] += dot(source, target)
+    for number in range(PARTS * part[0] // part[1], PARTS * (part[0] + 1) // part[1]):
+        call(products, layer.products + WEIGHTS * PARTS + number)
         if not first:
-            store(units, layer.source + column, relu_gradient(source, total), lanes)
-        column += 1
+            call(products, layer.products + INPUTS * PARTS + number)
+            begin, end = share(layer.inputs, (number, PARTS))
+            for column in range(begin, end):
+                source = load(units, layer.source + column, lanes)
+                gradient = load(units, layer.scratch + column, lanes)
+                store(units, layer.source + column, relu_gradient(source, gradient), lanes)

@@ -28,34 +28,34 @@ from sdd_core.sparse.simd import width
 
 
 @compiled
-def forward(net, units, thread, lanes):
+def forward(net, units, products, thread, lanes):
     """All layers, first to last."""
     count = net.linears.size
     for i in range(count):
         layer = net.linears[i]
         if layer.kernel == DENSE:
-            dense_forward(layer, net, units, i == count - 1, thread.part, lanes)
+            dense_forward(layer, net, units, products, i == count - 1, thread.part, lanes)
         else:
             sparse_forward(layer, net, units, i == count - 1, thread.part, lanes)
         wait(thread)
 
 
 @compiled
-def backward(net, gradients, units, thread, lanes):
+def backward(net, gradients, units, products, thread, lanes):
     """All layers, last to first."""
     for i in range(net.linears.size - 1, -1, -1):
         layer = net.linears[i]
         if layer.biases >= 0:
             bias_backward(layer, gradients, units, thread.part, lanes)
         if layer.kernel == DENSE:
-            dense_backward(layer, net, gradients, units, i == 0, thread.part, lanes)
+            dense_backward(layer, units, products, i == 0, thread.part, lanes)
         else:
             sparse_backward(layer, net, gradients, units, i == 0, thread.part, lanes)
         wait(thread)
 
 
 @compiled
-def train(net, sgd, units, data, steps, thread, lanes):
+def train(net, sgd, units, products, data, steps, thread, lanes):
     """Take one step for each batch of `steps`. Return the sum of the examples' losses.
 
     A thread's part of a step are some units of each layer, and some parameters: every number is
@@ -71,17 +71,35 @@ def train(net, sgd, units, data, steps, thread, lanes):
             examples = batch[start : start + width(lanes)]
             gather(data.images, examples, net.features, units, thread.part, lanes)
             wait(thread)
-            forward(net, units, thread, lanes)
+            forward(net, units, products, thread, lanes)
             if thread.part[0] == 0:
                 loss += cross_entropy(logits, last.outputs, data.labels, examples, scale, lanes)
             wait(thread)
-            backward(net, sgd.gradients[0], units, thread, lanes)
+            backward(net, sgd.gradients[0], units, products, thread, lanes)
         descend(net, sgd, steps.learning_rates[step], thread.part, lanes)
     return loss
 
 
 @compiled
-def evaluate(net, units, data, results, thread, lanes):
+def differentiate(
+    net, gradients, units, products, inputs, data, examples, scale, thread, lanes
+):
+    """Do a forward and a backward pass without a step, in one thread.
+
+    `inputs` gets the units as the forward pass leaves them. In `units`, all but the features are
+    then gradients; those of the kept weights are added to `gradients`.
+    """
+    last = net.linears[net.linears.size - 1]
+    gather(data.images, examples, net.features, units, thread.part, lanes)
+    forward(net, units, products, thread, lanes)
+    inputs[:] = units
+    logits = units[last.target * width(lanes) :]
+    cross_entropy(logits, last.outputs, data.labels, examples, scale, lanes)
+    backward(net, gradients, units, products, thread, lanes)
+
+
+@compiled
+def evaluate(net, units, products, data, results, thread, lanes):
     """Fill in the results, a group of examples for each number of losses.
 
     A thread's part are some of the groups. It has `units` to itself.
@@ -97,7 +115,7 @@ def evaluate(net, units, data, results, thread, lanes):
         start = number * count
         examples = everything[start : start + count]
         gather(data.images, examples, net.features, units, ALONE, lanes)
-        forward(net, units, alone, lanes)
+        forward(net, units, products, alone, lanes)
         for lane in range(examples.size):
             for c in range(last.outputs):
                 results.logits[start + lane, c] = outputs[c * count + lane]

@@ -11,7 +11,7 @@ from sdd_core.sparse.architecture import Architecture
 from sdd_core.sparse.packing import Packing
 from sdd_core.sparse.plan.index import Index
 from sdd_core.sparse.plan.linear import list_weights
-from sdd_core.sparse.plan.records import KERNELS, LINEAR, Plan, plain, table
+from sdd_core.sparse.plan.records import KERNELS, LINEAR, PARTS, PRODUCTS, Plan, plain, table
 from sdd_core.sparse.simd import BLOCK
 
 # Vectors of 128 float32 that the first level of a processor's cache holds.
@@ -29,7 +29,7 @@ def plan_perceptron(
     """
     starts, features = _live_blocks(masks[0])
     layers = table(len(masks), LINEAR)
-    packing, index, units = Packing(), Index(), 0
+    packing, index, units, dense = Packing(), Index(), 0, 0
     for i, (linear, mask, kernel) in enumerate(
         zip(architecture.linears, masks, kernels, strict=True)
     ):
@@ -45,6 +45,7 @@ def plan_perceptron(
         slots, size = None, None
         if kernel == "dense":
             slots, size = np.flatnonzero(seen), seen.size
+            layer.products, dense = dense * PRODUCTS * PARTS, dense + 1
         else:
             density = rows.size / max(1, seen.size)
             layer.row_blocks = _blocks(layer.inputs, density)
@@ -56,9 +57,11 @@ def plan_perceptron(
         if linear.biased:
             layer.biases = packing.add((linear.outputs,), np.arange(linear.outputs))
         units = layer.target
+    # Behind the logits, two vectors for `cross_entropy`.
+    layers.scratch = units + architecture.linears[-1].outputs + 2
     return Plan(
         packing, index.flat(), plain(layers), features=starts,
-        vectors=int(units) + architecture.linears[-1].outputs + 2,  # two for `cross_entropy`
+        vectors=int(layers.scratch[0] + (max(layers.inputs) if dense else 0)),
     )  # fmt: skip
 
 

@@ -14,6 +14,10 @@ from sdd_core.sparse.packing import Packing
 SPARSE, DENSE = 0, 1
 KERNELS = {"sparse": SPARSE, "dense": DENSE}
 
+# The matrix products of a dense layer, each in as many parts as threads may share.
+FORWARD, WEIGHTS, INPUTS = 0, 1, 2
+PRODUCTS, PARTS = 3, 2
+
 
 def record(*names: str) -> np.dtype:
     return np.dtype([(name, np.int64) for name in names])
@@ -24,6 +28,8 @@ LINEAR = record(
     "kernel", "inputs", "outputs",
     "source", "target",  # where inputs and outputs begin, in vectors
     "weights", "biases",  # into the parameters; -1: no bias
+    # Of a dense layer: where its products begin, and room for its inputs' gradients, in vectors.
+    "products", "scratch",
     # Into the index. Kept weights row by row, in blocks of columns: where the rows of each block
     # begin, and the weights' columns. The work is where the rows begin over all blocks.
     "row_blocks", "row_work", "row_starts", "columns",

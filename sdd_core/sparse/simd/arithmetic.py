@@ -39,7 +39,7 @@ def dot(typingctx, left, right):
     """Sum over the lanes of left * right."""
 
     def build(context, builder, signature, arguments):
-        chunk = min(32, left.llvm.count)  # two chains of AVX-512 registers hide the latency
+        chunk = max(1, left.llvm.count // 4)  # of a tile of eight registers: two chains, four long
         total = None
         for start in range(0, left.llvm.count, chunk):
             a, b = (emit.cut(builder, value, start, chunk) for value in arguments)

@@ -21,7 +21,7 @@ from numba.extending import (
     unbox,
 )
 
-from sdd_core.sparse.compilation import source_digest
+from sdd_core.sparse.sources import source_digest
 
 
 @dataclass(frozen=True)
