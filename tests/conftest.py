@@ -3,6 +3,7 @@
 import os
 
 import pytest
+import torch
 from hypothesis import HealthCheck, settings
 
 # Tests run side by side, one on a core: threads of each would only get in each other's way. Set
@@ -12,6 +13,10 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 # What the developer has set for own runs is not meant for those of the tests.
 for variable in ("SDD_STORE", "SDD_NO_PLUGIN"):
     os.environ.pop(variable, None)
+
+# The first backward pass decides whether torch starts threads for other devices than the CPU, which
+# it takes for there after an export; then no forked child could differentiate.
+torch.zeros((), requires_grad=True).backward()
 
 # How long an example takes says nothing: it may be the first, which compiles, or wait for a core.
 settings.register_profile("sdd", deadline=None, suppress_health_check=[HealthCheck.too_slow])

@@ -9,6 +9,7 @@ import pytest
 from support import go, small
 
 from sdd_core.runs.store import Store
+from sdd_core.sparse.costs import default_costs
 
 
 def levels(settings: dict, folder: Path) -> list:
@@ -30,11 +31,13 @@ def both(tmp_path_factory):
 
 def test_kernels_are_part_of_a_levels_record(both, tmp_path):
     assert [level.kernels for level in both["none"]] == [()] * 7
-    assert both["auto"][0].kernels == ("dense",) * 3
+    for level in both["auto"]:
+        masks = [level.masks[name].numpy() for name in level.masks]
+        assert level.kernels == default_costs().choose(masks)
     assert both["auto"][6].kernels[:2] == ("sparse", "sparse")
-    go(small(levels=0), tmp_path)
+    go(small(levels=0, model={"name": "mlp", "widths": [300]}), tmp_path)
     (record,) = (tmp_path / ".shared" / "levels").glob("*/level.json")
-    assert json.loads(record.read_text())["kernels"] == ["dense", "dense"]
+    assert json.loads(record.read_text())["kernels"][0] == "dense"
 
 
 def test_engines_prune_the_same_weights_and_learn_as_much(both):

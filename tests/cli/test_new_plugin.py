@@ -57,15 +57,16 @@ def test_its_tests_pass_as_generated(folders, site):
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_everything_is_there(folders, kind):
+    module = f"sdd_my_{kind.replace('-', '_')}"
     found = {str(file.relative_to(folders[kind])) for file in folders[kind].rglob("*")
              if file.is_file()}
     assert found >= {
         "pyproject.toml", "README.md", ".gitignore", ".github/workflows/test.yml",
-        f"sdd_my_{kind}.py", f"tests/test_sdd_my_{kind}.py",
+        f"{module}.py", f"tests/test_{module}.py",
     }  # fmt: skip
     project = tomllib.loads((folders[kind] / "pyproject.toml").read_text())
     assert project["project"]["name"] == f"sdd-my-{kind}"
-    assert project["project"]["entry-points"]["sdd"] == {f"my-{kind}": f"sdd_my_{kind}"}
+    assert project["project"]["entry-points"]["sdd"] == {f"my-{kind}": module}
     workflow = (folders[kind] / ".github" / "workflows" / "test.yml").read_text()
     assert "${{ matrix.python }}" in workflow
     assert not list(folders[kind].parent.glob(".sdd-*"))

@@ -121,9 +121,11 @@ def test_a_list_of_runs_reads_what_it_shows_alone(tmp_path):
         (found,) = [overview(folder) for folder in run_folders(tmp_path)]
     assert (found.levels, found.of) == (2, 2)
     assert {os.path.relpath(file, run) for file in disk.files} == {
-        "record.json", "experiment.toml", "metrics.jsonl"
-    }
-    assert len(disk.files) == 3
+        "record.json", "experiment.toml", "metrics.jsonl",
+        # what trained each level
+        os.path.join("levels", "00", "level.json"), os.path.join("levels", "01", "level.json"),
+    }  # fmt: skip
+    assert len(disk.files) == 5
 
 
 SWEEP = {

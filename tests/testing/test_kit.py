@@ -153,7 +153,7 @@ def test_observers():
 def test_every_kind_has_its_own_function():
     from sdd_core.plugin.kinds import KINDS
 
-    assert {f"check_{kind}" for kind in KINDS} <= set(testing.__all__)
+    assert {f"check_{kind.replace('-', '_')}" for kind in KINDS} <= set(testing.__all__)
 
 
 @pytest.mark.slow

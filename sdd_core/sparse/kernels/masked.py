@@ -55,14 +55,14 @@ def forward(plan, index, weights, bias, inputs, results, space, begin, end, lane
                 if 0 <= top + line < plan.height:
                     start = (group * plan.images * plan.height + top + line) * plan.in_row
                     read_row(plan, inputs, start, plan.height * plan.in_row, plan.in_row,
-                             in_places, space.inputs, place)  # fmt: skip
+                             in_places, space.inputs, place, lanes)  # fmt: skip
                 elif plan.tile < plan.out_height:  # another tile had a row of the map here
                     clear(space.inputs, place, plan.slots, plan.area, plan.line)
             multiply_tile(plan, index, weights, bias, space, rows, lanes)
             for row in range(rows):
                 start = (group * plan.images * plan.out_height + first + row) * plan.out_row
                 write_row(plan, space.results, row * plan.out_line, out_places, results, start,
-                          plan.out_height * plan.out_row, plan.out_row)  # fmt: skip
+                          plan.out_height * plan.out_row, plan.out_row, lanes)  # fmt: skip
 
 
 @compiled
@@ -103,13 +103,13 @@ def backward(
                 if 0 <= top + line < plan.height:
                     start = (base * plan.height + top + line) * plan.in_row
                     read_row(plan, inputs, start, per_input, plan.in_row, back_places,
-                             space.back_inputs, line * plan.back_line)  # fmt: skip
+                             space.back_inputs, line * plan.back_line, lanes)  # fmt: skip
             for line in range(last - first + plan.margin):
                 row, place = first - plan.margin + line, line * plan.gradient_line
                 if 0 <= row < plan.out_height:
                     start = (base * plan.out_height + row) * plan.out_row
                     read_row(plan, gradients, start, per_result, plan.out_row, places,
-                             space.result_gradients, place)  # fmt: skip
+                             space.result_gradients, place, lanes)  # fmt: skip
                 elif plan.back_tile < plan.back_last - plan.back_first:
                     clear(space.result_gradients, place, plan.result_slots, plan.gradient_area,
                           plan.gradient_line)  # fmt: skip
@@ -118,7 +118,7 @@ def backward(
                 if need and 0 <= top + line < plan.height:
                     start = (base * plan.height + top + line) * plan.in_row
                     write_row(plan, space.input_gradients, line * plan.back_line, back_places,
-                              of_inputs, start, per_input, plan.in_row)  # fmt: skip
+                              of_inputs, start, per_input, plan.in_row, lanes)  # fmt: skip
 
 
 @compiled
@@ -157,7 +157,7 @@ def differentiate_tile(plan, index, weights, of_weights, need, space, first, las
 
 
 @compiled
-def read_row(plan, source, start, step, size, places, target, shift):
+def read_row(plan, source, start, step, size, places, target, shift, lanes):
     """Transpose a row of all examples of a group into its places; the last square overlaps the one
     before where 16 does not divide the row."""
     for image in range(0, plan.images, BLOCK):
@@ -170,7 +170,7 @@ def read_row(plan, source, start, step, size, places, target, shift):
 
 
 @compiled
-def write_row(plan, source, shift, places, target, start, step, size):
+def write_row(plan, source, shift, places, target, start, step, size, lanes):
     """The reverse of `read_row`."""
     for image in range(0, plan.images, BLOCK):
         begin = start + image * step
