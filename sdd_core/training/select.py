@@ -79,8 +79,8 @@ class TrainerFactory:
         if kernels and self._lacks_numba:
             raise SddError("the checkpoint of an interrupted level needs sparse kernels, which "
                            f"require numba; {install_hint()}")
-        by_layer = any("=" in kernel for kernel in kernels or ())
-        if kernels != () and objective is None and observation is None and not by_layer:
+        whole = objective is None and observation is None and not _by_layer(kernels or ())
+        if kernels != () and whole:
             trainer = self._sparse and self._sparse.make(network, masks, momenta, kernels,
                                                           chosen_by)
             if trainer:
@@ -107,9 +107,16 @@ class TrainerFactory:
         self, network: nn.Module, masks: Mapping[str, Tensor], kernels: tuple[str, ...]
     ) -> Callable[[str], Tensor] | None:
         """Return a function that gives the logits of a trained network on 'train' or 'test', by the
-        sparse kernels that trained it; None if that is not possible here."""
-        trainer = self._sparse and kernels and self._sparse.make(network, masks, None, kernels)
+        sparse kernels that trained it; None if torch gives them."""
+        if not self._sparse or not kernels or _by_layer(kernels):
+            return None
+        trainer = self._sparse.make(network, masks, None, kernels)
         return trainer.logits if trainer else None
+
+
+def _by_layer(kernels: tuple[str, ...]) -> bool:
+    """Return whether these are the kernels of single layers on the general path."""
+    return any("=" in kernel for kernel in kernels)
 
 
 def _numba_is_there() -> bool:

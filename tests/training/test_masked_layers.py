@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import copy
+import json
 
 import pytest
 import torch
+from support import go, small
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 from training_cases import (
@@ -221,3 +223,20 @@ def test_whoever_observes_steps_sees_all_gradients():
     take_steps(one, data, 0, 1)
     assert one.kernels == ()
     assert all(seen.gradients[name][~mask].any() for name, mask in masks.items())
+
+
+def test_metrics_of_a_perceptron_with_masked_layers_on_the_general_path(tmp_path):
+    """Its layers have kernels, but not those of a whole perceptron, which know SGD alone."""
+    settings = small(
+        model={"name": "mlp", "widths": [1000]}, levels=1, pruner={"sparsity": 0.95},
+        train={"epochs": 1, "optimizer": "AdamW", "lr": 0.001, "batch_size": 256},
+    )  # fmt: skip
+    found = go(settings, tmp_path)
+    records = [json.loads(file.read_text())
+               for file in (tmp_path / ".shared" / "levels").glob("*/level.json")]
+    kernels = {record["level"]: record["kernels"] for record in records}
+    assert kernels[0] == []
+    assert "hidden1=sparse" in kernels[1]
+    for level in found.levels:
+        assert level.metrics["train_accuracy_clean"] is not None
+        assert level.metrics["calibration_error"] is not None
