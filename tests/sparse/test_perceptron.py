@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import _thread
+import signal
 import threading
 from concurrent.futures import ThreadPoolExecutor
 
@@ -203,8 +204,16 @@ def test_threads_do_not_disturb_each_other(kernel, two_threads):
     assert torch.get_num_threads() == 2  # one for each network is for their steps alone
 
 
+@pytest.fixture
+def interruptible():
+    """An interrupt raises KeyboardInterrupt; a job in the background may be told to ignore it."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
 @pytest.mark.parametrize("kernel", ["sparse", "dense"])
-def test_an_interrupt_is_not_lost_in_compiled_code(kernel, capfd):
+def test_an_interrupt_is_not_lost_in_compiled_code(kernel, capfd, interruptible):
     """Matrix products go through ctypes, which ignores what Python code raises there."""
     case = make_case((64, 50, 10), 1.0, dtype=np.float32)
     network = case.sparse(kernels=[kernel] * 2)
