@@ -16,12 +16,8 @@ def of_torch(device: torch.device) -> str:
 def of_kernels() -> str:
     """Return the vector instructions that the sparse kernels are compiled for: on this machine, or
     as NUMBA_CPU_FEATURES says."""
-    from numba.core.registry import cpu_target  # noqa: PLC0415 (may be missing)
+    # Here, because it imports numba, which may be missing.
+    from sdd_core.sparse.processor import architecture, instruction_set  # noqa: PLC0415
 
-    triple, _, features = cpu_target.target_context.codegen().magic_tuple()
-    found = set(features.split(","))
-    if "+avx512f" in found:
-        return "avx512"
-    if "+avx2" in found:
-        return "avx2"
-    return "neon" if triple.startswith(("aarch64", "arm64")) else triple.partition("-")[0]
+    found = instruction_set()
+    return architecture() if found == "other" else found
