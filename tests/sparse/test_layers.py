@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import pickle
 
 import pytest
 import torch
@@ -216,12 +217,25 @@ def test_other_layers_stay_dense_and_right(make):
     assert layers.kernels == ()
 
 
+def all_one(layer: nn.Module) -> dict[str, Tensor]:
+    """Other weights than the layer's, also where it is pruned."""
+    return {name: torch.ones_like(weight) for name, weight in layer.named_parameters()}
+
+
+def set_to_one(layer: nn.Module) -> nn.Module:
+    layer.load_state_dict(all_one(layer))
+    return layer
+
+
 @pytest.mark.parametrize("call", [
     lambda layer, inputs: torch.func.vmap(layer)(inputs),
     lambda layer, inputs: torch.func.jvp(layer, (inputs,), (inputs,))[1],
     lambda layer, inputs: layer(inputs[0, 0]),
     lambda layer, inputs: layer(inputs[:0]),
     lambda layer, inputs: torch.jit.trace(layer, inputs)(inputs),
+    lambda layer, inputs: torch.func.functional_call(layer, all_one(layer), (inputs,)),
+    lambda layer, inputs: set_to_one(copy.deepcopy(layer))(inputs),
+    lambda layer, inputs: set_to_one(pickle.loads(pickle.dumps(layer)))(inputs),
 ])
 def test_calls_that_the_kernels_do_not_know_are_dense(call):
     layer = nn.Linear(20, 20)
@@ -237,6 +251,55 @@ def test_autocast_is_left_to_torch():
     layer = nn.Linear(20, 20)
     with sparse(layer, masks_of(layer, 0.3)).in_use(), torch.autocast("cpu", torch.bfloat16):
         assert layer(torch.randn(7, 20)).dtype == torch.bfloat16
+
+
+def test_inputs_by_keyword():
+    layer, inputs = nn.Linear(20, 20), torch.randn(7, 20)
+    layers = sparse(layer, masks_of(layer, 0.3))
+    with layers.in_use():
+        assert torch.allclose(layer(input=inputs), layer(inputs))
+    assert layers.kernels == ("=sparse",)
+
+
+@pytest.mark.parametrize(("layer", "shape"), [
+    (nn.Linear(20, 24), (7, 20)),
+    (nn.Linear(20, 24), (7, 3, 20)),
+    (nn.Conv2d(8, 16, 3), (9, 8, 8, 8)),
+    (nn.Conv2d(8, 16, 3).to(memory_format=torch.channels_last), (9, 8, 8, 8)),
+    (nn.Conv2d(8, 16, 8), (9, 8, 8, 8)),
+])
+def test_results_may_be_changed_in_place(layer, shape):
+    """By `nn.ReLU(inplace=True)`, for example."""
+    network = nn.Sequential(layer, nn.ReLU(inplace=True))
+    masks, inputs = masks_of(network, 0.3), torch.randn(shape)
+    layers, towards = sparse(network, masks), torch.randn_like(network(inputs))
+    with layers.in_use():
+        ours = gradients(network, inputs, towards)
+    assert layers.kernels == ("0=sparse",)
+    theirs = gradients(network, inputs, towards)
+    theirs[2] *= masks["0.weight"]
+    for one, other in zip(ours, theirs, strict=True):
+        assert torch.allclose(one, other, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("batched", [
+    lambda results, inputs, towards: torch.autograd.grad(
+        results, inputs, towards, retain_graph=True, is_grads_batched=True),
+    lambda results, inputs, towards: torch.vmap(
+        lambda one: torch.autograd.grad(results, inputs, one, retain_graph=True))(towards),
+])
+def test_batches_of_gradients(batched):
+    network = nn.Sequential(nn.Linear(20, 20), nn.Tanh(), nn.Conv2d(4, 4, 3))
+    masks_of(network, 0.3)
+    inputs, towards = torch.randn(6, 4, 9, 20, requires_grad=True), torch.randn(3, 6, 4, 7, 18)
+    layers = sparse(network, masks_of(network, 0.3))
+    with layers.in_use():
+        results = network(inputs)
+        (found,) = batched(results, inputs, towards)
+    assert layers.kernels == ("0=sparse", "2=sparse")
+    for one, gradient in zip(found, towards, strict=True):
+        (exact,) = torch.autograd.grad(network(inputs), inputs, gradient)
+        assert torch.allclose(one, exact, atol=1e-4)
 
 
 def test_nothing_is_left_in_the_network_after_an_error():

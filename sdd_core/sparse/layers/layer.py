@@ -41,12 +41,19 @@ class KeptLayer:
         self._geometry = geometry
         self._spaces: dict[tuple[int, np.dtype], compiled.Buffers] = {}
 
-    def forward(self, inputs: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
-        """Return the results [examples, height, width, outputs].
+    @property
+    def out_size(self) -> tuple[int, int]:
+        """The height and width of the results' maps."""
+        return self._geometry.out_size
 
-        inputs: [examples, height, width, inputs], contiguous. weight: flat, as it lies in memory.
+    def forward(
+        self, inputs: Tensor, weight: Tensor, bias: Tensor | None, results: Tensor
+    ) -> None:
+        """Write the results [examples, height, width, outputs].
+
+        inputs: [examples, height, width, inputs]; both contiguous. weight: flat, as it lies in
+        memory.
         """
-        results = inputs.new_empty(len(inputs), *self._geometry.out_size, self._geometry.outputs)
         kept = weight.numpy()[self.rows]
         shift = inputs.new_zeros(self._geometry.outputs) if bias is None else bias.contiguous()
 
@@ -55,7 +62,6 @@ class KeptLayer:
                              self._space(thread, kept.dtype), begin, end, LANES)
 
         self._in_parts((inputs,), results, work)
-        return results
 
     def backward(
         self, inputs: Tensor, gradients: Tensor, weight: Tensor, of_weight: Tensor, *, need: bool

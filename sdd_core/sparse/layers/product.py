@@ -31,18 +31,24 @@ class Product(torch.autograd.Function):
         maps = weight.dim() == 4
         channels = channels_last(inputs.detach(), maps=maps)
         shift = None if bias is None else bias.detach()
-        results = layer.forward(channels, in_memory(weight.detach()), shift)
-        if not maps:
-            return results.view(*inputs.shape[:-1], -1)
-        results = results.permute(0, 3, 1, 2)
+        # No view is returned: torch refuses to change one in place, as the next layer may want to.
+        if maps:
+            results = torch.empty(len(inputs), len(weight), *layer.out_size,
+                                  memory_format=torch.channels_last)  # fmt: skip
+            written = results.permute(0, 2, 3, 1)
+        else:
+            results = inputs.new_empty(*inputs.shape[:-1], len(weight))
+            written = results.view(-1, 1, 1, len(weight))
+        layer.forward(channels, in_memory(weight.detach()), shift, written)
         # As torch does: the format of the inputs or of the weight.
         last = _has_channels_last(inputs) or _has_channels_last(weight)
-        return results if last else results.contiguous()
+        return results if last or not maps else results.contiguous()
 
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
         inputs, weight, bias = ctx.saved_tensors
-        if torch.is_grad_enabled():  # the gradient is going to be differentiated
+        # The gradient is going to be differentiated, or is a batch of gradients.
+        if torch.is_grad_enabled() or is_batched(gradient):
             return *_differentiable(ctx, inputs, weight, bias, gradient), None, None
         maps = weight.dim() == 4
         channels = channels_last(inputs.detach(), maps=maps)
@@ -64,9 +70,17 @@ def _differentiable(
     tensors = (inputs, weight, bias)
     wanted = [t for t, need in zip(tensors, ctx.needs_input_grad, strict=False)
               if need and t is not None]
-    results = ctx.dense(*tensors)
-    found = iter(torch.autograd.grad(results, wanted, gradient, create_graph=True))
+    create_graph = torch.is_grad_enabled()
+    with torch.enable_grad():
+        results = ctx.dense(*tensors)
+    found = iter(torch.autograd.grad(results, wanted, gradient, create_graph=create_graph))
     return [next(found) if need else None for need in ctx.needs_input_grad[:3]]
+
+
+def is_batched(tensor: Tensor) -> bool:
+    """Whether a tensor stands for many, as under vmap."""
+    kind = torch._C._functorch
+    return kind.is_functorch_wrapped_tensor(tensor) or kind.is_legacy_batchedtensor(tensor)
 
 
 def channels_last(tensor: Tensor, *, maps: bool) -> Tensor:

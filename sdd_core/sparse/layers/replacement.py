@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
 from itertools import starmap
@@ -30,7 +30,8 @@ class MaskedLayers:
 
     Whether one does is decided when it is first called in training, by the costs. A layer stays
     dense if it is not plain (`plain_layers`), and so does a call with inputs that the kernels do
-    not know: another number type, vmap, autocast. The weights of the network stay where they are.
+    not know: another number type, vmap, autocast; or with other weights, as by `functional_call`.
+    The weights of the network stay where they are. Copies of the network compute as torch does.
 
     kernels: those of a checkpoint: its layers are not decided about again. chosen_by: the masks
     that decide, if `masks` move.
@@ -95,6 +96,7 @@ class _Masked:
         kernel: str | None,
     ) -> None:
         self.module, self.kernel, self._costs = module, kernel, costs
+        self._weight = module.weight
         self._decisive = int(decisive.sum())
         self._dense: Dense = functional.linear
         if isinstance(module, nn.Conv2d):
@@ -109,18 +111,24 @@ class _Masked:
         self.is_masked = not self._mask.all()
         self._kept: dict[Pair, KeptLayer] = {}
 
-    def __call__(self, inputs: Tensor) -> Tensor:
-        kept = self._kept_for(inputs)
+    def __reduce__(self) -> tuple[Callable, tuple]:
+        """Copies and files of the module hold its own method, because their weights may become
+        others than the kept ones."""
+        return getattr, (self.module, "forward")
+
+    def __call__(self, input: Tensor) -> Tensor:
+        kept = self._kept_for(input)
         if kept is None:
             module: nn.Module = self.module
-            results: Tensor = type(module).forward(module, inputs)
+            results: Tensor = type(module).forward(module, input)
             return results
-        return Product.apply(inputs, self.module.weight, self.module.bias, kept, self._dense)
+        return Product.apply(input, self.module.weight, self.module.bias, kept, self._dense)
 
     def _kept_for(self, inputs: Tensor) -> KeptLayer | None:
         """Return what computes the results of these inputs; None: the module itself."""
         module = self.module
-        if self.kernel == "dense" or not _can_compute(module, inputs):
+        other_weights = module.weight is not self._weight
+        if self.kernel == "dense" or other_weights or not _can_compute(module, inputs):
             return None
         geometry = geometry_of(module, inputs)
         if min(geometry.size[1] * geometry.inputs, geometry.out_size[1] * geometry.outputs) < BLOCK:
