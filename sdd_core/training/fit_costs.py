@@ -174,13 +174,13 @@ def _convolution(
 def _masked(repeats: int) -> dict[str, float]:
     """Return the costs of a masked layer of any network: the defaults, scaled by how long a linear
     layer takes in comparison to them."""
-    inputs = torch.randn(8 * EXAMPLES, 1, 1, 512)
+    inputs, results = torch.randn(2, 8 * EXAMPLES, 1, 1, 512)
     mask = np.random.default_rng(0).random((512, 512)) < 0.1
     layer = KeptLayer(mask, Geometry(512, 512), np.arange(mask.size))
     weight, of_weight = torch.zeros(2, mask.size)
 
     def step() -> None:
-        results = layer.forward(inputs, weight, None)
+        layer.forward(inputs, weight, None, results)
         layer.backward(inputs, results, weight, of_weight, need=True)
 
     default = KernelCosts()
