@@ -19,10 +19,10 @@ GENERAL = "general"
 class LevelRecord(BaseModel):
     """`level.json`.
 
-    kernels: the kernel of each layer; none if torch trained the level. moved: the number of weights
-    that regrew; None if masks did not move. instructions: the vector
-    instructions that were used, such as avx2, or the kind of GPU; '' in older stores, and for a
-    level without training.
+    kernels: the kernel of each layer, `sparse` or `dense`, or `NAME=sparse` where torch trained the
+    network but for single layers; none if torch trained all. moved: the number of weights that
+    regrew; None if masks did not move. instructions: the vector instructions that were used, such
+    as avx2, or the kind of GPU; '' in older stores, and for a level without training.
     """
 
     model_config = ConfigDict(strict=True, frozen=True)
@@ -36,7 +36,11 @@ class LevelRecord(BaseModel):
 
     @property
     def trained_with(self) -> str:
-        """The kinds of kernels in a word or two: `general`, `dense`, `sparse` or `dense+sparse`."""
+        """The kinds of kernels in a word or two: `general`, `dense`, `sparse` or `dense+sparse`;
+        `general+sparse` where torch trained the network but for single layers."""
+        if any("=" in kernel for kernel in self.kernels):
+            single = any(kernel.endswith("=sparse") for kernel in self.kernels)
+            return f"{GENERAL}+sparse" if single else GENERAL
         return "+".join(sorted(set(self.kernels))) or GENERAL
 
 

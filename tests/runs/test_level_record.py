@@ -75,6 +75,8 @@ def record(level, kernels, instructions="avx2"):
      "general 0, sparse 1-2; avx2"),
     ([record(0, ["dense"], "avx512"), None, record(2, ["sparse", "dense"]),
       record(3, ["dense", "sparse"])], "dense 0, dense+sparse 2-3; avx512, avx2"),
+    ([record(0, []), record(1, ["a=sparse", "b=dense"]), record(2, ["a=sparse", "b=sparse"]),
+      record(3, ["a=dense", "b=undecided"])], "general 0, general+sparse 1-2, general 3; avx2"),
     ([record(0, ["sparse"], ""), None, record(2, ["sparse"], "")], "sparse 0, sparse 2"),
 ])
 def test_levels_alike_are_named_together(records, text):

@@ -118,6 +118,49 @@ def test_goes_on_bit_for_bit_with_the_kernels_of_the_checkpoint():
     assert rest.evaluate("train") == whole.evaluate("train")
 
 
+class Late(nn.Module):
+    """The second layer computes from the third step on only."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.second = nn.Linear(192, 32), nn.Linear(32, 32)
+        self.head = nn.Linear(32, 5)
+        self.register_buffer("steps", torch.zeros((), dtype=torch.long))
+
+    def forward(self, images: Tensor) -> Tensor:
+        self.steps += int(self.training)
+        inputs = self.first(images.flatten(1)).relu()
+        return self.head(self.second(inputs).relu() if self.steps > 2 else inputs)
+
+
+@pytest.mark.parametrize("first", ["sparse", "dense"])
+def test_goes_on_bit_for_bit_with_layers_that_were_not_called_yet(first):
+    data = dataset()
+    masks = random_masks(Late(), 0.3)
+    masks.pop("head.weight")
+    if first == "dense":
+        masks["first.weight"][:] = True
+        masks["first.weight"][0, 0] = False
+    costs = KernelCosts(masked_weight=2.0, masked_number=0.0, masked_call=0.0)
+
+    def trainer(state, options):
+        network = Late()
+        network.load_state_dict(copy.deepcopy(state))
+        return TrainerFactory(network, resident(data), experiment(), costs).make(
+            network, masks, **options)
+
+    torch.manual_seed(0)
+    whole = trainer(start := Late().state_dict(), {})
+    take_steps(whole, data, 0, 5)
+    part = trainer(start, {})
+    take_steps(part, data, 0, 2)
+    assert part.kernels == (f"first={first}", "second=undecided")
+    rest = trainer(part.state(), {"momenta": part.momenta(), "kernels": part.kernels})
+    take_steps(rest, data, 2, 3)
+    assert rest.kernels == whole.kernels == (f"first={first}", "second=sparse")
+    assert_equal(rest.state(), whole.state())
+
+
 def test_where_it_does_not_pay_nothing_changes():
     data, masks, found = dataset(), random_masks(network(), 0.3), []
     for engine in ("auto", "none"):
@@ -207,7 +250,7 @@ def test_the_masks_that_masks_move_to_decide():
         trainers = TrainerFactory(model, resident(data), experiment(), costs)
         one = trainers.make(model, few, chosen_by=chosen_by)
         take_steps(one, data, 0, 1)
-        assert one.kernels == kernels
+        assert one.kernels == (kernels and (*kernels, "head=dense"))
 
 
 def test_whoever_observes_steps_sees_all_gradients():

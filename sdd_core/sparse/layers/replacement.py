@@ -24,6 +24,9 @@ from sdd_core.sparse.simd import BLOCK
 # Between a layer's name and its kernel in `kernels`.
 SEPARATOR = "="
 
+# In place of a kernel, for a layer that training has not called yet.
+UNDECIDED = "undecided"
+
 
 class MaskedLayers:
     """Linear layers and convolutions of a network that compute with their kept weights.
@@ -47,6 +50,7 @@ class MaskedLayers:
     ) -> None:
         decisive = masks if chosen_by is None else chosen_by
         decided = dict(entry.rsplit(SEPARATOR, 1) for entry in kernels or ())
+        decided = {name: kernel for name, kernel in decided.items() if kernel != UNDECIDED}
         plain = plain_layers(network)
         self._layers = {
             name: _Masked(module, masks[weight], decisive.get(weight, masks[weight]), costs,
@@ -57,10 +61,11 @@ class MaskedLayers:
 
     @property
     def kernels(self) -> tuple[str, ...]:
-        """What was decided: "NAME=sparse" or "NAME=dense" for each layer; none if no layer is
-        computed on its kept weights."""
-        found = {name: layer.kernel for name, layer in self._layers.items() if layer.kernel}
-        if "sparse" not in found.values():
+        """What was decided: "NAME=sparse" or "NAME=dense" for each layer, and "NAME=undecided" for
+        one that was not called yet; none if it is decided that all are dense."""
+        found = {name: layer.kernel or UNDECIDED for name, layer in self._layers.items()
+                 if layer.kernel or layer.is_masked}
+        if {*found.values()} <= {"dense"}:
             return ()
         return tuple(starmap("{}={}".format, found.items()))
 
@@ -131,11 +136,11 @@ class _Masked:
         if self.kernel == "dense" or other_weights or not _can_compute(module, inputs):
             return None
         geometry = geometry_of(module, inputs)
-        if min(geometry.size[1] * geometry.inputs, geometry.out_size[1] * geometry.outputs) < BLOCK:
-            return None
+        rows = geometry.size[1] * geometry.inputs, geometry.out_size[1] * geometry.outputs
+        fits = min(rows) >= BLOCK
         if self.kernel is None and module.training and torch.is_grad_enabled():
-            self.kernel = "sparse" if self._gains(geometry, inputs) else "dense"
-        if self.kernel != "sparse":
+            self.kernel = "sparse" if fits and self._gains(geometry, inputs) else "dense"
+        if self.kernel != "sparse" or not fits:
             return None
         if geometry.size not in self._kept:
             self._kept[geometry.size] = KeptLayer(self._mask, geometry, _places(module.weight))
