@@ -31,8 +31,10 @@ from sdd_core.plugin.isolation import Guard
 from sdd_core.plugin.kinds import Schedule, SparsitySchedule, label
 from sdd_core.plugin.kinds.scope import Layer
 from sdd_core.plugin.pattern import parse_pattern
-from sdd_core.pruning import prune
+from sdd_core.pruning.floor import check_floor
 from sdd_core.pruning.moving import Course, plan_course
+from sdd_core.pruning.rules import Rules, check_pattern, check_together
+from sdd_core.pruning.shares import by_fraction, to_sparsity
 from sdd_core.randomness import generator
 from sdd_core.training.learning_rates import dense_learning_rates
 from sdd_core.training.optimizer_state import TorchOptimizers
@@ -104,14 +106,14 @@ class ExperimentSetup:
         return masking.prunable_weights(self.build(0), self.experiment.pruner.include or ())
 
     @cached_property
-    def rules(self) -> prune.Rules:
+    def rules(self) -> Rules:
         """The rules for the choice of weights to prune."""
         pruner = self.experiment.pruner
         layouts: dict[str, Layout] = {}
         pattern = parse_pattern(pruner.pattern)
         if pruner.scope.within is not None or pattern is not None:
             layouts = masking.layouts_of(self.build(0))
-        return prune.Rules(pruner.prune_ties, pruner.keep_at_least, layouts, pattern,
+        return Rules(pruner.prune_ties, pruner.keep_at_least, layouts, pattern,
                            pruner.pattern_score)
 
     @cached_property
@@ -149,7 +151,7 @@ class ExperimentSetup:
         """Return a function for a level, 1 or more: `count(kept, size)` is the number of weights to
         prune if `kept` of `size` weights remain."""
         sparsity, fraction = self.sparsity(level), self.experiment.pruner.fraction
-        return prune.by_fraction(fraction) if sparsity is None else prune.to_sparsity(sparsity)
+        return by_fraction(fraction) if sparsity is None else to_sparsity(sparsity)
 
     def retraining(self, level: int, schedule: Schedule | None = None) -> Retraining:
         """Return the retraining of a level by a schedule (default: the experiment's); for level 0,
@@ -281,15 +283,15 @@ class ExperimentSetup:
             raise SddError(f"pruner.sparsity {wanted:g} of level 1 is less than the {given:g} that "
                            "the network has already; begin with a larger one, or set pruner.start "
                            'to "dense"')
-        prune.check_together(pruner.scope, pruner.prune_ties)
-        prune.check_pattern(layers, self.rules)
+        check_together(pruner.scope, pruner.prune_ties)
+        check_pattern(layers, self.rules)
         floors: dict[str, float] = {}
         if pruner.keep_at_least is not None:
             floors[f"pruner.keep_at_least {pruner.keep_at_least:g}"] = pruner.keep_at_least
         if (pattern := self.rules.pattern) is not None and pattern.keep is not None:
             floors[f"pruner.pattern {pattern.text!r}"] = pattern.keep / pattern.size[1]
         for setting, floor in floors.items():
-            prune.check_floor(layers, pruner.scope, self.count, self.experiment.levels, floor,
+            check_floor(layers, pruner.scope, self.count, self.experiment.levels, floor,
                               setting)
 
 
