@@ -64,7 +64,8 @@ class Dataset:
             part: split_of(source, f"data {name!r}: the {part} split")
             for part, source in (("training", train), ("test", test))
         }
-        labels = [s.labels for s in splits.values() if s.labels.numel()]
+        labels = [s.labels for s in splits.values()
+                  if s.labels.numel() and not s.labels.is_floating_point()]
         largest = max((int(some.max()) for some in labels), default=0)
         fields.setdefault("num_classes", largest + 1)
         return cls(name, splits["training"], splits["test"], **fields).check()

@@ -119,3 +119,9 @@ def test_what_cannot_be_trained_on_is_one_line(source, message):
         Dataset.of(source, PAIRS, name="mine")
     assert "\n" not in str(refused.value)
     assert str(refused.value).startswith("data 'mine'")
+
+
+def test_labels_that_are_not_numbers_are_refused_by_name():
+    images, labels = torch.randn(4, 3), torch.full((4,), float("nan"))
+    with pytest.raises(SddError, match="has labels of type torch"):
+        Dataset.of((images, labels), (images, labels))
