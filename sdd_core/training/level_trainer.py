@@ -23,6 +23,7 @@ from sdd_core.plugin.kinds.retrain import PrunedValue
 from sdd_core.pruning.moving import Course
 from sdd_core.randomness import generator
 from sdd_core.runs.store import Store
+from sdd_core.runs.writer import Writer
 from sdd_core.training.loop import Task, Watcher, train_level
 from sdd_core.training.mover import Mover
 from sdd_core.training.observation import Observation
@@ -40,12 +41,17 @@ class Call(Protocol):
 
 
 class _Watcher(Watcher):
-    """Calls the observers of a run for each epoch, and saves a checkpoint every `every` seconds."""
+    """Calls the observers of a run for each epoch, and saves a checkpoint every `every` seconds.
+
+    look: called between steps; it raises the error of a write that failed.
+    """
 
     def __init__(
-        self, call: Call, level: int, every: float, keep: Callable[[Checkpoint], None]
+        self, call: Call, level: int, every: float, keep: Callable[[Checkpoint], None],
+        look: Callable[[], None],
     ) -> None:
         self._call, self._level, self._every, self._keep = call, level, every, keep
+        self._look = look
         self._kept_at = time.monotonic()
 
     def epoch_starts(self, number: int) -> None:
@@ -55,6 +61,7 @@ class _Watcher(Watcher):
         self._call("sdd_epoch_end", level=self._level, epoch=epoch)
 
     def may_keep(self, checkpoint: Callable[[], Checkpoint]) -> None:
+        self._look()
         if time.monotonic() - self._kept_at >= self._every:
             self._keep(checkpoint())
             self._kept_at = time.monotonic()
@@ -156,7 +163,8 @@ class LevelTrainer:
             train = self._experiment.train
             task = Task(retraining, seed, index, train.batch_size, train.stop_loss)
             watcher = _Watcher(self._call, index, self._every,
-                               partial(self._keep, key, observation))
+                               partial(self._keep, key, observation),
+                               self._store.writer.look)
             epochs, diverged = train_level(trainer, setup.resident, task, watcher, resume, mover)
         masks, moved = (mover.masks, mover.count) if mover else (level.masks, None)
         return Level(index, masks, trainer.state(), epochs, diverged, trainer.kernels, moved,
@@ -185,7 +193,7 @@ class LevelTrainer:
         with self._setup.guard.isolated(self._experiment.model, "layers"):
             return TrainerFactory(network, self._setup.resident, self._experiment,
                                   self._store.kernel_costs(),
-                                  partial(self._call, "sdd_wait", reason="compiling kernels"))
+                                  partial(_tell_wait, self._store.writer, self._call))
 
     def logits(self, level: Level) -> Callable[[str], Tensor] | None:
         """Return a function that gives a level's logits on 'train' or 'test', by the kernels that
@@ -300,3 +308,9 @@ class LevelTrainer:
         network.load_state_dict(dict(level.state))
         data, device = self._setup.data, self._setup.device
         return predict(network.to(device), data, data.train.images).to(device)
+
+
+def _tell_wait(writer: Writer, call: Call) -> None:
+    """Tell observers that kernels are compiled: before the wait, whatever is being written."""
+    writer.finish()
+    call("sdd_wait", reason="compiling kernels")
