@@ -87,8 +87,8 @@ class Store:
     def save_level(self, key: str, level: Level, held: ExitStack | None = None) -> None:
         """Save a level atomically. Raises SddError, for example for a full disk.
 
-        held: has the level's lock. With it, the writer's thread writes the files, and takes over and
-            releases the lock; until then, the level's tensors must not be changed.
+        held: has the level's lock. With it, the writer's thread writes the files, takes over the
+            lock and releases it; until then, the level's tensors must not be changed.
         """
         if held is None:
             self._write_level(key, level)
