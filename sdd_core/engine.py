@@ -285,6 +285,7 @@ class _Engine:
             level,
             initial=self.trainer.dense_state_at(0),
             build=lambda: self.setup.build(0),
+            layers=lambda: self.setup.layers,
             trainable=self.setup.trainable,
             data=self.setup.data,
             exempt=self.setup.exempt,

@@ -80,6 +80,8 @@ class LevelTrainer:
         self._call = call
         self._experiment = setup.experiment
         self._points: dict[int, dict[str, Tensor]] = {}
+        # The weights of the level that was trained last, and what predicts with them.
+        self._latest: tuple[Mapping[str, Tensor], Callable[[str], Tensor]] | None = None
 
     def train(
         self,
@@ -97,7 +99,7 @@ class LevelTrainer:
         unchanged: under an ablation, the level without it.
         """
         setup = self._setup
-        course = None
+        course = self._latest = None
         if before is not None and len(retraining.learning_rates):
             course = setup.course(index, retraining, before.masks, masks)
         if course is not None:
@@ -167,7 +169,10 @@ class LevelTrainer:
                                self._store.writer.look)
             epochs, diverged = train_level(trainer, setup.resident, task, watcher, resume, mover)
         masks, moved = (mover.masks, mover.count) if mover else (level.masks, None)
-        return Level(index, masks, trainer.state(), epochs, diverged, trainer.kernels, moved,
+        state, predictor = trainer.state(), trainer.predictor()
+        if predictor is not None:
+            self._latest = state, predictor
+        return Level(index, masks, state, epochs, diverged, trainer.kernels, moved,
                      observation.state() if observation else {}, trainer.instructions)
 
     def _observation(
@@ -200,6 +205,8 @@ class LevelTrainer:
         trained it, so that a level that is loaded again has the same; None if torch trained it."""
         if not level.kernels or level.diverged:
             return None
+        if self._latest is not None and self._latest[0] is level.state:
+            return self._latest[1]
         network = self._setup.build(0)
         network.load_state_dict(dict(level.state))
         return self._trainers.logits(network, level.masks, level.kernels)

@@ -111,7 +111,7 @@ class TrainerFactory:
         if not self._sparse or not kernels or _by_layer(kernels):
             return None
         trainer = self._sparse.make(network, masks, None, kernels)
-        return trainer.logits if trainer else None
+        return trainer.predictor() if trainer else None
 
 
 def _by_layer(kernels: tuple[str, ...]) -> bool:
