@@ -20,7 +20,7 @@ from sdd_core.runs.writer import Writer
 from sdd_core.training import level_trainer
 
 FULL = OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-LONG = 60  # seconds that nothing here takes, so that a fault does not wait forever
+LONG = 20  # seconds that nothing here takes, so that a fault does not wait forever
 
 
 @pytest.fixture
@@ -298,7 +298,7 @@ def test_a_level_is_locked_until_it_is_written_and_no_longer(tmp_path, slow_disk
             assert module.damaged_file(store.level_folder(key)) is None
             got.set()
 
-    waiting = threading.Thread(target=other)
+    waiting = threading.Thread(target=other, daemon=True)
     waiting.start()
     assert not got.wait(0.2)
     slow_disk.set()  # and this thread, which made the level, does nothing more
