@@ -92,7 +92,7 @@ def train_levels(
     with isolated_randomness():
         setup = ExperimentSetup(plain_levels, data_root, usable_device(device))
         engine = _Engine(setup, plugins, store, checkpoint_minutes * 60)
-        with engine.store.finished():
+        with engine.store.writer.finished():
             for _ in engine.levels():
                 pass
         for schedule, levels in schedules:
@@ -122,7 +122,9 @@ class _Engine:
         self.folder = RunFolder.of(self.experiment, folder)
         self.store = Store(folder)
         # Not a bound method: a reference cycle would keep the data until garbage collection.
-        self._call: Call = partial(observers.call, run=self.folder) if observers else _call_nobody
+        call = partial(observers.call, run=self.folder) if observers else _call_nobody
+        # Observers hear of what is on the disk only, and of everything in its order.
+        self._call: Call = partial(self.store.writer.then, call)
         self.trainer = LevelTrainer(setup, self.store, every, self._call)
         self.metrics = Metrics(setup, plugins, self.store)
 
@@ -136,7 +138,7 @@ class _Engine:
             say(f"sdd: {line}")
         known = self.folder.known()
         rows: list[Row] = []
-        with self.store.finished():
+        with self.store.writer.finished():
             for level, key, before, dense in self.levels():
                 measured, measured_key = self._ablated(level, key, before, dense)
                 rows.append(self._measure(measured, measured_key, level, before, dense,
@@ -167,9 +169,8 @@ class _Engine:
         """Return the level with this key from the store. If it is missing, one process makes it
         first; also if an earlier version of sdd made it with masks for other weights.
 
-        The files of a new level may still be being written, until `Store.finish` is called.
+        The files of a new level are written while its metrics are measured and the next one trains.
         """
-        self.store.finish()
         with ExitStack() as held:
             held.enter_context(self.store.lock(key))
             level = self.store.load_level(key)
@@ -180,7 +181,7 @@ class _Engine:
                 level = None
             if level is None:
                 level = make()
-                self.store.save_level(key, level, held.pop_all())
+                self.store.save_level(key, level, held)
         return level
 
     def _next(self, index: int, key: str, before: Level | None, dense: Level | None) -> Level:
@@ -253,7 +254,6 @@ class _Engine:
         if row is None or row.key != key or row.measured_by != measured_by:
             view = self._view(level, before, dense, unchanged)
             values, complete = self.metrics.measure(key, view)
-            self.store.finish()  # before the row that names the level
             if level.moved is not None:
                 values = {"moved": level.moved, **values}
             row = Row(
@@ -266,10 +266,10 @@ class _Engine:
                 diverged=level.diverged,
                 metrics=values,
             )
-            self.folder.keep(row)
-        self.store.finish()
+            self.store.writer.write(partial(self.folder.keep, row))
         folder = self.store.level_folder(key)
-        self.folder.link(level.index, {name: folder / name for name in (*files_of(level), SUMS)})
+        files = {name: folder / name for name in (*files_of(level), SUMS)}
+        self.store.writer.write(partial(self.folder.link, level.index, files))
         self._call("sdd_level_end", level=level_result(row))
         return row
 
@@ -285,6 +285,7 @@ class _Engine:
             level,
             initial=self.trainer.dense_state_at(0),
             build=lambda: self.setup.build(0),
+            layers=lambda: self.setup.layers,
             trainable=self.setup.trainable,
             data=self.setup.data,
             exempt=self.setup.exempt,

@@ -33,11 +33,12 @@ def disk_errors(path: Path) -> Iterator[None]:
 @contextmanager
 def locked(file: Path, doing: str) -> Iterator[None]:
     """Hold a lock, which the system frees when the process dies. If another process holds it for
-    longer than a second, print a notice and wait. Raises SddError where locking is impossible.
+    longer than a second, print a notice and wait. Another thread may leave the context. Raises
+    SddError where locking is impossible.
 
     doing: what the holder does, as in "waiting for another process, which is making ...".
     """
-    lock = FileLock(file)
+    lock = FileLock(file, thread_local=False)
     with disk_errors(file):
         try:
             lock.acquire(timeout=1)

@@ -58,6 +58,7 @@ class LevelView:
 
     level: the level's index. device: the device of `network()` and of the batches.
     target_density: for a pruner, the requested density of the prunable layers; else None.
+    layers: returns the network with arbitrary weights, to inspect its layers (default: `build`).
     logits: returns what computes the logits on 'train' or 'test'; None: torch does.
     """
 
@@ -77,6 +78,7 @@ class LevelView:
         unchanged: Mapping[str, Tensor] | None = None,
         lifted: bool = False,
         target_density: float | None = None,
+        layers: Callable[[], nn.Module] | None = None,
         logits: Callable[[], Callable[[str], Tensor] | None] = lambda: None,
     ) -> None:
         self.level = level.index
@@ -92,6 +94,7 @@ class LevelView:
         self._unchanged = level.state if unchanged is None else unchanged
         self._lifted = lifted
         self._build = build
+        self._layers = layers or build
         self._trainable = trainable
         self._exempt = exempt
         self._seed = seed
@@ -161,7 +164,7 @@ class LevelView:
     @cached_property
     def _built(self) -> nn.Module:
         """The network with arbitrary weights, to inspect its layers."""
-        return self._build()
+        return self._layers()
 
     def network(self, at: Moment = "end") -> nn.Module:
         """Return a new copy of the network, on `device`, in evaluation mode: after the level's

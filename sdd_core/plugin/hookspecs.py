@@ -19,7 +19,9 @@ registration is atomic and each class can be tested without `sdd`.
 
 The other hooks are for observers (progress, trackers, reports). Their results are ignored. If an
 observer fails, it is reported by name; the run and the other observers continue. An implementation
-may omit arguments that it does not need.
+may omit arguments that it does not need. The hooks are called one at a time, in the order in which
+things happened. While the files of a level are being written, the hooks that follow wait, so that
+`sdd_level_start` and those of epochs may come a little late; if a write fails, they are not called.
 
 A subcommand of `sdd` is not a hook but an entry point of the group `sdd.commands`, which is
 imported when the command is used.
@@ -98,9 +100,10 @@ def sdd_epoch_end(run: Run, level: int, epoch: Epoch) -> None:
 
 @hookspec
 def sdd_level_end(run: Run, level: LevelResult) -> None:
-    """Called when a level and its metrics are complete, whether it was trained or reused."""
+    """Called when a level and its metrics are complete and on the disk, whether it was trained or
+    reused. The next level may be training already; its hooks are called after this one."""
 
 
 @hookspec
 def sdd_run_end(run: Run, result: ResultView) -> None:
-    """Called when all levels are complete."""
+    """Called when all levels are complete and on the disk."""

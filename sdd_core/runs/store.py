@@ -13,10 +13,10 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
-from concurrent.futures import Future, ThreadPoolExecutor, wait
-from contextlib import AbstractContextManager, ExitStack, contextmanager
+from collections.abc import Mapping
+from contextlib import AbstractContextManager, ExitStack
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -38,11 +38,15 @@ from sdd_core.level.level import Level
 from sdd_core.output.notices import warn
 from sdd_core.runs.checkpoints import Checkpoints
 from sdd_core.runs.level_files import read_level, read_tensors, write_level
+from sdd_core.runs.writer import Writer
 from sdd_core.sparse.costs import KernelCosts
 
 
 class Store:
-    """Levels, rewind points and checkpoints in a folder that several processes may share."""
+    """Levels, rewind points and checkpoints in a folder that several processes may share.
+
+    writer: writes levels and measurements in another thread. Use `writer.finished` around it.
+    """
 
     def __init__(self, folder: Path) -> None:
         """Create the folders. Raises SddError when the folder cannot be made or written."""
@@ -54,8 +58,7 @@ class Store:
             probe = self._shared / "locks" / ".writable"
             probe.touch()
         self.checkpoints = Checkpoints(self._shared / "checkpoints", self._set_aside)
-        self._writer = ThreadPoolExecutor(1, "sdd-writer")
-        self._unfinished: tuple[Future[None], ExitStack] | None = None
+        self.writer = Writer()
 
     def lock(self, key: str) -> AbstractContextManager[None]:
         """Return the lock to hold while a level is made. The system frees it when the process
@@ -84,34 +87,14 @@ class Store:
     def save_level(self, key: str, level: Level, held: ExitStack | None = None) -> None:
         """Save a level atomically. Raises SddError, for example for a full disk.
 
-        held: has the level's lock. With it, the files are written in another thread until `finish`
-        is called, which then releases the lock and raises the error if there was one.
+        held: has the level's lock. With it, the writer's thread writes the files, takes over the
+            lock and releases it; until then, the level's tensors must not be changed.
         """
-        self.finish()
         if held is None:
             self._write_level(key, level)
-        else:
-            self._unfinished = self._writer.submit(self._write_level, key, level), held
-
-    def finish(self) -> None:
-        """Wait until the level that is being saved is on the disk. Raises SddError."""
-        unfinished, self._unfinished = self._unfinished, None
-        if unfinished is None:
             return
-        written, held = unfinished
-        with held:
-            try:
-                written.result()
-            finally:  # after Ctrl-C too: the lock must not be free before the thread has ended
-                wait([written])
-
-    @contextmanager
-    def finished(self) -> Iterator[None]:
-        """Wait at the end of the block, also after an error, as in `finish`."""
-        try:
-            yield
-        finally:
-            self.finish()
+        self.writer.finish()  # so that at most one level waits, in memory and unsaved
+        self.writer.write(partial(self._write_level, key, level), held.pop_all())
 
     def _write_level(self, key: str, level: Level) -> None:
         write_entry(self.level_folder(key), lambda folder: write_level(folder, key, level))
@@ -129,12 +112,14 @@ class Store:
             self._set_aside(file, str(file), str(error))
             return {}
 
-    def save_metrics(self, key: str, measured: Mapping[str, Any]) -> None:
-        """Replace the measurements of a level. The caller holds a lock. Raises SddError, for
-        example for a full disk."""
-        self.finish()  # no measurement of a level that is not there
+    def save_metrics(self, key: str, measured: Mapping[str, Any], held: ExitStack) -> None:
+        """Replace the measurements of a level, in the writer's thread, after the level is saved.
+
+        held: has a lock, which the writer takes over and releases.
+        """
         content = seal({"level": key, "measured": dict(measured)}, key)
-        write_atomic(self._metrics(key), f"{content}\n", locked=True)
+        self.writer.write(partial(write_atomic, self._metrics(key), f"{content}\n", locked=True),
+                          held.pop_all())
 
     def put_away(self, key: str) -> Path:
         """Set a level aside, so that it is trained and measured again, and return its new path.

@@ -297,6 +297,10 @@ class DenseTrainer:
         self._mask = None
         self.needs_all_gradients = True
 
+    def predictor(self) -> None:
+        """See Trainer."""
+        return
+
     @_on_kept_weights
     def evaluate(self, part: str) -> tuple[float, float]:
         """See Trainer."""

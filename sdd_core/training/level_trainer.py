@@ -23,6 +23,7 @@ from sdd_core.plugin.kinds.retrain import PrunedValue
 from sdd_core.pruning.moving import Course
 from sdd_core.randomness import generator
 from sdd_core.runs.store import Store
+from sdd_core.runs.writer import Writer
 from sdd_core.training.loop import Task, Watcher, train_level
 from sdd_core.training.mover import Mover
 from sdd_core.training.observation import Observation
@@ -40,12 +41,17 @@ class Call(Protocol):
 
 
 class _Watcher(Watcher):
-    """Calls the observers of a run for each epoch, and saves a checkpoint every `every` seconds."""
+    """Calls the observers of a run for each epoch, and saves a checkpoint every `every` seconds.
+
+    look: called between steps; it raises the error of a write that failed.
+    """
 
     def __init__(
-        self, call: Call, level: int, every: float, keep: Callable[[Checkpoint], None]
+        self, call: Call, level: int, every: float, keep: Callable[[Checkpoint], None],
+        look: Callable[[], None],
     ) -> None:
         self._call, self._level, self._every, self._keep = call, level, every, keep
+        self._look = look
         self._kept_at = time.monotonic()
 
     def epoch_starts(self, number: int) -> None:
@@ -55,6 +61,7 @@ class _Watcher(Watcher):
         self._call("sdd_epoch_end", level=self._level, epoch=epoch)
 
     def may_keep(self, checkpoint: Callable[[], Checkpoint]) -> None:
+        self._look()
         if time.monotonic() - self._kept_at >= self._every:
             self._keep(checkpoint())
             self._kept_at = time.monotonic()
@@ -73,6 +80,8 @@ class LevelTrainer:
         self._call = call
         self._experiment = setup.experiment
         self._points: dict[int, dict[str, Tensor]] = {}
+        # The weights of the level that was trained last, and what predicts with them.
+        self._latest: tuple[Mapping[str, Tensor], Callable[[str], Tensor]] | None = None
 
     def train(
         self,
@@ -90,7 +99,7 @@ class LevelTrainer:
         unchanged: under an ablation, the level without it.
         """
         setup = self._setup
-        course = None
+        course = self._latest = None
         if before is not None and len(retraining.learning_rates):
             course = setup.course(index, retraining, before.masks, masks)
         if course is not None:
@@ -156,10 +165,14 @@ class LevelTrainer:
             train = self._experiment.train
             task = Task(retraining, seed, index, train.batch_size, train.stop_loss)
             watcher = _Watcher(self._call, index, self._every,
-                               partial(self._keep, key, observation))
+                               partial(self._keep, key, observation),
+                               self._store.writer.look)
             epochs, diverged = train_level(trainer, setup.resident, task, watcher, resume, mover)
         masks, moved = (mover.masks, mover.count) if mover else (level.masks, None)
-        return Level(index, masks, trainer.state(), epochs, diverged, trainer.kernels, moved,
+        state, predictor = trainer.state(), trainer.predictor()
+        if predictor is not None:
+            self._latest = state, predictor
+        return Level(index, masks, state, epochs, diverged, trainer.kernels, moved,
                      observation.state() if observation else {}, trainer.instructions)
 
     def _observation(
@@ -185,13 +198,15 @@ class LevelTrainer:
         with self._setup.guard.isolated(self._experiment.model, "layers"):
             return TrainerFactory(network, self._setup.resident, self._experiment,
                                   self._store.kernel_costs(),
-                                  partial(self._call, "sdd_wait", reason="compiling kernels"))
+                                  partial(_tell_wait, self._store.writer, self._call))
 
     def logits(self, level: Level) -> Callable[[str], Tensor] | None:
         """Return a function that gives a level's logits on 'train' or 'test', by the kernels that
         trained it, so that a level that is loaded again has the same; None if torch trained it."""
         if not level.kernels or level.diverged:
             return None
+        if self._latest is not None and self._latest[0] is level.state:
+            return self._latest[1]
         network = self._setup.build(0)
         network.load_state_dict(dict(level.state))
         return self._trainers.logits(network, level.masks, level.kernels)
@@ -300,3 +315,9 @@ class LevelTrainer:
         network.load_state_dict(dict(level.state))
         data, device = self._setup.data, self._setup.device
         return predict(network.to(device), data, data.train.images).to(device)
+
+
+def _tell_wait(writer: Writer, call: Call) -> None:
+    """Tell observers that kernels are compiled: before the wait, whatever is being written."""
+    writer.finish()
+    call("sdd_wait", reason="compiling kernels")

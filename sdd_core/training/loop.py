@@ -18,6 +18,9 @@ from sdd_core.training.trainer import Trainer
 # Steps between possible checkpoints, because an epoch may take hours.
 CHUNK = 250
 
+# Steps before the first look at the watcher: the files of the level before are written by then.
+FIRST_CHUNK = 4
+
 
 @dataclass(frozen=True)
 class Task:
@@ -88,6 +91,7 @@ class _Loop:
         lifted_at = retraining.masked_steps
         self.masked = self.total if lifted_at is None else lifted_at
         self.taken = resume.taken if resume else 0
+        self.chunk = FIRST_CHUNK
         self.epochs = list(resume.epochs) if resume else []
         self.best = max((epoch.test_accuracy for epoch in self.epochs), default=-math.inf)
         if resume:
@@ -134,7 +138,8 @@ class _Loop:
 
     def _next_stop(self, end: int) -> int:
         """Return the step after the next ones to train at once, at most `end`."""
-        stop = min(end, self.taken + CHUNK)
+        stop = min(end, self.taken + min(self.chunk, CHUNK))
+        self.chunk = min(2 * self.chunk, CHUNK)  # a call costs as much as some short steps
         if self.taken < self.masked:
             stop = min(stop, self.masked)  # the masks are lifted at this step
         update = self.mover.next(self.taken + 1) if self.mover else None

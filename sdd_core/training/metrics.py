@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from copy import copy
 from functools import cached_property
 from typing import Any
@@ -88,14 +89,15 @@ class Metrics:
         if included := sorted(self._setup.prunable.keys() - self._setup.known.keys()):
             chosen["include"] = included
         keys = [digest({"metric": identity(one), **chosen}) for one in self._metrics]
-        with self._store.lock(f"{key}-metrics"):
+        with ExitStack() as held:
+            held.enter_context(self._store.lock(f"{key}-metrics"))
             kept = self._store.load_metrics(key)
             count = len(kept)
             for name, metric in zip(keys, self._metrics, strict=True):
                 if name not in kept and (values := self._values(metric, view)) is not None:
                     kept[name] = values
             if len(kept) > count:
-                self._store.save_metrics(key, kept)
+                self._store.save_metrics(key, kept, held)
         return [kept.get(name) for name in keys]
 
     def _values(self, metric: Metric, view: LevelView) -> dict[str, Any] | None:

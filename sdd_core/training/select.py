@@ -112,7 +112,7 @@ class TrainerFactory:
         if not self._sparse or not kernels or by_layer(kernels):
             return None
         trainer = self._sparse.make(network, masks, None, kernels)
-        return trainer.logits if trainer else None
+        return trainer.predictor() if trainer else None
 
 
 def _numba_is_there() -> bool:

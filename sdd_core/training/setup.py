@@ -96,15 +96,20 @@ class ExperimentSetup:
         return self.start_masks(self.prunable)
 
     @cached_property
+    def layers(self) -> nn.Module:
+        """The network with arbitrary weights, to inspect its layers. Nothing changes it."""
+        return self.build(0)
+
+    @cached_property
     def known(self) -> dict[str, Tensor]:
         """The weights that can be pruned without `pruner.include`, by name. The dense network has
         masks for them, because experiments with other pruners share it."""
-        return masking.known_weights(self.build(0))
+        return masking.known_weights(self.layers)
 
     @cached_property
     def prunable(self) -> dict[str, Tensor]:
         """The weights that can be pruned, with included and exempt ones, by name."""
-        return masking.prunable_weights(self.build(0), self.experiment.pruner.include or ())
+        return masking.prunable_weights(self.layers, self.experiment.pruner.include or ())
 
     @cached_property
     def rules(self) -> Rules:
@@ -113,14 +118,14 @@ class ExperimentSetup:
         layouts: dict[str, Layout] = {}
         pattern = parse_pattern(pruner.pattern)
         if pruner.scope.within is not None or pattern is not None:
-            layouts = masking.layouts_of(self.build(0))
+            layouts = masking.layouts_of(self.layers)
         return Rules(pruner.prune_ties, pruner.keep_at_least, layouts, pattern,
                            pruner.pattern_score)
 
     @cached_property
     def trainable(self) -> list[str]:
         """The names of the parameters that are trained."""
-        return [name for name, p in self.build(0).named_parameters() if p.requires_grad]
+        return [name for name, p in self.layers.named_parameters() if p.requires_grad]
 
     @cached_property
     def exempt(self) -> frozenset[str]:

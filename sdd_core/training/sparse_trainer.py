@@ -141,8 +141,11 @@ class SparseTrainer:
             examples += count
         return loss / examples, round(hits) / examples
 
-    def logits(self, part: str) -> Tensor:
-        """Return the logits on 'train' or 'test' in evaluation mode, float32 `[N, classes]`."""
+    def predictor(self) -> Callable[[str], Tensor]:
+        """See Trainer."""
+        return self._logits
+
+    def _logits(self, part: str) -> Tensor:
         parts = [self._own.evaluate(self._inputs(images), labels).logits
                  for images, labels in self._batches(part)]
         return torch.from_numpy(np.concatenate(parts))

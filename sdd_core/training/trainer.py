@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -46,6 +46,10 @@ class Trainer(Protocol):
     def evaluate(self, part: str) -> tuple[float, float]:
         """Return mean cross-entropy and accuracy on 'train' or 'test', without augmentation."""
         ...
+
+    def predictor(self) -> Callable[[str], Tensor] | None:
+        """Return a function that gives the network's logits on 'train' or 'test', float32
+        `[N, classes]`, until the next step; None if torch gives them."""
 
     def state(self) -> dict[str, Tensor]:
         """Return the network's state_dict, copied to the CPU."""

@@ -179,7 +179,7 @@ def test_a_damaged_rewind_point_is_made_again(tmp_path, capsys):
 def test_a_full_disk_is_one_line_and_the_run_goes_on_later(tmp_path, monkeypatch):
     whole = go(small(), tmp_path / "whole")
     sync = atomic._sync
-    for space in (1, 4, 9, 14, 25):
+    for space in (1, 4, 9, 14, 8):
         left = [space]
 
         def fill(path, left=left):

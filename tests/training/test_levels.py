@@ -11,7 +11,7 @@ import torch
 from support import contents, go, plugins_with, scope_of, small
 from torch.nn.functional import cross_entropy, one_hot
 
-from sdd_core import Experiment, LabelNoise, Loss, Pruner, SddError, hookimpl
+from sdd_core import Experiment, LabelNoise, Loss, Pruner, SddError
 from sdd_core.level import masks as masking
 from sdd_core.level.evaluation import predict
 from sdd_core.level.level import Level
@@ -19,6 +19,7 @@ from sdd_core.pruning import prune
 from sdd_core.runs.checkpoints import Checkpoints
 from sdd_core.runs.store import Store
 from sdd_core.training import loop as training
+from sdd_core.training.level_trainer import LevelTrainer
 from sdd_core.training.setup import ExperimentSetup
 
 
@@ -57,11 +58,15 @@ class StopAt:
             if self.left == 0:
                 raise KeyboardInterrupt
 
-        monkeypatch.setattr(Checkpoints, "save", save)
+        # Not by a hook, which may come after the first steps.
+        train = LevelTrainer.train
 
-    @hookimpl
-    def sdd_level_start(self):
-        self.starts -= 1
+        def starting(*given, **named):
+            self.starts -= 1
+            return train(*given, **named)
+
+        monkeypatch.setattr(Checkpoints, "save", save)
+        monkeypatch.setattr(LevelTrainer, "train", starting)
 
 
 CASES = {
@@ -89,9 +94,9 @@ def test_goes_on_from_a_checkpoint_in_the_middle_bit_for_bit(case, after, tmp_pa
     whole = go(settings, tmp_path / "whole")
     start = 3 if "ablation" in settings else 2  # the dense network, level 1, and that changed
     with monkeypatch.context() as patched:
-        stop = StopAt(start, after, patched)
+        StopAt(start, after, patched)
         with pytest.raises(KeyboardInterrupt):
-            go(settings, tmp_path / "stopped", checkpoint_minutes=0, observers=[stop])
+            go(settings, tmp_path / "stopped", checkpoint_minutes=0)
     seen = []
     monkeypatch.setattr(
         Checkpoints, "load",
