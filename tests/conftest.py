@@ -27,7 +27,9 @@ SLOW = ("examples", "extras")
 
 
 @pytest.hookimpl(tryfirst=True)
-def pytest_collection_modifyitems(items):
+def pytest_collection_modifyitems(config, items):
     for item in items:
         if item.path.parent.name in SLOW:
             item.add_marker("slow")
+    if hasattr(config, "workerinput"):  # side by side: none is to wait for a long one at the end
+        items.sort(key=lambda item: item.get_closest_marker("slow") is None)
