@@ -32,4 +32,5 @@ def pytest_collection_modifyitems(config, items):
         if item.path.parent.name in SLOW:
             item.add_marker("slow")
     if hasattr(config, "workerinput"):  # side by side: none is to wait for a long one at the end
-        items.sort(key=lambda item: item.get_closest_marker("slow") is None)
+        slow = {item.path for item in items if item.get_closest_marker("slow")}
+        items.sort(key=lambda item: item.path not in slow)  # whole files, for their fixtures
