@@ -27,7 +27,10 @@ SLOW = ("examples", "extras")
 
 
 @pytest.hookimpl(tryfirst=True)
-def pytest_collection_modifyitems(items):
+def pytest_collection_modifyitems(config, items):
     for item in items:
         if item.path.parent.name in SLOW:
             item.add_marker("slow")
+    if hasattr(config, "workerinput"):  # side by side: none is to wait for a long one at the end
+        slow = {item.path for item in items if item.get_closest_marker("slow")}
+        items.sort(key=lambda item: item.path not in slow)  # whole files, for their fixtures

@@ -52,6 +52,7 @@ def test_a_run_in_python_goes_on(tmp_path, monkeypatch, capsys, stream):
     assert capsys.readouterr().out == ""
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not os.path.exists("/dev/full"), reason="no /dev/full")
 @pytest.mark.parametrize("redirected", ["2>/dev/full", "2>&-", "<&- 2>&-"])
 def test_a_run_on_the_command_line_goes_on(tmp_path, redirected):

@@ -178,6 +178,7 @@ def test_what_is_refused(nasty, run):
         assert "\\x1b]0;title\\x07<script>" in line
 
 
+@pytest.mark.slow
 def test_a_sweep_with_a_run_that_fails(nasty, settings):
     settings = settings.with_name("sweep.toml")
     settings.write_text("seed = [0, 1]\nlevels = 0\n[data]\nname = \"image-folder\"\npath = "

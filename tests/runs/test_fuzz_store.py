@@ -160,6 +160,7 @@ def check(data, made):
         assert_right_or_named(seen(store), expected)
 
 
+@pytest.mark.slow
 @given(data=st.data())
 @settings(max_examples=25, deadline=None, derandomize=True,
           suppress_health_check=list(HealthCheck))

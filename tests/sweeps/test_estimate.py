@@ -111,6 +111,7 @@ def test_the_first_levels_alone_say_nothing():
     assert all(left is not None for now, left, _ in found if now > silent[-1])
 
 
+@pytest.mark.slow
 @given(st.integers(1, 4), st.integers(2, 8), st.floats(2, 40), st.floats(0.1, 1), st.floats(0, 60),
        st.integers(0, 99))
 @settings(max_examples=15, deadline=None)

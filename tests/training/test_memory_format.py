@@ -91,6 +91,7 @@ print("trained")
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("user_format", [False, True])
 def test_narrow_networks_train_with_one_thread(user_format):
     """In a process of its own: what goes wrong here takes the process with it."""
