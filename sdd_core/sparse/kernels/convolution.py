@@ -15,12 +15,14 @@ from sdd_core.sparse.compilation import compiled
 from sdd_core.sparse.kernels.records import IMAGES
 from sdd_core.sparse.simd import (
     accumulate,
+    accumulate_product,
     add_scaled,
     entry,
     fill,
     load,
     load_apart,
     multiply,
+    prefetch,
     reduce,
     relu,
     store,
@@ -62,7 +64,8 @@ def fill_inputs(layer, net, space, group, first, rows, lanes):
     will read it. With a stride of 2 a line of the buffer has first what lies left and right of
     the pixels that the kernel is centred on, then these.
     """
-    act, buffer, factors = net.activations[layer.activation], space.tile_buffer, space.factors
+    act, buffer = net.activations[layer.activation], space.tile_buffer
+    scales, offsets, others = space.factors[0], space.factors[1], space.factors[2]
     memory, pixel = group.memory, space.pixel
     side, stride, lines, line = layer.side, layer.stride, layer.buffer_rows, layer.buffer_line
     mask, border = load(group.present, 0, lanes), fill(memory.dtype.type(0), pixel)
@@ -86,7 +89,9 @@ def fill_inputs(layer, net, space, group, first, rows, lanes):
             if outside or (slot < 0 and not own):
                 continue
             # Images have no factors: any will do.
-            scale, shift, factor = factors[:, act.start + channel if make else 0]
+            number = act.start + channel if make else 0
+            scale, shift = entry(scales, number), entry(offsets, number)
+            factor = entry(others, number)
             place = channel * layer.channel_step + row * layer.row_step
             source = (act.source if make else layer.source) + place
             other, kept = act.other + place, act.kept + place
@@ -120,13 +125,28 @@ def convolve(layer, net, space, group, first, begin, end, lanes):
     starts, shifts = index[layer.row_starts :], index[layer.shifts :]
     weights, pixel = net.parameters[layer.weights :], space.pixel
     zero = weights.dtype.type(0)
+    act, filled = net.activations[layer.activation], index[layer.filled :]
+    make = layer.first and layer.activation >= 0
+    coming, residual = act.source if make else layer.source, make and act.other >= 0
+    ahead = to_next_tile(group, first, layer.tile_rows, size, stride * layer.row_step)
     for channel in range(outputs):
         low, high = entry(starts, channel), entry(starts, channel + 1)
         if low == high:
             continue  # it has been zero from the beginning
+        # As many lines of the next tile's inputs are fetched as there are results of this one.
+        fetch = channel < layer.filled_count * stride
+        fetched = entry(filled, channel // stride) if fetch else 0
         for y in range(begin, end):
             outer = layer.target + ((first + y) * outputs + channel) * size
+            row = (first + y) * stride + channel % stride
+            later = fetched * layer.channel_step + row * layer.row_step + ahead
             for x in range(0, size, width(lanes) // IMAGES):
+                if fetch:
+                    for part in range(stride):
+                        place = later + x * stride + part * (width(lanes) // IMAGES)
+                        prefetch(memory, coming + place, 1, lanes)
+                        if residual:
+                            prefetch(memory, act.other + place, 1, lanes)
                 inner = y * stride * line + x
                 total = fill(zero, lanes)
                 for k in range(low, high):
@@ -134,7 +154,16 @@ def convolve(layer, net, space, group, first, begin, end, lanes):
                     total = add_scaled(total, entry(weights, k), source)
                 store(memory, outer + x, total, lanes)
                 accumulate(sums, 2 * channel, total, pixel)
-                accumulate(sums, 2 * channel + 1, multiply(total, total), pixel)
+                accumulate_product(sums, 2 * channel + 1, total, total, pixel)
+
+
+@compiled
+def to_next_tile(group, first, rows, side, row_step):
+    """Return how far the next tile is from that of `rows` from row `first`: it is in the same
+    maps, or in those of the next group."""
+    if first + rows < side:
+        return rows * row_step
+    return group.memory.size // IMAGES - first * row_step
 
 
 @compiled
