@@ -12,6 +12,7 @@ sparse matrix product. So normalising never goes through the maps a second time.
 from __future__ import annotations
 
 from sdd_core.sparse.compilation import compiled
+from sdd_core.sparse.kernels.prefetching import prefetch_forward
 from sdd_core.sparse.kernels.records import IMAGES
 from sdd_core.sparse.simd import (
     accumulate,
@@ -22,7 +23,6 @@ from sdd_core.sparse.simd import (
     load,
     load_apart,
     multiply,
-    prefetch,
     reduce,
     relu,
     store,
@@ -125,28 +125,15 @@ def convolve(layer, net, space, group, first, begin, end, lanes):
     starts, shifts = index[layer.row_starts :], index[layer.shifts :]
     weights, pixel = net.parameters[layer.weights :], space.pixel
     zero = weights.dtype.type(0)
-    act, filled = net.activations[layer.activation], index[layer.filled :]
-    make = layer.first and layer.activation >= 0
-    coming, residual = act.source if make else layer.source, make and act.other >= 0
-    ahead = to_next_tile(group, first, layer.tile_rows, size, stride * layer.row_step)
+    act = net.activations[layer.activation]
     for channel in range(outputs):
         low, high = entry(starts, channel), entry(starts, channel + 1)
         if low == high:
             continue  # it has been zero from the beginning
-        # As many lines of the next tile's inputs are fetched as there are results of this one.
-        fetch = channel < layer.filled_count * stride
-        fetched = entry(filled, channel // stride) if fetch else 0
         for y in range(begin, end):
             outer = layer.target + ((first + y) * outputs + channel) * size
-            row = (first + y) * stride + channel % stride
-            later = fetched * layer.channel_step + row * layer.row_step + ahead
             for x in range(0, size, width(lanes) // IMAGES):
-                if fetch:
-                    for part in range(stride):
-                        place = later + x * stride + part * (width(lanes) // IMAGES)
-                        prefetch(memory, coming + place, 1, lanes)
-                        if residual:
-                            prefetch(memory, act.other + place, 1, lanes)
+                prefetch_forward(layer, act, index, group, channel, first, y, x, lanes)
                 inner = y * stride * line + x
                 total = fill(zero, lanes)
                 for k in range(low, high):
@@ -155,15 +142,6 @@ def convolve(layer, net, space, group, first, begin, end, lanes):
                 store(memory, outer + x, total, lanes)
                 accumulate(sums, 2 * channel, total, pixel)
                 accumulate_product(sums, 2 * channel + 1, total, total, pixel)
-
-
-@compiled
-def to_next_tile(group, first, rows, side, row_step):
-    """Return how far the next tile is from that of `rows` from row `first`: it is in the same
-    maps, or in those of the next group."""
-    if first + rows < side:
-        return rows * row_step
-    return group.memory.size // IMAGES - first * row_step
 
 
 @compiled

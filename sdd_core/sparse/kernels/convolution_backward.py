@@ -9,7 +9,8 @@ normalisation, is computed into a thread's own buffer, and a tap is a shift of t
 from __future__ import annotations
 
 from sdd_core.sparse.compilation import compiled
-from sdd_core.sparse.kernels.convolution import take_sum, to_next_tile
+from sdd_core.sparse.kernels.convolution import take_sum
+from sdd_core.sparse.kernels.prefetching import prefetch_backward
 from sdd_core.sparse.kernels.records import IMAGES
 from sdd_core.sparse.simd import (
     accumulate,
@@ -20,7 +21,6 @@ from sdd_core.sparse.simd import (
     load,
     load_apart,
     multiply,
-    prefetch,
     relu,
     relu_gradient,
     store,
@@ -112,11 +112,8 @@ def convolve_backward(layer, net, space, group, first, begin, end, lanes):
     again = layer.activation >= 0 and act.kept < 0  # its values were not kept
     complete = layer.first and layer.activation >= 0
     raw, other, two = act.source, act.other, act.other_norm >= 0
-    zero = parameters.dtype.type(0)
     scales, offsets = space.factors[0], space.factors[1]
     means, other_means = space.means[0], space.means[1]
-    results, below = index[layer.results :], stride * layer.row_step
-    ahead = to_next_tile(group, first, layer.back_tile_rows, size, layer.outputs * size)
     for j in range(layer.column_count):
         column, channel = entry(columns, j), entry(channels, j)
         low, high = entry(starts, column), entry(starts, column + 1)
@@ -125,23 +122,13 @@ def convolve_backward(layer, net, space, group, first, begin, end, lanes):
         number = act.start + channel if layer.activation >= 0 else 0
         scale, shift = entry(scales, number), entry(offsets, number)
         mean, other_mean = entry(means, number), entry(other_means, number)
-        fetch = j < layer.result_count
-        fetched = entry(results, j) if fetch else 0
         for y in range(begin, end):
-            later = ((first + y) * layer.outputs + fetched) * size + ahead
             row = (first + y) * stride + phase // stride
             corner = channel * layer.channel_step + row * layer.row_step + phase % stride
             for x in range(0, size, width(lanes) // IMAGES):
                 inner = (y + 1) * line + x + 1
                 place = corner + x * stride
-                prefetch(memory, source + place + below, stride, lanes)
-                if entry(present, j):
-                    prefetch(memory, given + place + below, stride, lanes)
-                if complete and not again:
-                    prefetch(memory, raw + place + below, stride, lanes)
-                if fetch:
-                    prefetch(memory, layer.target + later + x, 1, lanes)
-                    prefetch(memory, layer.gradient + later + x, 1, lanes)
+                prefetch_backward(layer, act, index, group, j, first, y, x, place, lanes)
                 value = load_apart(memory, source + place, stride, lanes)
                 if again:
                     value = relu(add_scaled(fill(shift, lanes), scale, value))
@@ -150,7 +137,7 @@ def convolve_backward(layer, net, space, group, first, begin, end, lanes):
                         result = load(buffer, inner + entry(shifts, k), lanes)
                         accumulate_product(products, k, value, result, pixel)
                     continue
-                total = fill(zero, lanes)
+                total = fill(parameters.dtype.type(0), lanes)
                 if entry(present, j):
                     total = load_apart(memory, given + place, stride, lanes)
                 for k in range(low, high):
