@@ -12,9 +12,11 @@ sparse matrix product. So normalising never goes through the maps a second time.
 from __future__ import annotations
 
 from sdd_core.sparse.compilation import compiled
+from sdd_core.sparse.kernels.prefetching import prefetch_forward
 from sdd_core.sparse.kernels.records import IMAGES
 from sdd_core.sparse.simd import (
     accumulate,
+    accumulate_product,
     add_scaled,
     entry,
     fill,
@@ -62,7 +64,8 @@ def fill_inputs(layer, net, space, group, first, rows, lanes):
     will read it. With a stride of 2 a line of the buffer has first what lies left and right of
     the pixels that the kernel is centred on, then these.
     """
-    act, buffer, factors = net.activations[layer.activation], space.tile_buffer, space.factors
+    act, buffer = net.activations[layer.activation], space.tile_buffer
+    scales, offsets, others = space.factors[0], space.factors[1], space.factors[2]
     memory, pixel = group.memory, space.pixel
     side, stride, lines, line = layer.side, layer.stride, layer.buffer_rows, layer.buffer_line
     mask, border = load(group.present, 0, lanes), fill(memory.dtype.type(0), pixel)
@@ -86,7 +89,9 @@ def fill_inputs(layer, net, space, group, first, rows, lanes):
             if outside or (slot < 0 and not own):
                 continue
             # Images have no factors: any will do.
-            scale, shift, factor = factors[:, act.start + channel if make else 0]
+            number = act.start + channel if make else 0
+            scale, shift = entry(scales, number), entry(offsets, number)
+            factor = entry(others, number)
             place = channel * layer.channel_step + row * layer.row_step
             source = (act.source if make else layer.source) + place
             other, kept = act.other + place, act.kept + place
@@ -120,6 +125,7 @@ def convolve(layer, net, space, group, first, begin, end, lanes):
     starts, shifts = index[layer.row_starts :], index[layer.shifts :]
     weights, pixel = net.parameters[layer.weights :], space.pixel
     zero = weights.dtype.type(0)
+    act = net.activations[layer.activation]
     for channel in range(outputs):
         low, high = entry(starts, channel), entry(starts, channel + 1)
         if low == high:
@@ -127,6 +133,7 @@ def convolve(layer, net, space, group, first, begin, end, lanes):
         for y in range(begin, end):
             outer = layer.target + ((first + y) * outputs + channel) * size
             for x in range(0, size, width(lanes) // IMAGES):
+                prefetch_forward(layer, act, index, group, channel, first, y, x, lanes)
                 inner = y * stride * line + x
                 total = fill(zero, lanes)
                 for k in range(low, high):
@@ -134,7 +141,7 @@ def convolve(layer, net, space, group, first, begin, end, lanes):
                     total = add_scaled(total, entry(weights, k), source)
                 store(memory, outer + x, total, lanes)
                 accumulate(sums, 2 * channel, total, pixel)
-                accumulate(sums, 2 * channel + 1, multiply(total, total), pixel)
+                accumulate_product(sums, 2 * channel + 1, total, total, pixel)
 
 
 @compiled

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from sdd_core.sparse.compilation import compiled
 from sdd_core.sparse.kernels.convolution import take_sum
+from sdd_core.sparse.kernels.prefetching import prefetch_backward
 from sdd_core.sparse.kernels.records import IMAGES
 from sdd_core.sparse.simd import (
     accumulate,
@@ -62,7 +63,8 @@ def fill_gradients(layer, net, space, group, first, rows, lanes):
     That is scale * gradient + slope * result + shift (see `bn_grad_coefficients`).
     """
     buffer, norm, memory = space.tile_buffer, net.norms[layer.norm], group.memory
-    coefficients, pixel = space.bn_grad_coefficients, space.pixel
+    pixel, coefficients = space.pixel, space.bn_grad_coefficients
+    scales, slopes, offsets = coefficients[0], coefficients[1], coefficients[2]
     size, lines, line = layer.side, layer.back_buffer_rows, layer.back_buffer_line
     mask, border = load(group.present, 0, lanes), fill(memory.dtype.type(0), pixel)
     channels = net.index[layer.results :]
@@ -76,7 +78,9 @@ def fill_gradients(layer, net, space, group, first, rows, lanes):
                 store(buffer, x, border, pixel)
             if outside:
                 continue
-            scale, slope, shift = coefficients[:, norm.start + channel]
+            number = norm.start + channel
+            scale, slope = entry(scales, number), entry(slopes, number)
+            shift = entry(offsets, number)
             place = (row * layer.outputs + channel) * size
             for x in range(0, size, width(lanes) // IMAGES):
                 result = load(memory, layer.target + place + x, lanes)
@@ -108,21 +112,23 @@ def convolve_backward(layer, net, space, group, first, begin, end, lanes):
     again = layer.activation >= 0 and act.kept < 0  # its values were not kept
     complete = layer.first and layer.activation >= 0
     raw, other, two = act.source, act.other, act.other_norm >= 0
-    zero = parameters.dtype.type(0)
+    scales, offsets = space.factors[0], space.factors[1]
+    means, other_means = space.means[0], space.means[1]
     for j in range(layer.column_count):
         column, channel = entry(columns, j), entry(channels, j)
         low, high = entry(starts, column), entry(starts, column + 1)
         phase = column - channel * stride * stride
         # Images have no factors: any will do.
         number = act.start + channel if layer.activation >= 0 else 0
-        scale, shift, _ = space.factors[:, number]
-        mean, other_mean = space.means[:, number]
+        scale, shift = entry(scales, number), entry(offsets, number)
+        mean, other_mean = entry(means, number), entry(other_means, number)
         for y in range(begin, end):
             row = (first + y) * stride + phase // stride
             corner = channel * layer.channel_step + row * layer.row_step + phase % stride
             for x in range(0, size, width(lanes) // IMAGES):
                 inner = (y + 1) * line + x + 1
                 place = corner + x * stride
+                prefetch_backward(layer, act, index, group, j, first, y, x, place, lanes)
                 value = load_apart(memory, source + place, stride, lanes)
                 if again:
                     value = relu(add_scaled(fill(shift, lanes), scale, value))
@@ -131,7 +137,7 @@ def convolve_backward(layer, net, space, group, first, begin, end, lanes):
                         result = load(buffer, inner + entry(shifts, k), lanes)
                         accumulate_product(products, k, value, result, pixel)
                     continue
-                total = fill(zero, lanes)
+                total = fill(parameters.dtype.type(0), lanes)
                 if entry(present, j):
                     total = load_apart(memory, given + place, stride, lanes)
                 for k in range(low, high):
@@ -144,11 +150,11 @@ def convolve_backward(layer, net, space, group, first, begin, end, lanes):
                     accumulate(sums, 3 * channel, total, pixel)
                     centred = load_apart(memory, raw + place, stride, lanes)
                     centred = subtract(centred, fill(mean, lanes))
-                    accumulate(sums, 3 * channel + 1, multiply(total, centred), pixel)
+                    accumulate_product(sums, 3 * channel + 1, total, centred, pixel)
                     if two:
                         centred = load_apart(memory, other + place, stride, lanes)
                         centred = subtract(centred, fill(other_mean, lanes))
-                        accumulate(sums, 3 * channel + 2, multiply(total, centred), pixel)
+                        accumulate_product(sums, 3 * channel + 2, total, centred, pixel)
 
 
 @compiled

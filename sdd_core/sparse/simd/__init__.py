@@ -22,6 +22,7 @@ from sdd_core.sparse.simd.memory import (
     entry,
     load,
     load_apart,
+    prefetch,
     store,
     store_apart,
     transpose_block,
@@ -31,7 +32,7 @@ from sdd_core.sparse.simd.types import Lanes, width
 
 __all__ = [
     "BLOCK", "Lanes", "accumulate", "accumulate_product", "add", "add_scaled", "add_to", "divide",
-    "dot", "entry", "exponential", "fill", "load", "load_apart", "maximum", "multiply", "reduce",
-    "relu", "relu_gradient", "store", "store_apart", "subtract", "transpose_block", "transpose_in",
-    "transpose_out", "width",
+    "dot", "entry", "exponential", "fill", "load", "load_apart", "maximum", "multiply", "prefetch",
+    "reduce", "relu", "relu_gradient", "store", "store_apart", "subtract", "transpose_block",
+    "transpose_in", "transpose_out", "width",
 ]  # fmt: skip

@@ -50,13 +50,14 @@ def transpose(builder, rows):
     return rows
 
 
-def prefetch(builder, pointer):
-    """Begin to fetch what will be read soon; a place that is not there does no harm."""
+def prefetch(builder, pointer, level=1):
+    """Begin to fetch what will be read soon into a level of the cache; a place that is not there
+    does no harm."""
     byte, integer = ir.IntType(8).as_pointer(), ir.IntType(32)
     signature = ir.FunctionType(ir.VoidType(), [byte, integer, integer, integer])
     function = cgutils.get_or_insert_function(builder.module, signature, "llvm.prefetch")
-    reading, nearest, data = 0, 3, 1
-    constants = [ir.Constant(integer, value) for value in (reading, nearest, data)]
+    reading, nearness, data = 0, 4 - level, 1
+    constants = [ir.Constant(integer, value) for value in (reading, nearness, data)]
     builder.call(function, [builder.bitcast(pointer, byte), *constants])
 
 

@@ -13,6 +13,9 @@ from sdd_core.sparse.simd.types import VectorType
 # Features, and examples, that `transpose_block` copies at once.
 BLOCK = 16
 
+# Bytes that are fetched at once.
+CACHE_LINE = 64
+
 # How many blocks of an image are fetched before they are read.
 AHEAD = 4
 
@@ -66,6 +69,23 @@ def store_apart(typingctx, units, unit, step, vector, lanes):
         return context.get_dummy_value()
 
     return types.void(units, types.intp, types.intp, vector, lanes), build
+
+
+@intrinsic
+def prefetch(typingctx, units, unit, step, lanes):
+    """Begin to fetch the vector of every `step`-th unit, to be loaded later. It may lie outside
+    the array."""
+
+    def build(context, builder, signature, arguments):
+        line = CACHE_LINE * 8 // units.dtype.bitwidth
+        for pointer in _pointers(context, builder, units, *arguments[:3], lanes):
+            numbers = builder.bitcast(pointer, pointer.type.pointee.element.as_pointer())
+            for start in range(0, lanes.unit, line):
+                place = builder.gep(numbers, [ir.Constant(ir.IntType(32), start)])
+                emit.prefetch(builder, place, level=2)
+        return context.get_dummy_value()
+
+    return types.void(units, types.intp, types.intp, lanes), build
 
 
 @intrinsic
