@@ -71,5 +71,5 @@ def _say_in_memory(reason: object) -> None:
     if not _SAID:
         _SAID.append(reason)
         say(f"sdd: the sparse kernels' machine code cannot be kept ({reason}), so each process "
-            "compiles them anew, for about a minute; set NUMBA_CACHE_DIR to a folder that can be "
-            "written")
+            "compiles them anew, which takes ten to twenty seconds; set NUMBA_CACHE_DIR to a "
+            "folder that can be written")

@@ -56,7 +56,7 @@ class KernelCosts:
     sparse_pixel: float = 8.0
     sparse_kept: float = 90.0
     general_pixel: float = 7.5
-    masked_weight: float = 14.0
+    masked_weight: float = 15.2
     masked_number: float = 0.8
     masked_call: float = 100_000.0
 
@@ -120,14 +120,18 @@ AVX2 = KernelCosts(
     sparse_first=8.1, dense_first=5.5, sparse_inner=12.0, dense_inner=8.8, dense_layer=21_000.0,
     general_weight=8.2, general_step=205_000.0,
     sparse_pixel=12.0, sparse_kept=170.0, general_pixel=10.0,
+    masked_weight=21.0, masked_number=0.5, masked_call=500_000.0,
 )  # fmt: skip
 
 # Measured with SSE, and taken for whatever is not known: torch is used down to a density of a
-# third, and of a half for convolutions (`general_pixel` was 39).
+# third, and of a half for convolutions (`general_pixel` was 39). Those of masked layers were not
+# measured: a kept weight costs as many `sparse_pixel` as with AVX2, and torch is used down to a
+# density of a tenth to a seventh for linear layers and a quarter for convolutions.
 OTHER = KernelCosts(
     sparse_first=20.7, dense_first=7.7, sparse_inner=28.0, dense_inner=13.5, dense_layer=50_000.0,
     general_weight=10.8, general_step=230_000.0,
     sparse_pixel=38.0, sparse_kept=400.0, general_pixel=20.0,
+    masked_weight=67.0, masked_number=1.0, masked_call=1_000_000.0,
 )  # fmt: skip
 
 

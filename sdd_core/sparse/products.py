@@ -10,9 +10,9 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
 from threading import Lock
+from typing import TYPE_CHECKING
 
 import numpy as np
-import torch
 from llvmlite import ir
 from numba import types
 from numba.extending import intrinsic
@@ -20,6 +20,9 @@ from numpy.typing import NDArray
 
 from sdd_core.sparse.barrier import share
 from sdd_core.sparse.plan.records import DENSE, FORWARD, INPUTS, PARTS, WEIGHTS
+
+if TYPE_CHECKING:
+    import torch
 
 
 class Products:
@@ -37,12 +40,8 @@ class Products:
         self, layers: NDArray, parameters: NDArray, gradients: NDArray, units: NDArray
     ) -> None:
         """layers: the plan's. gradients: zeros. units: zeros [vectors, examples]."""
-        with torch.inference_mode(False):  # whatever the caller's mode is
-            products = [
-                product
-                for layer in layers[layers["kernel"] == DENSE]
-                for product in _products(layer, parameters, gradients, torch.from_numpy(units))
-            ]
+        dense = layers[layers["kernel"] == DENSE]
+        products = _all_products(dense, parameters, gradients, units) if dense.size else []
         for product in products:
             product()  # compiled code could not say if one of them raised an error
         self._functions = [ctypes.CFUNCTYPE(None)(product) for product in products]
@@ -50,11 +49,26 @@ class Products:
         self.addresses = np.array(addresses, np.int64)
 
 
+def _all_products(
+    layers: NDArray, parameters: NDArray, gradients: NDArray, units: NDArray
+) -> list[Callable[[], object]]:
+    import torch  # noqa: PLC0415 (takes seconds, and the process that compiles needs none of it)
+
+    with torch.inference_mode(False):  # whatever the caller's mode is
+        return [
+            product
+            for layer in layers
+            for product in _products(layer, parameters, gradients, torch.from_numpy(units))
+        ]
+
+
 def _products(
     layer: np.void, parameters: NDArray, gradients: NDArray, units: torch.Tensor
 ) -> list[Callable[[], object]]:
     """y = W x; dL/dW += g x^T; and W^T g into `scratch`, for the layer's inputs x and the gradients
     g of its outputs y."""
+    import torch  # noqa: PLC0415
+
     shape = outputs, inputs = int(layer["outputs"]), int(layer["inputs"])
     place = slice(layer["weights"], layer["weights"] + outputs * inputs)
     weights = torch.from_numpy(parameters[place].reshape(shape))
@@ -96,6 +110,8 @@ _outside = {"users": 0, "threads": 1}
 @contextmanager
 def one_thread_each() -> Iterator[None]:
     """Let torch use one thread in the thread that is here, as each has its own part of the work."""
+    import torch  # noqa: PLC0415
+
     with _LOCK:
         if not _outside["users"]:
             _outside["threads"] = torch.get_num_threads()

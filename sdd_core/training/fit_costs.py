@@ -17,7 +17,7 @@ from sdd_core.data.split import Split
 from sdd_core.experiment.train import Train
 from sdd_core.sparse.architecture import Architecture, Linear
 from sdd_core.sparse.barrier import ALONE
-from sdd_core.sparse.costs import KernelCosts, LayerWork
+from sdd_core.sparse.costs import KernelCosts, LayerWork, default_costs
 from sdd_core.sparse.kernels import linear as compiled
 from sdd_core.sparse.kernels.records import Net
 from sdd_core.sparse.layers.layer import KeptLayer
@@ -172,8 +172,8 @@ def _convolution(
 
 
 def _masked(repeats: int) -> dict[str, float]:
-    """Return the costs of a masked layer of any network: the defaults, scaled by how long a linear
-    layer takes in comparison to them."""
+    """Return the costs of a masked layer of any network: the defaults of this kind of processor,
+    scaled by how long a linear layer takes in comparison to them."""
     inputs, results = torch.randn(2, 8 * EXAMPLES, 1, 1, 512)
     mask = np.random.default_rng(0).random((512, 512)) < 0.1
     layer = KeptLayer(mask, Geometry(512, 512), np.arange(mask.size))
@@ -183,7 +183,7 @@ def _masked(repeats: int) -> dict[str, float]:
         layer.forward(inputs, weight, None, results)
         layer.backward(inputs, results, weight, of_weight, need=True)
 
-    default = KernelCosts()
+    default = default_costs()
     work = LayerWork(mask.size, int(mask.sum()), len(inputs), 8.0, 5 * inputs.numel(),
                      convolution=False)
     factor = _nanoseconds(step, repeats) / default.masked(work)

@@ -35,7 +35,7 @@ print(len(ahead._processes), *told, ahead.is_cached(needed))
 from sdd_core.sparse.compilation import _FUNCTIONS
 from sdd_core.sparse.compiling import compile_kernels
 compile_kernels(needed)
-print(sum(sum(one.stats.cache_misses.values()) for one in _FUNCTIONS))
+print(sum(sum(one.stats.cache_misses.values()) for one in _FUNCTIONS), "torch" in sys.modules)
 """
 
 
@@ -49,8 +49,9 @@ def python(program: str, **environment: str) -> list[str]:
 @pytest.mark.slow
 def test_another_process_compiles_everything_and_the_next_run_finds_it(tmp_path):
     where = {"NUMBA_CACHE_DIR": str(tmp_path)}
-    assert python(PROGRAM, **where) == ["1 told True", "0"]
-    assert python(PROGRAM, **where) == ["0 True", "0"]
+    # Nor does it import torch, which takes a good part of the time.
+    assert python(PROGRAM, **where) == ["1 told True", "0 False"]
+    assert python(PROGRAM, **where) == ["0 True", "0 False"]
     # A note on code that is gone counts for nothing.
     next(tmp_path.rglob("*.nbi")).unlink()
     assert python(PROGRAM, **where)[0] == "1 told True"

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sdd_core.sparse.costs import KernelCosts, default_costs
+from sdd_core.sparse.costs import KernelCosts, LayerWork, default_costs
 
 COSTS = KernelCosts(
     sparse_first=2.0, dense_first=1.0, sparse_inner=3.0, dense_inner=1.0, dense_layer=0.0,
@@ -117,6 +117,41 @@ def test_what_is_not_known_takes_sparse_kernels_last(monkeypatch):
         "avx2": ["sparse", "sparse", "dense"],
         "other": ["sparse", "dense", "dense"],
     }
+
+
+def masked(inputs: int, outputs: int, density: float, side: int = 0) -> LayerWork:
+    """A masked 3x3 convolution of maps with this side, of 128 images; 0: a linear layer of 128
+    images with 65 tokens each."""
+    weights = inputs * outputs * (9 if side else 1)
+    results = 128 * (side * side if side else 65)
+    return LayerWork(weights, int(density * weights), results, results / 128,
+                     results * (3 * inputs + 2 * outputs), bool(side))
+
+
+VGG = [(64, 64, 32), (128, 128, 16), (256, 256, 8), (512, 512, 4), (512, 512, 2)]
+VIT = [(192, 192, 0), (192, 768, 0), (768, 192, 0)]
+
+
+@pytest.mark.parametrize("instructions", ["avx512", "avx2", "neon", "other"])
+@pytest.mark.parametrize(("inputs", "outputs", "side"), VGG + VIT)
+def test_masked_layers_take_kernels_only_where_they_were_measured_to_be_faster(
+    inputs, outputs, side, instructions, monkeypatch
+):
+    _pretend(monkeypatch, instructions)
+    costs = default_costs()
+
+    def chosen(density: float) -> bool:
+        return costs.gains_masked(masked(inputs, outputs, density, side))
+
+    # A convolution with half of its weights took up to 1.4 times as long on its kept weights.
+    assert not chosen(0.5)
+    assert not chosen(0.7)
+    assert chosen(0.05)
+    if instructions in ("avx512", "avx2"):
+        assert chosen(0.1)
+        assert chosen(0.3) or not side
+    else:
+        assert not chosen(0.3)  # not measured there
 
 
 @pytest.mark.parametrize("cost", [-1.0, float("nan"), float("inf")])

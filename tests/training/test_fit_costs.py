@@ -6,7 +6,7 @@ from itertools import count
 
 import pytest
 
-from sdd_core.sparse.costs import KernelCosts, LayerWork
+from sdd_core.sparse.costs import LayerWork, default_costs
 from sdd_core.training import fit_costs as fit
 
 STEP = 1e6
@@ -29,8 +29,8 @@ def test_costs_are_nanoseconds_for_each_weight(monkeypatch):
     convolutions = (costs.sparse_pixel, costs.sparse_kept, costs.general_pixel)
     assert convolutions == pytest.approx((0, 0, 0), abs=1e-9)
     # The costs of a masked layer keep their ratios, and add up to the time of a step.
-    assert costs.masked_weight / KernelCosts().masked_weight == pytest.approx(
-        costs.masked_call / KernelCosts().masked_call
+    assert costs.masked_weight / default_costs().masked_weight == pytest.approx(
+        costs.masked_call / default_costs().masked_call
     )
     work = LayerWork(512 * 512, 26_206, 1024, 8.0, 5 * 1024 * 512, convolution=False)
     assert costs.masked(work) == pytest.approx(STEP, rel=0.05)
