@@ -25,7 +25,8 @@ from torch import nn
 
 import sdd_core
 from sdd_core.level.masks import full_masks, prunable_weights
-from sdd_core.pruning.prune import Rules, prune_to
+from sdd_core.pruning.prune import prune_to
+from sdd_core.pruning.rules import Rules
 from sdd_plugins.pruners.slimming import Slimming
 
 BATCHES = (1, 128)

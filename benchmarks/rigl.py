@@ -27,7 +27,8 @@ from sdd_core.level.masks import full_masks, prunable_weights
 from sdd_core.level.retraining import Retraining
 from sdd_core.plugin.isolation import Guard
 from sdd_core.pruning.moving import plan_course
-from sdd_core.pruning.prune import USUAL, prune_to
+from sdd_core.pruning.prune import prune_to
+from sdd_core.pruning.rules import USUAL
 from sdd_core.training.loop import Task, train_level
 from sdd_core.training.mover import Mover
 from sdd_core.training.select import TrainerFactory

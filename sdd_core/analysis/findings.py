@@ -99,7 +99,7 @@ class Findings:
         dense = self.group.statistics("test_accuracy").mean[0]
         (valley_at, valley), (peak_at, peak) = self.valley, self.peak
         found = sum(result.phases.double_descent for result in self.group.results)
-        also = f", {found} of which show it alone" if seeds > 1 else ""
+        also = f"; seen in {found} of them alone" if seeds > 1 else ""
         below = ", below the dense network" if peak.value < dense else ""
         return (
             f"sparse double descent: valley {valley.said(_accuracy)} at "

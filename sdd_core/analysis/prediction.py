@@ -67,10 +67,11 @@ class DistanceCheck:
         defined = not math.isnan(self.rank_correlation)
         correlation = f", rank correlation {self.rank_correlation:.2f}" if defined else ""
         return (
-            f"over {len(apart)} runs with double descent the distance peaks "
+            "single runs with double descent and a learning distance: "
+            f"{len(apart)} of {len(apart) + self.left_out}; the distance peaks "
             f"{fmean(map(abs, apart)):.1f} levels from the valley (mean; {min(apart):+d} to "
-            f"{max(apart):+d}){correlation}; the level "
-            f"recommended without test labels lies in the sweet phase in {sweet} of {len(apart)}"
+            f"{max(apart):+d}){correlation}; the level recommended without test labels lies in the "
+            f"sweet phase in {sweet} of {len(apart)}"
             f"{self._beside}"
         )
 

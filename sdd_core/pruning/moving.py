@@ -17,6 +17,8 @@ from sdd_core.level.masks import Masks, kept_and_size
 from sdd_core.plugin.kinds import Scope, SparseTraining, label
 from sdd_core.pruning import prune
 from sdd_core.pruning.groups import positions_of
+from sdd_core.pruning.rules import Rules, check_groups_whole
+from sdd_core.pruning.shares import groups_of
 
 
 @dataclass(frozen=True)
@@ -37,7 +39,7 @@ class Course:
     after: Masks
     exempt: frozenset[str]
     scope: Scope
-    rules: prune.Rules
+    rules: Rules
     updates: tuple[int, ...]
     progress: tuple[float, ...]
 
@@ -63,7 +65,7 @@ class Course:
     @cached_property
     def groups(self) -> list[list[str]]:
         """The layers that share a number of weights, under the pruner's scope."""
-        return prune.groups_of(self.scope, self.after, self.names)
+        return groups_of(self.scope, self.after, self.names)
 
     @cached_property
     def overshoot(self) -> int:
@@ -156,7 +158,7 @@ def check_moved(course: Course, step: int, found: Any, masks: Masks) -> dict[str
     for name in course.exempt:
         if not torch.equal(moved[name], masks[name]):
             raise SddError(f"{who} changes the mask of the exempt layer {name!r} {where}")
-    prune.check_groups_whole(moved, course.exempt, course.rules, f"{who} {where}")
+    check_groups_whole(moved, course.exempt, course.rules, f"{who} {where}")
     by_layer, spare = course.plugin.by_layer, course.overshoot
     groups = [[name] for name in course.names] if by_layer else [course.names]
     for names in groups:

@@ -2,22 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
-from typing import Any, NamedTuple
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
 
 import torch
 from torch import Tensor
 
-from sdd_core.data.plain import dense_tensor, whole
+from sdd_core.data.plain import dense_tensor
 from sdd_core.errors import SddError
-from sdd_core.level.layers import Layout
 from sdd_core.level.masks import Masks, kept_and_size
-from sdd_core.plugin.isolation import attribute_errors
-from sdd_core.plugin.kinds import Scope, label
-from sdd_core.plugin.kinds.scope import Layer
-from sdd_core.plugin.pattern import Pattern
+from sdd_core.plugin.kinds import Scope
 from sdd_core.pruning.groups import (
-    Combine,
     Groups,
     capped,
     groups_that_may_go,
@@ -25,43 +20,24 @@ from sdd_core.pruning.groups import (
     lowest_groups,
     positions_of,
 )
+from sdd_core.pruning.rules import USUAL, Rules, check_together
 from sdd_core.pruning.selection import (
-    first_impossible,
+    PRUNE_LESS,
     least,
     lowest,
     lowest_within,
     may_go,
     quotas,
-    share,
     too_few,
 )
-
-
-class Rules(NamedTuple):
-    """Rules for the choice of weights, in addition to the scope.
-
-    prune_ties: equal scores are pruned together, even if that is more than the requested number.
-    keep_at_least: minimum of weights that each layer keeps, a count (int) or a fraction (float);
-        None: no minimum.
-    layouts: the layout of each weight (default: `[outputs, inputs, ...]`).
-    pattern: the groups in which weights are pruned (default: each alone). combine: how scores of
-        weights become the score of a group.
-    """
-
-    prune_ties: bool = False
-    keep_at_least: float | None = None
-    layouts: Mapping[str, Layout] = {}
-    pattern: Pattern | None = None
-    combine: Combine = "sum"
-
-    def layout(self, name: str) -> Layout:
-        """Return the layout of a weight."""
-        return self.layouts.get(name, Layout())
-
-
-USUAL = Rules()
-
-PRUNE_LESS = "prune less (pruner.fraction, pruner.sparsity, levels)"
+from sdd_core.pruning.shares import (
+    Shares,
+    by_fraction,
+    groups_of,
+    layers_of,
+    shares_of,
+    to_sparsity,
+)
 
 
 def prune_fraction(
@@ -88,16 +64,6 @@ def prune_to(
     return _prune(masks, scores, scope, rules, to_sparsity(sparsity))
 
 
-def by_fraction(fraction: float) -> Callable[[int, int], int]:
-    """Return `count(kept, size)`, the number of weights to prune: a fraction of `kept`."""
-    return lambda kept, size: share(fraction, kept)
-
-
-def to_sparsity(sparsity: float) -> Callable[[int, int], int]:
-    """Return `count(kept, size)`, the number of weights to prune to reach a sparsity of `size`."""
-    return lambda kept, size: max(0, share(sparsity, size) - (size - kept))
-
-
 def prune_to_counts(
     masks: Masks, scores: Masks, wanted: Callable[[list[str]], int], scope: Scope,
     rules: Rules = USUAL,
@@ -110,30 +76,20 @@ def prune_to_counts(
     return _prune_shares(masks, scores, scope, rules, shares)
 
 
-def groups_of(scope: Scope, masks: Masks, names: Iterable[str]) -> list[list[str]]:
-    """Return the groups of layers whose scores compete."""
-    return [group for group, _ in shares_of(scope, _layers(masks, names), by_fraction(0.0))]
-
-
-def _layers(masks: Masks, names: Iterable[str]) -> dict[str, Layer]:
-    return {name: Layer(kept_and_size(masks, [name])[0], tuple(masks[name].shape))
-            for name in names}
-
-
 def _prune(
     masks: Masks, scores: Masks, scope: Scope, rules: Rules, count: Callable[[int, int], int]
 ) -> dict[str, Tensor]:
-    shares = shares_of(scope, _layers(masks, scores), count)
+    shares = shares_of(scope, layers_of(masks, scores), count)
     return _prune_shares(masks, scores, scope, rules, shares)
 
 
 def _prune_shares(
-    masks: Masks, scores: Masks, scope: Scope, rules: Rules, shares: list[tuple[list[str], int]]
+    masks: Masks, scores: Masks, scope: Scope, rules: Rules, shares: Shares
 ) -> dict[str, Tensor]:
     """Prune a number of weights of each group of layers."""
     check_together(scope, rules.prune_ties)
     pruned = {name: mask.clone() for name, mask in masks.items()}
-    layers = _layers(masks, scores)
+    layers = layers_of(masks, scores)
     for names, number in shares:
         if rules.pattern is not None:
             for name, gone in _groups_to_prune(masks, scores, names, number, scope, rules):
@@ -195,86 +151,6 @@ def _groups_to_prune(
         names, found, gone.split([len(groups.sizes) for groups in found]), strict=True
     ):
         yield name, groups.members[part]
-
-
-def check_pattern(layers: Mapping[str, Layer], rules: Rules) -> None:
-    """Raise SddError if a layer cannot be divided into the groups of the pattern."""
-    if rules.pattern is not None:
-        for name, layer in layers.items():
-            positions_of(rules.pattern, name, layer.shape, rules.layout(name))
-
-
-def check_groups_whole(
-    masks: Masks, exempt: Collection[str], rules: Rules, who: str
-) -> None:
-    """Raise SddError if masks keep a part of a group of the pattern; for N:M, if a group keeps
-    fewer than N. who: what made them, for the message."""
-    pattern = rules.pattern
-    if pattern is None:
-        return
-    for name in set(masks) - set(exempt):
-        positions = positions_of(pattern, name, masks[name].shape, rules.layout(name))
-        kept = masks[name].flatten()[positions].sum(1)
-        whole_groups = (kept == 0) | (kept == positions.shape[1])
-        if not (whole_groups if pattern.keep is None else kept >= pattern.keep).all():
-            raise SddError(f"{who}: the mask of {name!r} breaks pruner.pattern {pattern.text!r}")
-
-
-def check_floor(
-    layers: Mapping[str, Layer],
-    scope: Scope,
-    counts: Callable[[int], Callable[[int, int], int]],
-    levels: int,
-    keep_at_least: float,
-    setting: str,
-) -> None:
-    """Raise SddError if it is known before training that some level must prune more weights than
-    `keep_at_least` allows. counts: returns the `count` function of a level. setting: what requires
-    this, for the message."""
-    level = first_impossible(
-        layers, lambda left, level: shares_of(scope, left, counts(level)), levels, keep_at_least
-    )
-    if level is not None:
-        raise SddError(f"{setting} leaves too few weights for level {level} to prune; keep fewer, "
-                       f"or {PRUNE_LESS}")
-
-
-def check_together(scope: Scope, prune_ties: bool) -> None:
-    """Raise SddError for a pruner of whole channels with a scope that would split them."""
-    if prune_ties and scope.within is not None:
-        raise SddError(f"scope {label(scope)!r} compares scores within each {scope.within}, which "
-                       "splits the channels that this pruner prunes as a whole; choose 'global', "
-                       "'layer' or 'erk' for pruner.scope")
-
-
-def shares_of(
-    scope: Scope, layers: Mapping[str, Layer], count: Callable[[int, int], int]
-) -> list[tuple[list[str], int]]:
-    """Return groups of layers whose scores compete, each with its number of weights to prune.
-    Raises SddError for an invalid scope."""
-    with attribute_errors(scope):
-        return checked_shares(scope, layers, scope.shares(dict(layers), count))
-
-
-def checked_shares(
-    scope: Scope, layers: Mapping[str, Layer], found: Iterable[tuple[Iterable[str], int]]
-) -> list[tuple[list[str], int]]:
-    """Return the groups of a scope that have layers. Raises SddError if a layer is not in exactly
-    one group, or if a number is larger than the group."""
-    shares = [(list(names), whole(number)) for names, number in found]
-    if sorted(name for names, _ in shares for name in names) != sorted(layers):
-        raise SddError(f"scope {label(scope)!r} does not put each layer into one group; expected "
-                       f"{', '.join(layers)}, each once")
-    for names, number in shares:
-        if scope.within is not None and len(names) > 1:
-            raise SddError(f"scope {label(scope)!r} compares scores within each {scope.within} of "
-                           f"a layer, but puts {', '.join(names)} together; expected each layer "
-                           "alone")
-        kept = sum(layers[name].kept for name in names)
-        if not 0 <= number <= kept:
-            raise SddError(f"scope {label(scope)!r} prunes {number} weights of {', '.join(names)}; "
-                           f"expected 0 to {kept}, the number of remaining weights")
-    return [(names, number) for names, number in shares if names]
 
 
 def check_scores(scores: Masks, masks: Masks, prunable: list[str], pruner: str) -> Masks:

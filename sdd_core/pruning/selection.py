@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Sequence
 from decimal import Decimal
 
 import torch
@@ -11,10 +11,8 @@ from torch import Tensor
 
 from sdd_core.errors import SddError
 from sdd_core.level.layers import Layout, Side
-from sdd_core.plugin.kinds.scope import Layer
 
-Shares = Sequence[tuple[Sequence[str], int]]
-"""Groups of layers whose scores compete, each with its number of weights to prune."""
+PRUNE_LESS = "prune less (pruner.fraction, pruner.sparsity, levels)"
 
 
 def share(fraction: float, count: int) -> int:
@@ -90,40 +88,6 @@ def quotas(left: Tensor, count: int) -> Tensor:
     rest = count - int(shares.sum())
     shares[remainders.argsort(descending=True, stable=True)[:rest]] += 1
     return shares
-
-
-def first_impossible(
-    layers: Mapping[str, Layer],
-    shares: Callable[[Mapping[str, Layer], int], Shares],
-    levels: int,
-    keep_at_least: float,
-) -> int | None:
-    """Return the first level at which some group of layers must be pruned by more weights than
-    `keep_at_least` allows, as far as that is known without scores; None if there is none.
-
-    shares: returns the groups of a level, each with its number of weights to prune.
-    """
-    for level in range(1, levels + 1):
-        groups = shares(layers, level)
-        left = dict(layers)
-        for names, number in groups:
-            spare = {n: max(0, layers[n].kept - least(keep_at_least, layers[n].size))
-                     for n in names}
-            if number > sum(spare.values()):
-                return level
-            for name, taken in _taken(spare, number):
-                left[name] = layers[name]._replace(kept=layers[name].kept - taken)
-        if len(groups) > 1 and any(len(names) > 1 for names, _ in groups):
-            return None  # the next level may depend on the layers' numbers, which scores decide
-        layers = left
-    return None
-
-
-def _taken(spare: Mapping[str, int], number: int) -> Iterator[tuple[str, int]]:
-    """Yield how much of a number is taken from each layer: as much as possible from the first."""
-    for name, most in spare.items():
-        yield name, min(most, number)
-        number -= min(most, number)
 
 
 def too_few(

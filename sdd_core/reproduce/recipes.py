@@ -14,6 +14,7 @@ A recipe is a TOML file:
     [[vary]]                              # the groups of one figure
     title = "10 to 80 % of wrong labels"
     settings = [{ noise = { rate = [0.1, 0.8] } }]
+    scales = ["small"]                    # the scales that have this figure; default: all
 
 The settings of `vary` override those of each scale in `scales.toml` beside the recipe, which has
 lists of tables `[[small]]`, `[[medium]]`, `[[paper]]` with a title and settings. A recipe with such
@@ -26,7 +27,7 @@ recipes choose:
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -94,12 +95,23 @@ class Recipe:
                         )
                         for base in recipe.get(scale, common[scale])
                         for vary in recipe["vary"]
+                        if scale in _scales(file, vary)
                     )
                     for scale in SCALES
                 },
             )
         except KeyError as error:
             raise SddError(f"recipe {file} has no {error.args[0]!r}") from None
+
+
+def _scales(file: Path, vary: Mapping[str, Any]) -> Sequence[str]:
+    """Return the scales that have a figure."""
+    chosen: Sequence[str] = vary.get("scales", SCALES)
+    for one in chosen:
+        if one not in SCALES:
+            raise SddError(f"recipe {file}: no scale is called {one!r}; there are "
+                           f"{', '.join(SCALES)}")
+    return chosen
 
 
 def overlay(

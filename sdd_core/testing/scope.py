@@ -7,7 +7,7 @@ from typing import Any, get_args
 
 from sdd_core.level.layers import Side
 from sdd_core.plugin.kinds.scope import Layer
-from sdd_core.pruning.prune import checked_shares
+from sdd_core.pruning.shares import checked_shares
 from sdd_core.testing.call import Check, call, call_twice, fault
 
 SHAPES = {"conv": (4, 3, 3, 3), "wide": (20, 16), "narrow": (2, 5), "last": (3, 20)}

@@ -18,7 +18,6 @@ from sdd_core.plugin.base import noun
 from sdd_core.plugin.kinds import Scope, label
 from sdd_core.plugin.kinds.scope import Layer
 from sdd_core.plugin.pattern import parse_pattern
-from sdd_core.pruning import prune
 from sdd_core.pruning.moving import (
     Course,
     check_memory,
@@ -27,6 +26,7 @@ from sdd_core.pruning.moving import (
     plan_course,
     view_of,
 )
+from sdd_core.pruning.rules import Rules
 from sdd_core.randomness import generator
 from sdd_core.testing.call import Check, call, call_twice, fault, same, unchanged
 from sdd_core.testing.fixtures import CLASSES, TinyNetwork
@@ -137,7 +137,7 @@ def _course(plugin: Any, steps: int, steps_per_epoch: int, pattern: str | None =
     draw = generator(0, "kit", "masks")
     after = {name: mask if name == EXEMPT else _half(mask, draw, pattern is not None)
              for name, mask in before.items()}
-    rules = prune.Rules(layouts=layouts_of(network),
+    rules = Rules(layouts=layouts_of(network),
                         pattern=parse_pattern(pattern) if pattern else None)
     with _faults(plugin):
         return plan_course(plugin, steps, steps_per_epoch, level=1, seed=0, before=before,

@@ -12,6 +12,7 @@ from sdd_core.errors import SddError
 from sdd_core.experiment.experiment import Experiment
 from sdd_core.installation import install_hint
 from sdd_core.sparse.costs import KernelCosts, default_costs
+from sdd_core.sparse.layers.names import by_layer
 from sdd_core.training.dense_trainer import DenseTrainer
 from sdd_core.training.observation import Observation
 from sdd_core.training.trainer import Objective, Trainer
@@ -79,7 +80,7 @@ class TrainerFactory:
         if kernels and self._lacks_numba:
             raise SddError("the checkpoint of an interrupted level needs sparse kernels, which "
                            f"require numba; {install_hint()}")
-        whole = objective is None and observation is None and not _by_layer(kernels or ())
+        whole = objective is None and observation is None and not by_layer(kernels or ())
         if kernels != () and whole:
             trainer = self._sparse and self._sparse.make(network, masks, momenta, kernels,
                                                           chosen_by)
@@ -108,15 +109,10 @@ class TrainerFactory:
     ) -> Callable[[str], Tensor] | None:
         """Return a function that gives the logits of a trained network on 'train' or 'test', by the
         sparse kernels that trained it; None if torch gives them."""
-        if not self._sparse or not kernels or _by_layer(kernels):
+        if not self._sparse or not kernels or by_layer(kernels):
             return None
         trainer = self._sparse.make(network, masks, None, kernels)
         return trainer.logits if trainer else None
-
-
-def _by_layer(kernels: tuple[str, ...]) -> bool:
-    """Return whether these are the kernels of single layers on the general path."""
-    return any("=" in kernel for kernel in kernels)
 
 
 def _numba_is_there() -> bool:

@@ -12,12 +12,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from sdd_core.data.dataset import Dataset
 from sdd_core.data.plain import real
 from sdd_core.data.resident import DeviceDataset
-from sdd_core.data.split import Split
 from sdd_core.errors import SddError
-from sdd_core.experiment.build import load_data, make_network
+from sdd_core.experiment.build import make_network
 from sdd_core.experiment.experiment import Experiment
 from sdd_core.level import masks as masking
 from sdd_core.level.evaluation import check_output
@@ -29,13 +27,18 @@ from sdd_core.level.retraining import Dense, Retraining, checked
 from sdd_core.output.notices import say
 from sdd_core.plugin.isolation import Guard
 from sdd_core.plugin.kinds import Schedule, SparsitySchedule, label
-from sdd_core.plugin.kinds.scope import Layer
 from sdd_core.plugin.pattern import parse_pattern
-from sdd_core.pruning import prune
 from sdd_core.pruning.moving import Course, plan_course
-from sdd_core.randomness import generator
+from sdd_core.pruning.rules import Rules
+from sdd_core.pruning.shares import by_fraction, to_sparsity
+from sdd_core.training.checks import (
+    check_observed,
+    check_optimizer,
+    check_pruning,
+    check_sparse_training,
+)
 from sdd_core.training.learning_rates import dense_learning_rates
-from sdd_core.training.optimizer_state import TorchOptimizers
+from sdd_core.training.noisy_data import load_noisy
 from sdd_core.training.pretrained import load_pretrained
 
 
@@ -52,7 +55,7 @@ class ExperimentSetup:
         self.experiment = experiment
         self.device = device
         self.guard = Guard(experiment.seed)
-        self.data, self.changed_labels = self._load(root)
+        self.data, self.changed_labels = load_noisy(experiment, root, self.guard)
         self.guard.watch(self.data)
         self.resident = DeviceDataset(self.data, device, experiment.train.augment)
         steps_per_epoch = math.ceil(len(self.data.train) / experiment.train.batch_size)
@@ -104,14 +107,14 @@ class ExperimentSetup:
         return masking.prunable_weights(self.build(0), self.experiment.pruner.include or ())
 
     @cached_property
-    def rules(self) -> prune.Rules:
+    def rules(self) -> Rules:
         """The rules for the choice of weights to prune."""
         pruner = self.experiment.pruner
         layouts: dict[str, Layout] = {}
         pattern = parse_pattern(pruner.pattern)
         if pruner.scope.within is not None or pattern is not None:
             layouts = masking.layouts_of(self.build(0))
-        return prune.Rules(pruner.prune_ties, pruner.keep_at_least, layouts, pattern,
+        return Rules(pruner.prune_ties, pruner.keep_at_least, layouts, pattern,
                            pruner.pattern_score)
 
     @cached_property
@@ -149,7 +152,7 @@ class ExperimentSetup:
         """Return a function for a level, 1 or more: `count(kept, size)` is the number of weights to
         prune if `kept` of `size` weights remain."""
         sparsity, fraction = self.sparsity(level), self.experiment.pruner.fraction
-        return prune.by_fraction(fraction) if sparsity is None else prune.to_sparsity(sparsity)
+        return by_fraction(fraction) if sparsity is None else to_sparsity(sparsity)
 
     def retraining(self, level: int, schedule: Schedule | None = None) -> Retraining:
         """Return the retraining of a level by a schedule (default: the experiment's); for level 0,
@@ -208,119 +211,37 @@ class ExperimentSetup:
         """Return a copy of the dense training for the retraining of a level."""
         return replace(self.dense, learning_rates=self.dense.learning_rates.copy(), level=level)
 
-    def _load(self, root: Path | None) -> tuple[Dataset, int]:
-        """Return the data with label noise and with `data.examples` training examples, and the
-        number of their labels that the noise changed."""
-        source, noise, seed = self.experiment.data, self.experiment.noise, self.experiment.seed
-        clean = load_data(source, root, self.guard)
-        with self.guard.isolated(noise, "noise"):
-            draw = generator(seed, "label noise")
-            noisy = noise.corrupt(clean.train.labels.clone(), clean, draw)
-            if not isinstance(noisy, Tensor):
-                raise TypeError(f"corrupt() returned {type(noisy).__name__}; expected labels")
-            data = replace(clean, train=replace(clean.train, labels=noisy)).check()
-        # Not `mislabelled`, because labels may be known to be wrong before the noise.
-        changed = noisy != clean.train.labels
-        if source.examples is None:
-            return data, int(changed.sum())
-        if source.examples > len(data.train):
-            raise SddError(f"data.examples is {source.examples}, but {source.name!r} has only "
-                           f"{len(data.train)} training examples")
-        # After the noise, so that an example's label does not depend on the number of examples.
-        order = torch.randperm(len(data.train), generator=generator(seed, "examples"))
-        chosen = order[: source.examples].sort().values
-        train = data.train
-        few = Split(train.images[chosen], train.labels[chosen], train.true_labels[chosen])
-        return replace(data, train=few), int(changed[chosen].sum())
-
     def _check(self) -> None:
-        train = self.experiment.train
+        experiment, train = self.experiment, self.experiment.train
         check_output(self.build(0).to(self.device), self.data, self.device,
-                     label(self.experiment.model), train.batch_size)
-        if train.optimizer.sgd_momentum is None:
-            parameters = {n: p for n, p in self.build(0).named_parameters() if p.requires_grad}
-            for parameter in parameters.values():
-                parameter.grad = torch.zeros_like(parameter)
-            with self.guard.isolated(train.optimizer, "optimizer"):
-                TorchOptimizers(train, torch.zeros(1), parameters)
+                     label(experiment.model), train.batch_size)
+        check_optimizer(train, self.build(0), self.guard)
         if train.pretrained is not None:
             load_pretrained(self.build(0), train)
-        if self.experiment.levels == 0:
+        if experiment.levels == 0:
             return  # only the dense network, which does not depend on the pruner
-        self.sparsity(self.experiment.levels)
-        self._check_pruning()
-        self._check_sparse_training()
+        self.sparsity(experiment.levels)
+        masks = self.given_masks or masking.full_masks(self.prunable)
+        check_pruning(experiment, masks, self.exempt, self.rules, self.count, self.sparsity(1))
+        retrainings = [self.retraining(level) for level in range(experiment.levels + 1)]
+        check_sparse_training(experiment, retrainings[1:], self.rules)
+        self._check_courses(retrainings)
         starts: dict[str, int] = {}
-        for level in range(1, self.experiment.levels + 1):
-            starts.setdefault(self.retraining(level).start, level)
-            if self.experiment.ablation is not None:
+        for level, retraining in enumerate(retrainings[1:], 1):
+            starts.setdefault(retraining.start, level)
+            if experiment.ablation is not None:
                 starts.setdefault(self.ablated_retraining(level).start, level)
         if "fresh" in starts:
             self.build(starts["fresh"])
-        self._check_observed()
+        check_observed(experiment.pruner, retrainings)
 
-    def _check_observed(self) -> None:
-        """Raise SddError if the pruner observes training, and a level to prune is not trained."""
-        pruner = self.experiment.pruner
-        if not pruner.observes():
-            return
-        for level in range(1 if pruner.from_dense else self.experiment.levels):
-            if not len(self.retraining(level).learning_rates):
-                raise SddError(f"pruner {label(pruner)!r} scores what it observes while a level "
-                               f"trains, but level {level} is not trained; train it "
-                               f"({'retrain' if level else 'train'}.epochs), or choose another "
-                               "pruner")
-
-    def _check_pruning(self) -> None:
-        pruner = self.experiment.pruner
-        masks = self.given_masks or masking.full_masks(self.prunable)
-        layers = {name: Layer(int(mask.sum()), tuple(mask.shape))
-                  for name, mask in masks.items() if name not in self.exempt}
-        wanted, given = self.sparsity(1), masking.sparsity(masks, layers)
-        if wanted is not None and wanted < given:
-            raise SddError(f"pruner.sparsity {wanted:g} of level 1 is less than the {given:g} that "
-                           "the network has already; begin with a larger one, or set pruner.start "
-                           'to "dense"')
-        prune.check_together(pruner.scope, pruner.prune_ties)
-        prune.check_pattern(layers, self.rules)
-        floors: dict[str, float] = {}
-        if pruner.keep_at_least is not None:
-            floors[f"pruner.keep_at_least {pruner.keep_at_least:g}"] = pruner.keep_at_least
-        if (pattern := self.rules.pattern) is not None and pattern.keep is not None:
-            floors[f"pruner.pattern {pattern.text!r}"] = pattern.keep / pattern.size[1]
-        for setting, floor in floors.items():
-            prune.check_floor(layers, pruner.scope, self.count, self.experiment.levels, floor,
-                              setting)
-
-
-    def _check_sparse_training(self) -> None:
-        """Raise SddError if the masks cannot move in this experiment."""
-        experiment, plugin = self.experiment, self.experiment.sparse_training
-        if plugin is None:
-            return
-        lifted = False
-        by_steps: dict[int, tuple[int, Retraining]] = {}
-        for level in range(1, experiment.levels + 1):
-            retraining = self.retraining(level)
-            by_steps.setdefault(len(retraining.learning_rates), (level, retraining))
-            lifted = lifted or retraining.masked_steps is not None
-        problems = {
-            "ablation, which changes masks or training": experiment.ablation is not None,
-            f"retrain.pruned {experiment.retrain.pruned!r}, which holds pruned weights at other "
-            "values than zero": experiment.retrain.pruned != "zero",
-            "a retraining schedule that trains pruned weights": lifted,
-            'pruner.start "as-is", which never trains the zeros of the given network':
-                experiment.pruner.start == "as-is",
-            f"pruner.pattern {experiment.pruner.pattern!r}, which its masks do not follow":
-                self.rules.pattern is not None and not plugin.patterns,
-        }
-        for what, found in problems.items():
-            if found:
-                raise SddError(f"sparse_training {label(plugin)!r} cannot be combined with {what}; "
-                               "leave one of them out")
+    def _check_courses(self, retrainings: list[Retraining]) -> None:
+        """Raise SddError for an invalid course of moving masks."""
         masks = masking.full_masks(self.prunable)
-        for steps, (level, retraining) in by_steps.items():
-            if steps:
+        planned = {0}
+        for level, retraining in enumerate(retrainings[1:], 1):
+            if (steps := len(retraining.learning_rates)) not in planned:
+                planned.add(steps)
                 self.course(level, retraining, masks, masks)
 
 

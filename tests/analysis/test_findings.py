@@ -27,7 +27,7 @@ def test_seeds_that_agree_leave_no_uncertainty():
     assert found.verdict == (
         "sparse double descent: valley 0.590 (0.590 to 0.590) at 59.0 % (59.0 % to 59.0 %), "
         "peak 0.800 (0.800 to 0.800) at 73.8 % (73.8 % to 73.8 %), dense 0.700 "
-        "(over 3 seeds, 3 of which show it alone)"
+        "(over 3 seeds; seen in 3 of them alone)"
     )
 
 

@@ -19,7 +19,9 @@ from sdd_core.level.layers import Layout
 from sdd_core.plugin.kinds.scope import Layer
 from sdd_core.plugin.pattern import parse_pattern
 from sdd_core.pruning.groups import positions_of
-from sdd_core.pruning.prune import Rules, by_fraction, prune_fraction, prune_to, shares_of
+from sdd_core.pruning.prune import prune_fraction, prune_to
+from sdd_core.pruning.rules import Rules
+from sdd_core.pruning.shares import by_fraction, shares_of
 
 PLUGINS = load_plugins()
 

@@ -12,7 +12,8 @@ from support import scope_of
 
 from sdd_core import Scope, SddError
 from sdd_core.level.layers import Layout
-from sdd_core.pruning.prune import Rules, check_together, prune_fraction, prune_to
+from sdd_core.pruning.prune import prune_fraction, prune_to
+from sdd_core.pruning.rules import Rules, check_together
 from sdd_core.pruning.selection import least, share
 
 FRACTIONS = st.integers(1, 99).map(lambda percent: percent / 100)

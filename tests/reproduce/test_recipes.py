@@ -100,6 +100,28 @@ def test_a_recipe_may_have_a_scale_of_its_own(folder):
     assert [one.base for one in recipe.figures["small"]] == ["digits"]
 
 
+def test_a_figure_may_be_of_some_scales_only(folder):
+    file = folder / "noise.toml"
+    file.write_text(f"""{RECIPE_TEXT}
+scales = ["small", "medium"]
+[[vary]]
+title = "as it is"
+settings = [{{}}]
+scales = ["paper"]
+""")
+    figures = Recipe.read(file).figures
+    assert {scale: [one.title for one in figures[scale]] for scale in SCALES} == {
+        "small": ["rates"], "medium": ["rates"], "paper": ["as it is"] * 2}
+    assert figures["paper"][1].settings == ({"seed": 1},)
+
+
+def test_an_unknown_scale_of_a_figure_is_named(folder):
+    file = folder / "noise.toml"
+    file.write_text(f'{RECIPE_TEXT}\nscales = ["tiny"]\n')
+    with pytest.raises(SddError, match=r"noise\.toml: no scale is called 'tiny'"):
+        Recipe.read(file)
+
+
 @pytest.mark.parametrize("missing", ["title", "source", "claim", "metrics"])
 def test_what_a_recipe_lacks_is_named(folder, missing):
     lines = RECIPE_TEXT.replace("claim = '''\nMore noise,\nmore trouble.'''", "claim = 'x'")
@@ -268,7 +290,9 @@ def test_the_paper_scale_has_the_paper_s_hyperparameters(recipe, base):
     row, experiments = TABLE_1[base], at_paper_scale(recipe, base)
     check_row(row, experiments)
     rates = {one.noise.rate for one in experiments if one.noise.name != "none"}
-    if recipe in {"best-epoch", "criteria", "flatness", "noise-types", "re-dense", "schedules"}:
+    at_one_rate = {"best-epoch", "criteria", "fig1", "flatness", "noise-types", "re-dense",
+                   "schedules"}
+    if recipe in at_one_rate:
         assert rates == {row.noise}
     elif recipe != "clean-labels":
         assert rates >= {0.2, 0.4}

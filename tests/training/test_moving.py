@@ -16,7 +16,6 @@ from sdd_core.experiment.keys import level_keys
 from sdd_core.training.dense_trainer import DenseTrainer
 from sdd_core.training.select import TrainerFactory
 from sdd_core.training.sparse_trainer import SparseTrainer
-from sdd_core.training.trainer import Objective
 
 METHODS = {
     "rigl": {"name": "rigl", "every": 5},
@@ -125,44 +124,30 @@ def test_dropped_and_regrown_weights_begin_at_zero_with_fresh_momentum(engine):
             assert torch.equal(after[name][~changed], before[name][~changed])
 
 
-def test_the_state_of_other_optimizers_is_fresh_where_masks_moved():
-    data, masks = dataset(), random_masks(perceptron(192, 40, 5), 0.4)
-    moved = random_masks(perceptron(192, 40, 5), 0.4, seed=9)
+@pytest.mark.parametrize(("optimizer", "states"), [
+    ("AdamW", ["exp_avg", "exp_avg_sq"]),  # of all parameters, in one buffer
+    ("muon", ["0.0/momentum_buffer", "0.1/momentum_buffer"]),  # of each weight
+])
+def test_the_state_of_other_optimizers_is_fresh_where_masks_moved(optimizer, states):
+    network = perceptron(192, 40, 5)
+    masks, moved = random_masks(network, 0.4), random_masks(network, 0.4, seed=9)
+    of_parameters = [(moved[n] != masks[n]) if n in masks else torch.zeros_like(p).bool()
+                     for n, p in network.named_parameters()]
+    whole = torch.cat([one.flatten() for one in of_parameters])
+    changed = {one.shape: one for one in (*of_parameters, whole)}
     settings = Experiment.make({"kernels": "none", "train": {
-        "optimizer": "AdamW", "batch_size": 32, "lr": 0.01}})
-    one = TrainerFactory(perceptron(192, 40, 5), resident(data), settings).make(
-        perceptron(192, 40, 5), masks, objective=Objective())
+        "optimizer": optimizer, "batch_size": 32, "lr": 0.01}})
+    data = dataset()
+    one = TrainerFactory(network, resident(data), settings).make(network, masks)
     take_steps(one, data, 0, 4)
     before = one.momenta()
     one.remask(moved, {})
     after = one.momenta()
-    changed = torch.cat([(moved[n] != masks[n]).flatten() if n in masks else
-                         torch.zeros(p.numel()).bool() for n, p in
-                         perceptron(192, 40, 5).named_parameters()])
-    for name in ("exp_avg", "exp_avg_sq"):
-        assert before[name][changed].any()
-        assert not after[name][changed].any()
-        assert torch.equal(after[name][~changed], before[name][~changed])
-
-
-def test_the_state_of_optimizers_of_named_weights_is_fresh_where_masks_moved():
-    data, masks = dataset(), random_masks(perceptron(192, 40, 5), 0.4)
-    moved = random_masks(perceptron(192, 40, 5), 0.4, seed=9)
-    settings = Experiment.make({"kernels": "none", "train": {
-        "optimizer": "muon", "batch_size": 32, "lr": 0.01}})
-    one = TrainerFactory(perceptron(192, 40, 5), resident(data), settings).make(
-        perceptron(192, 40, 5), masks)
-    take_steps(one, data, 0, 4)
-    before = one.momenta()
-    one.remask(moved, {})
-    after, seen = one.momenta(), 0
-    for name, old in before.items():
-        if changed := [moved[n] != masks[n] for n in masks if masks[n].shape == old.shape]:
-            seen += 1
-            assert old[changed[0]].any()
-            assert not after[name][changed[0]].any()
-            assert torch.equal(after[name][~changed[0]], old[~changed[0]])
-    assert seen == len(masks)
+    for name in states:
+        fresh = changed[before[name].shape]
+        assert before[name][fresh].any()
+        assert not after[name][fresh].any()
+        assert torch.equal(after[name][~fresh], before[name][~fresh])
 
 
 class Watching(Pruner):

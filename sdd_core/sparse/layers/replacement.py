@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
-from itertools import starmap
 from math import prod
 
 import numpy as np
@@ -16,13 +15,11 @@ from torch.nn import functional
 
 from sdd_core.sparse.costs import EXAMPLES, KernelCosts, LayerWork
 from sdd_core.sparse.layers.layer import LANES, KeptLayer, group_size
+from sdd_core.sparse.layers.names import SEPARATOR
 from sdd_core.sparse.layers.product import Dense, Product
 from sdd_core.sparse.match.plain import plain_layers
 from sdd_core.sparse.plan.masked import Geometry, Pair
 from sdd_core.sparse.simd import BLOCK
-
-# Between a layer's name and its kernel in `kernels`.
-SEPARATOR = "="
 
 
 class MaskedLayers:
@@ -61,7 +58,7 @@ class MaskedLayers:
         found = {name: layer.kernel for name, layer in self._layers.items() if layer.kernel}
         if "sparse" not in found.values():
             return ()
-        return tuple(starmap("{}={}".format, found.items()))
+        return tuple(map(SEPARATOR.join, found.items()))
 
     def remask(self, masks: Mapping[str, Tensor]) -> None:
         """Go on with other masks, by the same kernels."""

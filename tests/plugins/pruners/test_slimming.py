@@ -14,6 +14,7 @@ from torch.nn.utils import parametrizations
 from sdd_core import SddError
 from sdd_core.level import masks as masking
 from sdd_core.pruning import prune
+from sdd_core.pruning.rules import Rules
 from sdd_core.runs.store import Store
 from sdd_plugins.models.resnet import ResNet20
 from sdd_plugins.models.vgg import Vgg11
@@ -21,7 +22,7 @@ from sdd_plugins.pruners.slimming import Slimming
 
 from ..conftest import dataset
 
-TOGETHER = prune.Rules(prune_ties=Slimming.prune_ties)
+TOGETHER = Rules(prune_ties=Slimming.prune_ties)
 
 
 def network() -> nn.Sequential:
