@@ -125,8 +125,10 @@ def plan_course(
         raise SddError(f"{who}: updates() or progress(): {error}; expected steps, and numbers from "
                        "0 to 1") from None
     if not updates:
+        option = "sparse_training.every" if "every" in type(plugin).model_fields else None
+        advice = f"lower {option}" if option else "let it move them more often"
         raise SddError(f"{who} never moves the masks in the {steps} steps of a level; train longer "
-                       "or let it move them more often")
+                       f"or {advice}")
     if not 0 <= updates[0] <= updates[-1] < steps:
         raise SddError(f"{who} moves the masks at step {updates[0]} and up to {updates[-1]}; a "
                        f"level has steps 0 to {steps - 1}")

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from torch import Tensor
 
 from sdd_core.level.checkpoint import Checkpoint, Moved
+from sdd_core.level.masks import kept_and_size
 from sdd_core.plugin.isolation import Guard
 from sdd_core.pruning.moving import (
     Course,
@@ -57,7 +58,7 @@ class Mover:
             grown = {name: masks[name] & ~mask for name, mask in self.masks.items()}
             values = check_values(course, course.plugin.values(view, grown), grown)
             check_memory(course, self._memory)
-        self.count += sum(int(mask.count_nonzero()) for mask in grown.values())
+        self.count += kept_and_size(grown, None)[0]
         self.masks = masks
         trainer.remask(masks, values)
 

@@ -269,7 +269,8 @@ def _partial(
     masks: Mapping[str, Tensor], parameters: Mapping[str, Tensor]
 ) -> dict[Tensor, Tensor]:
     """Return the masks that prune anything, by parameter."""
-    return {parameters[name]: mask for name, mask in masks.items() if not mask.all()}
+    # numpy is many times as fast here as torch.
+    return {parameters[name]: mask for name, mask in masks.items() if not mask.numpy().all()}
 
 
 def _array(kept: Mapping[str, Tensor], name: str, weight: Tensor) -> NDArray[np.bool_]:

@@ -216,7 +216,8 @@ REFUSED = {
     "retrain.pruned 'initial'": {"retrain": {"name": "rewind", "pruned": "initial"}},
     'pruner.start "as-is"': {"pruner": {"name": "imp", "start": "as-is"}},
     "pruner.pattern 'row'": {"pruner": {"name": "imp", "pattern": "row"}},
-    "never moves the masks in the 24 steps": {"sparse_training": "rigl"},
+    "never moves the masks in the 24 steps of a level; train longer or lower sparse_training.every":
+        {"sparse_training": "rigl"},
 }
 
 
