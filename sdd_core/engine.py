@@ -198,7 +198,7 @@ class _Engine:
         view = self._view(level, target_density=self._aim(level, index))
         with self.setup.guard.isolated(pruner, "pruner", level.index):
             scores = pruner.scores(view)
-            scores = prune.check_scores(scores, masks, view.prunable, pruner.name)
+            scores = prune.check_scores(scores, masks, view.prunable, f"pruner {pruner.name!r}")
         if (sparsity := self.setup.sparsity(index)) is not None:
             return prune.prune_to(masks, scores, sparsity, pruner.scope, self.setup.rules)
         for _ in range(level.index, index):

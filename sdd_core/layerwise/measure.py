@@ -90,7 +90,8 @@ class Measurement:
             target_density=self._density,
         )  # fmt: skip
         with setup.guard.isolated(pruner, "pruner", level.index):
-            return prune.check_scores(pruner.scores(view), level.masks, view.prunable, pruner.name)
+            return prune.check_scores(pruner.scores(view), level.masks, view.prunable,
+                                      f"pruner {pruner.name!r}")
 
     def _pruned(self, names: Sequence[str], sparsity: float) -> dict[str, Tensor]:
         """Return the level's masks with the named layers pruned to a sparsity."""

@@ -101,7 +101,7 @@ def view_of(
 
     def prune_to(scores: Masks) -> dict[str, Tensor]:
         names = [name for name in masks if name not in course.exempt]
-        scores = prune.check_scores(scores, masks, names, label(course.plugin))
+        scores = prune.check_scores(scores, masks, names, _who(course.plugin))
         return prune.prune_to_counts(masks, scores, partial(course.kept, step), course.scope,
                                      course.rules)
 

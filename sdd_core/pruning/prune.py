@@ -153,24 +153,24 @@ def _groups_to_prune(
         yield name, groups.members[part]
 
 
-def check_scores(scores: Masks, masks: Masks, prunable: list[str], pruner: str) -> Masks:
+def check_scores(scores: Masks, masks: Masks, prunable: list[str], who: str) -> Masks:
     """Return the scores on the CPU, in the network's order.
 
     Raises SddError if a layer is missing or unknown, a shape differs, a score is not a real number,
     or the score of a kept weight is NaN.
     """
     if not isinstance(scores, Mapping):
-        raise SddError(f"pruner {pruner!r} returned {type(scores).__name__}; expected a mapping "
+        raise SddError(f"{who} returned {type(scores).__name__}; expected a mapping "
                        "from layer to scores")
     if set(scores) != set(prunable):
         wrong = sorted(set(prunable) ^ set(scores))[0]
         problem = "gave no scores for" if wrong in prunable else "scored an unknown layer"
-        raise SddError(f"pruner {pruner!r} {problem} {wrong!r}; expected {', '.join(prunable)}")
-    return {name: _checked_scores(scores[name], masks[name], pruner, name) for name in prunable}
+        raise SddError(f"{who} {problem} {wrong!r}; expected {', '.join(prunable)}")
+    return {name: _checked_scores(scores[name], masks[name], who, name) for name in prunable}
 
 
-def _checked_scores(given: Any, mask: Tensor, pruner: str, name: str) -> Tensor:
-    what = f"pruner {pruner!r}: scores of {name!r}"
+def _checked_scores(given: Any, mask: Tensor, who: str, name: str) -> Tensor:
+    what = f"{who}: scores of {name!r}"
     try:
         scores = dense_tensor(given)
     except TypeError as error:

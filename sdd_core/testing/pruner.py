@@ -141,7 +141,7 @@ def _checked(
 ) -> Mapping[str, Tensor]:
     """Return scores with the right names and shapes. Raises Fault otherwise."""
     try:
-        return prune.check_scores(found, level.masks, prunable, plugin.name)
+        return prune.check_scores(found, level.masks, prunable, f"pruner {plugin.name!r}")
     except SddError as error:
         raise fault(plugin, str(error).removeprefix(f"pruner {plugin.name!r}").lstrip(": ")) from (
             error

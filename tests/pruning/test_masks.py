@@ -256,7 +256,7 @@ MASKS = {
 
 def test_checked_scores_come_in_the_networks_order_and_without_gradient():
     given_scores = {"b": torch.ones(1, 2, requires_grad=True), "a": torch.tensor([[1.0, math.nan]])}
-    checked = check_scores(given_scores, MASKS, ["a", "b"], "mine")
+    checked = check_scores(given_scores, MASKS, ["a", "b"], "pruner 'mine'")
     assert list(checked) == ["a", "b"]
     assert not checked["b"].requires_grad
 
@@ -287,5 +287,5 @@ def test_checked_scores_come_in_the_networks_order_and_without_gradient():
 )
 def test_scores_that_cannot_be_used_are_refused_in_one_line(scores, message):
     with pytest.raises(SddError, match=message) as caught:
-        check_scores(scores, MASKS, ["a", "b"], "mine")
+        check_scores(scores, MASKS, ["a", "b"], "pruner 'mine'")
     assert "\n" not in str(caught.value)

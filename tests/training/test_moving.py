@@ -267,6 +267,7 @@ WRONG = {
     "values() did not return a mapping": {"values": lambda self, view, grown: 3},
     "keeps 'n' of type int": {"masks": lambda self, view: (view.state.update(n=1), view.masks)[1]},
     "failed: ZeroDivisionError": {"masks": lambda self, view: 1 / 0},
+    "sparse training 'bad' gave no scores": {"masks": lambda self, view: view.prune({})},
     "updates() or progress()": {"updates": lambda self, steps, per_epoch: ["now"]},
 }
 
