@@ -85,6 +85,6 @@ def _live_blocks(mask: NDArray[np.bool_]) -> tuple[NDArray[np.int32], NDArray[np
         starts[-1] = count - block
         features[-1] = starts[-1] + np.arange(block)
         features[-1, : block - count % block] = -1
-    used: NDArray[np.bool_] = mask.any(axis=0)
+    used = np.asarray(mask.any(axis=0))
     live = (used[features] & (features >= 0)).any(axis=1)
     return starts[live].astype(np.int32), features[live].ravel()
