@@ -1,10 +1,13 @@
 """For all tests, and the processes that they start."""
 
 import os
+from concurrent.futures import wait
 
 import pytest
 import torch
 from hypothesis import HealthCheck, settings
+
+from sdd_core.runs.writer import Writer
 
 # Tests run side by side, one on a core: threads of each would only get in each other's way. Set
 # before anything imports torch, which looks once.
@@ -34,3 +37,15 @@ def pytest_collection_modifyitems(config, items):
     if hasattr(config, "workerinput"):  # side by side: none is to wait for a long one at the end
         slow = {item.path for item in items if item.get_closest_marker("slow")}
         items.sort(key=lambda item: item.path not in slow)  # whole files, for their fixtures
+
+
+@pytest.fixture
+def written_at_once(monkeypatch):
+    """Writers wait for each write, so that what is counted when a level ends is that level's."""
+    write = Writer.write
+
+    def write_and_wait(writer, *arguments):
+        write(writer, *arguments)
+        wait([writer._last])
+
+    monkeypatch.setattr(Writer, "write", write_and_wait)

@@ -10,6 +10,8 @@ from support import go, small
 
 import sdd_core
 
+pytestmark = pytest.mark.usefixtures("written_at_once")
+
 
 class Living:
     """Counts the numbers in tensors that are alive when a level is done."""

@@ -25,26 +25,35 @@ def check_network(
             f"a network of {len(shapes)} parameters needs as many arrays and masks, got"
             f" {len(parameters)} arrays, {len(masks)} masks"
         )
+    check_masks(architecture, masks)
     for before, linear in pairwise(architecture.linears):
         if linear.inputs != before.outputs:
             raise SddError(
                 f"a linear layer takes {linear.inputs} inputs, but the one before it has"
                 f" {before.outputs} outputs"
             )
-    names = architecture.parameters or [str(i) for i in range(len(shapes))]
     dtype = parameters[0].dtype
-    for name, parameter, shape, mask in zip(names, parameters, shapes, masks, strict=True):
+    for name, parameter, shape in zip(_names(architecture), parameters, shapes, strict=True):
         if parameter.dtype not in (np.float32, np.float64) or parameter.dtype != dtype:
             raise SddError(
                 f"parameter {name} is {parameter.dtype}, all have to be float32 or all float64"
             )
         if parameter.shape != shape:
             raise SddError(f"parameter {name} has shape {parameter.shape}, expected {shape}")
+
+
+def check_masks(architecture: Architecture, masks: Sequence[NDArray[np.bool_] | None]) -> None:
+    """Check shapes and number types of masks."""
+    for name, shape, mask in zip(_names(architecture), architecture.shapes(), masks, strict=True):
         if mask is not None and (mask.shape != shape or mask.dtype != np.bool_):
             raise SddError(
                 f"the mask of parameter {name} is {mask.dtype} of shape {mask.shape}, expected"
                 f" bool of shape {shape}"
             )
+
+
+def _names(architecture: Architecture) -> Sequence[str]:
+    return architecture.parameters or [str(i) for i in range(len(architecture.shapes()))]
 
 
 def check_data(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -11,10 +11,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sdd_core.sparse.architecture import Architecture
-from sdd_core.sparse.checks import check_data, check_network, check_steps
+from sdd_core.sparse.checks import check_data, check_masks, check_network, check_steps
 from sdd_core.sparse.kernels.loss import count_hits
 from sdd_core.sparse.kernels.records import Data, Net, Results, Sgd, Steps
 from sdd_core.sparse.plan import make_plan
+from sdd_core.sparse.plan.records import Plan
 
 Masks = Sequence[NDArray[np.bool_] | None]
 
@@ -88,33 +89,56 @@ class Network(ABC):
         self.architecture = architecture
         self.kernels = tuple(kernels or ())
         self._settings = settings
+        self.steps = 0
         self._fill(state, masks)
 
     def refill(self, state: State, masks: Masks) -> None:
         """Go on with another state under other masks; the kernels stay. See `Network`."""
+        self.steps = 0
         self._fill(state, masks)
 
+    def remask(self, masks: Masks, values: Mapping[int, NDArray]) -> None:
+        """Go on under other masks. What both keep stays as it is, momenta too; the rest begins at
+        0, or at `values`, by the number of the parameter. See `Network`."""
+        check_masks(self.architecture, masks)
+        plan, before = self._make_plan(masks), self._plan.packing
+        parameters = plan.packing.repack(before, self._net.parameters)
+        for number, value in values.items():
+            plan.packing.add_to(parameters, number, value)
+        momenta = plan.packing.repack(before, self._sgd.momenta)
+        self._arrange(plan, parameters, momenta, self._net.running)
+
     def _fill(self, state: State, masks: Masks) -> None:
-        architecture, settings = self.architecture, self._settings
-        check_network(architecture, state.parameters, masks)
-        full = [np.ones(parameter.shape, bool) if mask is None else mask
-                for parameter, mask in zip(state.parameters, masks, strict=True)]  # fmt: skip
-        if not self.kernels:
-            self.kernels = self._choose([full[i] for i in architecture.weights()])
-        self.steps = 0
+        check_network(self.architecture, state.parameters, masks)
         self._dtype = state.parameters[0].dtype.type
-        self._plan = plan = make_plan(architecture, full, self.kernels)
-        # Aligned, because the last bits of a matrix product may depend on where its numbers begin.
-        parameters = aligned(plan.packing.size, self._dtype)
-        parameters[:] = plan.packing.pack(state.parameters)
-        gradients = aligned(self.GRADIENTS * parameters.size, self._dtype)
-        momenta = np.zeros_like(parameters)
+        plan = self._make_plan(masks)
+        momenta = np.zeros(plan.packing.size, self._dtype)
         if state.momenta is not None:
             momenta = plan.packing.pack(state.momenta)
         pairs = [np.stack(pair) for pair in state.statistics] or [np.zeros((2, 0))]
+        self._arrange(plan, plan.packing.pack(state.parameters), momenta,
+                      np.concatenate(pairs, axis=1).astype(self._dtype))
+
+    def _make_plan(self, masks: Masks) -> Plan:
+        architecture = self.architecture
+        full = [np.ones(shape, bool) if mask is None else mask
+                for shape, mask in zip(architecture.shapes(), masks, strict=True)]  # fmt: skip
+        if not self.kernels:
+            self.kernels = self._choose([full[i] for i in architecture.weights()])
+        return make_plan(architecture, full, self.kernels)
+
+    def _arrange(
+        self, plan: Plan, parameters: NDArray, momenta: NDArray, running: NDArray
+    ) -> None:
+        """Lay out the arrays that the kernels work on."""
+        self._plan, settings = plan, self._settings
+        # Aligned, because the last bits of a matrix product may depend on where its numbers begin.
+        own = aligned(plan.packing.size, self._dtype)
+        own[:] = parameters
+        gradients = aligned(self.GRADIENTS * own.size, self._dtype)
         self._net = Net(
             plan.linears, plan.convolutions, plan.activations, plan.norms, plan.index,
-            plan.features, parameters, np.concatenate(pairs, axis=1).astype(self._dtype),
+            plan.features, own, running,
         )  # fmt: skip
         self._sgd = Sgd(
             momenta, gradients.reshape(self.GRADIENTS, -1), plan.packing.kept(),
@@ -167,6 +191,10 @@ class Network(ABC):
             unpack(self._net.parameters), unpack(self._sgd.momenta),
             list(zip(means, variances, strict=True)) if self._net.norms.size else [],
         )  # fmt: skip
+
+    def parameter(self, number: int) -> NDArray:
+        """Return a copy of one of the parameters of `state`."""
+        return self._plan.packing.unpack_one(self._net.parameters, number)
 
     def factors(
         self, images: NDArray, labels: NDArray[np.int64]

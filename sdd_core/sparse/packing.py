@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -59,9 +60,28 @@ class Packing:
 
     def unpack(self, flat: NDArray) -> list[NDArray]:
         """Return what `pack` took, with 0 for entries that are pruned."""
-        parameters = []
-        for entry in self._entries:
-            parameter = np.zeros(entry.shape, flat.dtype)
-            parameter.reshape(-1)[entry.places] = flat[entry.slots]
-            parameters.append(parameter)
-        return parameters
+        return [self.unpack_one(flat, number) for number in range(len(self._entries))]
+
+    def unpack_one(self, flat: NDArray, number: int) -> NDArray:
+        """Return one of the parameters that `pack` took."""
+        entry = self._entries[number]
+        parameter = np.zeros(entry.shape, flat.dtype)
+        parameter.reshape(-1)[entry.places] = flat[entry.slots]
+        return parameter
+
+    def repack(self, before: Packing, flat: NDArray) -> NDArray:
+        """Return the flat array of the parameters in `flat`, which `before` packed; entries that
+        it had not are 0."""
+        repacked = np.zeros(self.size, flat.dtype)
+        # One whole parameter at a time, so that only kept entries are read and written.
+        whole = np.zeros(max(math.prod(entry.shape) for entry in self._entries), flat.dtype)
+        for old, new in zip(before._entries, self._entries, strict=True):
+            whole[old.places] = flat[old.slots]
+            repacked[new.slots] = whole[new.places]
+            whole[old.places] = 0
+        return repacked
+
+    def add_to(self, flat: NDArray, number: int, values: NDArray) -> None:
+        """Add values, in the shape of a parameter, to its kept entries."""
+        entry = self._entries[number]
+        flat[entry.slots] += values.ravel()[entry.places]

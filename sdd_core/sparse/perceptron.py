@@ -16,6 +16,7 @@ from sdd_core.sparse.costs import default_costs
 from sdd_core.sparse.kernels import perceptron as compiled
 from sdd_core.sparse.kernels.records import Data, Results, Steps
 from sdd_core.sparse.network import Masks, Network, SgdSettings, State, aligned
+from sdd_core.sparse.plan.records import Plan
 from sdd_core.sparse.processor import tile_width
 from sdd_core.sparse.products import Products, one_thread_each
 from sdd_core.sparse.simd import Lanes
@@ -49,7 +50,6 @@ class Perceptron(Network):
             if mask is not None and len(shape) == 1 and not mask.all():
                 raise SddError("the biases of a perceptron cannot be pruned; mask weights only")
         self.group = tile or tile_width()
-        self._rooms: dict[tuple[Lanes, int], tuple[NDArray, Products]] = {}
         self._team = AdaptiveTeam(threads)
         self._limit = one_thread_each if "dense" in self.kernels else nullcontext
 
@@ -98,7 +98,7 @@ class Perceptron(Network):
             pairs.append([
                 (lines(units, layer["target"], layer["outputs"], len(examples)),
                  lines(inputs, layer["source"], layer["inputs"], len(examples)) if number else
-                 data.images[examples].T)
+                 data.images[start : start + lanes.width].T)
                 for number, layer in enumerate(self._plan.linears)
             ])
         gradients[:] = 0  # a step begins with zeros
@@ -119,10 +119,12 @@ class Perceptron(Network):
 
         self._team.whole.run(work)
 
-    def refill(self, state: State, masks: Masks) -> None:
-        """See Network."""
-        super().refill(state, masks)
-        self._rooms.clear()  # the products are of the arrays of before
+    def _arrange(
+        self, plan: Plan, parameters: NDArray, momenta: NDArray, running: NDArray
+    ) -> None:
+        super()._arrange(plan, parameters, momenta, running)
+        # Their products are of these arrays.
+        self._rooms: dict[tuple[Lanes, int], tuple[NDArray, Products]] = {}
 
     def _lanes(self, batch_size: int) -> Lanes:
         """The width that wastes least: idle lanes cost as much as busy ones, each vector some

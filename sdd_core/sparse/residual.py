@@ -24,6 +24,7 @@ from sdd_core.sparse.kernels.records import (
     Workspace,
 )
 from sdd_core.sparse.network import Masks, Network, SgdSettings, State, aligned
+from sdd_core.sparse.plan.records import Plan
 from sdd_core.sparse.processor import tile_width
 from sdd_core.sparse.threads import ThreadTeam
 
@@ -49,15 +50,13 @@ class ResidualNetwork(Network):
     ) -> None:
         if threads > HALVES:
             raise SddError(f"a residual network takes 1 or {HALVES} threads, got {threads}")
-        super().__init__(architecture, state, masks, settings, kernels)
         self._team = ThreadTeam(threads)
-        self._make_room()
+        super().__init__(architecture, state, masks, settings, kernels)
 
-    def refill(self, state: State, masks: Masks) -> None:
-        super().refill(state, masks)
-        self._make_room()
-
-    def _make_room(self) -> None:
+    def _arrange(
+        self, plan: Plan, parameters: NDArray, momenta: NDArray, running: NDArray
+    ) -> None:
+        super()._arrange(plan, parameters, momenta, running)
         self._batch = self._new_batch(0)
         self._spaces = [self._new_workspace() for _ in range(self._team.size)]
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from contextlib import nullcontext
 from functools import partial, wraps
 from typing import TYPE_CHECKING, Concatenate, ParamSpec, TypeVar
@@ -308,6 +308,14 @@ class DenseTrainer:
         if part == "train":
             return evaluate(self.network, data.train_images, data.train_labels, data.data)
         return evaluate(self.network, data.test_images, data.test_labels, data.data)
+
+    def weights(self, names: Iterable[str]) -> dict[str, Tensor]:
+        """See Trainer."""
+        return {
+            name: self.network.get_parameter(name).detach().cpu().clone(
+                memory_format=torch.contiguous_format)
+            for name in names
+        }
 
     def state(self) -> dict[str, Tensor]:
         """See Trainer."""

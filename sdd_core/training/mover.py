@@ -47,8 +47,7 @@ class Mover:
         Weights or gradients that are not finite leave the masks as they are: training has diverged.
         """
         course = self.course
-        state = trainer.state()
-        weights = {name: state[name] for name in self.masks}
+        weights = trainer.weights(self.masks)
         gradients = {name: gradients[name] for name in self.masks if name in gradients}
         if not finite(weights, weights) or not finite(gradients, gradients):
             return

@@ -5,7 +5,7 @@ This module imports numba; `sdd_core.training.select` checks first that it is in
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 
 import numpy as np
 import torch
@@ -61,7 +61,7 @@ class SparseTrainer:
         # None if every batch must be prepared.
         whole = data.augmentation is None and data.train_images.is_floating_point()
         self._images = self._array(data.train_images) if whole else None
-        self._buffer = data.buffer(0 if whole else BATCHES * batch_size)
+        self._buffer = data.buffer((1 if whole else BATCHES) * batch_size)
         self._parts: dict[str, list[tuple[Tensor | Images, NDArray[np.int64]]]] = {}
 
     def steps(
@@ -88,7 +88,7 @@ class SparseTrainer:
         """See Trainer."""
         data, size = self._data, self._batch_size
         rows = slice(number * size, (number + 1) * size)
-        inputs = data.batch(order, crops, rows, data.buffer(size))
+        inputs = data.batch(order, crops, rows, self._buffer)
         factors = self._own.factors(self._array(inputs), self._labels[order[rows].numpy()])
         if factors is not None:
             return self._products(factors)
@@ -112,15 +112,14 @@ class SparseTrainer:
                 found[next(names)] = results.sum(1)
         return found
 
-    @torch.no_grad()
     def remask(self, masks: Mapping[str, Tensor], values: Mapping[str, Tensor]) -> None:
         """See Trainer."""
-        momenta = self.momenta()
-        # In both, pruned weights are zero, so regrown ones are, and dropped ones are not loaded.
-        for name, value in values.items():
-            self._network.get_parameter(name).add_(value)
-        self._masks = dict(masks)
-        self._reload(momenta)
+        names = self._own.architecture.parameters
+        self._own.remask(
+            [masks[name].numpy() if name in masks else None for name in names],
+            {names.index(name): value.numpy() for name, value in values.items()},
+        )
+        self._masks, self._saved = dict(masks), None
 
     def _reload(self, momenta: Mapping[str, Tensor]) -> None:
         """Copy the network, under the masks, and its momenta into the kernels again."""
@@ -149,6 +148,11 @@ class SparseTrainer:
         parts = [self._own.evaluate(self._inputs(images), labels).logits
                  for images, labels in self._batches(part)]
         return torch.from_numpy(np.concatenate(parts))
+
+    def weights(self, names: Iterable[str]) -> dict[str, Tensor]:
+        """See Trainer."""
+        places = {name: i for i, name in enumerate(self._own.architecture.parameters)}
+        return {name: torch.from_numpy(self._own.parameter(places[name])) for name in names}
 
     def state(self) -> dict[str, Tensor]:
         """See Trainer."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -50,6 +50,10 @@ class Trainer(Protocol):
     def predictor(self) -> Callable[[str], Tensor] | None:
         """Return a function that gives the network's logits on 'train' or 'test', float32
         `[N, classes]`, until the next step; None if torch gives them."""
+
+    def weights(self, names: Iterable[str]) -> dict[str, Tensor]:
+        """Return some of the network's parameters, copied to the CPU."""
+        ...
 
     def state(self) -> dict[str, Tensor]:
         """Return the network's state_dict, copied to the CPU."""

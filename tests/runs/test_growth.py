@@ -19,6 +19,8 @@ from sdd_core.sweeps import expand
 from sdd_core.sweeps.plan import Counts, Plan
 from sdd_core.sweeps.settings import expansion
 
+pytestmark = pytest.mark.usefixtures("written_at_once")
+
 CHEAP = {
     "data": {"name": "digits", "examples": 60},
     "model": {"name": "mlp", "widths": [2]},

@@ -68,7 +68,7 @@ def test_sparse_kernels_where_they_know_all_layers():
 def test_the_general_path_for_the_rest(network):
     one = trainer(network, random_masks(network, 0.1), dataset())
     assert isinstance(one, DenseTrainer)
-    assert one.kernels == ()
+    assert all(kernel.endswith("=undecided") for kernel in one.kernels)
 
 
 @pytest.mark.parametrize(
@@ -112,7 +112,7 @@ def test_costs_decide():
     free = KernelCosts(general_weight=0.0, general_step=0.0)
     assert trainer(network, masks, dataset(), costs=cheap).kernels[0] == "sparse"
     assert trainer(network, masks, dataset(), costs=dear).kernels[0] == "dense"
-    assert trainer(network, masks, dataset(), costs=free).kernels == ()
+    assert isinstance(trainer(network, masks, dataset(), costs=free), DenseTrainer)
 
 
 def test_a_checkpoint_decides_before_the_costs():

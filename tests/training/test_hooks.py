@@ -268,7 +268,7 @@ def test_a_hook_that_comes_after_the_first_network_was_read(make):
     assert one.kernels
     trainers = TrainerFactory(make(), resident(data), experiment())
     last(network).register_forward_hook(lambda m, i, out: out / 2)
-    assert trainers.make(network, masks).kernels == ()
+    assert isinstance(trainers.make(network, masks), DenseTrainer)
 
 
 def test_a_hook_that_takes_the_gradient_away_is_refused_by_name():

@@ -23,7 +23,7 @@ def prefetch_forward(layer, act, index, group, number, first, y, x, lanes):
     channel = entry(index, layer.filled + number // stride)
     row = (first + y) * stride + number % stride
     place = channel * layer.channel_step + row * layer.row_step + x * stride
-    place += to_next_tile(group, first, layer.tile_rows, layer.side, stride * layer.row_step)
+    place += to_next_tile(group, first, layer.tile_rows, layer.side, stride * layer.row_step, lanes)
     make = layer.first and layer.activation >= 0
     source = act.source if make else layer.source
     for part in range(stride):
@@ -47,15 +47,15 @@ def prefetch_backward(layer, act, index, group, number, first, y, x, place, lane
         row_step = layer.outputs * layer.side
         channel = entry(index, layer.results + number)
         place = (first + y) * row_step + channel * layer.side + x
-        place += to_next_tile(group, first, layer.back_tile_rows, layer.side, row_step)
+        place += to_next_tile(group, first, layer.back_tile_rows, layer.side, row_step, lanes)
         prefetch(memory, layer.target + place, 1, lanes)
         prefetch(memory, layer.gradient + place, 1, lanes)
 
 
 @compiled
-def to_next_tile(group, first, rows, side, row_step):
+def to_next_tile(group, first, rows, side, row_step, lanes):
     """Return how far the next tile is from that of `rows` from row `first`: it is in the same
-    maps, or in those of the next group."""
+    maps, or in those of the next group. lanes: for the cache, as this uses `IMAGES`."""
     if first + rows < side:
         return rows * row_step
     return group.memory.size // IMAGES - first * row_step

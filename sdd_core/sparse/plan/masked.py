@@ -86,7 +86,8 @@ def plan_layer(mask: NDArray[np.bool_], geometry: Geometry, images: int, width: 
     forward = _plan_forward(plan, taps, geometry, width, index)
     order, backward = _plan_backward(plan, taps, geometry, width, index)
     return LayerPlan(
-        plain(records)[0], index.flat(), taps.places, taps.places[order], (*forward, *backward)
+        plain(records, MASKED)[0], index.flat(), taps.places, taps.places[order],
+        (*forward, *backward),
     )
 
 

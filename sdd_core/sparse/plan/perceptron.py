@@ -58,10 +58,12 @@ def plan_perceptron(
             layer.biases = packing.add((linear.outputs,), np.arange(linear.outputs))
         units = layer.target
     # Behind the logits, two vectors for `cross_entropy`.
-    layers.scratch = units + architecture.linears[-1].outputs + 2
+    scratch = units + architecture.linears[-1].outputs + 2
+    for layer in layers:
+        layer.scratch = scratch
     return Plan(
-        packing, index.flat(), plain(layers), features=starts,
-        vectors=int(layers.scratch[0] + (max(layers.inputs) if dense else 0)),
+        packing, index.flat(), plain(layers, LINEAR), features=starts,
+        vectors=scratch + (max(layer.inputs for layer in layers) if dense else 0),
     )  # fmt: skip
 
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -70,15 +72,15 @@ NORM = np.dtype([
 ])  # fmt: skip
 
 
-def table(count: int, record: np.dtype) -> Any:
+def table(count: int, record: np.dtype) -> list[Any]:
     """Return so many empty records, whose fields are attributes."""
-    return np.zeros(count, record).view(np.recarray)
+    return [SimpleNamespace(**dict.fromkeys(record.names or (), 0)) for _ in range(count)]
 
 
-def plain(records: Any) -> NDArray:
-    """Return the same records for the kernels: of a plain array the compiler knows the type at
-    once."""
-    return records.view(np.ndarray)
+def plain(records: Sequence[Any], record: np.dtype) -> NDArray:
+    """Return the same records for the kernels. Numbers are collected as attributes, because to
+    write them one by one into numpy's records takes many times as long."""
+    return np.array([tuple(vars(one).values()) for one in records], record)
 
 
 @dataclass(frozen=True)

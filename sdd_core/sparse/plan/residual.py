@@ -51,12 +51,13 @@ def plan_residual(architecture: Architecture, masks: Masks) -> Plan:
         tile_vectors, products = max(tile_vectors, taps.tile_vectors), max(products, taps.products)
     GradientPlan(architecture, masks, reach, memory, index).place(activations, layers)
     return Plan(
-        packing, index.flat(), plain(head), plain(layers), plain(activations), plain(norms),
+        packing, index.flat(), plain(head, LINEAR), plain(layers, CONVOLUTION),
+        plain(activations, ACTIVATION), plain(norms, NORM),
         vectors=memory.size, tile_vectors=tile_vectors, products=products,
     )  # fmt: skip
 
 
-def _norm_table(architecture: Architecture, starts: Sequence[int]) -> Any:
+def _norm_table(architecture: Architecture, starts: Sequence[int]) -> list[Any]:
     records, start = table(len(architecture.norms), NORM), 0
     first = len(architecture.convolutions)
     shapes = architecture.shapes()
@@ -86,7 +87,7 @@ def _place_maps(architecture: Architecture, memory: Memory) -> list[int]:
 
 def _activation_table(
     architecture: Architecture, places: Sequence[int], reach: Reach, index: Index
-) -> Any:
+) -> list[Any]:
     records, start = table(len(architecture.activations), ACTIVATION), 0
     for record, part in zip(records, architecture.activations, strict=True):
         channels, size = architecture.sizes[part.target]
@@ -103,7 +104,7 @@ def _activation_table(
 
 def _head_table(
     mask: NDArray[np.bool_], starts: Sequence[int], memory: Memory, index: Index
-) -> Any:
+) -> list[Any]:
     records = table(1, LINEAR)
     head = records[0]
     head.outputs, head.inputs = mask.shape
@@ -118,7 +119,7 @@ def _head_table(
 
 def _convolution_table(
     architecture: Architecture, places: Sequence[int], activations: Any
-) -> Any:
+) -> list[Any]:
     """What each convolution reads and writes; its taps and gradients are listed elsewhere."""
     records, seen = table(len(architecture.convolutions), CONVOLUTION), set[int]()
     makers = {part.target: number for number, part in enumerate(architecture.activations)}
