@@ -32,6 +32,23 @@ def test_what_is_kept_lies_side_by_side_and_comes_back(masks):
         np.testing.assert_array_equal(back, np.where(mask, parameter, 0))
 
 
+@given(MASKS, st.data())
+def test_what_is_packed_again_keeps_what_both_masks_keep(masks, data):
+    others = [data.draw(st_numpy.arrays(bool, mask.shape)) for mask in masks]
+    before, after = Packing(), Packing()
+    for packing, kept in ((before, masks), (after, others)):
+        for mask in kept:
+            packing.add(mask.shape, np.flatnonzero(mask)[::-1])
+    parameters = [np.arange(1.0, mask.size + 1).reshape(mask.shape) for mask in masks]
+    flat = after.repack(before, before.pack(parameters))
+    after.add_to(flat, 0, np.full(masks[0].shape, 0.5))
+    expected = [np.where(mask & other, parameter, 0)
+                for mask, other, parameter in zip(masks, others, parameters, strict=True)]
+    expected[0] += 0.5 * others[0]
+    for number, values in enumerate(expected):
+        np.testing.assert_array_equal(after.unpack_one(flat, number), values)
+
+
 def test_memory_order_of_a_parameter_does_not_matter():
     packing, mask = Packing(), np.ones((2, 3), bool)
     packing.add(mask.shape, np.flatnonzero(mask))

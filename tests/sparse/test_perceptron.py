@@ -365,3 +365,27 @@ def test_a_network_that_is_refilled_is_as_a_new_one(kernels):
         network.train_epoch(case.images, case.labels, case.order(2, 200), 50, rates(4))
     for mine, theirs in zip(used.state().parameters, new.state().parameters, strict=True):
         assert np.array_equal(mine, theirs)
+
+
+@pytest.mark.parametrize("kernels", MIXED)
+def test_under_other_masks_it_goes_on_as_a_new_network_does(kernels):
+    case = make_case((150, 70, 33, 5), [0.6, 0.3, 0.9], examples=300)
+    other = make_case((150, 70, 33, 5), [0.4, 0.5, 0.7], examples=300, seed=3)
+    used, new = (one.sparse(kernels=MIXED[kernels]) for one in (case, other))
+    used.train_epoch(case.images, case.labels, case.order(1, 200), 50, rates(4))
+    state, masks = used.state(), other.all_masks()
+    grown = masks[0] & ~case.all_masks()[0]
+    values = 0.01 * grown.astype(state.parameters[0].dtype)
+    assert grown.any()
+    used.remask(masks, {0: values})
+    parameters, momenta = (
+        [array if mask is None else np.where(mask, array, 0)
+         for array, mask in zip(arrays, masks, strict=True)]
+        for arrays in (state.parameters, state.momenta)
+    )
+    parameters[0] = parameters[0] + values
+    new.refill(State(parameters, momenta), masks)
+    for network in (used, new):
+        network.train_epoch(case.images, case.labels, case.order(2, 200), 50, rates(4))
+    assert bits(used) == bits(new)
+    assert used.steps == 8
