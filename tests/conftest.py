@@ -1,6 +1,7 @@
 """For all tests, and the processes that they start."""
 
 import os
+import sys
 from concurrent.futures import wait
 
 import pytest
@@ -37,6 +38,12 @@ def pytest_collection_modifyitems(config, items):
     if hasattr(config, "workerinput"):  # side by side: none is to wait for a long one at the end
         slow = {item.path for item in items if item.get_closest_marker("slow")}
         items.sort(key=lambda item: item.path not in slow)  # whole files, for their fixtures
+
+
+@pytest.fixture(autouse=True)
+def no_bytecode(monkeypatch):
+    """A module that a test changes within a second is read again, not taken from bytecode."""
+    monkeypatch.setattr(sys, "dont_write_bytecode", True)
 
 
 @pytest.fixture

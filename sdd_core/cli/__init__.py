@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import errno
+import os
+import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from importlib import import_module
 from importlib.metadata import EntryPoint, entry_points
 from typing import Any
@@ -77,8 +79,17 @@ def one_line(ctx: click.Context | None = None) -> Iterator[None]:
     except OSError as error:
         if error.errno == errno.EPIPE:
             raise  # the reader closed the pipe: click ends quietly
+        if not error.filename:
+            _drop_output()
         what = error.filename or "the output"
         raise Refusal(f"cannot read or write {what}: {error.strerror or error}") from error
+
+
+def _drop_output() -> None:
+    """Send what is still waiting for standard output nowhere: Python would try to write it at its
+    end again, and add its own lines to ours."""
+    with suppress(OSError, ValueError):  # a stream without a file
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def strangers() -> dict[str, EntryPoint]:
