@@ -107,33 +107,27 @@ def test_calls_are_made_in_the_thread_that_gives_them():
     assert threads == [threading.current_thread()]
 
 
-def test_what_ends_a_block_is_raised_and_a_write_that_failed_is_told(capsys):
+def write_that_fails_in_a_block(then):
     writer = Writer()
 
     def fails():
         raise SddError("cannot write it")
 
-    def work():
-        with writer.finished():
-            writer.write(fails)
-            raise KeyboardInterrupt
+    with writer.finished():
+        writer.write(fails)
+        then(writer)
+
+
+def test_what_ends_a_block_is_raised_and_a_write_that_failed_is_told(capsys):
+    def interrupt(writer):
+        raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        work()
+        write_that_fails_in_a_block(interrupt)
     assert "cannot write it" in capsys.readouterr().err
 
 
 def test_an_error_that_is_raised_in_the_block_is_told_once(capsys):
-    writer = Writer()
-
-    def fails():
-        raise SddError("cannot write it")
-
-    def work():
-        with writer.finished():
-            writer.write(fails)
-            writer.finish()
-
     with pytest.raises(SddError, match=r"^cannot write it$"):
-        work()
+        write_that_fails_in_a_block(Writer.finish)
     assert capsys.readouterr().err == ""
