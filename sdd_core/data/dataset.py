@@ -5,9 +5,15 @@ from dataclasses import dataclass, field
 from numbers import Integral, Real
 from typing import Any
 
+import torch
+
 from sdd_core.data.split import Split, check_labels_fit, check_tensors, check_values
 from sdd_core.errors import SddError
 from sdd_core.output.brief import brief
+
+MOST_CLASSES = 1_000_000
+"""The largest number of classes. A network has an output for each class, so labels such as dates or
+the numbers of users would need more memory than there is."""
 
 
 @dataclass(frozen=True)
@@ -80,8 +86,8 @@ class Dataset:
 
         Raises SddError if a split is empty or has other values than dense tensors, images and
         labels differ in number, images are neither bytes nor floats or not finite, labels are not
-        integers or outside the classes, all training labels are equal, train and test images differ
-        in shape, or `mean` and `std` do not fit the images.
+        integers or outside the classes, there are more than a million classes, all training labels
+        are equal, train and test images differ in shape, or `mean` and `std` do not fit the images.
         """
         if not isinstance(self.num_classes, Integral) or isinstance(self.num_classes, bool):
             raise SddError(f"data {self.name!r} has num_classes {self.num_classes!r}; expected a "
@@ -105,6 +111,13 @@ class Dataset:
 
     def _check_together(self) -> None:
         """Raise SddError unless the splits, the classes, `mean` and `std` fit each other."""
+        if self.num_classes > MOST_CLASSES:
+            values = int(torch.cat([self.train.labels, self.test.labels]).unique().numel())
+            raise SddError(
+                f"data {self.name!r} has {self.num_classes:,} classes; at most {MOST_CLASSES:,} "
+                f"are possible, with labels from 0 on without gaps: its labels have {values:,} "
+                f"different values, so number them from 0 to {values - 1:,}"
+            )
         if self.train.images.shape[1:] != self.test.images.shape[1:]:
             raise SddError(
                 f"data {self.name!r}: training images are {list(self.train.images.shape[1:])}, "

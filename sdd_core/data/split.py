@@ -114,7 +114,9 @@ def check_values(split: Split, where: str, num_classes: int) -> None:
     for kind, some in (("labels", split.labels), ("true labels", split.true_labels)):
         low, high = int(some.min()), int(some.max())
         if low < 0 or high >= num_classes:
+            advice = ("; -1 often stands for examples without a label: leave those out"
+                      if low == -1 else "")
             raise SddError(
                 f"{where} has {kind} from {low} to {high}; with {num_classes} classes "
-                f"they must lie between 0 and {num_classes - 1}"
+                f"they must lie between 0 and {num_classes - 1}{advice}"
             )

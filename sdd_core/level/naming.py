@@ -21,7 +21,7 @@ def matches(name: str, pattern: str) -> bool:
     return fnmatchcase(name, pattern) or fnmatchcase(layer_of(name), pattern)
 
 
-def listed(names: Collection[str]) -> str:
+def listed(names: Collection[object]) -> str:
     """Return names as a list in a line, of which only the first ones are given."""
     first, more = list(names)[:LISTED], len(names) - LISTED
-    return ", ".join(first) + (f" and {more} more" if more > 0 else "")
+    return ", ".join(map(str, first)) + (f" and {more} more" if more > 0 else "")

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+import torch
+
+from sdd_core.data.dataset import Dataset
 from sdd_core.level import masks as masking
 from sdd_core.level.inspection import parameters_of, too_little
 from sdd_core.level.naming import listed
@@ -29,7 +32,25 @@ def notes(setup: ExperimentSetup) -> Iterator[str]:
     if experiment.pruner.observes() and experiment.kernels == "auto" and setup.device.type == "cpu":
         yield (f"pruner {label(experiment.pruner)!r} observes the gradients of all weights, so the "
                "levels that it observes train without the sparse kernels")
+    yield from _classes(setup.data)
     yield from _zeros(setup)
+
+
+def _classes(data: Dataset) -> Iterator[str]:
+    """Yield a line about classes that the network cannot learn, because no example shows them."""
+    count = data.num_classes
+    shown, tested = (torch.bincount(split.true_labels, minlength=count)
+                     for split in (data.train, data.test))
+    missing = (shown == 0).nonzero().flatten().tolist()
+    if not missing:
+        return
+    line = f"{len(missing):,} of {count:,} classes have no training example ({listed(missing)})"
+    if lost := int(tested[missing].sum()):
+        examples = "test example belongs" if lost == 1 else "test examples belong"
+        yield f"{line}, and {lost:,} {examples} to them"
+    else:
+        yield (f"{line} and no test example, but each is an output of the network; number the "
+               "labels from 0 without gaps to avoid that")
 
 
 def _zeros(setup: ExperimentSetup) -> Iterator[str]:

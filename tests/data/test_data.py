@@ -30,7 +30,12 @@ def test_a_good_one_is_itself():
         ({"train": split(4, labels=[0, 1])}, "training split has 4 images but 2 labels"),
         ({"test": split(1, labels=[0.0])}, r"test split has labels of type torch.float32"),
         ({"train": split(2, labels=[0, 2])}, "labels from 0 to 2; with 2 classes .* 0 and 1"),
-        ({"test": split(2, labels=[-1, 1])}, "test split has labels from -1 to 1"),
+        ({"test": split(2, labels=[-1, 1])},
+         "test split has labels from -1 to 1.*; -1 often stands for examples without a label"),
+        ({"test": split(2, labels=[-7, 1])}, "labels from -7 to 1; .* between 0 and 1$"),
+        ({"num_classes": 10**12},
+         "'mine' has 1,000,000,000,000 classes; at most 1,000,000 .* its labels have 2 different "
+         "values, so number them from 0 to 1$"),
         ({"test": split(2, shape=(1, 3, 4))}, r"are \[1, 3, 3\], test images \[1, 3, 4\]"),
         (
             {"train": split(1, labels=[0]), "test": split(1, labels=[0]), "num_classes": 1},

@@ -55,3 +55,10 @@ def test_what_is_not_there_is_one_line(folder, options, message):
     with pytest.raises(SddError, match=message) as refused:
         source(**options).load(folder)
     assert "\n" not in str(refused.value)
+
+
+def test_labels_that_are_text_are_refused_with_the_way_to_number_them(tmp_path):
+    rows = datasets.Dataset.from_dict({"image": [[0.0], [1.0]], "label": ["cat", "dog"]})
+    datasets.DatasetDict({"train": rows, "test": rows}).save_to_disk(str(tmp_path / "saved"))
+    with pytest.raises(SddError, match=r"text in its column 'label'.*class_encode_column\('label'"):
+        source().load(tmp_path)

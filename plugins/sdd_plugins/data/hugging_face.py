@@ -59,6 +59,9 @@ class HuggingFace(DataSource):
             if column not in rows.column_names:
                 raise SddError(f"data 'hf:{self.path}' has no column {column!r}; set data.{option} "
                                f"to one of {', '.join(rows.column_names)}")
+        if getattr(rows.features[self.label], "dtype", "") in {"string", "large_string"}:
+            raise SddError(f"data 'hf:{self.path}' has text in its column {self.label!r}; number "
+                           f"the classes with class_encode_column({self.label!r}) before saving it")
         return _Rows(rows.select_columns([self.image, self.label]), self.image, self.label)
 
 
