@@ -44,7 +44,11 @@ def locked(file: Path, doing: str) -> Iterator[None]:
             lock.acquire(timeout=1)
         except Timeout:
             warn(f"waiting for another process, which is {doing}")
-            lock.acquire()
+            # With a limit, because without one it raises if this thread took a lock that the
+            # writer's thread will release.
+            while not lock.is_locked:
+                with suppress(Timeout):
+                    lock.acquire(timeout=60)
     try:
         yield
     finally:

@@ -101,7 +101,11 @@ def sdd_epoch_end(run: Run, level: int, epoch: Epoch) -> None:
 @hookspec
 def sdd_level_end(run: Run, level: LevelResult) -> None:
     """Called when a level and its metrics are complete and on the disk, whether it was trained or
-    reused. The next level may be training already; its hooks are called after this one."""
+    reused. The next level may be training already; its hooks are called after this one.
+
+    For this reason it cannot run the same experiment, or one that shares levels with it, in the
+    same store: that run would wait for the level that is being trained, and is refused. Use another
+    store, or `sdd_run_end`."""
 
 
 @hookspec

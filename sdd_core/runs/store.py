@@ -12,12 +12,14 @@
 
 from __future__ import annotations
 
+import os
 import re
-from collections.abc import Mapping
-from contextlib import AbstractContextManager, ExitStack
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
+from threading import get_ident
 from typing import Any
 
 from safetensors.torch import save
@@ -41,6 +43,14 @@ from sdd_core.runs.level_files import read_level, read_tensors, write_level
 from sdd_core.runs.writer import Writer
 from sdd_core.sparse.costs import KernelCosts
 
+_MAKING: dict[Path, tuple[int, int]] = {}
+"""By lock file: the process and the thread that make a level, and must not wait for that lock."""
+
+
+def metrics_lock(key: str) -> str:
+    """Return the name of the lock for the measurements of a level."""
+    return f"{key}-metrics"
+
 
 class Store:
     """Levels, rewind points and checkpoints in a folder that several processes may share.
@@ -60,10 +70,29 @@ class Store:
         self.checkpoints = Checkpoints(self._shared / "checkpoints", self._set_aside)
         self.writer = Writer()
 
-    def lock(self, key: str) -> AbstractContextManager[None]:
-        """Return the lock to hold while a level is made. The system frees it when the process
-        dies."""
-        return locked(self._shared / "locks" / f"{key}.lock", f"making {key[:12]}")
+    @contextmanager
+    def lock(self, key: str) -> Iterator[None]:
+        """Hold the lock of a level while it is made. The system frees it when the process dies.
+        Raises SddError if this thread holds it already and would wait for itself."""
+        file, this = self._lock_file(key), (os.getpid(), get_ident())
+        if _MAKING.get(file) == this:
+            raise SddError(f"level {key[:12]} is being made by the run that called this code, so "
+                           "the same experiment cannot run here in the same store; use another "
+                           "store, or run it after that run, for example in sdd_run_end")
+        with locked(file, f"making {key[:12]}"):
+            _MAKING[file] = this
+            try:
+                yield
+            finally:
+                _MAKING.pop(file, None)
+
+    def _lock_file(self, key: str) -> Path:
+        return self._shared.resolve() / "locks" / f"{key}.lock"
+
+    def _hand_over(self, held: ExitStack, key: str) -> ExitStack:
+        """Return the locks, for another thread to release. key: that of the lock among them."""
+        _MAKING.pop(self._lock_file(key), None)
+        return held.pop_all()
 
     def level_folder(self, key: str) -> Path:
         """Return the folder of a level, whether it exists or not."""
@@ -94,7 +123,8 @@ class Store:
             self._write_level(key, level)
             return
         self.writer.finish()  # so that at most one level waits, in memory and unsaved
-        self.writer.write(partial(self._write_level, key, level), held.pop_all())
+        self.writer.write(partial(self._write_level, key, level),
+                          self._hand_over(held, key))
 
     def _write_level(self, key: str, level: Level) -> None:
         write_entry(self.level_folder(key), lambda folder: write_level(folder, key, level))
@@ -115,11 +145,11 @@ class Store:
     def save_metrics(self, key: str, measured: Mapping[str, Any], held: ExitStack) -> None:
         """Replace the measurements of a level, in the writer's thread, after the level is saved.
 
-        held: has a lock, which the writer takes over and releases.
+        held: has the lock `metrics_lock(key)`, which the writer takes over and releases.
         """
         content = seal({"level": key, "measured": dict(measured)}, key)
         self.writer.write(partial(write_atomic, self._metrics(key), f"{content}\n", locked=True),
-                          held.pop_all())
+                          self._hand_over(held, metrics_lock(key)))
 
     def put_away(self, key: str) -> Path:
         """Set a level aside, so that it is trained and measured again, and return its new path.

@@ -19,7 +19,7 @@ from sdd_core.plugin.isolation import DataChanged
 from sdd_core.plugin.kinds import Metric, label
 from sdd_core.runs.result import COLUMNS
 from sdd_core.runs.rows import metric_faults
-from sdd_core.runs.store import Store
+from sdd_core.runs.store import Store, metrics_lock
 from sdd_core.training.setup import ExperimentSetup
 
 
@@ -90,7 +90,7 @@ class Metrics:
             chosen["include"] = included
         keys = [digest({"metric": identity(one), **chosen}) for one in self._metrics]
         with ExitStack() as held:
-            held.enter_context(self._store.lock(f"{key}-metrics"))
+            held.enter_context(self._store.lock(metrics_lock(key)))
             kept = self._store.load_metrics(key)
             count = len(kept)
             for name, metric in zip(keys, self._metrics, strict=True):

@@ -104,7 +104,7 @@ class Stream(IterableDataset):
          "has 1,000,000,000,001 classes; at most .* have 5 different values, so .* from 0 to 4$"),
         (Items([(i, 10**30) for i, _ in PAIRS]), "has the label 10+ for item 0; expected a whole"),
         ((IMAGES, [0, 10**30] * 3), "a list of 6 for labels; expected a tensor"),
-        (Items([(i, "cat") for i, _ in PAIRS]), r"the label 'cat' \(str\) for item 0; expected a w"),
+        (Items([(i, "cat") for i, _ in PAIRS]), r"the label 'cat' \(str\) for item 0; expected a"),
         (Items([(i, None) for i, _ in PAIRS]), r"the label None \(NoneType\) for item 0"),
         (Items([(i * torch.nan, n) for i, n in PAIRS]), "values that are not finite"),
         (Items([(i, n - 1) for i, n in PAIRS]), "labels from -1 to 1"),

@@ -3,7 +3,8 @@
 import pytest
 from support import go, module, plugins_with, small
 
-from sdd_core import SddError, hookimpl
+import sdd_core
+from sdd_core import Metric, SddError, hookimpl
 
 
 class Everything:
@@ -111,3 +112,65 @@ def test_an_observer_that_would_never_be_called_is_refused(tmp_path, observer, r
     with pytest.raises(SddError, match=reason) as refused:
         go(small(levels=0), tmp_path, observers=[observer])
     assert "\n" not in str(refused.value)
+
+
+class Nested:
+    """Runs an experiment in the middle of another one's run, at the first call of a hook."""
+
+    def __init__(self, hook, settings, store):
+        self.results = []
+
+        def call():
+            if not self.results:
+                self.results.append(None)
+                self.results.append(go(settings, store))
+
+        setattr(self, hook, hookimpl(call))
+
+
+MAKES_A_LEVEL = ["sdd_level_start", "sdd_epoch_start", "sdd_epoch_end", "sdd_level_end"]
+
+
+@pytest.mark.parametrize("hook", MAKES_A_LEVEL)
+@pytest.mark.parametrize("changes", [{}, {"levels": 3}, {"metrics": []}],
+                         ids=["same", "deeper", "other metrics"])
+def test_a_run_that_would_wait_for_itself_is_refused(tmp_path, capsys, hook, changes):
+    """It is refused at once, however the system's locks treat a thread that waits for itself."""
+    observer = Nested(hook, small(train={"epochs": 1}, **changes), tmp_path)
+    result = go(small(train={"epochs": 1}), tmp_path, observers=[observer])
+    assert observer.results == [None]
+    assert len(result.levels) == 3
+    said = capsys.readouterr().err
+    assert f"observer Nested failed in {hook}: level " in said
+    assert ("is being made by the run that called this code, so the same experiment cannot run "
+            "here in the same store; use another store, or run it after that run") in said
+    assert "waiting for" not in said
+
+
+@pytest.mark.parametrize(("hook", "changes", "store"), [
+    *((hook, {}, "other") for hook in MAKES_A_LEVEL),
+    *((hook, {"seed": 1}, ".") for hook in MAKES_A_LEVEL),  # shares no level
+    ("sdd_run_start", {}, "."),
+    ("sdd_run_end", {}, "."),
+])  # fmt: skip
+def test_other_runs_within_a_run_are_carried_out(tmp_path, capsys, hook, changes, store):
+    settings = small(train={"epochs": 1})
+    observer = Nested(hook, settings | changes, tmp_path / store)
+    result = go(settings, tmp_path, observers=[observer])
+    assert "failed in" not in capsys.readouterr().err
+    assert [len(one.levels) for one in (result, observer.results[1])] == [3, 3]
+
+
+def test_a_metric_that_runs_its_own_experiment_is_refused(tmp_path, capsys):
+    class Itself(Metric):
+        name = "itself"
+
+        def measure(self, level):
+            sdd_core.run(settings, store=tmp_path, device="cpu", plugins=plugins)
+            return {"itself": 1.0}
+
+    plugins = plugins_with(sdd_metrics=[Itself])
+    settings = small(levels=0, train={"epochs": 1}, metrics=["itself"])
+    result = sdd_core.run(settings, store=tmp_path, device="cpu", plugins=plugins)
+    assert result.levels[0].metrics.get("itself") is None
+    assert "is being made by the run that called this code" in capsys.readouterr().err

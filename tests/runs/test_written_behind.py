@@ -338,3 +338,17 @@ def assert_unlocked(store):
     for file in (store / ".shared" / "locks").glob("*.lock"):
         with atomic.locked(file, "testing"):
             pass
+
+
+def test_a_thread_waits_for_its_own_level_once_the_writer_has_it(tmp_path, slow_disk, monkeypatch):
+    """It is neither refused nor taken for a deadlock, because the writer releases the lock."""
+    store, held, key = Store(tmp_path), ExitStack(), "a" * 40
+    monkeypatch.setattr(atomic, "warn", lambda text: slow_disk.set())
+    held.enter_context(store.lock(key))
+    with pytest.raises(SddError, match="is being made by the run that called this"), \
+            store.lock(key):
+        pass
+    store.save_level(key, Level(0, {}, {}, ()), held)
+    with Store(tmp_path).lock(key):
+        assert store.level_folder(key).exists()
+    store.writer.finish()
