@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Iterable, Mapping
 from typing import Any
 
-from sdd_core.level.naming import layer_of
+from sdd_core.level.naming import layer_of, listed
 from sdd_core.level.result import LevelResult
 from sdd_core.output.fitting import FittingTable
 from sdd_core.output.text import csv_text, html_text, short_number
@@ -45,11 +46,11 @@ def result_table(result: ResultView) -> FittingTable:
         phase = phase_of(result, level.level)
         note = phase or ("diverged" if level.diverged else "")
         number, *cells = _cells(level, shown)
-        if emptied := dead(level):
+        if dead(level):
             number += "*"
-            table.caption = (f"label noise: {result.noise}\n"
-                             f"* dead, at level {level.level}: {emptied}")
         table.add_row(number, *cells, note, style=STYLES.get(phase, ""))
+    if emptied := deaths(result.levels):
+        table.caption = f"label noise: {result.noise}\n* dead: {emptied}"
     return table
 
 
@@ -117,16 +118,43 @@ def phase_of(result: ResultView, level: int) -> str:
 def dead(level: LevelResult) -> str:
     """Return what is dead at a level: the names of layers without weights, and the number of
     classes without inputs; '' if there are none, or they were not measured."""
-    metrics, found = level.metrics, []
-    if count := metrics.get("dead_layers"):
-        layers = [name for name, value in metrics.get("sparsity_by_layer", {}).items()
-                  if value == 1]
+    found = []
+    if count := level.metrics.get("dead_layers"):
+        layers = _emptied(level)
         more = f" and {len(layers) - NAMED} more" if len(layers) > NAMED else ""
-        named = ", ".join(layer_of(name) or name for name in layers[:NAMED]) + more
-        found.append(named or _counted(count, "layer"))
-    if classes := metrics.get("dead_classes"):
+        found.append(", ".join(layers[:NAMED]) + more or _counted(count, "layer"))
+    if classes := level.metrics.get("dead_classes"):
         found.append(_counted(classes, "class"))
     return ", ".join(found)
+
+
+def deaths(levels: Iterable[LevelResult]) -> str:
+    """Return the layers that have lost all their weights and the number of classes that have lost
+    all inputs, each with the first level at which it is so; '' if there are none, or they were not
+    measured."""
+    first: dict[str, int] = {}
+    classes: dict[int, int] = {}
+    for level in levels:
+        if count := level.metrics.get("dead_layers"):
+            for name in _emptied(level) or [_counted(count, "layer")]:
+                first.setdefault(name, level.level)
+        if count := level.metrics.get("dead_classes"):
+            classes[level.level] = count
+    found = [f"{name} from level {level}" for name, level in first.items()]
+    if classes:
+        most = max(classes.values())
+        several = "up to " * (most > min(classes.values()))
+        found.append(f"{several}{_counted(most, 'class')} from level {min(classes)}")
+    return listed(found)
+
+
+def _emptied(level: LevelResult) -> list[str]:
+    """Return the names of the layers without weights; of a layer that has several weights, such as
+    a recurrent one, the names of those."""
+    by_weight = level.metrics.get("sparsity_by_layer", {})
+    layers = Counter(map(layer_of, by_weight))
+    return [name if not layer_of(name) or layers[layer_of(name)] > 1 else layer_of(name)
+            for name, value in by_weight.items() if value == 1]
 
 
 def _counted(count: int, noun: str) -> str:

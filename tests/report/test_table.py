@@ -139,11 +139,44 @@ def test_levels_that_pruning_has_emptied_are_marked():
     assert [row.split()[0] for row in rows[:4]] == ["0", "1", "2*", "3*"]
     caption = " ".join(" ".join(rows[4:]).split())  # as wide as the table
     assert caption == ("label noise: symmetric 0.4 "
-                       "* dead, at level 3: hidden, output, 2 classes")
+                       "* dead: hidden from level 2, output from level 3, 2 classes from level 3")
     page = html_table(emptied())
     assert "<th>dead</th>" in page
     assert page.count("<td>hidden</td>") == 1
     assert page.count("<td>hidden, output, 2 classes</td>") == 1
+
+
+def lost(*levels, weights=LAYERS, **metrics):
+    """A run whose levels have lost these weights."""
+    result = made([0.9] * len(levels), **metrics)
+    return replace(result, levels=tuple(
+        replace(level, metrics={
+            **level.metrics, "dead_layers": len(names),
+            "sparsity_by_layer": {weight: float(weight in names) for weight in weights},
+        }) for level, names in zip(result.levels, levels, strict=True)))
+
+
+MANY = [f"{number}.weight" for number in range(8)]
+LSTM = ["lstm.weight_ih_l0", "lstm.weight_hh_l0", "output.weight"]
+
+
+@pytest.mark.parametrize(("result", "caption"), [
+    # a layer may grow again, and die once more
+    (lost([], ["output.weight"], [], ["output.weight"], ["hidden.weight"]),
+     "output from level 1, hidden from level 4"),
+    (lost([], LSTM[1:], LSTM, weights=LSTM),
+     "lstm.weight_hh_l0 from level 1, output from level 1, lstm.weight_ih_l0 from level 2"),
+    (lost([], ["weight"], weights=["weight"]), "weight from level 1"),
+    (lost([], [], dead_classes=[0, 1]), "1 class from level 1"),
+    (lost([], [], [], [], dead_classes=[0, 1, 3, 2]), "up to 3 classes from level 1"),
+    (lost([], MANY[:5], MANY, weights=MANY),
+     "0 from level 1, 1 from level 1, 2 from level 1, 3 from level 1, 4 from level 1, 5 from level "
+     "2 and 2 more"),
+    (made([0.9, 0.8], dead_layers=[0, 2]), "2 layers from level 1"),  # without their names
+])  # fmt: skip
+def test_the_footnote_names_the_level_at_which_each_died_first(result, caption):
+    lines = " ".join(shown(result_table(result)).split())
+    assert lines.endswith(f"* dead: {caption}")
 
 
 def test_no_mark_where_nothing_is_dead():
