@@ -50,6 +50,9 @@ class Comparison:
     def verdict(self) -> str:
         """The sparsities at which one group is better, in one line."""
         if math.isnan(self.limit):
+            if not any(map(math.isfinite, self.difference)):
+                return (f"{self.one} and {self.other} cannot be compared: they have no "
+                        f"{self.metric} at a common level")
             return (f"{self.one} and {self.other} cannot be compared: it takes {SEVERAL} seeds of "
                     "each to tell a difference from chance")
         spans = []
@@ -108,10 +111,10 @@ def compare(one: Group, other: Group, metric: str = "test_accuracy") -> Comparis
 def _tested(samples: list[np.ndarray]) -> tuple[tuple[float, ...], float]:
     """Return the t of every level and the limit, for one sample of differences or two of values."""
     levels = samples[0].shape[1]
-    if min(map(len, samples)) < SEVERAL:
-        return (math.nan,) * levels, math.nan
     # Levels that all pairs share, such as the dense network, do not show the noise of others.
     known = ~np.isnan(np.concatenate(samples)).any(axis=0)
+    if min(map(len, samples)) < SEVERAL or not known.any():
+        return (math.nan,) * levels, math.nan
     if len(samples) == 1:
         known &= (samples[0] != 0).any(axis=0)
     t = np.zeros(levels)

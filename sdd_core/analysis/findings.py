@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -12,6 +13,7 @@ from sdd_core.analysis.intervals import Interval, first_below, turn_intervals
 from sdd_core.output.brief import brief
 from sdd_core.output.text import percent
 from sdd_core.phases.chance import SEVERAL
+from sdd_core.phases.guessing import above_guessing
 
 INTERPOLATES = 0.99
 
@@ -77,12 +79,15 @@ class Findings:
     def interpolation_threshold(self) -> Interval | None:
         """The sparsity of the first level, after the highest training accuracy, whose training
         accuracy is below 0.99 times the highest: from there on the network no longer fits its
-        noisy labels. None if there is no such level.
+        noisy labels. None if there is no such level, or no training accuracy above guessing.
 
         The measure is relative, because with augmentation and weight decay even dense networks do
         not fit all labels.
         """
         values, levels = self._whole("train_accuracy")
+        examples = self.group.results[0].train_examples or self.group.test_examples
+        if not above_guessing(values.mean(axis=0), examples, self.group.guessing):
+            return None
         places = [self.sparsity[level] for level in levels]
         return first_below(values, INTERPOLATES, places) if levels else None
 
@@ -90,13 +95,16 @@ class Findings:
     def verdict(self) -> str:
         """The findings in one line."""
         seeds = len(self.group.results)
+        silent = int(np.isnan(self.group.values("test_accuracy")).all(axis=1).sum())
         if seeds == 1:
             over = "one seed, so without intervals"
         else:
-            over = f"over {seeds} seeds" + (", too few for intervals" if seeds < SEVERAL else "")
+            over = f"over {seeds} seeds" + (
+                f", {silent} of them without test accuracy" if silent else "") + (
+                ", too few for intervals" if seeds - silent < SEVERAL else "")
         if not (self.valley and self.peak):
-            return f"{self.phases.verdict} ({over})"
-        dense = self.group.statistics("test_accuracy").mean[0]
+            return f"{self.phases.verdict} ({over}{self._cut})"
+        dense = self.group.mean("test_accuracy")[0]
         (valley_at, valley), (peak_at, peak) = self.valley, self.peak
         found = sum(result.phases.double_descent for result in self.group.results)
         also = f"; seen in {found} of them alone" if seeds > 1 else ""
@@ -104,8 +112,18 @@ class Findings:
         return (
             f"sparse double descent: valley {valley.said(_accuracy)} at "
             f"{valley_at.said(percent)}, peak {peak.said(_accuracy)} at "
-            f"{peak_at.said(percent)}{below}, dense {dense:.3f} ({over}{also})"
+            f"{peak_at.said(percent)}{below}"
+            + ("" if math.isnan(dense) else f", dense {dense:.3f}") + f" ({over}{also}{self._cut})"
         )
+
+    @property
+    def _cut(self) -> str:
+        """Say how many levels do not count, because not every seed has reached them; '' if all do.
+        """
+        common = min(len(result.levels) for result in self.group.results)
+        if common == len(self.sparsity):
+            return ""
+        return f"; only the {common} of {len(self.sparsity)} levels that every seed has reached"
 
     @cached_property
     def _turns(self) -> tuple[tuple[Interval, Interval], tuple[Interval, Interval]]:

@@ -14,6 +14,7 @@ import numpy as np
 from sdd_core.errors import SddError
 from sdd_core.experiment.experiment import Experiment, plugins_of
 from sdd_core.output.brief import brief, numbers
+from sdd_core.phases.guessing import guessing_accuracy
 from sdd_core.phases.phases import Phases, find_phases
 from sdd_core.runs.result import Result
 
@@ -80,6 +81,12 @@ class Group:
         """The number of classes; None if it was not recorded."""
         return self.results[0].classes
 
+    @property
+    def guessing(self) -> float:
+        """The accuracy of the best constant answer on the test set; 1 / classes if it was not
+        recorded, and 0 if that was not recorded either."""
+        return guessing_accuracy(self.classes, self.results[0].guessing)
+
     @cached_property
     def sparsity(self) -> list[float]:
         """The mean sparsity of every level, up to the last level of the longest run."""
@@ -120,7 +127,17 @@ class Group:
         """The phases of the mean test accuracy, over the levels that every seed has reached."""
         common = min(len(result.levels) for result in self.results)
         values = self.values("test_accuracy")[:, :common]
-        return find_phases(self.sparsity[:common], values, self.test_examples, self.classes)
+        return find_phases(self.sparsity[:common], values, self.test_examples, self.classes,
+                           self.guessing)
+
+    def whole(self, metric: str) -> tuple[float, ...]:
+        """Return the mean of a metric at every level; NaN where a seed has no value, because the
+        mean of the others would be that of other seeds than elsewhere. A seed without any value
+        does not count."""
+        values = self.values(metric)
+        values = values[~np.isnan(values).all(axis=1)]
+        known = len(values) > 0 and ~np.isnan(values).any(axis=0)
+        return tuple(np.where(known, self.mean(metric), math.nan).tolist())
 
     def _known(self, metric: str) -> list[list[float]]:
         """Return the known values of all seeds, for every level."""

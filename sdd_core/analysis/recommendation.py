@@ -11,8 +11,11 @@ import numpy as np
 from sdd_core.analysis.axis import Axis
 from sdd_core.analysis.findings import INTERPOLATES
 from sdd_core.analysis.groups import Group, group
+from sdd_core.errors import SddError
+from sdd_core.output.notices import warn
 from sdd_core.output.text import percent
 from sdd_core.phases.curves import smoothed
+from sdd_core.phases.guessing import above_guessing, at_guessing
 from sdd_core.runs.result import Result
 
 CLEAR = 0.05
@@ -74,11 +77,11 @@ def recommend(runs: Group, x: str = "sparsity") -> Advice | None:
 
     The test set decides, because it measures the goal; the learning distance is a rule of thumb for
     users without clean test labels. If its recommendation is worse by more than one standard error
-    of accuracy, `why` states it. Return None if neither was measured.
+    of accuracy, `why` states it. Return None if there is nothing to recommend; `why_none` says why.
     """
     measured, distance = by_test_accuracy(runs, x), by_learning_distance(runs, x)
     if measured is None:
-        return distance
+        return None if _not_learned(runs) else distance
     if distance is None or distance.accuracy >= measured.accuracy:
         return measured
     if measured.accuracy - distance.accuracy <= _standard_error(runs, measured.level):
@@ -87,8 +90,28 @@ def recommend(runs: Group, x: str = "sparsity") -> Advice | None:
                    f"{percent(distance.sparsity)}, where it is {distance.accuracy:.3f}")
 
 
+def why_none(runs: Group) -> str:
+    """Return the reason why nothing is recommended, in a few words."""
+    if highest := _not_learned(runs):
+        return f"nothing was learned: {highest}"
+    for metric, name in (("test_accuracy", "test accuracy"),
+                         ("learning_distance", "learning distance")):
+        if any(map(math.isfinite, runs.mean(metric))):
+            return f"no level has a {name} of every seed"
+    if all(level.diverged for result in runs.results for level in result.levels):
+        return "training diverged at every level"
+    return "neither test accuracy nor learning distance was measured"
+
+
+def recommended(runs: Group, x: str = "sparsity") -> str:
+    """Return the recommendation in one line, or the reason why there is none."""
+    advice = recommend(runs, x)
+    return advice.said if advice else f"no sparsity, because {why_none(runs)}"
+
+
 def with_recommendation(result: Result) -> Result:
-    """Return a result that knows its recommended level; see `Result.recommended`."""
+    """Return a result that knows its recommended level; see `Result.recommended`. If nothing was
+    learned, that is the dense network, with a warning."""
     return replace(result, recommend=_recommended_level)
 
 
@@ -98,22 +121,23 @@ def by_test_accuracy(runs: Group, x: str = "sparsity") -> Advice | None:
     makes it grow).
 
     The test labels must be clean. The standard error is that of the best level's mean over seeds,
-    or with one seed the binomial one of its accuracy. Return None without a test accuracy.
+    or with one seed the binomial one of its accuracy. A level counts if every seed has a test
+    accuracy there. Return None if there is no such level, or none above guessing by more than
+    chance.
     """
-    accuracy = runs.statistics("test_accuracy")
-    levels = [level for level, value in enumerate(accuracy.mean) if not math.isnan(value)]
-    if not levels:
+    accuracy, places = runs.whole("test_accuracy"), Axis(x).places(runs)
+    levels = [level for level, value in enumerate(accuracy) if not math.isnan(value)]
+    if not levels or _not_learned(runs):
         return None
-    best = max(levels, key=accuracy.mean.__getitem__)
-    top, error = accuracy.mean[best], _standard_error(runs, best)
-    places = Axis(x).places(runs)
-    good = [one for one in levels if accuracy.mean[one] >= top - error]
+    best = max(levels, key=accuracy.__getitem__)
+    top, error = accuracy[best], _standard_error(runs, best)
+    good = [one for one in levels if accuracy[one] >= top - error]
     level = max((one for one in good if not math.isnan(places[one])),
                 key=lambda one: (places[one], one), default=best)
-    dense = accuracy.mean[0]
-    why = (f"test accuracy {accuracy.mean[level]:.3f}, within one standard error ({error:.3f}) of "
+    dense = accuracy[0]
+    why = (f"test accuracy {accuracy[level]:.3f}, within one standard error ({error:.3f}) of "
            f"the best, {top:.3f}" + ("" if math.isnan(dense) else f"; dense {dense:.3f}"))
-    return _advice(runs, level, why)
+    return _advice(runs, level, why + _uncounted(runs, "test_accuracy"))
 
 
 def by_learning_distance(runs: Group, x: str = "sparsity") -> Advice | None:
@@ -134,10 +158,13 @@ def by_learning_distance(runs: Group, x: str = "sparsity") -> Advice | None:
     This is a rule of thumb. The test accuracy need not be highest there; a sweep that ends early or
     late moves the line; without wrong labels it prunes more than the test accuracy tolerates.
     `check_learning_distance` measures its quality on runs with a test accuracy, in comparison with
-    always pruning to 99.5 % and never pruning. Return None if no distance was measured.
+    always pruning to 99.5 % and never pruning. Return None if no level has a distance of every
+    seed, or if accuracy, on the test set or else on the training set, is nowhere above guessing.
     """
-    mean, places = runs.statistics("learning_distance").mean, Axis(x).places(runs)
-    train = runs.statistics("train_accuracy").mean
+    mean, places = runs.whole("learning_distance"), Axis(x).places(runs)
+    train = runs.whole("train_accuracy")
+    if _not_learned(runs):
+        return None
     known = [value for value in train if not math.isnan(value)]
     least = COLLAPSED * max(known, default=0.0)
     levels = sorted((level for level, value in enumerate(mean)
@@ -168,9 +195,39 @@ def by_learning_distance(runs: Group, x: str = "sparsity") -> Advice | None:
                    f"at {summit} slackens")
 
 
-def _recommended_level(result: Result) -> int | None:
-    advice = recommend(group([result])[0])
-    return None if advice is None else advice.level
+def _recommended_level(result: Result) -> int:
+    (runs,) = group([result])
+    advice = recommend(runs)
+    if advice is not None:
+        return advice.level
+    if not _not_learned(runs):
+        raise SddError(f"run {result.run} has no recommended level, because {why_none(runs)}; "
+                       "choose one by its number or its sparsity")
+    warn(f"run {result.run}: {why_none(runs)}; no sparsity is recommended, so its densest trained "
+         "network is taken")
+    return next(level.level for level in result.levels if not level.diverged)
+
+
+def _not_learned(runs: Group) -> str:
+    """Say that accuracy is nowhere above guessing by more than chance, on the test set or, if it
+    was not measured there, on the training set; '' if it is, or was not measured."""
+    sizes = (runs.test_examples, runs.results[0].train_examples or runs.test_examples)
+    for kind, examples in zip(("test", "train"), sizes, strict=True):
+        known = [value for value in runs.mean(f"{kind}_accuracy") if not math.isnan(value)]
+        if known:
+            return "" if above_guessing(known, examples, runs.guessing) else at_guessing(
+                kind, max(known), runs.guessing)
+    return ""
+
+
+def _uncounted(runs: Group, metric: str) -> str:
+    """Say that levels do not count because a seed has no value there; '' if all count."""
+    known = zip(runs.mean(metric), runs.whole(metric), strict=True)
+    missing = sum(math.isnan(whole) and not math.isnan(value) for value, whole in known)
+    if not missing:
+        return ""
+    levels, do = ("level", "does") if missing == 1 else ("levels", "do")
+    return f"; {missing} {levels} that some seeds have not reached, or diverged at, {do} not count"
 
 
 def _last_that_fits(train: Sequence[float]) -> int | None:
@@ -182,7 +239,7 @@ def _last_that_fits(train: Sequence[float]) -> int | None:
 
 
 def _advice(runs: Group, level: int, why: str) -> Advice:
-    accuracy = runs.mean("test_accuracy")
+    accuracy = runs.whole("test_accuracy")
     return Advice(
         level, runs.sparsity[level], accuracy[level], why,
         fewer_macs=_ratio(runs, level, "dense_macs", "kept_macs"),

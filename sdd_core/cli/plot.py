@@ -10,7 +10,7 @@ from sdd_core.analysis.axis import Axis
 from sdd_core.analysis.comparison import compare
 from sdd_core.analysis.findings import Findings
 from sdd_core.analysis.groups import Group, group
-from sdd_core.analysis.recommendation import recommend
+from sdd_core.analysis.recommendation import recommended
 from sdd_core.cli.completion import run_names
 from sdd_core.cli.options import File, figure_options, no_plugin_option, store_option, x_option
 from sdd_core.cli.runs import end_with
@@ -103,8 +103,7 @@ def _print(one: Group, x: str = "sparsity") -> None:
         console().print(table)
     if threshold := found.interpolation_threshold:
         echo(f"  interpolation threshold: {threshold.said(percent)}")
-    if advice := recommend(one, x):
-        echo(f"  recommended: {advice.said}")
+    echo(f"  recommended: {recommended(one, x)}")
     echo()
 
 

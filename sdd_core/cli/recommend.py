@@ -11,14 +11,13 @@ import click
 
 from sdd_core.analysis.groups import group
 from sdd_core.analysis.recommendation import recommend as recommend_one
+from sdd_core.analysis.recommendation import why_none
 from sdd_core.cli.completion import run_names
 from sdd_core.cli.options import no_plugin_option, store_option, x_option
 from sdd_core.cli.runs import end_with
 from sdd_core.cli.table import named_results
 from sdd_core.cli.terminal import echo
 from sdd_core.plugin.discovery import load_plugins, warn_of_problems
-
-NOTHING = "neither test accuracy nor learning distance was measured"
 
 
 @click.command()
@@ -36,8 +35,8 @@ def recommend(
     error of the best; without a test accuracy, the learning distance decides. RUN is a name from
     `sdd runs`, a pattern such as 'digits-*', or a folder; FILE is an experiment or sweep file
     (.toml) and stands for all its runs. Default: all runs in the store. Runs that differ only in
-    their seed get one recommendation. Runs that cannot be read are left out; the exit code is then
-    1.
+    their seed get one recommendation. If no level has learned anything, nothing is recommended.
+    Runs that cannot be read are left out; the exit code is then 1.
     """
     plugins = load_plugins(no_plugin)
     warn_of_problems(plugins)
@@ -51,6 +50,6 @@ def recommend(
         click.echo(json.dumps(rows, allow_nan=False))
     else:
         for one, advice in advised:
-            said = advice.said if advice else NOTHING
+            said = advice.said if advice else f"no sparsity, because {why_none(one)}"
             echo(f"{one.label}: {said}" if len(advised) > 1 else said)
     end_with(left_out)

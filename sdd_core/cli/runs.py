@@ -10,7 +10,7 @@ from typing import Any
 import click
 
 from sdd_core.analysis.groups import group
-from sdd_core.analysis.recommendation import recommend
+from sdd_core.analysis.recommendation import recommended
 from sdd_core.cli.completion import run_names
 from sdd_core.cli.options import (
     LEFT_OUT,
@@ -158,8 +158,8 @@ def print_result(result: Result, files: list[Path], x: str = "sparsity") -> None
     if result.phases.named():
         output.print(phase_table(result), "")
     echo(result.phases.verdict, style="bold")
-    if result.levels and (advice := recommend(group([result])[0], x)):
-        echo(f"recommended: {advice.said}")
+    if result.levels:
+        echo(f"recommended: {recommended(group([result])[0], x)}")
     for file in files:
         echo(f"wrote {file}")
     echo(f"run folder {result.folder}")

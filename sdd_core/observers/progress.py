@@ -165,7 +165,7 @@ class _Notebook:
         sizes = self._sizes
         self._table = html_table(Result(
             run.name, run.folder, run.experiment, tuple(self._levels), sizes.test_examples,
-            sizes.classes, sizes.train_examples, sizes.changed_labels,
+            sizes.classes, sizes.train_examples, sizes.changed_labels, guessing=sizes.guessing,
         ))
 
     def _show(self, text: str) -> None:

@@ -11,6 +11,9 @@ import numpy as np
 
 Array = np.ndarray
 
+ROUNDS = 100
+"""Rounds of the alternating fit of levels and seeds, far more than it takes to converge."""
+
 
 def smoothed(values: Array | Sequence[float]) -> Array:
     """Return running medians of three along the last axis; both ends are unchanged. A single
@@ -58,7 +61,6 @@ def turning_points(
     return valley, peak, depth.max(axis=-1)
 
 
-
 def below(height: Array, errors: Array, other: Array) -> Array:
     """Return how far each level is below the level `other`, in errors, `[..., levels]`."""
     errors = np.broadcast_to(errors, height.shape)
@@ -88,3 +90,23 @@ def _lowest_nearby(raw: Array, level: Array, first: Array, last: Array) -> Array
     near = np.clip(around, 0, raw.shape[-1] - 1)
     values = np.where(allowed, np.take_along_axis(raw, near, -1), np.inf)
     return np.take_along_axis(near, values.argmin(axis=-1)[..., None], -1)[..., 0]
+
+
+def mean_over_seeds(values: Array) -> Array:
+    """Return the mean over the seeds of every level, `[levels]`, as if every seed had a value.
+
+    If a seed that is better than the others has no value at some levels, a plain mean is lower
+    there, which looks like a valley. Therefore levels and seeds are fitted together: a value is its
+    level's mean plus its seed's difference from the mean seed (least squares).
+
+    values: `[seeds, levels]`; NaN where a seed has no value; at least one number for each level and
+        each seed.
+    """
+    if not np.isnan(values).any():
+        return values.mean(axis=0)
+    seeds = np.zeros((len(values), 1))
+    for _ in range(ROUNDS):
+        levels = np.nanmean(values - seeds, axis=0)
+        seeds = np.nanmean(values - levels, axis=1, keepdims=True)
+        seeds -= seeds.mean()
+    return np.nanmean(values - seeds, axis=0)

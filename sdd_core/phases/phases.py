@@ -9,9 +9,11 @@ from typing import Any
 
 import numpy as np
 
+from sdd_core.level.naming import listed
 from sdd_core.output.text import percent
 from sdd_core.phases.chance import LONG, SEVERAL, level_errors, limits, shows_noise
-from sdd_core.phases.curves import smoothed, turning_points
+from sdd_core.phases.curves import mean_over_seeds, smoothed, turning_points
+from sdd_core.phases.guessing import CLEARLY, above_guessing, at_guessing, guessing_accuracy
 
 Span = tuple[int, int]
 """The first and the last level of a phase."""
@@ -62,6 +64,7 @@ def find_phases(
     accuracy: Sequence[float] | Sequence[Sequence[float]] | np.ndarray,
     test_examples: int,
     classes: int | None = None,
+    guessing: float | None = None,
 ) -> Phases:
     """Find the phases of a curve (He et al., 2022, arXiv:2206.08684, sec. 2.3 and Figure 5).
 
@@ -86,31 +89,47 @@ def find_phases(
        below the dense network, the midpoint between valley and peak replaces the dense accuracy,
        and the verdict states it.
     6. The levels after that are collapsed if, at the end, at least half of the dense network's
-       accuracy above guessing (1 / classes) is lost. Otherwise the curve ends before the collapse,
-       and its last levels have no phase.
+       accuracy above guessing is lost; if that network is not above guessing by more than chance,
+       half of the highest level's. Otherwise the curve ends before the collapse, and its last
+       levels have no phase.
     7. Without double descent there is no critical phase. There is a sweet phase if accuracy rises
        above the dense network's by more than chance.
+    8. If no level is above guessing by three binomial standard errors, nothing was learned, and
+       nothing is said about phases.
+    9. If a level has no accuracy in some of the seeds, its mean is that of all seeds under the
+       assumption that they differ by the same amount at every level.
 
     Args:
         sparsity: sparsity of every level, increasing.
         accuracy: test accuracy (0 to 1), `[levels]` or `[seeds, levels]`; NaN for a level without
             one, because training diverged or it was not measured.
         test_examples: size of the test set.
-        classes: number of classes; None if unknown, which sets guessing to 0.
+        classes: number of classes; None if unknown.
+        guessing: the accuracy of the best constant answer, the share of the most frequent class in
+            the test set; None: 1 / classes, or 0 if that is unknown too.
     """
     values = np.atleast_2d(np.asarray(accuracy, dtype=float))
+    if not np.isnan(values).all():  # a seed without any value is none
+        values = values[~np.isnan(values).all(axis=1)]
     levels = np.flatnonzero(~np.isnan(values).all(axis=0)) if values.size else np.array([], int)
     if not levels.size:
         why = "no level has a test accuracy" if values.size else "there are no levels"
         return Phases(False, f"nothing can be said: {why}", undecided=True)
-    curve = Curve(values[:, levels], test_examples, classes)
-    found = _found(curve, [float(sparsity[level]) for level in levels])
-    return _with_gaps(found, levels.tolist(), values.shape[1])
+    level = guessing_accuracy(classes, guessing)
+    curve = Curve(values[:, levels], test_examples, level, [float(sparsity[k]) for k in levels],
+                  dense=levels[0] == 0)
+    if not above_guessing(curve.raw, test_examples, level):
+        return Phases(False, "nothing can be said on double descent: nothing was learned; "
+                      f"{at_guessing('test', curve.raw.max(), level)}", undecided=True)
+    return _with_gaps(_found(curve), levels.tolist(), values.shape[1])
 
 
 def _with_gaps(phases: Phases, levels: Sequence[int], count: int) -> Phases:
     """Return the phases of a curve without gaps as those of all `count` levels. levels: the levels
     with an accuracy; the others belong to the phase around them."""
+    if missing := count - len(levels):
+        phases = replace(phases, verdict=f"{phases.verdict}; {missing} of {count} levels "
+                         f"{'has' if missing == 1 else 'have'} no test accuracy")
     ends = [*levels[:-1], count - 1]
     moved: dict[str, Any] = {name: (levels[first - 1] + 1 if first else 0, ends[last])
                              for name, (first, last) in phases.named().items()}
@@ -120,19 +139,28 @@ def _with_gaps(phases: Phases, levels: Sequence[int], count: int) -> Phases:
 
 
 class Curve:
-    """A mean curve without gaps, and the effect of chance on it."""
+    """A mean curve without gaps, and the effect of chance on it.
 
-    def __init__(self, values: np.ndarray, test_examples: int, classes: int | None = None) -> None:
-        """values: `[seeds, levels]`, at least one number for each level."""
-        guessing = 1 / classes if classes else 0.0
+    where: the sparsity of each level, in words. first: what its first level is called.
+    """
+
+    def __init__(
+        self, values: np.ndarray, test_examples: int, guessing: float, sparsity: Sequence[float],
+        dense: bool = True,
+    ) -> None:
+        """values: `[seeds, levels]`, at least one number for each level. dense: whether the first
+        level is the dense network."""
+        self.where, self.deepest = [percent(value) for value in sparsity], sparsity[-1]
+        self.first = "dense" if dense else f"at {self.where[0]}"
         self.seeds, self.last = values.shape[0], values.shape[1] - 1
-        self.raw = np.nanmean(values, axis=0)
+        self.raw = mean_over_seeds(values)
         self.height = smoothed(self.raw)
         variance = np.maximum(self.height * (1 - self.height), 1e-4)
         self.binomial = np.sqrt(variance / max(test_examples, 1))
         # A level has collapsed below half of the dense network's accuracy above guessing.
-        dense = self.height[0] - guessing
-        self.collapsed = (self.height - guessing < dense / 2) & (dense > 0)
+        learned = above_guessing(self.height[:1], test_examples, guessing)
+        whole = (self.height[0] if learned else self.height.max()) - guessing
+        self.collapsed = (self.height - guessing < whole / 2) & (whole > 0)
         self.limits = limits(self.seeds, self.last + 1)
         self.errors = self._errors(values)
 
@@ -174,12 +202,19 @@ class Curve:
         least = self.height[top] - self.binomial[top]
         return max(i for i in range(top, end) if self.height[i] >= least)
 
+    def outliers(self) -> str:
+        """Say which single levels differ from both neighbours by more than chance; '' if none."""
+        chance = np.maximum(self.chance(self.limits.depth), CLEARLY * self.binomial)
+        odd = np.flatnonzero(np.abs(self.raw - self.height) > chance)
+        named = listed([f"{self.where[level]} ({self.raw[level]:.3f})" for level in odd])
+        return f"; single levels that differ do not count: {named}" if named else ""
+
     def tail(self, begin: int) -> Span | None:
         """Return the levels from `begin` to the end if the end has collapsed, else None."""
         return (begin, self.last) if begin <= self.last and self.collapsed[self.last] else None
 
 
-def _found(curve: Curve, sparsity: Sequence[float]) -> Phases:
+def _found(curve: Curve) -> Phases:
     """Return the phases of a curve without gaps."""
     several = curve.seeds >= SEVERAL
     fewest = FEWEST["several" if several else "one"]
@@ -191,29 +226,29 @@ def _found(curve: Curve, sparsity: Sequence[float]) -> Phases:
         are = "is" if curve.last == 0 else "are"
         return Phases(False, f"nothing can be said on double descent: {count} of {seeds} {are} too "
                       f"few; run at least {more}", undecided=True)
-    where = [percent(value) for value in sparsity]
     valley, peak, depth = (one.item() for one in curve.turning_points(curve.raw))
     if depth > 1:
-        return _with_valley(curve, where, valley, peak)
+        return _with_valley(curve, valley, peak)
     if depth > NEARLY:
-        verdict = (f"undecided: test accuracy falls and rises again around {where[valley]} "
+        verdict = (f"undecided: test accuracy falls and rises again around {curve.where[valley]} "
                    "sparsity, but by less than chance may make of it; more seeds would tell")
         return replace(_level_or_rising(curve)[0], verdict=verdict, undecided=True)
-    return _without(curve, where, valley, sparsity[-1])
+    return _without(curve, valley)
 
 
-def _with_valley(curve: Curve, where: Sequence[str], valley: int, peak: int) -> Phases:
-    height, raw = curve.height, curve.raw
+def _with_valley(curve: Curve, valley: int, peak: int) -> Phases:
+    height, raw, where = curve.height, curve.raw, curve.where
     light = curve.last_within_error(int(np.argmax(height[:valley])), valley)
     below = raw[peak] < raw[0]
     bar = (raw[valley] + raw[peak]) / 2 if below else raw[0]
     critical = max(i for i in range(valley, peak) if i == valley or raw[i] < bar)
     sweet = max(i for i in range(peak, curve.last + 1) if i == peak or height[i] >= bar)
+    than = "the dense network" if curve.first == "dense" else f"that {curve.first}"
     verdict = (
-        f"sparse double descent: test accuracy {raw[0]:.3f} dense, "
+        f"sparse double descent: test accuracy {raw[0]:.3f} {curve.first}, "
         f"valley {raw[valley]:.3f} at {where[valley]}, "
         f"peak {raw[peak]:.3f} at {where[peak]} sparsity"
-        + (", below the dense network" if below else "")
+        + (f", below {than}" if below else "")
     )
     return Phases(
         True,
@@ -239,33 +274,52 @@ def _level_or_rising(curve: Curve) -> tuple[Phases, bool, bool]:
     if rises:
         light = max(i for i in range(top) if i == 0 or raw[i] <= raw[0] + curve.binomial[0])
         sweet = (light + 1, max(i for i in range(top, last + 1)
-                                if i == top or height[i] >= raw[0]))
+                                if i == top or (height[i] >= raw[0] and not curve.collapsed[i])))
     end = sweet[1] if sweet else light
     collapsed = curve.tail(end + 1) if falls else None
     return Phases(False, "", light=(0, light), sweet=sweet, collapsed=collapsed), rises, falls
 
 
-def _without(curve: Curve, where: Sequence[str], valley: int, deepest: float) -> Phases:
+def _without(curve: Curve, valley: int) -> Phases:
     """Return the phases of a curve that does not fall and rise again by more than chance. valley:
     the level where it does most."""
-    raw, last, top = curve.raw, curve.last, curve.highest()
+    last, where = curve.last, curve.where
     phases, rises, falls = _level_or_rising(curve)
-    if rises:
-        what = (f"test accuracy rises from {raw[0]:.3f} to {raw[top]:.3f} at {where[top]} "
-                "sparsity without falling first by more than chance")
-    else:
-        what = f"test accuracy stays near {raw[0]:.3f}"
-        if raw[top] > raw[0] + curve.binomial[0]:
-            what += f" (at most {raw[top]:.3f})"
-        what += f" up to {where[phases.light[1] if phases.light else last]} sparsity"
-    if falls:
-        what += f", then falls to {raw[last]:.3f} at {where[last]}"
-    if falls and not rises and phases.collapsed is None and deepest < DEEP:
+    what = _course(curve, phases.light[1] if phases.light else last, rises, falls)
+    if falls and not rises and phases.collapsed is None and curve.deepest < DEEP:
         verdict = f"the curve ends too early to tell: {what}; more levels would tell"
         return replace(phases, verdict=verdict, undecided=True)
     # Levels differ in their noise: what chance explains there may be more than elsewhere.
     limit = curve.limits.depth
     there = curve.chance_between(int(np.argmax(curve.height[: valley + 1])), valley, limit)
     seen = max(float(np.median(curve.chance(limit))), there)
+    if seen > curve.height.max():
+        return replace(phases, verdict="nothing can be said on double descent: neighbouring levels "
+                       "differ so much that no valley could be told from chance; more seeds would "
+                       "tell", undecided=True)
+    size = f"{seen:.3f}" if seen >= 0.0005 else f"{seen:.1g}"
     return replace(phases, verdict=f"no double descent up to {where[last]}: {what}; a valley of "
-                   f"less than {seen:.3f} may be chance")
+                   f"less than {size} may be chance{curve.outliers()}")
+
+
+def _course(curve: Curve, light: int, rises: bool, falls: bool) -> str:
+    """Say how the accuracy of a curve without a valley changes. light: the last level of its light
+    phase."""
+    raw, last, top, where = curve.raw, curve.last, curve.highest(), curve.where
+    if rises:
+        what = (f"test accuracy rises from {raw[0]:.3f} to {raw[top]:.3f} at {where[top]} "
+                "sparsity without falling first by more than chance")
+    elif light == 0:
+        what = f"test accuracy is {raw[0]:.3f} {curve.first}"
+    else:
+        what = f"test accuracy stays near {raw[0]:.3f}"
+        if raw[top] > raw[0] + curve.binomial[0]:
+            what += f" (at most {raw[top]:.3f})"
+        what += f" up to {where[light]} sparsity"
+    if not falls:
+        return what
+    lowest = top + int(np.argmin(curve.height[top:]))
+    if curve.differ(last, lowest, curve.limits.depth):
+        return f"{what}, then falls to {raw[lowest]:.3f} at {where[lowest]} and ends at " \
+               f"{raw[last]:.3f} at {where[last]}"
+    return f"{what}, then falls to {raw[last]:.3f} at {where[last]}"

@@ -16,7 +16,7 @@ from typing import Any
 from sdd_core.analysis.axis import Axis, in_order
 from sdd_core.analysis.findings import Findings
 from sdd_core.analysis.groups import group
-from sdd_core.analysis.recommendation import by_learning_distance, recommend
+from sdd_core.analysis.recommendation import by_learning_distance, recommend, why_none
 from sdd_core.output.text import html_text, percent, short_number, visible
 from sdd_core.runs.result import Result
 from sdd_core.runs.table import accuracy, levels_table
@@ -120,6 +120,8 @@ def _facts(result: Result, axis: Axis) -> str:
                       "training accuracy first drops below 99 % of its highest"))
     for name, advice in (("recommended", recommend(run, axis.name)),
                          ("by learning distance alone", by_learning_distance(run, axis.name))):
+        if advice is None and name == "recommended":
+            facts.append((name, "none", why_none(run)))
         if advice:
             facts.append((name, percent(advice.sparsity), advice.reason))
     return "".join(

@@ -59,20 +59,23 @@ class Source(Strict):
 class Sizes(Strict):
     """The numbers of training and test examples and of classes.
 
-    classes, changed_labels: None in older records.
+    guessing: the share of the most frequent class in the test set. classes, changed_labels,
+    guessing: None in older records.
     """
 
     train_examples: Count
     test_examples: Count
     classes: Count | None = None
     changed_labels: int | None = Field(default=None, ge=0)
+    guessing: float | None = Field(default=None, ge=0, le=1)
 
     @classmethod
     def of(cls, data: Dataset, changed_labels: int) -> Sizes:
         """Return the sizes of a data set. changed_labels: the number of training labels that the
         label noise changed."""
         return cls(train_examples=len(data.train), test_examples=len(data.test),
-                   classes=int(data.num_classes), changed_labels=changed_labels)
+                   classes=int(data.num_classes), changed_labels=changed_labels,
+                   guessing=int(data.test.labels.bincount().max()) / len(data.test))
 
 
 class Inputs(Strict):

@@ -32,8 +32,9 @@ class Result:
     """A run's levels in order, from the dense network (level 0) on.
 
     test_examples, train_examples: numbers of examples. classes: number of classes. changed_labels:
-    number of training labels that the label noise changed. The last three are None if an older
-    run did not record them. recommend: returns the recommended level of a result.
+    number of training labels that the label noise changed. guessing: the accuracy of the best
+    constant answer on the test set. The last four are None if an older run did not record them.
+    recommend: returns the recommended level of a result, or raises SddError.
     """
 
     run: str
@@ -44,9 +45,8 @@ class Result:
     classes: int | None = None
     train_examples: int | None = None
     changed_labels: int | None = None
-    recommend: Callable[[Result], int | None] | None = field(
-        default=None, repr=False, compare=False
-    )
+    guessing: float | None = None
+    recommend: Callable[[Result], int] | None = field(default=None, repr=False, compare=False)
 
     def __repr__(self) -> str:
         up_to = f" up to {percent(self.sparsity[-1])} sparsity" if self.levels else ""
@@ -94,15 +94,13 @@ class Result:
 
     @property
     def recommended(self) -> LevelResult:
-        """The level that `sdd_core.recommend` recommends for this run alone. Raises SddError if
-        neither a test accuracy nor a learning distance was measured."""
+        """The level that `sdd_core.recommend` recommends for this run alone. Raises SddError if it
+        recommends none."""
         self._trained()
-        level = self.recommend(self) if self.recommend else None
-        if level is None:
-            raise SddError(f"run {self.run} has no recommended level, because neither test "
-                           "accuracy nor learning distance was measured; choose one by its number "
-                           "or its sparsity")
-        return self.levels[level]
+        if self.recommend is None:
+            raise SddError(f"run {self.run} was not made by sdd, so it has no recommended level; "
+                           "choose one by its number or its sparsity")
+        return self.levels[self.recommend(self)]
 
     def _trained(self) -> list[LevelResult]:
         """Return the levels that did not diverge. Raises SddError if there is none."""
@@ -122,7 +120,7 @@ class Result:
     def phases(self) -> Phases:
         """The phases of test accuracy as sparsity grows: light, critical, sweet, collapsed."""
         return find_phases(self.sparsity, self.curve("test_accuracy"), self.test_examples,
-                           self.classes)
+                           self.classes, self.guessing)
 
     def to_json(self) -> dict[str, Any]:
         """Return the document that `sdd run --json` prints."""

@@ -238,7 +238,8 @@ class RunFolder(Run):
         )
         sizes = record.data
         return Result(self.name, self.folder, self.experiment, levels, sizes.test_examples,
-                      sizes.classes, sizes.train_examples, sizes.changed_labels)
+                      sizes.classes, sizes.train_examples, sizes.changed_labels,
+                      guessing=sizes.guessing)
 
 
 def _versions(origins: Mapping[str, Any]) -> dict[str, str]:

@@ -62,7 +62,7 @@ def overview(folder: Path) -> Overview:
     levels = [level_result(row) for row in rows[:of]]
     accuracy = [level.number("test_accuracy") for level in levels]
     phases = find_phases([level.sparsity for level in levels], accuracy, record.data.test_examples,
-                         record.data.classes)
+                         record.data.classes, record.data.guessing)
     trained = tuple(_level_record(folder / "levels" / f"{level.level:02d}") for level in levels)
     return Overview(len(levels), of, phases, trained)
 

@@ -119,3 +119,17 @@ def with_curve(result, experiment, curve):
     levels = tuple(replace(level, metrics={"test_accuracy": value})
                    for level, value in zip(result.levels, curve.tolist(), strict=True))
     return replace(result, experiment=experiment, levels=levels)
+
+
+@pytest.mark.parametrize("other", [[[math.nan] * 3] * 3, [[math.nan, 0.9, math.nan]] * 3])
+def test_without_common_values_nothing_is_compared(other):
+    one = [[0.8, math.nan, 0.8]] * 3
+    found = compare(*beside(one, other))
+    assert found.verdict == ("noise 0.2 and noise 0.4 cannot be compared: they have no "
+                             "test_accuracy at a common level")
+    assert found.signs == (0, 0, 0)
+
+
+def test_equal_groups_do_not_differ():
+    curves = [[0.8, 0.9, 0.8]] * 3
+    assert "do not differ by more than chance" in compare(*beside(curves, curves)).verdict

@@ -1,4 +1,5 @@
 import math
+from dataclasses import replace
 
 import pytest
 from results import made
@@ -113,3 +114,38 @@ def test_the_interpolation_threshold_has_an_interval_over_seeds():
     threshold = Findings(one).interpolation_threshold
     assert threshold.value == pytest.approx(1 - 0.8**2)
     assert threshold.low <= threshold.value < threshold.high
+
+
+def test_what_does_not_count_is_said():
+    full, short = [0.9] * 10, [0.9] * 6
+
+    def verdict(*curves):
+        (runs,) = group(made(curve, settings={"seed": seed, "levels": 9})
+                        for seed, curve in enumerate(curves))
+        return Findings(runs).verdict
+
+    assert verdict(full, full, short).endswith(
+        " (over 3 seeds; only the 6 of 10 levels that every seed has reached)")
+    assert verdict(full, full, [math.nan] * 10).endswith(
+        " (over 3 seeds, 1 of them without test accuracy, too few for intervals)")
+    assert verdict(full, full, full).endswith(" (over 3 seeds)")
+
+
+def test_a_valley_without_a_dense_network_names_none():
+    curve = [math.nan, 0.71, 0.7, 0.6, 0.59, 0.8, 0.81, 0.4, 0.3]
+    (runs,) = group([made(curve)])
+    found = Findings(runs)
+    assert found.valley is not None
+    assert "dense" not in found.verdict
+    assert "nan" not in found.verdict
+
+
+def test_a_network_that_learned_nothing_has_no_interpolation_threshold():
+    train = [0.1, 0.101, 0.1, 0.098, 0.1, 0.1, 0.1, 0.1, 0.1]
+
+    def threshold(train):
+        (runs,) = group([replace(made([0.1] * 9, train_accuracy=train), classes=10)])
+        return Findings(runs).interpolation_threshold
+
+    assert threshold(train) is None
+    assert threshold([0.5 + value for value in train[:3]] + [0.3] * 6) is not None

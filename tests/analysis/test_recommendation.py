@@ -1,4 +1,5 @@
 import math
+from dataclasses import replace
 
 import pytest
 from results import made
@@ -9,6 +10,9 @@ from sdd_core.analysis.recommendation import (
     by_learning_distance,
     by_test_accuracy,
     recommend,
+    recommended,
+    why_none,
+    with_recommendation,
 )
 
 FALLS_TWICE = [0.70, 0.71, 0.71, 0.60, 0.59, 0.79, 0.80, 0.40, 0.30]
@@ -101,7 +105,8 @@ def test_where_the_learning_distance_would_have_cost_accuracy_it_is_said():
 def test_without_a_test_accuracy_the_learning_distance_recommends():
     distance = [16.0, 18.0, 20.0, 20.0, 16.0, 12.0, 10.0, 9.9, 9.8]
     runs = one_group([math.nan] * 9, learning_distance=distance)
-    assert recommend(runs) is None  # diverged: nothing was measured
+    assert recommend(runs) is None
+    assert why_none(runs) == "training diverged at every level"
     assert recommend(one_group([0.9] * 9)).level == 8
 
 
@@ -169,3 +174,73 @@ def test_the_knee_of_the_distance_is_looked_for_over_the_axis():
     assert by_learning_distance(over).level == 6
     equal = one_group(FALLS_TWICE, learning_distance=distance, kept_macs=[1.0] * 9)
     assert by_learning_distance(equal, "macs").level == 8  # all at one place: the lowest
+
+
+def of_ten_classes(*curves, **metrics):
+    """A group of runs on ten classes."""
+    (one,) = group(replace(made(curve, settings={"seed": seed}, **metrics), classes=10)
+                   for seed, curve in enumerate(curves))
+    return one
+
+
+@pytest.mark.parametrize("curves", [
+    [[0.1] * 9], [[0.0] * 9], [[0.05, 0.1, 0.105]], [[0.1]], [[0.1, math.nan]],
+    [[0.1] * 9, [0.11] * 9, [0.09] * 9],
+])  # fmt: skip
+def test_where_nothing_was_learned_no_sparsity_is_recommended(capsys, curves):
+    levels = len(curves[0])
+    runs = of_ten_classes(*curves, learning_distance=[float(k) for k in range(levels)],
+                          train_accuracy=[1.0] * levels)
+    assert recommend(runs) is by_test_accuracy(runs) is by_learning_distance(runs) is None
+    assert recommended(runs).startswith("no sparsity, because nothing was learned: at no level is "
+                                        "test accuracy (at most 0.")
+    assert with_recommendation(runs.results[0]).recommended.level == 0
+    assert "nothing was learned: " in (said := capsys.readouterr().err)
+    assert "no sparsity is recommended, so its densest trained network is taken" in said
+
+
+def test_without_a_test_set_the_training_set_tells_whether_anything_was_learned():
+    def runs(train):
+        found = of_ten_classes([0.0] * 5, train_accuracy=train,
+                               learning_distance=[1.0, 2.0, 3.0, 4.0, 3.9])
+        for level in found.results[0].levels:
+            del level.metrics["test_accuracy"]
+        return found
+
+    assert recommend(runs([0.9] * 5)).level == 4
+    assert recommended(runs([0.1] * 5)).startswith(
+        "no sparsity, because nothing was learned: at no level is train accuracy (at most 0.100)")
+
+
+def test_what_most_examples_are_is_not_learned():
+    run = replace(made([0.9] * 9), classes=2, guessing=0.9)
+    assert recommend(group([run])[0]) is None
+    assert recommend(group([replace(run, guessing=0.5)])[0]).level == 8
+
+
+@pytest.mark.parametrize(("curves", "level", "said"), [
+    # The mean of the better two seeds alone is higher, which is not what pruning does.
+    ([[0.8] * 3, [0.9] * 6, [0.9] * 6], 2, "; 3 levels that some seeds have not reached, or "
+     "diverged at, do not count"),
+    ([[0.9] * 6, [0.9] * 3 + [math.nan] + [0.9] * 2], 5, "; 1 level that some seeds have not "
+     "reached, or diverged at, does not count"),
+    ([[0.9] * 3 + [0.8] * 3, [0.9] * 3 + [0.1, math.nan, 0.1]], 2, "; 1 level that"),
+    ([[0.9] * 6, [0.9] * 6], 5, "dense 0.900"),
+    ([[0.9] * 6, [math.nan] * 6], 5, "dense 0.900"),
+])  # fmt: skip
+def test_levels_count_that_every_seed_has(curves, level, said):
+    advice = recommend(of_ten_classes(*curves))
+    assert advice.level == level
+    assert said in advice.why
+    assert ("do not count" in advice.why or "does not count" in advice.why) is ("level" in said)
+
+
+def test_a_dense_network_of_which_a_seed_diverged_is_not_compared_with():
+    advice = recommend(of_ten_classes([math.nan, 0.9, 0.9], [0.8, 0.8, 0.8]))
+    assert math.isnan(advice.gain)
+    assert "dense" not in advice.why
+
+
+def test_no_level_of_every_seed():
+    runs = of_ten_classes([0.9, math.nan], [math.nan, 0.9])
+    assert recommended(runs) == "no sparsity, because no level has a test accuracy of every seed"

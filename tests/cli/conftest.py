@@ -13,6 +13,9 @@ from sdd_core.cli import main
 FAST = ("--levels", "1", "--train.epochs", "1", "--model.widths", "8", "--device", "cpu")
 """Options of a run that takes a fraction of a second."""
 
+LEARNS = ("--train.batch_size", "16")
+"""Options with which it learns something."""
+
 
 @pytest.fixture
 def sdd(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Result]:
@@ -24,9 +27,9 @@ def sdd(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Result
 
 @pytest.fixture(scope="session")
 def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A store with one finished run. Tests only read it."""
+    """A store with one finished run, which has learned something. Tests only read it."""
     store = tmp_path_factory.mktemp("store")
-    done = CliRunner().invoke(main, ["run", *FAST, "--store", str(store), "--quiet"])
+    done = CliRunner().invoke(main, ["run", *FAST, *LEARNS, "--store", str(store), "--quiet"])
     assert done.exit_code == 0, done.output
     return store
 

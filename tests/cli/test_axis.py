@@ -54,7 +54,7 @@ def test_recommend_says_it_for_each_group_of_runs(sdd, finished, monkeypatch):
     assert done.stdout.splitlines() == [
         f"noise 0.4: 20.0 % sparsity: 2.0x fewer MACs, +0.0 points; {advise_why(runs[0])}",
         f"noise 0.2: 0.0 % sparsity: {advise_why(runs[1])}",
-        "noise 0.6: neither test accuracy nor learning distance was measured",
+        "noise 0.6: no sparsity, because training diverged at every level",
     ]
     rows = json.loads(sdd("recommend", "--store", finished, "--json").stdout)
     assert rows[2]["advice"] is None

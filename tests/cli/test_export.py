@@ -12,7 +12,7 @@ import pytest
 from safetensors.torch import load_file
 
 import sdd_core
-from cli.conftest import FAST, refused
+from cli.conftest import FAST, LEARNS, refused
 
 
 @pytest.fixture
@@ -110,7 +110,7 @@ def own(sdd, tmp_path, monkeypatch):
         sys.modules.pop("nets_to_export", None)
 
     done = sdd("run", "--model=nets_to_export:make", "--levels", "1", "--train.epochs", "1",
-               "--device", "cpu", "--quiet")
+               "--device", "cpu", "--quiet", *LEARNS)
     assert done.exit_code == 0, done.output
     forget()
     yield forget

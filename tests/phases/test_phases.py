@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sdd_core.phases.chance import autoregressive
+from sdd_core.phases.curves import mean_over_seeds
 from sdd_core.phases.phases import find_phases
 
 LEVELS = 31
@@ -201,6 +202,91 @@ def test_levels_that_diverged_belong_to_the_phase_around_them():
     assert covered(phases) == list(range(LEVELS))
 
 
+NOISE = np.random.default_rng(0).normal(0, 0.002, (3, LEVELS))
+LEARNED_LATE = [0.1] * 4 + [0.9] * 10 + [0.1] * 6
+
+
+@pytest.mark.parametrize("curve", [
+    [0.1] * LEVELS, [0.0] * LEVELS, [0.05] * 9, [0.1], [0.1, 0.105], [0.1] * 3 + [NAN] * 9,
+    0.1 + NOISE, 0.1 + NOISE[0],
+])  # fmt: skip
+def test_where_nothing_was_learned_there_are_no_phases(curve):
+    curve = np.array(curve)
+    phases = find_phases(SPARSITY[: curve.shape[-1]], curve, 10_000, 10)
+    assert phases.undecided
+    assert phases.named() == {}
+    assert ": nothing was learned; at no level is test accuracy (at most 0." in phases.verdict
+    assert "above that of guessing (0.100) by more than chance" in phases.verdict
+
+
+@pytest.mark.parametrize(("accuracy", "classes", "guessing", "learned"), [
+    (0.108, 10, None, False), (0.110, 10, None, True),  # three errors are 0.009
+    (0.9, 2, 0.9, False), (0.915, 2, 0.9, True),  # nine of ten examples are of one class
+    (0.1135, 10, 0.1135, False), (0.001, None, None, True),
+])  # fmt: skip
+def test_what_is_learned_is_above_the_best_constant_answer(accuracy, classes, guessing, learned):
+    phases = find_phases(SPARSITY, [accuracy] * LEVELS, 10_000, classes, guessing)
+    assert ("nothing was learned" not in phases.verdict) is learned
+
+
+def test_what_only_a_pruned_network_learns_collapses_too():
+    phases = find_phases(SPARSITY[:20], LEARNED_LATE, 10_000, 10)
+    assert phases.named() == {"light": (0, 3), "sweet": (4, 13), "collapsed": (14, 19)}
+
+
+@pytest.mark.parametrize(("curve", "said"), [
+    ([0.9] + [0.1] * 9, ": test accuracy is 0.900 dense, then falls to 0.100 at 86.6 %; a valley"),
+    ([0.9] * 20 + [0.6, 0.3] + [0.1] * 5 + [0.15, 0.2, 0.25, 0.25],
+     "then falls to 0.100 at 99.3 % and ends at 0.250 at 99.88 %; a valley"),
+    ([0.9, 0.7] + [0.9] * 8, "; single levels that differ do not count: 20.0 % (0.700)"),
+    ([0.9] * 20 + [0.1] + [0.9] * 3 + [0.2] + [0.9] * 6,
+     "do not count: 98.8 % (0.100), 99.53 % (0.200)"),
+    ([0.9] * 4 + [0.99] + [0.9] * 5, "do not count: 59.0 % (0.990)"),
+    ([1.0] * LEVELS, "a valley of less than 0.0001 may be chance"),
+    ([0.9] * 4 + [NAN] * 2 + [0.9] * 5, "may be chance; 2 of 11 levels have no test accuracy"),
+    ([NAN] + [0.9] * 10, "may be chance; 1 of 11 levels has no test accuracy"),
+    ([NAN, 0.9] + [0.1] * 9, "test accuracy is 0.900 at 20.0 %, then falls to 0.100"),
+])  # fmt: skip
+def test_sentences_about_odd_curves_are_true(curve, said):
+    phases = find_phases(SPARSITY[: len(curve)], curve, 10_000, 10)
+    assert not phases.double_descent
+    assert said in phases.verdict
+
+
+def test_a_curve_that_is_too_rough_for_any_valley_is_said_to_be():
+    curve = [0.9] * 8 + [0.1, 0.9, 0.9, 0.2, 0.9]
+    phases = find_phases(SPARSITY[:13], curve, 10_000, 10)
+    assert phases.undecided
+    assert phases.verdict.endswith("no valley could be told from chance; more seeds would tell")
+
+
+def test_without_a_dense_network_none_is_named():
+    curve = descend_twice()
+    curve[0] = NAN
+    said = find_phases(SPARSITY, curve, 10_000).verdict
+    assert said.startswith("sparse double descent: test accuracy 0.700 at 20.0 %, valley 0.600 at")
+    assert said.endswith("; 1 of 31 levels has no test accuracy")
+    curve[1:5] = 0.95
+    assert ", below that at 20.0 %; 1 of" in find_phases(SPARSITY, curve, 10_000).verdict
+
+
+@pytest.mark.parametrize("gone", [0, 1, 2])
+def test_a_seed_that_diverged_at_some_levels_makes_no_valley(gone):
+    """The mean of the others is another one than elsewhere, because seeds differ."""
+    values = np.array([[0.80], [0.85], [0.90]]) + NOISE
+    values[gone, 8:14] = NAN
+    phases = find_phases(SPARSITY, values, 10_000, 10)
+    assert phases.verdict.startswith("no double descent up to")
+    assert phases.named() == {"light": (0, 30)}
+    assert mean_over_seeds(values) == pytest.approx(0.85, abs=0.006)
+
+
+def test_a_seed_without_any_value_is_none():
+    values = 0.8 + NOISE
+    more = np.vstack([values, np.full(LEVELS, NAN)])
+    assert find_phases(SPARSITY, more, 10_000) == find_phases(SPARSITY, values, 10_000)
+
+
 SHAPES = {
     "flat": np.full(LEVELS, 0.7),
     "rising": np.linspace(0.6, 0.8, LEVELS),
@@ -253,8 +339,9 @@ def test_phases_follow_one_another_from_the_first_level_on(curves, test_examples
     if phases.double_descent:
         assert phases.critical[0] <= phases.valley <= phases.critical[1] < phases.peak
         assert phases.sweet[0] <= phases.peak <= phases.sweet[1]
-        mean = np.array([np.nanmean(column) if not np.isnan(column).all() else NAN
-                         for column in values.T])
+        some = ~np.isnan(values)
+        mean = np.full(values.shape[1], NAN)
+        mean[some.any(0)] = mean_over_seeds(values[some.any(1)][:, some.any(0)])
         first = mean[~np.isnan(mean)][0]
         if mean[phases.peak] >= first:  # no level of the rise is sweet below the dense network
             rise = mean[phases.sweet[0]:phases.peak + 1]

@@ -42,6 +42,7 @@ def test_what_is_in_it(result):
     record = json.loads((result.folder / "record.json").read_text())
     assert record["data"] == {
         "train_examples": 1000, "test_examples": 797, "classes": 10, "changed_labels": 353,
+        "guessing": 92 / 797,
     }
     assert record["noise"] == {"name": "symmetric", "rate": 0.4, "among": "all"}
     assert record["device"] == "cpu"
