@@ -16,6 +16,8 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import pytest
+import torch
 from torch import Tensor, nn
 
 import sdd_core
@@ -33,6 +35,9 @@ SMALL: dict[str, Any] = {
     "levels": 2,
 }
 """Settings of a run that takes a fraction of a second."""
+
+
+needs_muon = pytest.mark.skipif(not hasattr(torch.optim, "Muon"), reason="torch has no Muon")
 
 
 class Net(nn.Module):

@@ -8,7 +8,7 @@ import time
 
 import pytest
 import torch
-from support import KillMyself, contents, draws, go, in_child, small
+from support import KillMyself, contents, draws, go, in_child, needs_muon, small
 from training.test_levels_that_differ import Changing
 
 from sdd_core import hookimpl
@@ -201,7 +201,10 @@ def test_dropout_and_batch_normalisation_go_on(tmp_path, own_network, monkeypatc
     assert_same_run(run_folder(tmp_path / "killed"), whole.folder)
 
 
-@pytest.mark.parametrize("variant", VARIANTS)
+@pytest.mark.parametrize("variant", [
+    pytest.param(name, marks=[needs_muon] * (settings["train"].get("optimizer") == "muon"))
+    for name, settings in VARIANTS.items()
+])  # fmt: skip
 def test_every_way_of_training_goes_on(tmp_path, monkeypatch, variant):
     monkeypatch.setattr(training, "CHUNK", 3)
     settings = small(**VARIANTS[variant])

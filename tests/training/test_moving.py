@@ -7,7 +7,7 @@ from typing import ClassVar
 import pytest
 import torch
 from sparse.residual import ResNet
-from support import Net, go, small
+from support import Net, go, needs_muon, small
 from testing.faulty_movers import Good
 from training_cases import dataset, gap, perceptron, random_masks, resident, take_steps, trainer
 
@@ -126,7 +126,8 @@ def test_dropped_and_regrown_weights_begin_at_zero_with_fresh_momentum(engine):
 
 @pytest.mark.parametrize(("optimizer", "states"), [
     ("AdamW", ["exp_avg", "exp_avg_sq"]),  # of all parameters, in one buffer
-    ("muon", ["0.0/momentum_buffer", "0.1/momentum_buffer"]),  # of each weight
+    pytest.param("muon", ["0.0/momentum_buffer", "0.1/momentum_buffer"],  # of each weight
+                 marks=needs_muon),
 ])
 def test_the_state_of_other_optimizers_is_fresh_where_masks_moved(optimizer, states):
     network = perceptron(192, 40, 5)
