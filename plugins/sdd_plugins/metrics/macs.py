@@ -42,7 +42,9 @@ def _as_matrix_products() -> Iterator[None]:
     """Make torch compute recurrent and attention layers by matrix products that can be seen, not
     in one operation."""
     libraries = (torch.backends.mkldnn, torch.backends.cudnn)
-    enabled = [one.set_flags(_enabled=False, _fp32_precision=None)[0] for one in libraries]
+    enabled = [one.enabled for one in libraries]
+    for one in libraries:
+        one.enabled = False
     fast = torch.backends.mha.get_fastpath_enabled()
     torch.backends.mha.set_fastpath_enabled(False)
     try:
@@ -51,7 +53,7 @@ def _as_matrix_products() -> Iterator[None]:
     finally:
         torch.backends.mha.set_fastpath_enabled(fast)
         for one, value in zip(libraries, enabled, strict=True):
-            one.set_flags(_enabled=value, _fp32_precision=None)
+            one.enabled = value
 
 
 def _of_trilinear(one: Tensor, weight: Tensor, *_: Any, **__: Any) -> int:
