@@ -41,7 +41,7 @@ def count_macs(network: nn.Module, inputs: Tensor) -> Macs:
 def _as_matrix_products() -> Iterator[None]:
     """Make torch compute recurrent and attention layers by matrix products that can be seen, not
     in one operation."""
-    libraries = (torch.backends.mkldnn, torch.backends.cudnn)
+    libraries: tuple[Any, ...] = (torch.backends.mkldnn, torch.backends.cudnn)
     enabled = [one.enabled for one in libraries]
     for one in libraries:
         one.enabled = False
