@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from sdd_core.level.lowest import lowest
+from sdd_core.level.lowest import LARGEST, SMALLEST, VALUE, Order, lowest
 from sdd_core.level.masks import Masks
 from sdd_core.randomness import generator
 
@@ -93,10 +93,25 @@ class MaskView:
 
         scores, among: in one shape; NaN counts as the highest score.
         """
+        return self._select("lowest", scores, among, count, VALUE)
+
+    def smallest(self, values: Tensor, among: Tensor, count: int) -> Tensor:
+        """Return a mask of the `count` values of smallest magnitude; otherwise like `lowest`."""
+        return self._select("smallest", values, among, count, SMALLEST)
+
+    def largest(self, values: Tensor, among: Tensor, count: int) -> Tensor:
+        """Return a mask of the `count` values of largest magnitude, where NaN counts as the
+        smallest; otherwise like `lowest`."""
+        return self._select("largest", values, among, count, LARGEST)
+
+    @staticmethod
+    def _select(caller: str, values: Tensor, among: Tensor, count: int, order: Order) -> Tensor:
+        if order is not VALUE and not values.is_floating_point():
+            values = values.double()  # the magnitude of an integer may have no place in its type
         # numpy is several times as fast here as torch.
         there, size = among.numpy().ravel(), np.count_nonzero(among.numpy())
         if not 0 <= count <= size:
-            raise ValueError(f"lowest() was asked for {count} of {size} weights")
+            raise ValueError(f"{caller}() was asked for {count} of {size} weights")
         chosen = np.zeros(there.size, bool)
-        chosen[lowest(scores.detach().numpy().ravel(), count, there)] = True
+        chosen[lowest(values.detach().numpy().ravel(), count, there, order)] = True
         return torch.from_numpy(chosen).view(among.shape)

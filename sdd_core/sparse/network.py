@@ -102,10 +102,10 @@ class Network(ABC):
         0, or at `values`, by the number of the parameter. See `Network`."""
         check_masks(self.architecture, masks)
         plan, before = self._make_plan(masks), self._plan.packing
-        parameters = plan.packing.repack(before, self._net.parameters)
+        parameters, momenta = plan.packing.repack(
+            before, [self._net.parameters, self._sgd.momenta])
         for number, value in values.items():
             plan.packing.add_to(parameters, number, value)
-        momenta = plan.packing.repack(before, self._sgd.momenta)
         self._arrange(plan, parameters, momenta, self._net.running)
 
     def _fill(self, state: State, masks: Masks) -> None:

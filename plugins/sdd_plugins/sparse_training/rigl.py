@@ -40,6 +40,6 @@ class RigL(SparseTraining):
         for name in view.prunable:
             kept = view.masks[name]
             count = int(fraction * int(kept.count_nonzero()))
-            rest = kept & ~view.lowest(view.weights[name].abs(), kept, count)
-            masks[name] = rest | view.lowest(-view.gradients[name].abs(), ~rest, count)
+            rest = kept & ~view.smallest(view.weights[name], kept, count)
+            masks[name] = rest | view.largest(view.gradients[name], ~rest, count)
         return view.masks | masks

@@ -31,4 +31,6 @@ class Index:
 
 def starts_of(lines: NDArray[np.intp], count: int) -> NDArray[np.intp]:
     """[count + 1]: where each line begins when what belongs to them lies line by line."""
-    return np.append(0, np.cumsum(np.bincount(lines, minlength=count)))
+    starts = np.zeros(count + 1, np.intp)
+    np.cumsum(np.bincount(lines, minlength=count), out=starts[1:])
+    return starts

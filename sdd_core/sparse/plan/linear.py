@@ -13,26 +13,31 @@ from sdd_core.sparse.plan.index import Index, starts_of
 
 def list_weights(
     layer: Any, rows: NDArray[np.intp], columns: NDArray[np.intp], index: Index
-) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+) -> slice | NDArray[np.intp]:
     """Write a sparse layer's kept weights into the index, in as many blocks as the layer says.
 
     They lie row by row, all of the first block of columns, then all of the next; `layer.columns`
     has their columns. For the backward pass the same weights are listed column by column, for one
     block of rows and then the next.
 
-    rows, columns: of these weights, row by row. Returns them in the order in which they have to
-    lie.
+    rows, columns: of these weights, row by row. Returns the order in which they have to lie.
     """
     shape = (int(layer.outputs), int(layer.inputs))
-    order, starts = _in_blocks(rows, columns, shape, int(layer.row_blocks))
-    layer.row_work = index.append(starts_of(rows, shape[0]))
-    rows, columns = rows[order], columns[order]
-    layer.row_starts, layer.columns = index.append(starts), index.append(columns)
-    order, starts = _in_blocks(columns, rows, shape[::-1], int(layer.column_blocks))
-    layer.column_starts, layer.rows = index.append(starts), index.append(rows[order])
-    layer.positions = index.append(order)
-    layer.column_work = index.append(starts_of(columns, shape[1]))
-    return rows, columns
+    order: slice | NDArray[np.intp] = slice(None)  # of one block: they lie row by row already
+    starts = work = starts_of(rows, shape[0])
+    if layer.row_blocks > 1:
+        order, starts = _in_blocks(rows, columns, shape, int(layer.row_blocks))
+        rows, columns = rows[order], columns[order]
+    layer.row_work = index.append(work)
+    layer.row_starts = index.append(starts) if layer.row_blocks > 1 else layer.row_work
+    layer.columns = index.append(columns)
+    by_column, starts = _in_blocks(columns, rows, shape[::-1], int(layer.column_blocks))
+    layer.column_starts, layer.rows = index.append(starts), index.append(rows[by_column])
+    layer.positions = index.append(by_column)
+    layer.column_work = layer.column_starts
+    if layer.column_blocks > 1:
+        layer.column_work = index.append(starts_of(columns, shape[1]))
+    return order
 
 
 def _in_blocks(
