@@ -12,9 +12,6 @@ from numpy.typing import NDArray
 STRIDE = 64
 """One of so many numbers is looked at first, to find a bound for the lowest ones."""
 
-FEW = 8
-"""If fewer than one of so many numbers may be selected, no bound is needed."""
-
 
 class Order(NamedTuple):
     """What the lowest numbers have lowest.
@@ -62,11 +59,11 @@ def _candidates(
     """Return positions, ascending, of all numbers up to a bound that a sample suggests, so that
     they are probably more than `count`. A selection among few numbers takes a tenth of the time of
     one among all."""
-    if FEW * np.count_nonzero(among) < among.size:
-        return np.flatnonzero(among)
-    sample = np.sort(order.key(numbers[::STRIDE][among[::STRIDE]]))  # NaN last
+    sample = order.key(numbers[::STRIDE][among[::STRIDE]])
     expected = count / STRIDE
     rank = math.ceil(expected + 4 * math.sqrt(expected)) + 4
-    if rank >= len(sample) or sample[rank] != sample[rank]:
-        return np.flatnonzero(among)
-    return np.flatnonzero(order.within(numbers, sample[rank]) & among)
+    if rank < len(sample):
+        bound = np.partition(sample, rank)[rank]  # NaN last
+        if bound == bound:
+            return np.flatnonzero(order.within(numbers, bound) & among)
+    return np.flatnonzero(among)

@@ -44,6 +44,11 @@ class Course:
     progress: tuple[float, ...]
 
     @cached_property
+    def who(self) -> str:
+        """The plugin, for messages."""
+        return _who(self.plugin)
+
+    @cached_property
     def start(self) -> Masks:
         """The masks with which the level starts."""
         starts_pruned = real(self.plugin.progress(0, self.steps)) >= 1
@@ -101,7 +106,7 @@ def view_of(
 
     def prune_to(scores: Masks) -> dict[str, Tensor]:
         names = [name for name in masks if name not in course.exempt]
-        scores = prune.check_scores(scores, masks, names, _who(course.plugin))
+        scores = prune.check_scores(scores, masks, names, course.who)
         return prune.prune_to_counts(masks, scores, partial(course.kept, step), course.scope,
                                      course.rules)
 
@@ -153,7 +158,7 @@ def check_moved(course: Course, step: int, found: Any, masks: Masks) -> dict[str
     Raises SddError for wrong names, shapes or counts, for exempt layers that change, and for groups
     of `pruner.pattern` of which only a part is kept.
     """
-    who, where = _who(course.plugin), f"at step {step} of level {course.level}"
+    who, where = course.who, f"at step {step} of level {course.level}"
     moved = prune.check_masks(found, masks, who)
     for name in course.exempt:
         if not torch.equal(moved[name], masks[name]):
@@ -173,7 +178,7 @@ def check_moved(course: Course, step: int, found: Any, masks: Masks) -> dict[str
 def check_values(course: Course, found: Any, grown: Masks) -> dict[str, Tensor]:
     """Return the start values of regrown weights that a plugin returned, if they are valid. Raises
     SddError for unknown layers, wrong shapes, and values of other weights than regrown ones."""
-    who = _who(course.plugin)
+    who = course.who
     if not isinstance(found, Mapping) or not set(found) <= set(grown):
         raise SddError(f"{who}: values() did not return a mapping from layer to start values")
     values = {}
@@ -195,7 +200,7 @@ def check_memory(course: Course, state: Mapping[Any, Any]) -> None:
     """Raise SddError if a plugin's state has anything else than tensors by name."""
     for name, value in state.items():
         if not isinstance(name, str) or not isinstance(value, Tensor):
-            raise SddError(f"{_who(course.plugin)} keeps {name!r} of type {type(value).__name__} "
+            raise SddError(f"{course.who} keeps {name!r} of type {type(value).__name__} "
                            "in its state; checkpoints save only tensors by name")
 
 

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sdd_core.sparse.architecture import Architecture
+from sdd_core.sparse.kernels.listing import list_kept
 from sdd_core.sparse.packing import Packing
 from sdd_core.sparse.plan.index import Index
 from sdd_core.sparse.plan.linear import list_weights
@@ -37,26 +38,24 @@ def plan_perceptron(
         seen = mask
         if i == 0 and not np.array_equal(features, np.arange(mask.shape[1])):
             seen = mask[:, features] & (features >= 0)
-        places = np.flatnonzero(seen)
-        rows, columns = np.divmod(places, max(1, seen.shape[1]))
+        rows, columns = list_kept(np.ascontiguousarray(seen))
         layer = layers[i]
         layer.kernel = KERNELS[kernel]
         layer.outputs, layer.inputs = seen.shape
         layer.source, layer.target = units, units + seen.shape[1]
-        order: slice | NDArray[np.intp] = slice(None)
         slots, size = None, None
         if kernel == "dense":
-            slots, size = places, seen.size
+            slots, size = rows.astype(np.intp) * seen.shape[1] + columns, seen.size
             layer.products, dense = dense * PRODUCTS * PARTS, dense + 1
         else:
             density = rows.size / max(1, seen.size)
             layer.row_blocks = _blocks(layer.inputs, density)
             # Other layers need the sum over all rows at once, for their inputs' gradients.
             layer.column_blocks = _blocks(layer.outputs, density) if i == 0 else 1
-            order = list_weights(layer, rows, columns, index)
-        if seen is not mask:
-            places = rows * mask.shape[1] + features[columns]
-        layer.weights, layer.biases = packing.add(mask.shape, places[order], slots, size), -1
+            rows, columns = list_weights(layer, rows, columns, index)
+        places = rows.astype(np.intp) * mask.shape[1]
+        places += columns if seen is mask else features[columns]
+        layer.weights, layer.biases = packing.add(mask.shape, places, slots, size), -1
         if linear.biased:
             layer.biases = packing.add((linear.outputs,), np.arange(linear.outputs))
         units = layer.target
