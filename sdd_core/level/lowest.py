@@ -36,8 +36,8 @@ def lowest(
     """Return the positions of the `count` lowest numbers where `among` is True, in no order; of
     equal numbers the first ones. NaN counts as the highest number.
 
-    numbers: real, `[numbers]`. among: `[numbers]`, True at least `count` times. order: by what they
-    are compared.
+    numbers: real, `[numbers]`. among: `[numbers]`; if it is True less than `count` times, there are
+    fewer positions. order: by what they are compared.
     """
     if count == 0:
         return np.empty(0, np.intp)

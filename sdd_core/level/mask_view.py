@@ -109,9 +109,10 @@ class MaskView:
         if order is not VALUE and not values.is_floating_point():
             values = values.double()  # the magnitude of an integer may have no place in its type
         # numpy is several times as fast here as torch.
-        there, size = among.numpy().ravel(), np.count_nonzero(among.numpy())
-        if not 0 <= count <= size:
-            raise ValueError(f"{caller}() was asked for {count} of {size} weights")
+        there = among.numpy().ravel()
+        found = lowest(values.detach().numpy().ravel(), max(0, count), there, order)
+        if len(found) != count:
+            raise ValueError(f"{caller}() was asked for {count} of {there.sum()} weights")
         chosen = np.zeros(there.size, bool)
-        chosen[lowest(values.detach().numpy().ravel(), count, there, order)] = True
+        chosen[found] = True
         return torch.from_numpy(chosen).view(among.shape)

@@ -197,10 +197,10 @@ class Network(ABC):
         return self._plan.packing.unpack_one(self._net.parameters, number)
 
     def factors(
-        self, images: NDArray, labels: NDArray[np.int64]
+        self, images: NDArray, labels: NDArray[np.int64], batch: NDArray[np.int64]
     ) -> list[tuple[NDArray, NDArray]] | None:
-        """Return the factors of the weights' gradients of the mean loss, pruned weights too, for
-        each linear layer: the gradient of its results, [outputs, examples], and its inputs,
+        """Return the factors of the weights' gradients of the mean loss of some examples, `batch`,
+        by their numbers, pruned weights too, for each linear layer: the gradient of its results, [outputs, examples], and its inputs,
         [inputs, examples]. The gradient of its weight is the first times the second transposed,
         that of its bias the sum of the first. None for networks with other layers.
         """

@@ -3,28 +3,28 @@
 from __future__ import annotations
 
 import numpy as np
+from numpy.typing import NDArray
 
 from sdd_core.sparse.compilation import compiled
 
 
-@compiled
-def list_kept(mask):
-    """Return the rows and the columns of the kept entries, row by row, int32.
+def kept_places(mask: NDArray[np.bool_]) -> NDArray[np.intp]:
+    """Return the positions of the kept entries of a mask, flattened."""
+    return list_kept(np.ascontiguousarray(mask).reshape(-1).view(np.uint8), np.count_nonzero(mask))
 
-    There is no branch in the loop, because what a random mask does next cannot be predicted.
+
+@compiled
+def list_kept(mask, count):
+    """Return the positions of what is not 0. mask: `[entries]`, 0 or 1. count: how many there are.
+
+    There is no branch in the loop, as numpy has, because random masks cannot be predicted.
     """
-    count = 0
-    for row in range(mask.shape[0]):
-        for column in range(mask.shape[1]):
-            count += mask[row, column]
-    rows, columns = np.empty(count + 1, np.int32), np.empty(count + 1, np.int32)
+    places = np.empty(count + 1, np.intp)  # the last one is written to after the last kept entry
     k = 0
-    for row in range(mask.shape[0]):
-        for column in range(mask.shape[1]):
-            rows[k] = row
-            columns[k] = column
-            k += mask[row, column]
-    return rows[:count], columns[:count]
+    for place in range(mask.size):
+        places[k] = place
+        k += mask[place]
+    return places[:count]
 
 
 @compiled

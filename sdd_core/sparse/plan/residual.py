@@ -9,7 +9,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sdd_core.sparse.architecture import Architecture
-from sdd_core.sparse.kernels.listing import list_kept
 from sdd_core.sparse.packing import Packing
 from sdd_core.sparse.plan.gradients import GradientPlan
 from sdd_core.sparse.plan.index import Index
@@ -113,7 +112,7 @@ def _head_table(
     head.target = memory.take(mask.shape[0] + 2)  # two for `cross_entropy`
     head.weights, head.biases = starts
     head.row_blocks = head.column_blocks = 1
-    rows, columns = list_kept(np.ascontiguousarray(mask))
+    rows, columns = (found.astype(np.int32) for found in np.nonzero(mask))
     list_weights(head, rows, columns, index)
     return records
 
