@@ -64,6 +64,6 @@ def _candidates(
     rank = math.ceil(expected + 4 * math.sqrt(expected)) + 4
     if rank < len(sample):
         bound = np.partition(sample, rank)[rank]  # NaN last
-        if bound == bound:
+        if not np.isnan(bound):
             return np.flatnonzero(order.within(numbers, bound) & among)
     return np.flatnonzero(among)

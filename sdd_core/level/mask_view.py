@@ -14,6 +14,17 @@ from sdd_core.level.masks import Masks
 from sdd_core.randomness import generator
 
 
+class Absent(dict[str, Tensor]):
+    """No tensors. A KeyError says why."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__()
+        self._reason = reason
+
+    def __missing__(self, name: str) -> Tensor:
+        raise KeyError(self._reason)
+
+
 class MaskView:
     """The view of a level in training for sparse training: copies, on the CPU.
 
@@ -45,7 +56,8 @@ class MaskView:
     ) -> None:
         self.level, self.step, self.steps = level, step, steps
         self.steps_per_epoch = steps_per_epoch
-        self.weights, self.gradients = dict(weights), dict(gradients)
+        self.weights = dict(weights)
+        self.gradients = gradients if isinstance(gradients, Absent) else dict(gradients)
         self.state = state
         self._masks, self._before, self._momenta = masks, before, momenta
         self._exempt, self._seed, self._prune = exempt, seed, prune
@@ -67,6 +79,8 @@ class MaskView:
     def momenta(self) -> dict[str, Tensor]:
         """The momentum of each weight, by name; empty for other optimizers than SGD."""
         found = self._momenta()
+        if not found:
+            return Absent("view.momenta is empty; the optimizer keeps no momenta as sgd does")
         return {name: found[name].clone() for name in self._masks if name in found}
 
     @property

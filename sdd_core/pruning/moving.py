@@ -12,7 +12,8 @@ from torch import Tensor
 
 from sdd_core.data.plain import dense_tensor, real, whole
 from sdd_core.errors import SddError
-from sdd_core.level.mask_view import MaskView
+from sdd_core.level.checkpoint import plain_state
+from sdd_core.level.mask_view import Absent, MaskView
 from sdd_core.level.masks import Masks, kept_and_size
 from sdd_core.plugin.kinds import Scope, SparseTraining, label
 from sdd_core.pruning import prune
@@ -110,6 +111,8 @@ def view_of(
         return prune.prune_to_counts(masks, scores, partial(course.kept, step), course.scope,
                                      course.rules)
 
+    if not course.plugin.gradients:
+        gradients = Absent("view.gradients is empty; set gradients = True in the class")
     return MaskView(
         level=course.level, step=step, steps=course.steps, steps_per_epoch=course.steps_per_epoch,
         weights=weights, masks=masks, before=course.before, gradients=gradients, momenta=momenta,
@@ -196,12 +199,14 @@ def check_values(course: Course, found: Any, grown: Masks) -> dict[str, Tensor]:
     return values
 
 
-def check_memory(course: Course, state: Mapping[Any, Any]) -> None:
-    """Raise SddError if a plugin's state has anything else than tensors by name."""
-    for name, value in state.items():
-        if not isinstance(name, str) or not isinstance(value, Tensor):
-            raise SddError(f"{course.who} keeps {name!r} of type {type(value).__name__} "
-                           "in its state; checkpoints save only tensors by name")
+def check_memory(course: Course, state: Mapping[Any, Any]) -> dict[str, Tensor]:
+    """Return a plugin's state as a checkpoint would give it back. Raises SddError if it has
+    anything else than dense tensors of real numbers by name."""
+    try:
+        return plain_state(state, torch.device("cpu"))
+    except TypeError as error:
+        raise SddError(f"{course.who} keeps {error} in its state; checkpoints save only dense "
+                       "tensors of real numbers, by name") from None
 
 
 def _who(plugin: SparseTraining) -> str:

@@ -199,10 +199,12 @@ class Network(ABC):
     def factors(
         self, images: NDArray, labels: NDArray[np.int64], batch: NDArray[np.int64]
     ) -> list[tuple[NDArray, NDArray]] | None:
-        """Return the factors of the weights' gradients of the mean loss of some examples, `batch`,
-        by their numbers, pruned weights too, for each linear layer: the gradient of its results, [outputs, examples], and its inputs,
-        [inputs, examples]. The gradient of its weight is the first times the second transposed,
-        that of its bias the sum of the first. None for networks with other layers.
+        """Return the factors of the weights' gradients, pruned weights too, for each linear layer:
+        the gradient of its results, [outputs, examples], and its inputs, [inputs, examples]. The
+        gradient of its weight is the first times the second transposed, that of its bias the sum of
+        the first. None for networks with other layers.
+
+        batch: the numbers of the examples whose mean loss it is.
         """
         return None
 

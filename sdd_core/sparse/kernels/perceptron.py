@@ -86,8 +86,8 @@ def differentiate(
 ):
     """Do a forward and a backward pass without a step, in one thread.
 
-    `inputs` gets the hidden units as the forward pass leaves them. In `units`, all but the features are
-    then gradients; those of the kept weights are added to `gradients`.
+    `inputs` gets the hidden units as the forward pass leaves them. In `units`, all but the features
+    are then gradients; those of the kept weights are added to `gradients`.
     """
     first, last = net.linears[0], net.linears[net.linears.size - 1]
     gather(data.images, examples, net.features, units, thread.part, lanes)

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from sdd_core.sparse.kernels.listing import sort_by_line
+from sdd_core.sparse.listing import sort_by_line
 from sdd_core.sparse.plan.index import Index, starts_of
 
 

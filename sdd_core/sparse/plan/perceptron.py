@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sdd_core.sparse.architecture import Architecture
-from sdd_core.sparse.kernels.listing import kept_places
+from sdd_core.sparse.listing import kept_places
 from sdd_core.sparse.packing import Packing
 from sdd_core.sparse.plan.index import Index
 from sdd_core.sparse.plan.linear import list_weights
