@@ -30,6 +30,7 @@ from sdd_core import Dataset, Experiment, Split
 from sdd_core.data.resident import DeviceDataset
 from sdd_core.level.masks import full_masks, prunable_weights
 from sdd_core.pruning.prune import prune_to
+from sdd_core.sparse.processor import instruction_set
 from sdd_core.training.select import TrainerFactory
 from sdd_core.training.trainer import Trainer
 
@@ -100,6 +101,11 @@ def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
     for row in (head, ["---"] * len(head), *rows):
         print("| " + " | ".join(row) + " |", flush=True)
     print()
+
+
+def targets(avx512: Sequence[float], avx2: Sequence[float]) -> Sequence[float]:
+    """The targets for this kind of processor; those of AVX2 where it has neither."""
+    return avx512 if instruction_set() == "avx512" else avx2
 
 
 def milliseconds(seconds: float) -> str:

@@ -90,7 +90,8 @@ def sdd_sweep(
     levels, start = _Levels(clock), clock.now()
     with tempfile.TemporaryDirectory() as store:
         sdd_core.run(settings, store=store, data_root=data_root, device="cpu", observers=[levels])
-    return levels.seconds, clock.now() - start
+        taken = clock.now() - start
+    return levels.seconds, taken
 
 
 class Replicas:

@@ -1,5 +1,7 @@
 """The command `sdd`, also as `python -m sdd_core`."""
 
+import atexit
+import gc
 import os
 import signal
 import sys
@@ -10,6 +12,9 @@ def main() -> None:
     errors of writing to standard error do not stop it."""
     signal.signal(signal.SIGINT, _stop)
     _open_closed()
+    # The last collection of garbage would look at every object of torch, which takes a second, for
+    # memory that goes back to the system anyway.
+    atexit.register(gc.freeze)
     from sdd_core.cli import main as sdd  # noqa: PLC0415 (takes a while)
     from sdd_core.output.notices import lenient  # noqa: PLC0415
 

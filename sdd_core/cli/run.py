@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import sys
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
+from threading import Thread
 from typing import Any
 
 import click
@@ -106,10 +109,13 @@ def carry_out(experiment: Experiment, plugins: Plugins, **options: Any) -> None:
     from sdd_core.observers.tracking import make_trackers, tracking  # noqa: PLC0415
     from sdd_core.report import write_report  # noqa: PLC0415
 
+    # What is imported stays: collections need not look at it.
+    gc.freeze()
     trackers = make_trackers(options["trackers"], plugins)
     warn_of_problems(plugins)
     if options["threads"]:
         torch.set_num_threads(options["threads"])
+    Thread(target=_import_matplotlib).start()
     showing = progress_for(sys.stderr, options["quiet"])
     with showing as progress, tracking(trackers) as trackings, Interrupts() as interrupts:
         result = run_experiment(
@@ -130,3 +136,9 @@ def carry_out(experiment: Experiment, plugins: Plugins, **options: Any) -> None:
         from sdd_core.cli.runs import print_result  # noqa: PLC0415
 
         print_result(result, files)
+
+
+def _import_matplotlib() -> None:
+    """Import what draws the figure, a second's work, while kernels are compiled or run."""
+    with suppress(Exception):  # then the report says what is wrong
+        import sdd_core.report.figure  # noqa: F401, PLC0415

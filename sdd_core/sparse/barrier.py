@@ -19,7 +19,7 @@ from numba.core import cgutils
 from numba.extending import intrinsic
 from numpy.typing import NDArray
 
-from sdd_core.sparse.compilation import compiled
+from sdd_core.sparse.compilation import compiled, inner
 
 # A thread's number, and how many there are.
 Part = tuple[int, int]
@@ -52,7 +52,7 @@ give_way = types.ExternalFunction(
 )
 
 
-@compiled
+@inner
 def wait(thread):
     """Wait until every thread has come here.
 
@@ -116,7 +116,7 @@ def share_of_weights(starts, lines, part):
     return _cut(starts, lines, part[0], part[1]), _cut(starts, lines, part[0] + 1, part[1])
 
 
-@compiled
+@inner
 def _cut(starts, lines, number, count):
     """The first line that begins behind this part of the work; a line costs as two weights."""
     begin = (starts[lines] + 2 * lines) * number // count

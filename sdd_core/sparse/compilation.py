@@ -8,6 +8,7 @@ from typing import Any
 
 import numba
 from numba.core.caching import FunctionCache, NullCache
+from numba.core.registry import CPUDispatcher
 
 from sdd_core.output.notices import say
 
@@ -16,10 +17,30 @@ _FUNCTIONS: list[Any] = []
 
 
 def compiled(function: Callable[..., Any]) -> Any:
-    """Compile without holding the interpreter's lock, and keep the machine code for later runs
-    where a file can be written."""
+    """Compile a function that Python calls: without holding the interpreter's lock. Keep the
+    machine code for later runs where a file can be written."""
+    return _compiled(function)
+
+
+def inner(function: Callable[..., Any]) -> Any:
+    """Do the same with a function that other compiled ones call. Called from Python, it raises
+    TypeError."""
+    # The wrapper for calls from Python takes almost as long to compile as the function.
+    made = _compiled(function, no_cpython_wrapper=True)
+    made.__class__ = _Inner
+    return made
+
+
+class _Inner(CPUDispatcher):
+    """A compiled function without the wrapper, whose call from Python would end the process."""
+
+    def __call__(self, *args: object, **kwargs: object) -> None:
+        raise TypeError(f"{self.py_func.__name__} is for other compiled functions only")
+
+
+def _compiled(function: Callable[..., Any], **more: bool) -> Any:
     # Nothing calls kernels from C, and the wrapper for that takes long to compile.
-    options: Any = {"nogil": True, "error_model": "numpy", "no_cfunc_wrapper": True}
+    options: Any = {"nogil": True, "error_model": "numpy", "no_cfunc_wrapper": True, **more}
     made: Any = numba.njit(**options)(function)
     try:
         made._cache = _Kept(made.py_func)

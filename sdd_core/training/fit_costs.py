@@ -17,8 +17,14 @@ from sdd_core.data.split import Split
 from sdd_core.experiment.train import Train
 from sdd_core.sparse.architecture import Architecture, Linear
 from sdd_core.sparse.barrier import ALONE
+from sdd_core.sparse.compilation import compiled
 from sdd_core.sparse.costs import KernelCosts, LayerWork, default_costs
-from sdd_core.sparse.kernels import linear as compiled
+from sdd_core.sparse.kernels.linear import (
+    dense_backward,
+    dense_forward,
+    sparse_backward,
+    sparse_forward,
+)
 from sdd_core.sparse.kernels.records import Net
 from sdd_core.sparse.layers.layer import KeptLayer
 from sdd_core.sparse.match import match
@@ -89,14 +95,23 @@ def _layer(kernel: str, first: bool, repeats: int, units: int = 300) -> tuple[fl
     def step() -> None:
         for _ in range(0, EXAMPLES, lanes.width):
             if kernel == "sparse":
-                compiled.sparse_forward(layer, net, values, False, ALONE, lanes)
-                compiled.sparse_backward(layer, net, gradients, values, first, ALONE, lanes)
+                _sparse(layer, net, gradients, values, first, lanes)
             else:
-                numbers = products.addresses
-                compiled.dense_forward(layer, net, values, numbers, False, ALONE, lanes)
-                compiled.dense_backward(layer, values, numbers, first, ALONE, lanes)
+                _dense(layer, net, values, products.addresses, first, lanes)
 
     return _nanoseconds(step, repeats), int(mask.sum())
+
+
+@compiled
+def _sparse(layer, net, gradients, units, first, lanes):
+    sparse_forward(layer, net, units, False, ALONE, lanes)
+    sparse_backward(layer, net, gradients, units, first, ALONE, lanes)
+
+
+@compiled
+def _dense(layer, net, units, products, first, lanes):
+    dense_forward(layer, net, units, products, False, ALONE, lanes)
+    dense_backward(layer, units, products, first, ALONE, lanes)
 
 
 def _general(repeats: int) -> tuple[float, float]:

@@ -6,6 +6,7 @@ import importlib
 import inspect
 import os
 import pkgutil
+import re
 import shutil
 import subprocess
 import sys
@@ -70,7 +71,7 @@ def depends_on_another_file(kernel: Dispatcher, seen: frozenset[int] = frozenset
 def _comes_from_the_package(value: object, name: str, module: object) -> bool:
     """Whether a module has a name from another file of the package."""
     source = inspect.getsource(module)
-    imports = source[: source.index("@compiled")]
+    imports = re.split("@(?:compiled|inner)\n", source)[0]
     return f"    {name},\n" in imports or any(
         line.startswith("from sdd_core.sparse") and name in line.replace(",", " ").split()
         for line in imports.splitlines()
@@ -93,6 +94,14 @@ def test_a_kernel_that_uses_no_other_file_is_told_apart():
     names = {k.py_func.__name__ for k in kernels() if not depends_on_another_file(k)}
     assert {"share", "wait", "within", "statistics", "bias"} <= names
     assert compiled.__name__ not in names
+
+
+def test_what_has_no_wrapper_for_python_says_so():
+    inside = [kernel for kernel in kernels() if isinstance(kernel, compilation._Inner)]
+    assert {"bias", "sparse_forward", "wait"} <= {kernel.py_func.__name__ for kernel in inside}
+    for kernel in inside:
+        with pytest.raises(TypeError, match=f"{kernel.py_func.__name__} is for other compiled functions"):
+            kernel(*inspect.signature(kernel.py_func).parameters)
 
 
 def _run(package: Path, home: Path) -> tuple[str, Path]:

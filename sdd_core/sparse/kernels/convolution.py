@@ -11,7 +11,7 @@ sparse matrix product. So normalising never goes through the maps a second time.
 
 from __future__ import annotations
 
-from sdd_core.sparse.compilation import compiled
+from sdd_core.sparse.compilation import inner
 from sdd_core.sparse.kernels.prefetching import prefetch_forward
 from sdd_core.sparse.kernels.records import IMAGES
 from sdd_core.sparse.simd import (
@@ -31,7 +31,7 @@ from sdd_core.sparse.simd import (
 )
 
 
-@compiled
+@inner
 def layer_forward(layer, net, space, group, totals):
     """One layer of a group; `totals` [2, channels] get the results' sums and sums of squares."""
     if layer.side % 8 == 0:
@@ -40,7 +40,7 @@ def layer_forward(layer, net, space, group, totals):
         convolve_map(layer, net, space, group, totals, space.narrow)
 
 
-@compiled
+@inner
 def convolve_map(layer, net, space, group, totals, lanes):
     """The same with vectors of so many lanes, tile by tile."""
     for first in range(0, layer.side, layer.tile_rows):
@@ -54,7 +54,7 @@ def convolve_map(layer, net, space, group, totals, lanes):
             totals[1, channel] += take_sum(space.sums, 2 * channel + 1, space.pixel)
 
 
-@compiled
+@inner
 def fill_inputs(layer, net, space, group, first, rows, lanes):
     """Write what the layer reads for `rows` of its results from row `first` into the buffer.
 
@@ -113,7 +113,7 @@ def fill_inputs(layer, net, space, group, first, rows, lanes):
                         store(buffer, begin + x, value, lanes)
 
 
-@compiled
+@inner
 def convolve(layer, net, space, group, first, begin, end, lanes):
     """Compute rows `begin` to `end` of the tile from row `first` of the results.
 
@@ -144,7 +144,7 @@ def convolve(layer, net, space, group, first, begin, end, lanes):
                 accumulate_product(sums, 2 * channel + 1, total, total, pixel)
 
 
-@compiled
+@inner
 def take_sum(sums, number, pixel):
     """Return the sum over the images, and leave 0 in its place."""
     total = reduce(load(sums, number, pixel))

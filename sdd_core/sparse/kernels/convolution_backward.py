@@ -8,7 +8,7 @@ normalisation, is computed into a thread's own buffer, and a tap is a shift of t
 
 from __future__ import annotations
 
-from sdd_core.sparse.compilation import compiled
+from sdd_core.sparse.compilation import inner
 from sdd_core.sparse.kernels.convolution import take_sum
 from sdd_core.sparse.kernels.prefetching import prefetch_backward
 from sdd_core.sparse.kernels.records import IMAGES
@@ -30,7 +30,7 @@ from sdd_core.sparse.simd import (
 )
 
 
-@compiled
+@inner
 def layer_backward(layer, net, space, group, gradients, totals):
     """One layer of a group; `totals` [3, channels] of the source: see `convolve_backward`."""
     if layer.side % 8 == 0:
@@ -39,7 +39,7 @@ def layer_backward(layer, net, space, group, gradients, totals):
         map_backward(layer, net, space, group, gradients, totals, space.narrow)
 
 
-@compiled
+@inner
 def map_backward(layer, net, space, group, gradients, totals, lanes):
     """The same with vectors of so many lanes, tile by tile."""
     for first in range(0, layer.side, layer.back_tile_rows):
@@ -55,7 +55,7 @@ def map_backward(layer, net, space, group, gradients, totals, lanes):
         gradients[layer.weights + positions[k]] += take_sum(space.products, k, space.pixel)
 
 
-@compiled
+@inner
 def fill_gradients(layer, net, space, group, first, rows, lanes):
     """Write the gradients of rows of the results, through their normalisation, into the buffer,
     with one row more on each side.
@@ -90,7 +90,7 @@ def fill_gradients(layer, net, space, group, first, rows, lanes):
                 store(buffer, target + 1 + x, total, lanes)
 
 
-@compiled
+@inner
 def convolve_backward(layer, net, space, group, first, begin, end, lanes):
     """Work on rows `begin` to `end` of the tile from row `first` of the results.
 
@@ -157,7 +157,7 @@ def convolve_backward(layer, net, space, group, first, begin, end, lanes):
                         accumulate_product(sums, 3 * channel + 2, total, centred, pixel)
 
 
-@compiled
+@inner
 def flush(act, net, space, totals):
     """Move the sums of an activation's gradients into `totals` [3, channels]."""
     reached = net.index[act.reached :]

@@ -7,7 +7,7 @@ from __future__ import annotations
 import numpy as np
 
 from sdd_core.sparse.barrier import share
-from sdd_core.sparse.compilation import compiled
+from sdd_core.sparse.compilation import compiled, inner
 from sdd_core.sparse.kernels.records import IMAGES
 from sdd_core.sparse.simd import BLOCK, transpose_block, width
 
@@ -21,7 +21,7 @@ def within(numbers, limit):
     return low >= 0 and high < limit
 
 
-@compiled
+@inner
 def gather(images, examples, features, units, part, lanes):
     """Write some features of some images, as units x examples.
 
@@ -44,7 +44,7 @@ def gather(images, examples, features, units, part, lanes):
                     units[k * count + lane] = images[numbers[lane], features[k]]
 
 
-@compiled
+@inner
 def enter(images, examples, group, pixel):
     """Write a group's images [examples, pixels] as pixels x 16 images, and which there are."""
     numbers = np.empty(IMAGES, examples.dtype)

@@ -13,7 +13,7 @@ dense layer are torch's (see `Products`).
 from __future__ import annotations
 
 from sdd_core.sparse.barrier import share, share_of_weights
-from sdd_core.sparse.compilation import compiled
+from sdd_core.sparse.compilation import inner
 from sdd_core.sparse.plan.records import FORWARD, INPUTS, PARTS, WEIGHTS
 from sdd_core.sparse.products import call
 from sdd_core.sparse.simd import (
@@ -31,7 +31,7 @@ from sdd_core.sparse.simd import (
 )
 
 
-@compiled
+@inner
 def sparse_forward(layer, net, units, last, part, lanes):
     """Replace the outputs by W x + b; by what ReLU leaves of it unless `last`."""
     index, parameters = net.index, net.parameters
@@ -52,7 +52,7 @@ def sparse_forward(layer, net, units, last, part, lanes):
             store(units, layer.target + row, relu(total) if done else total, lanes)
 
 
-@compiled
+@inner
 def dense_forward(layer, net, units, products, last, part, lanes):
     """The same with all weights, by a matrix product in parts."""
     for number in range(PARTS * part[0] // part[1], PARTS * (part[0] + 1) // part[1]):
@@ -64,13 +64,13 @@ def dense_forward(layer, net, units, products, last, part, lanes):
             store(units, layer.target + row, total if last else relu(total), lanes)
 
 
-@compiled
+@inner
 def bias(layer, parameters, row):
     """The bias of an output, 0 where the layer has none."""
     return parameters[layer.biases + row] if layer.biases >= 0 else parameters.dtype.type(0)
 
 
-@compiled
+@inner
 def bias_backward(layer, gradients, units, part, lanes):
     """Add to the biases' gradients: each is the sum of its output's gradients."""
     begin, end = share(layer.outputs, part)
@@ -78,7 +78,7 @@ def bias_backward(layer, gradients, units, part, lanes):
         gradients[layer.biases + row] += reduce(load(units, layer.target + row, lanes))
 
 
-@compiled
+@inner
 def sparse_backward(layer, net, gradients, units, first, part, lanes):
     """Add to the weights' gradients; replace the inputs by their gradients unless `first`.
 
@@ -109,7 +109,7 @@ def sparse_backward(layer, net, gradients, units, first, part, lanes):
                 store(units, layer.source + column, relu_gradient(source, total), lanes)
 
 
-@compiled
+@inner
 def dense_backward(layer, units, products, first, part, lanes):
     """The same with all weights; `descend` leaves out the gradients of those that are pruned."""
     for number in range(PARTS * part[0] // part[1], PARTS * (part[0] + 1) // part[1]):

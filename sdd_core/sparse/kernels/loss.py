@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import math
 
-from sdd_core.sparse.compilation import compiled
+from sdd_core.sparse.compilation import compiled, inner
 from sdd_core.sparse.simd import (
     add_scaled,
     divide,
@@ -21,7 +21,7 @@ from sdd_core.sparse.simd import (
 )
 
 
-@compiled
+@inner
 def cross_entropy(logits, classes, labels, examples, scale, lanes):
     """Return the sum of the examples' losses; replace the logits by `scale` times their gradients.
 

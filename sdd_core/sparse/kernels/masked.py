@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 from numpy.typing import NDArray
 
-from sdd_core.sparse.compilation import compiled
+from sdd_core.sparse.compilation import compiled, inner
 from sdd_core.sparse.simd import (
     BLOCK,
     add_scaled,
@@ -65,7 +65,7 @@ def forward(plan, index, weights, bias, inputs, results, space, begin, end, lane
                           plan.out_height * plan.out_row, plan.out_row, lanes)  # fmt: skip
 
 
-@compiled
+@inner
 def multiply_tile(plan, index, weights, bias, space, rows, lanes):
     """Each result is the bias and the sum of weight * shifted input."""
     starts, shifts = index[plan.row_starts :], index[plan.shifts :]
@@ -121,7 +121,7 @@ def backward(
                               of_inputs, start, per_input, plan.in_row, lanes)  # fmt: skip
 
 
-@compiled
+@inner
 def differentiate_tile(plan, index, weights, of_weights, need, space, first, last, lanes):
     """With g the results' gradients: a weight's is the sum of input * shifted g, and an input's the
     sum of weight * shifted g over the kept weights of its channel and phase."""
@@ -156,7 +156,7 @@ def differentiate_tile(plan, index, weights, of_weights, need, space, first, las
                 store(space.input_gradients, target + shift, total, lanes)
 
 
-@compiled
+@inner
 def read_row(plan, source, start, step, size, places, target, shift, lanes):
     """Transpose a row of all examples of a group into its places; the last square overlaps the one
     before where 16 does not divide the row."""
@@ -169,7 +169,7 @@ def read_row(plan, source, start, step, size, places, target, shift, lanes):
             transpose_in(source, begin + first, step, places, first, target, shift + image)
 
 
-@compiled
+@inner
 def write_row(plan, source, shift, places, target, start, step, size, lanes):
     """The reverse of `read_row`."""
     for image in range(0, plan.images, BLOCK):
@@ -181,7 +181,7 @@ def write_row(plan, source, shift, places, target, start, step, size, lanes):
             transpose_out(source, places, first, shift + image, target, begin + first, step)
 
 
-@compiled
+@inner
 def clear(buffer, place, slots, area, line):
     """Set a line of each slot to zero."""
     for slot in range(slots):

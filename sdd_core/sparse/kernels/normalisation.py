@@ -10,10 +10,10 @@ from __future__ import annotations
 
 import math
 
-from sdd_core.sparse.compilation import compiled
+from sdd_core.sparse.compilation import inner
 
 
-@compiled
+@inner
 def normalise(act, net, batch, space, count, training):
     """Set the factors of an activation, by the statistics of the batch or the running ones.
 
@@ -39,7 +39,7 @@ def normalise(act, net, batch, space, count, training):
         space.factors[2, place] = factor
 
 
-@compiled
+@inner
 def affine(norm, net, space, channel):
     """Return a channel's mean, and the scale and shift that its normalisation amounts to."""
     mean = space.moments[0, norm.start + channel]
@@ -47,7 +47,7 @@ def affine(norm, net, space, channel):
     return mean, scale, net.parameters[norm.beta + channel] - mean * scale
 
 
-@compiled
+@inner
 def set_moments(norm, net, batch, space, count, training):
     """Set the means and the inverse deviations of a normalisation."""
     for place in range(norm.start, norm.start + norm.channels):
@@ -58,7 +58,7 @@ def set_moments(norm, net, batch, space, count, training):
         space.moments[1, place] = 1 / math.sqrt(variance + norm.epsilon)
 
 
-@compiled
+@inner
 def statistics(batch, place, count):
     """Return a channel's mean and (biased) variance over a batch, E[x^2] - E[x]^2."""
     plain = squares = 0.0
@@ -69,7 +69,7 @@ def statistics(batch, place, count):
     return mean, max(squares / count - mean * mean, 0.0)
 
 
-@compiled
+@inner
 def update_running_stats(net, batch, size):
     """Take the statistics of a batch of `size` into the running ones, with the unbiased variance,
     as torch does."""
@@ -83,7 +83,7 @@ def update_running_stats(net, batch, size):
             net.running[1, place] += norm.momentum * (variance - net.running[1, place])
 
 
-@compiled
+@inner
 def bn_grad_coefficients(layer, net, batch, space, gradients, count, write):
     """Set how the gradient of a layer's result depends on that of its activation, dy.
 

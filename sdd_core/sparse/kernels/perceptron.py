@@ -12,7 +12,7 @@ from __future__ import annotations
 import numpy as np
 
 from sdd_core.sparse.barrier import ALONE, Thread, share, wait
-from sdd_core.sparse.compilation import compiled
+from sdd_core.sparse.compilation import compiled, inner
 from sdd_core.sparse.kernels.images import gather
 from sdd_core.sparse.kernels.linear import (
     bias_backward,
@@ -27,7 +27,7 @@ from sdd_core.sparse.plan.records import DENSE
 from sdd_core.sparse.simd import width
 
 
-@compiled
+@inner
 def forward(net, units, products, thread, lanes):
     """All layers, first to last."""
     count = net.linears.size
@@ -40,7 +40,7 @@ def forward(net, units, products, thread, lanes):
         wait(thread)
 
 
-@compiled
+@inner
 def backward(net, gradients, units, products, thread, lanes):
     """All layers, last to first."""
     for i in range(net.linears.size - 1, -1, -1):
@@ -109,13 +109,15 @@ def evaluate(net, units, products, data, results, thread, lanes):
     last = net.linears[net.linears.size - 1]
     outputs = units[last.target * count :]
     scale = net.parameters.dtype.type(1)
-    everything = np.arange(data.labels.size)
+    numbers = np.empty(count, np.int64)
     alone = Thread(ALONE, thread.barrier)
     begin, end = share(results.losses.size, thread.part)
     for number in range(begin, end):
         start = number * count
-        examples = everything[start : start + count]
-        gather(data.images, examples, net.features, units, ALONE, lanes)
+        examples = numbers[: min(count, data.labels.size - start)]
+        for lane in range(examples.size):
+            examples[lane] = start + lane
+        gather(data.images, examples, net.features, units, alone.part, lanes)
         forward(net, units, products, alone, lanes)
         for lane in range(examples.size):
             for c in range(last.outputs):

@@ -4,7 +4,7 @@
 
 from __future__ import annotations
 
-from sdd_core.sparse.compilation import compiled
+from sdd_core.sparse.compilation import inner
 from sdd_core.sparse.kernels.convolution_backward import flush
 from sdd_core.sparse.simd import (
     accumulate,
@@ -21,7 +21,7 @@ from sdd_core.sparse.simd import (
 )
 
 
-@compiled
+@inner
 def pool(act, head, space, group):
     """Write the mean of each channel of the activation, the inputs of the head."""
     memory, pixel = group.memory, space.pixel
@@ -41,7 +41,7 @@ def pool(act, head, space, group):
         store(memory, head.source + channel, multiply(divide(total, size), mask), pixel)
 
 
-@compiled
+@inner
 def pool_backward(act, head, net, space, group, totals):
     """Spread the means' gradients evenly over the pixels, gated by ReLU; `totals` [3, channels]
     get sums as in `convolve_backward`."""

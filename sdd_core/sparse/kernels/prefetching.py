@@ -8,12 +8,12 @@ convolution would wait for them most of the time. Nothing here changes a result.
 
 from __future__ import annotations
 
-from sdd_core.sparse.compilation import compiled
+from sdd_core.sparse.compilation import inner
 from sdd_core.sparse.kernels.records import IMAGES
 from sdd_core.sparse.simd import entry, prefetch, width
 
 
-@compiled
+@inner
 def prefetch_forward(layer, act, index, group, number, first, y, x, lanes):
     """Fetch as many inputs of the tile behind that from row `first` as a vector of the `number`-th
     channel's results at row y, column x of the tile takes."""
@@ -32,7 +32,7 @@ def prefetch_forward(layer, act, index, group, number, first, y, x, lanes):
             prefetch(group.memory, act.other + place + part * pixels, 1, lanes)
 
 
-@compiled
+@inner
 def prefetch_backward(layer, act, index, group, number, first, y, x, place, lanes):
     """Fetch what `convolve_backward` reads of the source a row below `place`, and of the tile
     behind that from row `first` the `number`-th channel's results and gradients, as above."""
@@ -52,7 +52,7 @@ def prefetch_backward(layer, act, index, group, number, first, y, x, place, lane
         prefetch(memory, layer.gradient + place, 1, lanes)
 
 
-@compiled
+@inner
 def to_next_tile(group, first, rows, side, row_step, lanes):
     """Return how far the next tile is from that of `rows` from row `first`: it is in the same
     maps, or in those of the next group. lanes: for the cache, as this uses `IMAGES`."""

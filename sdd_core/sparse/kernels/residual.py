@@ -11,7 +11,7 @@ from __future__ import annotations
 import numpy as np
 
 from sdd_core.sparse.barrier import ALONE, wait
-from sdd_core.sparse.compilation import compiled
+from sdd_core.sparse.compilation import compiled, inner
 from sdd_core.sparse.kernels.convolution import layer_forward
 from sdd_core.sparse.kernels.convolution_backward import layer_backward
 from sdd_core.sparse.kernels.images import enter
@@ -27,7 +27,7 @@ from sdd_core.sparse.kernels.records import IMAGES, Group
 from sdd_core.sparse.kernels.sgd import descend
 
 
-@compiled
+@inner
 def halves_of(batch, thread):
     """The first and the last half that a thread works on, the latter not included."""
     number, count = thread.part
@@ -35,14 +35,14 @@ def halves_of(batch, thread):
     return halves * number // count, halves * (number + 1) // count
 
 
-@compiled
+@inner
 def groups_of(batch, space, size, half):
     """The same of the groups of a half, in a batch of `size` examples."""
     groups, halves = (size + IMAGES - 1) // IMAGES, batch.result_sums.shape[0]
     return groups * half // halves, groups * (half + 1) // halves
 
 
-@compiled
+@inner
 def group_of(batch, space, number):
     """A group's part of the batch."""
     return Group(batch.memory[number], batch.present[number])
@@ -71,7 +71,7 @@ def train(net, sgd, batch, space, data, steps, thread):
     return loss
 
 
-@compiled
+@inner
 def start(batch, space, data, examples, half):
     """Clear the sums of a half, and enter its images."""
     batch.result_sums[half] = 0
@@ -82,7 +82,7 @@ def start(batch, space, data, examples, half):
         enter(data.images, chosen, group_of(batch, space, group), space.pixel)
 
 
-@compiled
+@inner
 def all_forward(net, batch, space, size, thread):
     """All layers, first to last, and the factors of the last activation."""
     first, last = halves_of(batch, thread)
@@ -102,7 +102,7 @@ def all_forward(net, batch, space, size, thread):
     normalise(act, net, batch, space, size * act.side * act.side, True)
 
 
-@compiled
+@inner
 def all_backward(net, sgd, batch, space, size, thread):
     """All layers, last to first."""
     first, last = halves_of(batch, thread)
@@ -121,7 +121,7 @@ def all_backward(net, sgd, batch, space, size, thread):
             wait(thread)
 
 
-@compiled
+@inner
 def head(net, sgd, batch, space, data, examples, half):
     """The linear layer for the groups of a half, forward and backward."""
     layer, gradients = net.linears[0], sgd.gradients[half]
@@ -143,7 +143,7 @@ def head(net, sgd, batch, space, data, examples, half):
         pool_backward(act, layer, net, space, group, totals)
 
 
-@compiled
+@inner
 def head_forward(act, net, space, group):
     """From the last activation to the logits."""
     layer = net.linears[0]

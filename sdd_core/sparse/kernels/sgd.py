@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from sdd_core.sparse.barrier import share
-from sdd_core.sparse.compilation import compiled
+from sdd_core.sparse.compilation import inner
 
 
-@compiled
+@inner
 def descend(net, sgd, learning_rate, part, lanes):
     """Take one step of torch.optim.SGD for a thread's part of the parameters: with momentum m,
     weight decay d, learning rate r and gradient g,
