@@ -9,9 +9,20 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from sdd_core.level.lowest import lowest
+from sdd_core.level.lowest import LARGEST, SMALLEST, VALUE, Order, lowest
 from sdd_core.level.masks import Masks
 from sdd_core.randomness import generator
+
+
+class Absent(dict[str, Tensor]):
+    """No tensors. A KeyError says why."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__()
+        self._reason = reason
+
+    def __missing__(self, name: str) -> Tensor:
+        raise KeyError(self._reason)
 
 
 class MaskView:
@@ -45,7 +56,8 @@ class MaskView:
     ) -> None:
         self.level, self.step, self.steps = level, step, steps
         self.steps_per_epoch = steps_per_epoch
-        self.weights, self.gradients = dict(weights), dict(gradients)
+        self.weights = dict(weights)
+        self.gradients = gradients if isinstance(gradients, Absent) else dict(gradients)
         self.state = state
         self._masks, self._before, self._momenta = masks, before, momenta
         self._exempt, self._seed, self._prune = exempt, seed, prune
@@ -67,6 +79,8 @@ class MaskView:
     def momenta(self) -> dict[str, Tensor]:
         """The momentum of each weight, by name; empty for other optimizers than SGD."""
         found = self._momenta()
+        if not found:
+            return Absent("view.momenta is empty; the optimizer keeps no momenta as sgd does")
         return {name: found[name].clone() for name in self._masks if name in found}
 
     @property
@@ -93,10 +107,26 @@ class MaskView:
 
         scores, among: in one shape; NaN counts as the highest score.
         """
+        return self._select("lowest", scores, among, count, VALUE)
+
+    def smallest(self, values: Tensor, among: Tensor, count: int) -> Tensor:
+        """Return a mask of the `count` values of smallest magnitude; otherwise like `lowest`."""
+        return self._select("smallest", values, among, count, SMALLEST)
+
+    def largest(self, values: Tensor, among: Tensor, count: int) -> Tensor:
+        """Return a mask of the `count` values of largest magnitude, where NaN counts as the
+        smallest; otherwise like `lowest`."""
+        return self._select("largest", values, among, count, LARGEST)
+
+    @staticmethod
+    def _select(caller: str, values: Tensor, among: Tensor, count: int, order: Order) -> Tensor:
+        if order is not VALUE and not values.is_floating_point():
+            values = values.double()  # the magnitude of an integer may have no place in its type
         # numpy is several times as fast here as torch.
-        there, size = among.numpy().ravel(), np.count_nonzero(among.numpy())
-        if not 0 <= count <= size:
-            raise ValueError(f"lowest() was asked for {count} of {size} weights")
+        there = among.numpy().ravel()
+        found = lowest(values.detach().numpy().ravel(), max(0, count), there, order)
+        if len(found) != count:
+            raise ValueError(f"{caller}() was asked for {count} of {there.sum()} weights")
         chosen = np.zeros(there.size, bool)
-        chosen[lowest(scores.detach().numpy().ravel(), count, there)] = True
+        chosen[found] = True
         return torch.from_numpy(chosen).view(among.shape)

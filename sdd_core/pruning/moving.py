@@ -12,7 +12,8 @@ from torch import Tensor
 
 from sdd_core.data.plain import dense_tensor, real, whole
 from sdd_core.errors import SddError
-from sdd_core.level.mask_view import MaskView
+from sdd_core.level.checkpoint import plain_state
+from sdd_core.level.mask_view import Absent, MaskView
 from sdd_core.level.masks import Masks, kept_and_size
 from sdd_core.plugin.kinds import Scope, SparseTraining, label
 from sdd_core.pruning import prune
@@ -42,6 +43,11 @@ class Course:
     rules: Rules
     updates: tuple[int, ...]
     progress: tuple[float, ...]
+
+    @cached_property
+    def who(self) -> str:
+        """The plugin, for messages."""
+        return _who(self.plugin)
 
     @cached_property
     def start(self) -> Masks:
@@ -101,10 +107,12 @@ def view_of(
 
     def prune_to(scores: Masks) -> dict[str, Tensor]:
         names = [name for name in masks if name not in course.exempt]
-        scores = prune.check_scores(scores, masks, names, _who(course.plugin))
+        scores = prune.check_scores(scores, masks, names, course.who)
         return prune.prune_to_counts(masks, scores, partial(course.kept, step), course.scope,
                                      course.rules)
 
+    if not course.plugin.gradients:
+        gradients = Absent("view.gradients is empty; set gradients = True in the class")
     return MaskView(
         level=course.level, step=step, steps=course.steps, steps_per_epoch=course.steps_per_epoch,
         weights=weights, masks=masks, before=course.before, gradients=gradients, momenta=momenta,
@@ -153,7 +161,7 @@ def check_moved(course: Course, step: int, found: Any, masks: Masks) -> dict[str
     Raises SddError for wrong names, shapes or counts, for exempt layers that change, and for groups
     of `pruner.pattern` of which only a part is kept.
     """
-    who, where = _who(course.plugin), f"at step {step} of level {course.level}"
+    who, where = course.who, f"at step {step} of level {course.level}"
     moved = prune.check_masks(found, masks, who)
     for name in course.exempt:
         if not torch.equal(moved[name], masks[name]):
@@ -173,7 +181,7 @@ def check_moved(course: Course, step: int, found: Any, masks: Masks) -> dict[str
 def check_values(course: Course, found: Any, grown: Masks) -> dict[str, Tensor]:
     """Return the start values of regrown weights that a plugin returned, if they are valid. Raises
     SddError for unknown layers, wrong shapes, and values of other weights than regrown ones."""
-    who = _who(course.plugin)
+    who = course.who
     if not isinstance(found, Mapping) or not set(found) <= set(grown):
         raise SddError(f"{who}: values() did not return a mapping from layer to start values")
     values = {}
@@ -191,12 +199,14 @@ def check_values(course: Course, found: Any, grown: Masks) -> dict[str, Tensor]:
     return values
 
 
-def check_memory(course: Course, state: Mapping[Any, Any]) -> None:
-    """Raise SddError if a plugin's state has anything else than tensors by name."""
-    for name, value in state.items():
-        if not isinstance(name, str) or not isinstance(value, Tensor):
-            raise SddError(f"{_who(course.plugin)} keeps {name!r} of type {type(value).__name__} "
-                           "in its state; checkpoints save only tensors by name")
+def check_memory(course: Course, state: Mapping[Any, Any]) -> dict[str, Tensor]:
+    """Return a plugin's state as a checkpoint would give it back. Raises SddError if it has
+    anything else than dense tensors of real numbers by name."""
+    try:
+        return plain_state(state, torch.device("cpu"))
+    except TypeError as error:
+        raise SddError(f"{course.who} keeps {error} in its state; checkpoints save only dense "
+                       "tensors of real numbers, by name") from None
 
 
 def _who(plugin: SparseTraining) -> str:

@@ -25,7 +25,7 @@ def compile_kernels(needed: Needed) -> list[str]:
     norms = [(np.ones(4, np.float32), np.ones(4, np.float32)) for _ in architecture.norms]
     kind: type[Network] = ResidualNetwork if needed.images else Perceptron
     network = kind(architecture, State(parameters, None, norms), [None] * len(shapes),
-                   SgdSettings(0.0, 0.0), None)
+                   SgdSettings(0.0, 0.0), ["sparse"])
     images, labels = np.ones((1, architecture.features), np.float32), np.zeros(1, np.int64)
     network.train_epoch(images, labels, np.zeros(1, np.int64), needed.batch_size, [0.1])
     network.evaluate(images, labels)

@@ -102,10 +102,10 @@ class Network(ABC):
         0, or at `values`, by the number of the parameter. See `Network`."""
         check_masks(self.architecture, masks)
         plan, before = self._make_plan(masks), self._plan.packing
-        parameters = plan.packing.repack(before, self._net.parameters)
+        parameters, momenta = plan.packing.repack(
+            before, [self._net.parameters, self._sgd.momenta])
         for number, value in values.items():
             plan.packing.add_to(parameters, number, value)
-        momenta = plan.packing.repack(before, self._sgd.momenta)
         self._arrange(plan, parameters, momenta, self._net.running)
 
     def _fill(self, state: State, masks: Masks) -> None:
@@ -197,12 +197,14 @@ class Network(ABC):
         return self._plan.packing.unpack_one(self._net.parameters, number)
 
     def factors(
-        self, images: NDArray, labels: NDArray[np.int64]
+        self, images: NDArray, labels: NDArray[np.int64], batch: NDArray[np.int64]
     ) -> list[tuple[NDArray, NDArray]] | None:
-        """Return the factors of the weights' gradients of the mean loss, pruned weights too, for
-        each linear layer: the gradient of its results, [outputs, examples], and its inputs,
-        [inputs, examples]. The gradient of its weight is the first times the second transposed,
-        that of its bias the sum of the first. None for networks with other layers.
+        """Return the factors of the weights' gradients, pruned weights too, for each linear layer:
+        the gradient of its results, [outputs, examples], and its inputs, [inputs, examples]. The
+        gradient of its weight is the first times the second transposed, that of its bias the sum of
+        the first. None for networks with other layers.
+
+        batch: the numbers of the examples whose mean loss it is.
         """
         return None
 

@@ -69,16 +69,20 @@ class Packing:
         parameter.reshape(-1)[entry.places] = flat[entry.slots]
         return parameter
 
-    def repack(self, before: Packing, flat: NDArray) -> NDArray:
-        """Return the flat array of the parameters in `flat`, which `before` packed; entries that
+    def repack(self, before: Packing, flats: Sequence[NDArray]) -> list[NDArray]:
+        """Return the flat arrays of the parameters in `flats`, which `before` packed; entries that
         it had not are 0."""
-        repacked = np.zeros(self.size, flat.dtype)
-        # One whole parameter at a time, so that only kept entries are read and written.
-        whole = np.zeros(max(math.prod(entry.shape) for entry in self._entries), flat.dtype)
+        repacked = [np.zeros(self.size, flat.dtype) for flat in flats]
+        padded = [np.concatenate([np.zeros(1, flat.dtype), flat]) for flat in flats]
+        # Where each entry of one parameter lies in them; 0: nowhere.
+        slots = np.zeros(max(math.prod(entry.shape) for entry in self._entries), np.int32)
+        everything = np.arange(1, before.size + 1, dtype=np.int32)
         for old, new in zip(before._entries, self._entries, strict=True):
-            whole[old.places] = flat[old.slots]
-            repacked[new.slots] = whole[new.places]
-            whole[old.places] = 0
+            slots[old.places] = everything[old.slots]
+            taken = slots[new.places]
+            slots[old.places] = 0  # only kept entries are read and written
+            for whole, flat in zip(padded, repacked, strict=True):
+                flat[new.slots] = whole[taken]
         return repacked
 
     def add_to(self, flat: NDArray, number: int, values: NDArray) -> None:

@@ -75,12 +75,14 @@ class Perceptron(Network):
 
         return self._team.run(take, len(steps.learning_rates))
 
-    def factors(self, images: NDArray, labels: NDArray[np.int64]) -> list[tuple[NDArray, NDArray]]:
-        data, count = self._data(images, labels), len(images)
+    def factors(
+        self, images: NDArray, labels: NDArray[np.int64], batch: NDArray[np.int64]
+    ) -> list[tuple[NDArray, NDArray]]:
+        data, count = self._data(images, labels), len(batch)
         lanes = self._lanes(count)
         (units, products), pairs = self._room(lanes, 0), []
         inputs, gradients = np.empty_like(units), self._sgd.gradients[0]
-        everything, scale = np.arange(count), self._dtype(1 / count)
+        scale = self._dtype(1 / count)
 
         def work(examples: NDArray[np.int64], thread: Thread) -> float:
             with self._limit():
@@ -92,13 +94,16 @@ class Perceptron(Network):
             part = array[first * lanes.width : (first + number) * lanes.width]
             return part.reshape(number, lanes.width)[:, :there].copy()
 
+        # The units have the inputs too, unless some have no kept weight.
+        seen = self._plan.linears[0]["inputs"] == data.images.shape[1]
         for start in range(0, count, lanes.width):
-            examples = everything[start : start + lanes.width]
+            examples = batch[start : start + lanes.width]
             ThreadTeam(1).run(partial(work, examples))
             pairs.append([
                 (lines(units, layer["target"], layer["outputs"], len(examples)),
-                 lines(inputs, layer["source"], layer["inputs"], len(examples)) if number else
-                 data.images[start : start + lanes.width].T)
+                 data.images[examples].T if number == 0 and not seen else
+                 lines(inputs if number else units, layer["source"], layer["inputs"],
+                       len(examples)))
                 for number, layer in enumerate(self._plan.linears)
             ])
         gradients[:] = 0  # a step begins with zeros

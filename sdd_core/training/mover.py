@@ -56,13 +56,12 @@ class Mover:
             masks = check_moved(course, step, course.plugin.masks(view), self.masks)
             grown = {name: masks[name] & ~mask for name, mask in self.masks.items()}
             values = check_values(course, course.plugin.values(view, grown), grown)
-            check_memory(course, self._memory)
+            self._memory = check_memory(course, self._memory)
         self.count += kept_and_size(grown, None)[0]
         self.masks = masks
         trainer.remask(masks, values)
 
     def moved(self) -> Moved:
         """Return what a checkpoint keeps."""
-        memory = {name: tensor.detach().cpu().clone().contiguous()
-                  for name, tensor in self._memory.items()}
+        memory = {name: tensor.clone() for name, tensor in self._memory.items()}
         return Moved(self.masks, memory, self.count)

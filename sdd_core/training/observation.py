@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
 
 import torch
 from torch import Tensor
 
+from sdd_core.level.checkpoint import plain_state
 from sdd_core.level.step import StepView
 from sdd_core.plugin.isolation import Guard
 from sdd_core.plugin.kinds import Pruner
@@ -46,28 +46,18 @@ class Observation:
         with torch.no_grad(), self._guard.isolated(self._pruner, "observe", self._level,
                                                    self._taken):
             self._pruner.observe(self._state, view)
-            self._state = {name: self._plain(name, value) for name, value in self._state.items()}
-            _separate(self._state)
+            self._state = self._plain()
         self._taken += 1
 
     def state(self) -> dict[str, Tensor]:
         """Return a copy of the pruner's state, on the CPU."""
         return {name: tensor.cpu().clone() for name, tensor in self._state.items()}
 
-    def _plain(self, name: Any, value: Any) -> Tensor:
-        """Return a value of the state as a checkpoint would give it back. Raises TypeError for
-        anything but a dense tensor with a name."""
-        if not (isinstance(name, str) and isinstance(value, Tensor)
-                and value.layout == torch.strided and not value.is_quantized):
-            raise TypeError(f"observe() left {name!r} of type {type(value).__name__} in the state; "
-                            "expected tensors by name")
-        return value.detach().to(self._device).contiguous()
-
-
-def _separate(state: dict[str, Tensor]) -> None:
-    """Let no two tensors of a state share memory, because they would not after a checkpoint."""
-    seen: set[int] = set()
-    for name, tensor in state.items():
-        if tensor.untyped_storage().data_ptr() in seen:
-            state[name] = tensor.clone()
-        seen.add(state[name].untyped_storage().data_ptr())
+    def _plain(self) -> dict[str, Tensor]:
+        """Return the state as a checkpoint would give it back. Raises TypeError for anything but
+        dense tensors with names."""
+        try:
+            return plain_state(self._state, self._device)
+        except TypeError as error:
+            raise TypeError(f"observe() left {error} in the state; expected dense tensors of real "
+                            "numbers, by name") from None

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from sdd_core.experiment.train import Train
+from sdd_core.level.checkpoint import state_fault
 from sdd_core.plugin.isolation import attribute_errors
 
 # Prefix of the names of an optimizer's values that are Python numbers, not tensors.
@@ -158,13 +159,13 @@ def _equal(one: Any, other: Any) -> bool:
 def _saved(prefix: str, name: str, value: Any) -> dict[str, Tensor]:
     """Return a value of a state as a named tensor. Raises TypeError for other values than tensors
     and numbers."""
-    if isinstance(value, Tensor):
+    if isinstance(value, Tensor) and not state_fault(name, value):
         return {prefix + name: value.detach().cpu().clone(memory_format=torch.contiguous_format)}
     if isinstance(value, int | float):
         kind = torch.float64 if isinstance(value, float) else None
         return {f"{prefix}{NUMBER}{name}": torch.tensor(value, dtype=kind)}
-    raise TypeError(f"its state has {name!r} of type {type(value).__name__}; checkpoints save only "
-                    "tensors and numbers")
+    raise TypeError(f"its state has {state_fault(name, value)}; checkpoints save only numbers, and "
+                    "dense tensors of real numbers")
 
 
 def _loaded(name: str, value: Tensor, weights: Tensor) -> tuple[str, Any]:

@@ -88,10 +88,17 @@ class SparseTrainer:
         """See Trainer."""
         data, size = self._data, self._batch_size
         rows = slice(number * size, (number + 1) * size)
-        inputs = data.batch(order, crops, rows, self._buffer)
-        factors = self._own.factors(self._array(inputs), self._labels[order[rows].numpy()])
+        chosen, inputs = order.numpy()[rows], None
+        if self._images is not None:
+            factors = self._own.factors(self._images, self._labels, chosen)
+        else:
+            inputs = data.batch(order, crops, rows, self._buffer)
+            factors = self._own.factors(self._array(inputs), self._labels[chosen],
+                                        np.arange(len(chosen)))
         if factors is not None:
             return self._products(factors)
+        if inputs is None:
+            inputs = data.batch(order, crops, rows, self._buffer)
         momenta, network = self.momenta(), self._network.train()
         network.zero_grad()
         cross_entropy(network(inputs), data.train_labels[order[rows]]).backward()

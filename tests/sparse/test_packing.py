@@ -40,7 +40,9 @@ def test_what_is_packed_again_keeps_what_both_masks_keep(masks, data):
         for mask in kept:
             packing.add(mask.shape, np.flatnonzero(mask)[::-1])
     parameters = [np.arange(1.0, mask.size + 1).reshape(mask.shape) for mask in masks]
-    flat = after.repack(before, before.pack(parameters))
+    packed = before.pack(parameters)
+    flat, doubled = after.repack(before, [packed, 2 * packed])
+    np.testing.assert_array_equal(doubled, 2 * flat)
     after.add_to(flat, 0, np.full(masks[0].shape, 0.5))
     expected = [np.where(mask & other, parameter, 0)
                 for mask, other, parameter in zip(masks, others, parameters, strict=True)]

@@ -138,6 +138,38 @@ class ListedState(Good):
         return super().masks(view)
 
 
+class MetaState(Good):
+    """Keeps a tensor without numbers in its state."""
+
+    name = "meta-state"
+    kept: ClassVar[torch.Tensor] = torch.ones(2, device="meta")
+
+    def masks(self, view):
+        view.state["kept"] = self.kept
+        return super().masks(view)
+
+
+class SparseState(MetaState):
+    """Keeps a sparse tensor in its state."""
+
+    name = "sparse-state"
+    kept: ClassVar[torch.Tensor] = torch.eye(2).to_sparse()
+
+
+class ComplexState(MetaState):
+    """Keeps complex numbers in its state."""
+
+    name = "complex-state"
+    kept: ClassVar[torch.Tensor] = torch.ones(2, dtype=torch.complex64)
+
+
+class WithoutGradients(Good):
+    """Reads gradients, but does not ask for them."""
+
+    name = "without-gradients"
+    gradients: ClassVar[bool] = False
+
+
 class Growing(Good):
     """Keeps the counts of layers, but begins with more weights."""
 
@@ -158,5 +190,9 @@ FAULTS = {
     NeverSparse: "ends with a progress of 0.5",
     TooLate: "moves the masks at step 0 and up to 600; a level has steps 0 to 599",
     ListedState: "keeps 'steps' of type list in its state",
+    MetaState: "keeps 'kept', a tensor on the device 'meta', in its state; checkpoints",
+    SparseState: "keeps 'kept', a sparse tensor, in its state; checkpoints",
+    ComplexState: "keeps 'kept' of torch.complex64 in its state",
+    WithoutGradients: "set gradients = True in the class",
     Growing: "set by_layer = False",
 }

@@ -179,7 +179,9 @@ def failing(found):
 @pytest.mark.parametrize(("found", "message"), [
     (None, "pruner 'failing' failed: KeyError"),
     (3.0, "pruner 'failing' failed: TypeError: observe.. left 'x' of type float"),
-    (torch.eye(3).to_sparse(), "observe.. left 'x' of type Tensor"),
+    (torch.eye(3).to_sparse(), "observe.. left 'x', a sparse tensor, in the state"),
+    (torch.ones(3, device="meta"), "observe.. left 'x', a tensor on the device 'meta', in the"),
+    (torch.ones(3) * 1j, "observe.. left 'x' of torch.complex64 in the state"),
 ])
 def test_its_failures_are_attributed_to_it(tmp_path, found, message):
     plugins = plugins_with(sdd_pruners=[failing(found)])

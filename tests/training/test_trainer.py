@@ -127,6 +127,9 @@ def test_what_an_optimizer_remembers_comes_back_as_it_was():
     other["history"] = []
     with pytest.raises(SddError, match="its state has 'history' of type list; checkpoints"):
         second.memory()
+    other["history"] = torch.ones(2) * 1j
+    with pytest.raises(SddError, match=r"its state has 'history' of torch\.complex64; checkpoints"):
+        second.memory()
 
 
 def test_evaluates_the_network_as_it_is_used():

@@ -2,6 +2,7 @@ import math
 from collections.abc import Iterable, Mapping
 from typing import ClassVar
 
+import numpy as np
 from pydantic import Field
 from torch import Tensor
 
@@ -39,7 +40,7 @@ class RigL(SparseTraining):
         masks = {}
         for name in view.prunable:
             kept = view.masks[name]
-            count = int(fraction * int(kept.count_nonzero()))
-            rest = kept & ~view.lowest(view.weights[name].abs(), kept, count)
-            masks[name] = rest | view.lowest(-view.gradients[name].abs(), ~rest, count)
+            count = int(fraction * np.count_nonzero(kept.numpy()))
+            rest = kept & ~view.smallest(view.weights[name], kept, count)
+            masks[name] = rest | view.largest(view.gradients[name], ~rest, count)
         return view.masks | masks

@@ -37,7 +37,7 @@ class Set(SparseTraining):
             rest = kept
             for side in (kept & (weights > 0), kept & (weights <= 0)):
                 count = int(self.fraction * int(side.count_nonzero()))
-                rest = rest & ~view.lowest(weights.abs(), side, count)
+                rest = rest & ~view.smallest(weights, side, count)
             order = torch.rand(kept.shape, generator=draw)
             missing = int(kept.count_nonzero()) - int(rest.count_nonzero())
             masks[name] = rest | view.lowest(order, ~rest, missing)

@@ -86,13 +86,14 @@ def differentiate(
 ):
     """Do a forward and a backward pass without a step, in one thread.
 
-    `inputs` gets the units as the forward pass leaves them. In `units`, all but the features are
-    then gradients; those of the kept weights are added to `gradients`.
+    `inputs` gets the hidden units as the forward pass leaves them. In `units`, all but the features
+    are then gradients; those of the kept weights are added to `gradients`.
     """
-    last = net.linears[net.linears.size - 1]
+    first, last = net.linears[0], net.linears[net.linears.size - 1]
     gather(data.images, examples, net.features, units, thread.part, lanes)
     forward(net, units, products, thread, lanes)
-    inputs[:] = units
+    for k in range(first.target * width(lanes), last.target * width(lanes)):
+        inputs[k] = units[k]
     logits = units[last.target * width(lanes) :]
     cross_entropy(logits, last.outputs, data.labels, examples, scale, lanes)
     backward(net, gradients, units, products, thread, lanes)

@@ -15,7 +15,7 @@ class Index:
 
     def append(self, values: NDArray) -> int:
         """Return where `values` begin."""
-        self._parts.append(values.ravel().astype(np.int32))
+        self._parts.append(values.ravel().astype(np.int32, copy=False))
         self._size += values.size
         return self._size - values.size
 
@@ -29,6 +29,8 @@ class Index:
         return np.concatenate([*self._parts, np.zeros(1, np.int32)])
 
 
-def starts_of(lines: NDArray[np.intp], count: int) -> NDArray[np.intp]:
+def starts_of(lines: NDArray[np.integer], count: int) -> NDArray[np.intp]:
     """[count + 1]: where each line begins when what belongs to them lies line by line."""
-    return np.append(0, np.cumsum(np.bincount(lines, minlength=count)))
+    starts = np.zeros(count + 1, np.intp)
+    np.cumsum(np.bincount(lines, minlength=count), out=starts[1:])
+    return starts

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sdd_core.sparse.architecture import Architecture
+from sdd_core.sparse.listing import kept_places
 from sdd_core.sparse.packing import Packing
 from sdd_core.sparse.plan.index import Index
 from sdd_core.sparse.plan.linear import list_weights
@@ -37,22 +38,25 @@ def plan_perceptron(
         seen = mask
         if i == 0 and not np.array_equal(features, np.arange(mask.shape[1])):
             seen = mask[:, features] & (features >= 0)
-        rows, columns = np.divmod(np.flatnonzero(seen), max(1, seen.shape[1]))
+        places = kept_places(seen)
+        rows, columns = _rows_and_columns(places, seen.shape[1])
         layer = layers[i]
         layer.kernel = KERNELS[kernel]
         layer.outputs, layer.inputs = seen.shape
         layer.source, layer.target = units, units + seen.shape[1]
         slots, size = None, None
         if kernel == "dense":
-            slots, size = np.flatnonzero(seen), seen.size
+            slots, size = places, seen.size
             layer.products, dense = dense * PRODUCTS * PARTS, dense + 1
         else:
             density = rows.size / max(1, seen.size)
             layer.row_blocks = _blocks(layer.inputs, density)
             # Other layers need the sum over all rows at once, for their inputs' gradients.
             layer.column_blocks = _blocks(layer.outputs, density) if i == 0 else 1
-            rows, columns = list_weights(layer, rows, columns, index)
-        places = rows * mask.shape[1] + (features[columns] if i == 0 else columns)
+            order = list_weights(layer, rows, columns, index)
+            rows, columns, places = rows[order], columns[order], places[order]
+        if seen is not mask:
+            places = rows.astype(np.intp) * mask.shape[1] + features[columns]
         layer.weights, layer.biases = packing.add(mask.shape, places, slots, size), -1
         if linear.biased:
             layer.biases = packing.add((linear.outputs,), np.arange(linear.outputs))
@@ -65,6 +69,13 @@ def plan_perceptron(
         packing, index.flat(), plain(layers, LINEAR), features=starts,
         vectors=scratch + (max(layer.inputs for layer in layers) if dense else 0),
     )  # fmt: skip
+
+
+def _rows_and_columns(
+    places: NDArray[np.intp], columns: int
+) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
+    rows = places // max(1, columns)  # a division by one number is fast, but not with its remainder
+    return rows.astype(np.int32), (places - rows * columns).astype(np.int32)
 
 
 def _blocks(lines: int, density: float) -> int:

@@ -112,7 +112,7 @@ def _head_table(
     head.target = memory.take(mask.shape[0] + 2)  # two for `cross_entropy`
     head.weights, head.biases = starts
     head.row_blocks = head.column_blocks = 1
-    rows, columns = np.nonzero(mask)
+    rows, columns = (found.astype(np.int32) for found in np.nonzero(mask))
     list_weights(head, rows, columns, index)
     return records
 
