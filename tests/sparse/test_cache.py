@@ -100,7 +100,8 @@ def test_what_has_no_wrapper_for_python_says_so():
     inside = [kernel for kernel in kernels() if isinstance(kernel, compilation._Inner)]
     assert {"bias", "sparse_forward", "wait"} <= {kernel.py_func.__name__ for kernel in inside}
     for kernel in inside:
-        with pytest.raises(TypeError, match=f"{kernel.py_func.__name__} is for other compiled functions"):
+        name = kernel.py_func.__name__
+        with pytest.raises(TypeError, match=f"{name} is for other compiled functions"):
             kernel(*inspect.signature(kernel.py_func).parameters)
 
 
