@@ -16,6 +16,7 @@ Sdd = Callable[..., Result]
 FILE = """
 levels = 1
 train.epochs = 1
+train.batch_size = 16
 model = {name = "mlp", widths = [8]}
 seed = [0, 1]
 """
