@@ -115,7 +115,8 @@ def carry_out(experiment: Experiment, plugins: Plugins, **options: Any) -> None:
     warn_of_problems(plugins)
     if options["threads"]:
         torch.set_num_threads(options["threads"])
-    Thread(target=_import_matplotlib).start()
+    # A daemon, because an error or Ctrl-C must not wait for it.
+    Thread(target=_import_matplotlib, daemon=True).start()
     showing = progress_for(sys.stderr, options["quiet"])
     with showing as progress, tracking(trackers) as trackings, Interrupts() as interrupts:
         result = run_experiment(

@@ -171,7 +171,8 @@ def test_in_the_middle_of_an_import(tmp_path, module, waits):
     _, errors = child.communicate(timeout=120)
     assert child.returncode == 130
     *progress, line = errors.splitlines()
-    assert line == "stopped"
+    # matplotlib is imported in another thread while this one trains, or waits for it.
+    assert line in {"stopped", "stopped; run the same command again to resume"}
     assert all(one.startswith(("run ", "level ")) for one in progress)
 
 
