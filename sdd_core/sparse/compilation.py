@@ -16,29 +16,9 @@ _SAID: list[object] = []
 _FUNCTIONS: list[Any] = []
 
 
-def compiled(function: Callable[..., Any]) -> Any:
+def compiled(function: Callable[..., Any], **more: bool) -> Any:
     """Compile a function that Python calls: without holding the interpreter's lock. Keep the
-    machine code for later runs where a file can be written."""
-    return _compiled(function)
-
-
-def inner(function: Callable[..., Any]) -> Any:
-    """Do the same with a function that other compiled ones call. Called from Python, it raises
-    TypeError."""
-    # The wrapper for calls from Python takes almost as long to compile as the function.
-    made = _compiled(function, no_cpython_wrapper=True)
-    made.__class__ = _Inner
-    return made
-
-
-class _Inner(CPUDispatcher):
-    """A compiled function without the wrapper, whose call from Python would end the process."""
-
-    def __call__(self, *args: object, **kwargs: object) -> None:
-        raise TypeError(f"{self.py_func.__name__} is for other compiled functions only")
-
-
-def _compiled(function: Callable[..., Any], **more: bool) -> Any:
+    machine code for later runs where a file can be written. more: further options of numba."""
     # Nothing calls kernels from C, and the wrapper for that takes long to compile.
     options: Any = {"nogil": True, "error_model": "numpy", "no_cfunc_wrapper": True, **more}
     made: Any = numba.njit(**options)(function)
@@ -48,6 +28,22 @@ def _compiled(function: Callable[..., Any], **more: bool) -> Any:
         made._cache = _InMemory()
     _FUNCTIONS.append(made)
     return made
+
+
+def inner(function: Callable[..., Any]) -> Any:
+    """Do the same with a function that other compiled ones call. Called from Python, it raises
+    TypeError."""
+    # The wrapper for calls from Python takes almost as long to compile as the function.
+    made = compiled(function, no_cpython_wrapper=True)
+    made.__class__ = _Inner
+    return made
+
+
+class _Inner(CPUDispatcher):
+    """A compiled function without the wrapper, whose call from Python would end the process."""
+
+    def __call__(self, *args: object, **kwargs: object) -> None:
+        raise TypeError(f"{self.py_func.__name__} is for other compiled functions only")
 
 
 def kept_files() -> list[str]:

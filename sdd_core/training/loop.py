@@ -91,7 +91,7 @@ class _Loop:
         lifted_at = retraining.masked_steps
         self.masked = self.total if lifted_at is None else lifted_at
         self.taken = resume.taken if resume else 0
-        self.chunk = FIRST_CHUNK
+        self.chunk = min(FIRST_CHUNK, CHUNK)
         self.epochs = list(resume.epochs) if resume else []
         self.best = max((epoch.test_accuracy for epoch in self.epochs), default=-math.inf)
         if resume:
@@ -138,7 +138,7 @@ class _Loop:
 
     def _next_stop(self, end: int) -> int:
         """Return the step after the next ones to train at once, at most `end`."""
-        stop = min(end, self.taken + min(self.chunk, CHUNK))
+        stop = min(end, self.taken + self.chunk)
         self.chunk = min(2 * self.chunk, CHUNK)  # a call costs as much as some short steps
         if self.taken < self.masked:
             stop = min(stop, self.masked)  # the masks are lifted at this step
