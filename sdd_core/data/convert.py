@@ -73,7 +73,8 @@ def _examples(source: Any, where: str) -> Iterator[tuple[Tensor, int]]:
             number = operator.index(label)
         except TypeError:
             raise SddError(f"{where} has the label {_short(label)} ({type(label).__name__}) for "
-                           f"item {index}; expected a whole number, 0 for the first one") from None
+                           f"item {index}; expected a whole number, 0 for the first class"
+                           ) from None
         if not -(2**63) <= number < 2**63:
             raise SddError(f"{where} has the label {_short(number)} for item {index}; expected a "
                            "whole number, 0 for the first class")
