@@ -84,12 +84,11 @@ class Findings:
         The measure is relative, because with augmentation and weight decay even dense networks do
         not fit all labels.
         """
-        values, levels = self._whole("train_accuracy")
+        values, levels = self.group.complete("train_accuracy")
         examples = self.group.results[0].train_examples or self.group.test_examples
-        if not above_guessing(values.mean(axis=0), examples, self.group.guessing):
+        if not levels or not above_guessing(values.mean(axis=0), examples, self.group.guessing):
             return None
-        places = [self.sparsity[level] for level in levels]
-        return first_below(values, INTERPOLATES, places) if levels else None
+        return first_below(values, INTERPOLATES, [self.sparsity[level] for level in levels])
 
     @cached_property
     def verdict(self) -> str:
@@ -127,7 +126,7 @@ class Findings:
 
     @cached_property
     def _turns(self) -> tuple[tuple[Interval, Interval], tuple[Interval, Interval]]:
-        values, levels = self._whole("test_accuracy")
+        values, levels = self.group.complete("test_accuracy")
         turns = [level for level in (self.phases.valley, self.phases.peak) if level is not None]
         if len(values) < SEVERAL or not set(turns) <= set(levels):
             mean = self.group.statistics("test_accuracy").mean
@@ -136,13 +135,6 @@ class Findings:
             return valley, peak
         places = [self.sparsity[level] for level in levels]
         return turn_intervals(values, places, [levels.index(level) for level in turns])
-
-    def _whole(self, metric: str) -> tuple[np.ndarray, list[int]]:
-        """Return the values `[seeds, levels]` of the levels for which every seed has one, and these
-        levels."""
-        values = self.group.values(metric)
-        whole = ~np.isnan(values).any(axis=0)
-        return values[:, whole], np.flatnonzero(whole).tolist()
 
 
 def _accuracy(value: float) -> str:

@@ -130,14 +130,20 @@ class Group:
         return find_phases(self.sparsity[:common], values, self.test_examples, self.classes,
                            self.guessing)
 
-    def whole(self, metric: str) -> tuple[float, ...]:
-        """Return the mean of a metric at every level; NaN where a seed has no value, because the
-        mean of the others would be that of other seeds than elsewhere. A seed without any value
-        does not count."""
+    def complete(self, metric: str) -> tuple[np.ndarray, list[int]]:
+        """Return the values `[seeds, levels]` of the levels for which every seed has one, and these
+        levels. A seed without any value does not count."""
         values = self.values(metric)
         values = values[~np.isnan(values).all(axis=1)]
-        known = len(values) > 0 and ~np.isnan(values).any(axis=0)
-        return tuple(np.where(known, self.mean(metric), math.nan).tolist())
+        levels = np.flatnonzero(~np.isnan(values).any(axis=0)) if len(values) else np.array([], int)
+        return values[:, levels], levels.tolist()
+
+    def whole(self, metric: str) -> tuple[float, ...]:
+        """Return the mean of a metric at every level; NaN where it is not `complete`, because the
+        mean of the others would be that of other seeds than elsewhere."""
+        _, levels = self.complete(metric)
+        mean = self.mean(metric)
+        return tuple(mean[level] if level in levels else math.nan for level in range(len(mean)))
 
     def _known(self, metric: str) -> list[list[float]]:
         """Return the known values of all seeds, for every level."""

@@ -81,7 +81,7 @@ def recommend(runs: Group, x: str = "sparsity") -> Advice | None:
     """
     measured, distance = by_test_accuracy(runs, x), by_learning_distance(runs, x)
     if measured is None:
-        return None if _not_learned(runs) else distance
+        return distance
     if distance is None or distance.accuracy >= measured.accuracy:
         return measured
     if measured.accuracy - distance.accuracy <= _standard_error(runs, measured.level):

@@ -11,7 +11,7 @@ import click
 
 from sdd_core.analysis.groups import group
 from sdd_core.analysis.recommendation import recommend as recommend_one
-from sdd_core.analysis.recommendation import why_none
+from sdd_core.analysis.recommendation import recommended
 from sdd_core.cli.completion import run_names
 from sdd_core.cli.options import no_plugin_option, store_option, x_option
 from sdd_core.cli.runs import end_with
@@ -41,15 +41,15 @@ def recommend(
     plugins = load_plugins(no_plugin)
     warn_of_problems(plugins)
     results, left_out = named_results(names, store, plugins)
-    advised = [(one, recommend_one(one, x)) for one in group(results)]
+    groups = group(results)
     if as_json:
         rows = [{"runs": one.label, "advice": advice and {
                     name: None if isinstance(value, float) and not math.isfinite(value) else value
                     for name, value in asdict(advice).items()}}
-                for one, advice in advised]
+                for one in groups for advice in [recommend_one(one, x)]]
         click.echo(json.dumps(rows, allow_nan=False))
     else:
-        for one, advice in advised:
-            said = advice.said if advice else f"no sparsity, because {why_none(one)}"
-            echo(f"{one.label}: {said}" if len(advised) > 1 else said)
+        for one in groups:
+            said = recommended(one, x)
+            echo(f"{one.label}: {said}" if len(groups) > 1 else said)
     end_with(left_out)

@@ -118,12 +118,12 @@ def _facts(result: Result, axis: Axis) -> str:
     if threshold := found.interpolation_threshold:
         facts.append(("interpolation threshold", percent(threshold.value),
                       "training accuracy first drops below 99 % of its highest"))
-    for name, advice in (("recommended", recommend(run, axis.name)),
-                         ("by learning distance alone", by_learning_distance(run, axis.name))):
-        if advice is None and name == "recommended":
-            facts.append((name, "none", why_none(run)))
-        if advice:
-            facts.append((name, percent(advice.sparsity), advice.reason))
+    if advice := recommend(run, axis.name):
+        facts.append(("recommended", percent(advice.sparsity), advice.reason))
+    else:
+        facts.append(("recommended", "none", why_none(run)))
+    if alone := by_learning_distance(run, axis.name):
+        facts.append(("by learning distance alone", percent(alone.sparsity), alone.reason))
     return "".join(
         f"<div><dt>{html_text(name)}</dt><dd>{html_text(value)}<small>{html_text(note)}</small></dd></div>"
         for name, value, note in facts

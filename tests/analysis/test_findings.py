@@ -131,6 +131,15 @@ def test_what_does_not_count_is_said():
     assert verdict(full, full, full).endswith(" (over 3 seeds)")
 
 
+def test_a_seed_without_any_value_takes_no_interval_from_the_others():
+    curves = [[value + by for value in FALLS_TWICE] for by in (-0.02, 0.0, 0.01, 0.02)]
+    silent = [math.nan] * len(FALLS_TWICE)
+    counted, with_silent = Findings(several(curves)), Findings(several([*curves, silent]))
+    assert counted.valley[1].low < counted.valley[1].high
+    assert with_silent.valley == counted.valley
+    assert with_silent.peak == counted.peak
+
+
 def test_a_valley_without_a_dense_network_names_none():
     curve = [math.nan, 0.71, 0.7, 0.6, 0.59, 0.8, 0.81, 0.4, 0.3]
     (runs,) = group([made(curve)])
